@@ -1,0 +1,119 @@
+"""What a person may ask for: one analysis, and the presets of the method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from analysis.errors import choice_problem, raise_problems
+
+Pooling = Literal["pooled", "per-batch"]
+Rounding = Literal["nearest", "floor", "at-least-one"]
+Weights = Literal["pretrained", "random"]
+Split = Literal["train", "validation", "test"]
+
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
+WEIGHTS: tuple[Weights, ...] = get_args(Weights)
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+MIN_SAMPLES = 4  # a loop needs four points
+MAX_SEVERITY = 5
+ANALYSIS_VERSION = 1  # raise it whenever the same options would give other numbers
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """Everything that decides the numbers of one analysis. Names are checked where they are used.
+
+    Raises
+    ------
+    OptionError
+        Naming every field out of range.
+    """
+
+    model: str = "pocket-resnet20"
+    dataset: str = "digits"
+    weights: Weights = "pretrained"
+    shift: str = "none"  # a name of `analysis.datasets.SHIFTS`
+    severity: int = 3  # 1 (slight) to 5; without effect when `shift` is "none"
+    samples: int = 40  # images, each one point of every cloud
+    batch_size: int = 8  # images; decides the clouds when `pooling` is "per-batch"
+    seed: int = 0  # of the images drawn and of random weights
+    pooling: Pooling = "pooled"
+    split: Split = "train"
+
+    def __post_init__(self) -> None:
+        problems = choice_problem("weights", self.weights, WEIGHTS)
+        problems += choice_problem("pooling", self.pooling, POOLINGS)
+        problems += choice_problem("split", self.split, SPLITS)
+        if self.samples < MIN_SAMPLES:
+            problems.append(f"`samples` must be at least {MIN_SAMPLES}, got {self.samples}")
+        if self.batch_size < 1:
+            problems.append(f"`batch_size` must be at least 1, got {self.batch_size}")
+        if not 1 <= self.severity <= MAX_SEVERITY:
+            problems.append(f"`severity` must be from 1 to {MAX_SEVERITY}, got {self.severity}")
+        if not 0 <= self.seed < 2**32:
+            problems.append(f"`seed` must be from 0 to 2³² - 1, got {self.seed}")
+        raise_problems(problems)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One reading of the method (METHOD: three presets)."""
+
+    title: str
+    help: str
+    pooling: Pooling
+    batches: int
+    batch_size: int  # images
+    normalization: str  # a name of `analysis.scores.NORMALIZATIONS`
+    rounding: Rounding
+    ranks_head: bool  # False: the classifier head is always trained and never ranked
+
+    @property
+    def samples(self) -> int:
+        return self.batches * self.batch_size
+
+
+PRESETS = {
+    "recommended": Preset(
+        title="Recommended",
+        help="One cloud of 5 × 8 images; at least one layer; the new head is always trained.",
+        pooling="pooled",
+        batches=5,
+        batch_size=8,
+        normalization="activation",
+        rounding="at-least-one",
+        ranks_head=False,
+    ),
+    "paper": Preset(
+        title="Paper",
+        help="One cloud of 5 × 8 images; the head is ranked like any layer. The paper does not "
+        "state how ρ × layers is rounded: we take the nearest whole number.",
+        pooling="pooled",
+        batches=5,
+        batch_size=8,
+        normalization="activation",
+        rounding="nearest",
+        ranks_head=True,
+    ),
+    "released": Preset(
+        title="Released code",
+        help="b₁ of each of 4 batches of 32 images, averaged; ρ × layers is rounded down, "
+        "so a small ρ may select nothing; the head is ranked like any layer.",
+        pooling="per-batch",
+        batches=4,
+        batch_size=32,
+        normalization="activation",
+        rounding="floor",
+        ranks_head=True,
+    ),
+}
+
+
+def check_rho(rho: float) -> None:
+    """Raise `OptionError` unless 0 < rho <= 1."""
+    if not (math.isfinite(rho) and 0 < rho <= 1):
+        raise_problems([f"`rho` must be in (0, 1], got {rho:g}"])

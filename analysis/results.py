@@ -1,0 +1,123 @@
+"""What an analysis gives back. Everything the pages show is a function of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.options import Pooling
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """DBSCAN of one layer's cloud."""
+
+    labels: Integers  # (N,), -1 is noise
+    eps: float  # in the units of the activations
+
+    @property
+    def count(self) -> int:
+        return int(self.labels.max(initial=-1)) + 1
+
+    @property
+    def noise_share(self) -> float:
+        return float((self.labels < 0).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTopology:
+    """One layer: what it is, and the shape of its activations.
+
+    A layer whose activations hold NaN or infinite numbers has `finite` False, `b1` NaN, an
+    empty diagram and no clustering.
+    """
+
+    name: str  # qualified, as in `model.named_modules()`
+    kind: str  # the module's class name
+    activation_shape: tuple[int, ...]  # of one image
+    activation_size: int  # elements of the whole cloud, N · d
+    parameters: int  # elements of its own tensors
+    flops: int  # floating-point operations for one image, a multiply-add counted as two
+    distances: Float32  # (N, N), Euclidean
+    diagrams: tuple[Float32, ...]  # H₁, one (k, 2) array of births and deaths a cloud
+    components: tuple[Float32, ...]  # H₀, likewise; the last death of each is infinite
+    b1: float  # H₁ intervals longer than the report's `min_persistence`, mean over clouds
+    clustering: Clustering | None
+    finite: bool = True
+
+    @property
+    def diagram(self) -> Float32:
+        """H₁ births and deaths, (k, 2), of all clouds together."""
+        return np.concatenate([np.zeros((0, 2), np.float32), *self.diagrams])
+
+
+@dataclass(frozen=True, eq=False)
+class TopologyReport:
+    """The layers of one model on one set of images, in execution order."""
+
+    layers: tuple[LayerTopology, ...]
+    samples: int  # images
+    batch_size: int  # images
+    pooling: Pooling
+    min_persistence: float  # in the units of the activations
+    seed: int
+    seconds: float  # wall time of the analysis
+    never_run: tuple[str, ...] = ()  # modules with parameters that the forward pass skipped
+    outside: tuple[str, ...] = ()  # modules that ran, but whose output is not one point an image
+    notes: tuple[str, ...] = field(default=())  # sentences for the person, e.g. a failed save
+
+    @property
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.layers]
+
+    @property
+    def not_finite(self) -> list[str]:
+        return [layer.name for layer in self.layers if not layer.finite]
+
+    @property
+    def head(self) -> str | None:
+        """The classifier: the last layer to run, if it is linear or a convolution."""
+        last = self.layers[-1] if self.layers else None
+        return last.name if last and last.kind in {"Linear", "Conv2d"} else None
+
+    def layer(self, name: str) -> LayerTopology:
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a layer, in execution order.
+
+        Returns
+        -------
+        DataFrame
+            layer, kind, b1, clusters, noise_share, activation_size (elements, N · d),
+            parameters (elements), flops (one image), activation_shape, finite. Where a layer is
+            not finite, b1, clusters and noise_share are missing.
+        """
+        import pandas as pd
+
+        clusterings = [layer.clustering for layer in self.layers]
+        counts = [c.count if c else None for c in clusterings]
+        return pd.DataFrame(
+            {
+                "layer": self.names,
+                "kind": [layer.kind for layer in self.layers],
+                "b1": [layer.b1 for layer in self.layers],
+                "clusters": pd.array(counts, dtype="Int64"),
+                "noise_share": [c.noise_share if c else float("nan") for c in clusterings],
+                "activation_size": [layer.activation_size for layer in self.layers],
+                "parameters": [layer.parameters for layer in self.layers],
+                "flops": [layer.flops for layer in self.layers],
+                "activation_shape": [layer.activation_shape for layer in self.layers],
+                "finite": [layer.finite for layer in self.layers],
+            }
+        )

@@ -1,0 +1,220 @@
+"""Make everything in assets/: pre-train the pocket zoo and cut the bundled Fashion-MNIST sample.
+
+Run from the repository root: `python -m assets.make_assets`. Stopped half-way, it goes on from
+the last finished epoch (assets/.work). A model whose file and recipe still match the manifest is
+left alone. Accuracies are measured once, after the last epoch, on the 10,000 test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import math
+import shutil
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from analysis.models.pocket import POCKET_BUILDERS
+from analysis.torchvision_guard import torchvision
+
+ASSETS = Path(__file__).resolve().parent
+WORK = ASSETS / ".work"
+MANIFEST = ASSETS / "manifest.json"
+DEBIAN_DATA = Path("/usr/share/datasets/fashion-mnist")
+MEAN, STD = 0.2860, 0.3530  # of the 60,000 training images at 28 x 28
+SAMPLE_PER_CLASS = 300
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    epochs: int
+    optimizer: str  # "sgd" (Nesterov momentum 0.9) or "adamw"
+    learning_rate: float  # peak of a linear warm-up (one epoch) and cosine decay
+    weight_decay: float
+    bfloat16: bool  # autocast; the file holds float32
+    batch_size: int = 128
+    label_smoothing: float = 0.05
+    seed: int = SEED
+
+
+RECIPES = {
+    "pocket-resnet20": Recipe(12, "sgd", 0.2, 5e-4, bfloat16=True),
+    "pocket-vgg": Recipe(16, "adamw", 2e-3, 5e-2, bfloat16=True),
+    "pocket-mobilenetv2": Recipe(9, "sgd", 0.15, 1e-4, bfloat16=True),
+    "pocket-vit": Recipe(12, "adamw", 2e-3, 5e-2, bfloat16=False),
+}
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def fashion_folder() -> Path:
+    """The folder of the four IDX files: Debian's package where there is apt, else torchvision."""
+    if not DEBIAN_DATA.exists() and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "install", "-y", "-q", "dataset-fashion-mnist"], check=False)
+    if DEBIAN_DATA.exists():
+        return DEBIAN_DATA
+    torchvision.datasets.FashionMNIST(str(WORK), download=True)
+    return WORK / "FashionMNIST" / "raw"
+
+
+def read_idx(path: Path) -> Tensor:
+    """Read one IDX file of unsigned bytes, the format that LeCun's MNIST page defines."""
+    data = gzip.decompress(path.read_bytes())
+    if data[:3] != b"\x00\x00\x08":
+        raise SystemExit(f"{path} is not an IDX file of unsigned bytes")
+    shape = np.frombuffer(data, ">u4", count=data[3], offset=4).astype(int)
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).copy()).reshape(
+        *shape
+    )
+
+
+def load_split(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
+    images = read_idx(folder / f"{stem}-images-idx3-ubyte.gz")
+    return images, read_idx(folder / f"{stem}-labels-idx1-ubyte.gz").long()
+
+
+def network_input(images: Tensor) -> Tensor:
+    """uint8 (N, 28, 28) to float32 (N, 3, 32, 32), as `analysis.models` prepares images too."""
+    scaled = nn.functional.pad(images.float() / 255, (2, 2, 2, 2))
+    return ((scaled - MEAN) / STD)[:, None].expand(-1, 3, -1, -1)
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each 28 x 28 image by up to two pixels and mirror half of them."""
+    n, side = len(images), images.shape[-1]
+    padded = nn.functional.pad(images, (2, 2, 2, 2))
+    offsets = torch.randint(0, 5, (2, n, 1), generator=generator) + torch.arange(side)
+    shifted = padded[torch.arange(n)[:, None, None], offsets[0][:, :, None], offsets[1][:, None]]
+    mirror = torch.rand(n, generator=generator) < 0.5
+    return torch.where(mirror[:, None, None], shifted.flip(-1), shifted)
+
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    model.eval()
+    hits = 0
+    with torch.inference_mode():
+        for start in range(0, len(images), 500):
+            logits = model(network_input(images[start : start + 500]))
+            hits += int((logits.argmax(1) == labels[start : start + 500]).sum())
+    return hits / len(images)
+
+
+def train(name: str, recipe: Recipe, images: Tensor, labels: Tensor) -> nn.Module:
+    torch.manual_seed(recipe.seed)
+    model: nn.Module = POCKET_BUILDERS[name](num_classes=10)
+    if recipe.bfloat16:
+        model = model.to(memory_format=torch.channels_last)
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "sgd":
+        optimizer = torch.optim.SGD(
+            model.parameters(), momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+        )
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay)
+    checkpoint = WORK / f"{name}.pt"
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        if state["recipe"] == asdict(recipe):
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            first = state["epoch"] + 1
+    steps = math.ceil(len(images) / recipe.batch_size)
+    for epoch in range(first, recipe.epochs):
+        started, total = time.monotonic(), 0.0
+        generator = torch.Generator().manual_seed(1000 * recipe.seed + epoch)
+        torch.manual_seed(1000 * recipe.seed + epoch)  # dropout: the same after a resume
+        model.train()
+        for step, batch in enumerate(
+            torch.randperm(len(images), generator=generator).split(recipe.batch_size)
+        ):
+            progress = epoch + step / steps
+            warm = min(1.0, (progress + 1 / steps))
+            cosine = 0.5 * (1 + math.cos(math.pi * progress / recipe.epochs))
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * warm * cosine
+            inputs = network_input(augment(images[batch], generator))
+            if recipe.bfloat16:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+                logits = model(inputs)
+            loss = nn.functional.cross_entropy(
+                logits.float(), labels[batch], label_smoothing=recipe.label_smoothing
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            total += loss.item()
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state |= {"epoch": epoch, "recipe": asdict(recipe)}
+        torch.save(state, checkpoint.with_suffix(".part"))
+        checkpoint.with_suffix(".part").replace(checkpoint)
+        seconds = time.monotonic() - started
+        print(f"{name} epoch {epoch + 1}/{recipe.epochs} loss {total / steps:.4f} {seconds:.0f} s")
+    return model
+
+
+def record(name: str, entry: dict[str, object]) -> None:
+    manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
+    manifest[name] = entry
+    part = MANIFEST.with_suffix(".part")
+    part.write_text(json.dumps(dict(sorted(manifest.items())), indent=2) + "\n")
+    part.replace(MANIFEST)
+
+
+def make_model(name: str, folder: Path) -> None:
+    recipe, path = RECIPES[name], ASSETS / f"{name}.safetensors"
+    done = (json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}).get(name)
+    if done and path.exists() and done["sha256"] == sha256(path) and done["recipe"] == asdict(recipe):
+        print(f"{name} is there already")
+        return
+    model = train(name, recipe, *load_split(folder, "train"))
+    # Read back what was written: the accuracy told is that of the file, not of the session.
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    save_file(state, path, metadata={"trained_on": "Fashion-MNIST", "model": name})
+    model = POCKET_BUILDERS[name](num_classes=10)
+    model.load_state_dict(load_file(path))
+    measured = accuracy(model, *load_split(folder, "t10k"))
+    entry: dict[str, object] = {"file": path.name, "sha256": sha256(path), "test_accuracy": measured}
+    record(name, entry | {"recipe": asdict(recipe)})
+    print(f"{name} test accuracy {measured:.4f}")
+
+
+def make_sample(folder: Path) -> None:
+    """The first 300 test images of each class: the networks never saw them."""
+    images, labels = load_split(folder, "t10k")
+    chosen = torch.cat([(labels == k).nonzero()[:SAMPLE_PER_CLASS, 0] for k in range(10)])
+    chosen = chosen.sort().values
+    path = ASSETS / "fashion.npz"
+    arrays = {"images": images[chosen].numpy(), "labels": labels[chosen].to(torch.uint8).numpy()}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    record("fashion", {"file": path.name, "sha256": sha256(path)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=sorted(RECIPES), help="make this model alone")
+    arguments = parser.parse_args()
+    WORK.mkdir(exist_ok=True)
+    folder = fashion_folder()
+    if not arguments.only:
+        make_sample(folder)
+    for name in [arguments.only] if arguments.only else RECIPES:
+        make_model(name, folder)
+
+
+if __name__ == "__main__":
+    main()
