@@ -6,6 +6,7 @@ those of the full-size network.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -82,14 +83,15 @@ def pocket_mobilenetv2(num_classes: int = CLASSES) -> nn.Module:
     """torchvision's MobileNetV2, a quarter as wide and eleven blocks deep."""
     # expansion, width, blocks, stride: the strides suit a 16 x 16 map after the stem.
     setting = [[1, 32, 1, 1], [6, 48, 2, 1], [6, 64, 3, 2], [6, 128, 3, 2], [6, 192, 2, 1]]
-    return MobileNetV2(
+    model: nn.Module = MobileNetV2(
         num_classes=num_classes, width_mult=0.375, inverted_residual_setting=setting, dropout=0.1
     )
+    return model
 
 
 def pocket_vit(num_classes: int = CLASSES) -> nn.Module:
     """torchvision's VisionTransformer: patch 4, six blocks of width 64 with four heads."""
-    return VisionTransformer(
+    model: nn.Module = VisionTransformer(
         image_size=INPUT_SIDE,
         patch_size=4,
         num_layers=6,
@@ -99,9 +101,10 @@ def pocket_vit(num_classes: int = CLASSES) -> nn.Module:
         num_classes=num_classes,
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
     )
+    return model
 
 
-POCKET_BUILDERS = {
+POCKET_BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "pocket-resnet20": PocketResNet,
     "pocket-vgg": PocketVGG,
     "pocket-mobilenetv2": pocket_mobilenetv2,
