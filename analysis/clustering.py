@@ -1,0 +1,66 @@
+"""DBSCAN on a layer's distances."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from kneed import KneeLocator
+from sklearn.cluster import DBSCAN
+
+from analysis.errors import raise_problems
+from analysis.results import Clustering, Float32
+
+MIN_NEIGHBOURS = 4  # points within eps, itself counted, that make a core point (Ester et al. 1996)
+
+
+def knee_eps(distances: Float32, *, min_samples: int = MIN_NEIGHBOURS) -> float:
+    """The eps at the knee of the sorted k-distance curve, k = `min_samples`.
+
+    The curve is that of Ester, Kriegel, Sander, Xu (KDD 1996, §4.2), the point itself counted
+    as in scikit-learn's `min_samples`; the knee is Kneedle's (Satopää et al. 2011, package
+    `kneed`, convex increasing). A curve without a knee (all points alike) gives its median.
+    """
+    column = min(min_samples, len(distances)) - 1
+    curve = np.sort(np.partition(distances, column, axis=1)[:, column]).astype(np.float64)
+    if curve[-1] <= curve[0]:
+        return float(curve[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # kneed warns where it finds no knee
+        knee = KneeLocator(np.arange(len(curve)), curve, curve="convex", direction="increasing").knee
+    return float(np.median(curve) if knee is None else curve[int(knee)])
+
+
+def cluster(
+    distances: Float32, *, eps_quantile: float | None = None, min_samples: int = MIN_NEIGHBOURS
+) -> Clustering:
+    """Cluster a cloud with scikit-learn's DBSCAN.
+
+    Parameters
+    ----------
+    distances : ndarray (N, N) of float32
+    eps_quantile : float in (0, 1], optional
+        eps as this quantile of the distances between different points. By default `knee_eps`.
+    min_samples : int
+        Points within eps, itself counted, that make a core point.
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+    """
+    problems = []
+    if eps_quantile is not None and not 0 < eps_quantile <= 1:
+        problems.append(f"`eps_quantile` must be in (0, 1], got {eps_quantile:g}")
+    if min_samples < 1:
+        problems.append(f"`min_samples` must be at least 1, got {min_samples}")
+    raise_problems(problems)
+    if eps_quantile is None:
+        eps = knee_eps(distances, min_samples=min_samples)
+    else:
+        between = distances[np.triu_indices(len(distances), 1)]
+        eps = float(np.quantile(between, eps_quantile))
+    # scikit-learn wants eps > 0; where points coincide the smallest number does.
+    eps = max(eps, float(np.finfo(np.float32).tiny))
+    labels = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(distances)
+    return Clustering(labels=labels.astype(np.int64), eps=eps)

@@ -1,0 +1,111 @@
+"""The Euclidean distances within a cloud of points that have many coordinates.
+
+The cloud is read in slices of coordinates, so that nothing of its size is ever copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.results import Float32
+
+_SLICE = 1 << 19  # elements of one slice: 2 MiB in float32, about a core's cache
+# A squared distance is a difference of Gram entries: where it is smaller than this share of
+# them, too few of the dtype's digits are left for a relative error of 1e-5.
+_CANCELLED = {torch.float32: 0.03, torch.float64: 1e-9}
+
+
+def pairwise_distances(cloud: Tensor) -> Float32 | None:
+    """Euclidean distances between the points of a cloud.
+
+    Parameters
+    ----------
+    cloud : Tensor (N, ...)
+        Any floating dtype, device and memory layout. Each entry along the first axis is a point.
+
+    Returns
+    -------
+    ndarray (N, N) of float32, or None
+        Symmetric with a zero diagonal; relative error at most 1e-5, for points far from the
+        origin and for close or coincident points too. None if the cloud or a distance in it
+        is not finite.
+
+    Notes
+    -----
+    Gram matrix of the points relative to the first one, formed in float32 slice by slice and
+    summed in float64. Pairs much closer to each other than to the first point are taken
+    again from their differences or, when there are many, from a Gram matrix in float64.
+    """
+    flat = _flattened(cloud)
+    with _full_precision(flat.device.type):
+        squared, cancelled = _from_gram(flat, torch.float32)
+        if not squared.isfinite().all() or int(cancelled.sum()) > 4 * len(flat):
+            squared, cancelled = _from_gram(flat, torch.float64)
+            if not squared.isfinite().all():
+                return None
+        _refine(flat, squared, cancelled)
+    distances = squared.sqrt().to("cpu", torch.float32).numpy()
+    return distances if np.isfinite(distances).all() else None
+
+
+def _flattened(cloud: Tensor) -> Tensor:
+    """(N, d) without a copy: distances do not depend on the order of the coordinates."""
+    axes = sorted(range(1, cloud.dim()), key=lambda axis: -cloud.stride(axis))
+    return cloud.detach().permute(0, *axes).flatten(1)
+
+
+def _slices(flat: Tensor) -> Iterator[Tensor]:
+    return iter(flat.split(max(256, _SLICE // len(flat)), dim=1))
+
+
+def _from_gram(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Squared distances (N, N) in float64, and which of them lost too many digits (i < j)."""
+    # Apple's GPUs have no float64: sums are taken on the host there.
+    home = torch.device("cpu") if flat.device.type == "mps" else flat.device
+    if flat.dtype == torch.float64:
+        dtype = torch.float64
+    gram = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=home)
+    for part in _slices(flat):
+        if dtype == torch.float64:
+            part = part.to(home)
+        part = part.to(dtype)
+        part = part - part[0]
+        gram += (part @ part.T).to(home)
+    norms = gram.diagonal()
+    scale = norms[:, None] + norms[None, :]
+    squared = (scale - gram - gram.T).clamp_(min=0)
+    squared.fill_diagonal_(0)
+    cancelled = ((squared <= _CANCELLED[dtype] * scale) & (scale > 0)).triu(1)
+    return squared, cancelled
+
+
+def _refine(flat: Tensor, squared: Tensor, cancelled: Tensor) -> None:
+    """Take the marked pairs again, from the differences of their coordinates."""
+    pairs = cancelled.nonzero()
+    for some in pairs.split(len(flat)) if len(pairs) else ():
+        first, second = some.to(flat.device).unbind(1)
+        total = torch.zeros(len(some), dtype=torch.float64, device=squared.device)
+        for part in _slices(flat):
+            difference = part[first] - part[second]
+            if difference.device == squared.device:
+                difference = difference.double()
+            total += difference.square().sum(1).to(total)
+        i, j = some.unbind(1)
+        squared[i, j] = squared[j, i] = total
+
+
+@contextmanager
+def _full_precision(device_type: str) -> Iterator[None]:
+    """No TF32 or bfloat16 in our products, whatever the caller allows in the model's."""
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
