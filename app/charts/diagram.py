@@ -1,0 +1,199 @@
+"""The loops of one layer: persistence diagram, barcode and Betti curve."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+
+from app.theme import Palette, style, translucent
+
+NO_LOOPS = "No loops in this layer"
+BIRTH = "birth (distance)"
+DEATH = "death (distance)"
+
+
+def diagram_figure(
+    diagram: ArrayLike, *, min_persistence: float = 0.0, palette: Palette, height: int = 300
+) -> go.Figure:
+    """Draw a persistence diagram with equal axes and the diagonal.
+
+    Parameters
+    ----------
+    diagram : array_like of shape (k, 2)
+        Births and deaths, finite, in the units of the layer's distances.
+    min_persistence : float, default=0.0
+        Loops that live no longer are muted, as they are not counted.
+    palette : Palette
+    height : int, default=300
+        Pixels.
+
+    Returns
+    -------
+    Figure
+        Trace "loops" and, if there are any, trace "too short to count".
+    """
+    points = _as_diagram(diagram)
+    counted = points[:, 1] - points[:, 0] > min_persistence
+    figure = go.Figure()
+    for name, part, color in (
+        ("too short to count", points[~counted], palette.muted),
+        ("loops", points[counted], palette.accent),
+    ):
+        if len(part):
+            figure.add_scatter(
+                x=part[:, 0],
+                y=part[:, 1],
+                customdata=part[:, 1] - part[:, 0],
+                mode="markers",
+                name=name,
+                marker={
+                    "size": 9,
+                    "color": translucent(color, 0.85),
+                    "line": {"width": 1, "color": palette.surface},
+                },
+                hovertemplate="birth %{x:.4g}<br>death %{y:.4g}<br>persistence %{customdata:.4g}"
+                f"<extra>{name}</extra>",
+            )
+    low, high = _padded(points)
+    lifts = {0.0, min_persistence} if len(points) else {0.0}
+    for lift in sorted(lifts):
+        figure.add_shape(
+            type="line",
+            x0=low,
+            y0=low + lift,
+            x1=high - lift,
+            y1=high,
+            layer="below",
+            line={"color": palette.noise, "width": 1, "dash": "dot" if lift else "solid"},
+        )
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(title_text=BIRTH, range=[low, high], constrain="domain", nticks=6)
+    figure.update_yaxes(
+        title_text=DEATH, range=[low, high], scaleanchor="x", constrain="domain", nticks=6
+    )
+    if not len(points):
+        _say_empty(figure, palette)
+    return style(figure, palette, height=height)
+
+
+def barcode_figure(
+    diagram: ArrayLike, *, min_persistence: float = 0.0, palette: Palette, height: int = 240
+) -> go.Figure:
+    """Draw one horizontal bar a loop, from its birth to its death, the earliest at the bottom.
+
+    Parameters
+    ----------
+    diagram : array_like of shape (k, 2)
+        Births and deaths, finite, in the units of the layer's distances.
+    min_persistence : float, default=0.0
+        Loops that live no longer are muted, as they are not counted.
+    palette : Palette
+    height : int, default=240
+        Pixels.
+    """
+    points = _as_diagram(diagram)
+    births, deaths = points[np.lexsort((points[:, 1], points[:, 0]))].T
+    lengths = deaths - births
+    counted = lengths > min_persistence
+    figure = go.Figure(
+        go.Bar(
+            base=births,
+            x=lengths,
+            y=np.arange(1, len(lengths) + 1),
+            customdata=deaths,
+            orientation="h",
+            width=0.7,
+            marker={
+                "color": [palette.accent if c else palette.muted for c in counted],
+                "line": {"width": 0},
+            },
+            hovertemplate="birth %{base:.4g}<br>death %{customdata:.4g}"
+            "<br>persistence %{x:.4g}<extra></extra>",
+        )
+    )
+    low, high = _padded(points)
+    figure.update_xaxes(title_text="scale (distance)", range=[low, high], nticks=6)
+    figure.update_yaxes(
+        title_text="loops, by birth",
+        range=[0.3, max(len(lengths), 3) + 0.7],
+        showticklabels=False,
+        showgrid=False,
+    )
+    figure.update_layout(margin={"l": 32})
+    if not len(points):
+        _say_empty(figure, palette)
+    return style(figure, palette, height=height)
+
+
+def betti_curve_figure(
+    scales: ArrayLike, counts: ArrayLike, *, palette: Palette, height: int = 240
+) -> go.Figure:
+    """Draw the number of loops alive at each scale, as steps.
+
+    Parameters
+    ----------
+    scales : array_like of shape (n,)
+        Distances, ascending.
+    counts : array_like of shape (n,)
+        Loops alive from this scale up to the next.
+    palette : Palette
+    height : int, default=240
+        Pixels.
+    """
+    scales, counts = np.asarray(scales, dtype=float), np.asarray(counts, dtype=float)
+    empty = not counts.any()
+    figure = go.Figure(
+        go.Scatter(
+            x=scales,
+            y=counts,
+            mode="lines",
+            line={"shape": "hv", "width": 1.75, "color": palette.accent},
+            fill="tozeroy",
+            fillcolor=translucent(palette.accent, 0.1),
+            hovertemplate="%{y:.4g} loops alive at %{x:.4g}<extra></extra>",
+        )
+    )
+    top = 1.0 if empty else float(counts.max())
+    figure.update_xaxes(title_text="scale (distance)", nticks=6)
+    figure.update_yaxes(
+        title_text="loops alive",
+        range=[0, 1.08 * top],
+        nticks=5,
+        # Halves of a loop on the axis would puzzle.
+        dtick=1 if top <= 4 else None,
+    )
+    if empty:
+        _say_empty(figure, palette)
+    return style(figure, palette, height=height)
+
+
+def _as_diagram(diagram: ArrayLike) -> NDArray[np.float64]:
+    points = np.asarray(diagram, dtype=float)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"`diagram` must have shape (k, 2), got {points.shape}")
+    return points
+
+
+def _padded(points: NDArray[np.float64]) -> tuple[float, float]:
+    if not len(points):
+        return 0.0, 1.0
+    low, high = float(points.min()), float(points.max())
+    pad = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
+    return max(0.0, low - pad), high + pad
+
+
+def _say_empty(figure: go.Figure, palette: Palette) -> None:
+    figure.update_xaxes(showticklabels=False)
+    figure.update_yaxes(showticklabels=False)
+    figure.add_annotation(
+        text=NO_LOOPS,
+        x=0.5,
+        y=0.5,
+        xref="x domain",
+        yref="y domain",
+        showarrow=False,
+        font={"color": palette.secondary, "size": 13},
+        bgcolor=palette.surface,
+        borderpad=4,
+    )

@@ -1,0 +1,84 @@
+"""The images of one layer's cloud in the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+
+from app.theme import Palette, style
+
+NOISE = "noise"
+CAPTION = "Only distances between images carry meaning; the axes have no unit."
+
+
+def embedding_figure(
+    points: ArrayLike,
+    *,
+    groups: Sequence[str],
+    texts: Sequence[str],
+    labels: Sequence[str] | None = None,
+    palette: Palette,
+    height: int = 320,
+) -> go.Figure:
+    """Draw each image at its place in the plane, coloured by group.
+
+    Parameters
+    ----------
+    points : array_like of shape (N, 2)
+        Places of the N images; the scale has no unit.
+    groups : sequence of N str
+        Cluster or class; "noise" is grey.
+    texts : sequence of N str
+        What hovering over an image says; HTML line breaks are allowed.
+    labels : sequence of N str, optional
+        Drawn in place of dots: class labels, best of one or two characters.
+    palette : Palette
+    height : int, default=320
+        Pixels.
+
+    Returns
+    -------
+    Figure
+        One trace a group, in order of appearance with "noise" last; each point's
+        `customdata[0]` is its row in `points`.
+    """
+    places = np.asarray(points, dtype=float)
+    if places.ndim != 2 or places.shape[1] != 2:
+        raise ValueError(f"`points` must have shape (N, 2), got {places.shape}")
+    for name, values in (("groups", groups), ("texts", texts), ("labels", labels)):
+        if values is not None and len(values) != len(places):
+            raise ValueError(f"`{name}` must have {len(places)} entries, got {len(values)}")
+    order = sorted(dict.fromkeys(groups), key=lambda group: group == NOISE)
+    figure = go.Figure()
+    for number, group in enumerate(order):
+        members = [i for i, other in enumerate(groups) if other == group]
+        color = palette.noise if group == NOISE else _nth(palette.clusters, number)
+        figure.add_scatter(
+            x=places[members, 0],
+            y=places[members, 1],
+            mode="markers" if labels is None else "text",
+            name=group,
+            text=[labels[i] for i in members] if labels is not None else None,
+            textfont={"color": color, "size": 13, "weight": 600},
+            marker={"color": color, "size": 8},
+            customdata=[[i] for i in members],
+            hovertext=[texts[i] for i in members],
+            hovertemplate=f"%{{hovertext}}<extra>{group}</extra>",
+        )
+    figure.update_layout(
+        showlegend=len(order) > 1,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left"},
+        margin={"l": 12, "r": 12, "t": 12, "b": 28},
+    )
+    figure.update_xaxes(
+        title={"text": CAPTION, "font": {"size": 11}}, showticklabels=False, showgrid=False
+    )
+    figure.update_yaxes(showticklabels=False, showgrid=False, scaleanchor="x", scaleratio=1)
+    return style(figure, palette, height=height)
+
+
+def _nth(colors: tuple[str, ...], number: int) -> str:
+    return colors[number % len(colors)]

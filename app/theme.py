@@ -1,0 +1,165 @@
+"""The colours of the dashboard, light and dark, and the one look of its Plotly figures.
+
+`streamlit_config.toml` repeats these colours for Streamlit's own widgets; a test compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+# Streamlit serves "Source Sans" itself; the rest is what an exported SVG falls back to.
+FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", "Helvetica Neue", Arial, sans-serif'
+FONT_SIZE = 12  # px
+
+
+@dataclass(frozen=True)
+class Palette:
+    """One appearance. Every colour is `#rrggbb`; those used for text are readable on `surface`."""
+
+    accent: str  # what is selected
+    text: str
+    secondary: str  # axis labels, captions
+    ink: str  # marks that carry a value without being selected
+    muted: str  # bars that are not selected
+    band: str  # ranges behind the marks
+    grid: str
+    border: str
+    surface: str  # the page
+    panel: str  # sidebar, inputs
+    noise: str  # points that belong to no cluster
+    warning: str
+    clusters: tuple[str, ...]  # told apart with any colour vision in neighbouring places
+
+
+PALETTES = {
+    "light": Palette(
+        accent="#0f766e",
+        text="#0f172a",
+        secondary="#526075",
+        ink="#475569",
+        muted="#cbd5e1",
+        band="#eef2f6",
+        grid="#e8edf3",
+        border="#e2e8f0",
+        surface="#ffffff",
+        panel="#f8fafc",
+        noise="#64748b",
+        warning="#b45309",
+        clusters=(
+            "#0f766e",
+            "#c2410c",
+            "#1e40af",
+            "#b5179e",
+            "#7a6200",
+            "#0e7fb8",
+            "#831843",
+            "#3f3f46",
+        ),
+    ),
+    "dark": Palette(
+        accent="#2dd4bf",
+        text="#e6ebf1",
+        secondary="#9dabbb",
+        ink="#b3c0ce",
+        muted="#465466",
+        band="#1c2530",
+        grid="#232d39",
+        border="#2b3643",
+        surface="#10161d",
+        panel="#171f28",
+        noise="#8b99a9",
+        warning="#fbbf24",
+        clusters=(
+            "#2dd4bf",
+            "#fb8c4e",
+            "#7ea6ff",
+            "#f472d0",
+            "#e3c94b",
+            "#38bdf8",
+            "#fda4af",
+            "#d4d4d8",
+        ),
+    ),
+}
+
+
+def translucent(color: str, opacity: float) -> str:
+    """Return `color` (`#rrggbb`) as a CSS `rgba()` of the given opacity, from 0 to 1."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def axis_style(palette: Palette) -> dict[str, Any]:
+    """Return the settings that every axis shares. Axes do not zoom: the page scrolls instead."""
+    return {
+        "fixedrange": True,
+        "showline": False,
+        "zeroline": False,
+        "gridcolor": palette.grid,
+        "tickfont": {"size": 11, "color": palette.secondary},
+        "title": {"font": {"size": FONT_SIZE, "color": palette.secondary}, "standoff": 6},
+    }
+
+
+def style(figure: go.Figure, palette: Palette, *, height: int) -> go.Figure:
+    """Give a figure the look of the dashboard, in place.
+
+    Parameters
+    ----------
+    figure : Figure
+        Its own margins and axis settings are kept where they are set.
+    palette : Palette
+    height : int
+        Pixels.
+
+    Returns
+    -------
+    Figure
+        The same figure, to chain.
+    """
+    shared = axis_style(palette)
+    template = go.layout.Template(
+        layout={
+            "xaxis": shared,
+            "yaxis": shared,
+            "margin": {"l": 52, "r": 12, "t": 12, "b": 44},
+            "font": {"family": FONT, "size": FONT_SIZE, "color": palette.text},
+            # The page's own colour, not transparent: a saved dark figure stays readable.
+            "paper_bgcolor": palette.surface,
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorway": palette.clusters,
+            "hoverlabel": {
+                "bgcolor": palette.panel,
+                "bordercolor": palette.border,
+                "font": {"family": FONT, "size": FONT_SIZE, "color": palette.text},
+                "align": "left",
+            },
+            "modebar": {
+                "bgcolor": "rgba(0,0,0,0)",
+                "color": palette.secondary,
+                "activecolor": palette.accent,
+            },
+            "legend": {"font": {"size": 11, "color": palette.secondary}},
+        }
+    )
+    # A click must reach the page, and a finger that drags must scroll it.
+    figure.update_layout(template=template, height=height, hovermode="closest", dragmode=False)
+    return figure
+
+
+def chart_config(filename: str) -> dict[str, Any]:
+    """Return Plotly's settings for one chart: a button that saves it as SVG, and little else.
+
+    Parameters
+    ----------
+    filename : str
+        Of the saved picture, without the extension.
+    """
+    return {
+        "displaylogo": False,
+        "toImageButtonOptions": {"format": "svg", "filename": filename},
+        "modeBarButtonsToRemove": ["zoom", "pan", "zoomIn", "zoomOut", "autoScale", "resetScale"],
+    }
