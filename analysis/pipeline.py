@@ -1,0 +1,236 @@
+"""The chain: model and images to activations, distances, topology and clusters."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from torch import Tensor, nn
+
+from analysis.activations import LayerInfo, trace, watch
+from analysis.clustering import cluster
+from analysis.datasets import load_dataset
+from analysis.distances import pairwise_distances
+from analysis.errors import OptionError, StoreError, choice_problem, raise_problems
+from analysis.models import load_model, prepare_images
+from analysis.options import MIN_SAMPLES, POOLINGS, AnalysisOptions, Pooling
+from analysis.results import Float32, LayerTopology, TopologyReport
+from analysis.store import load_analysis, save_analysis
+from analysis.summaries import average
+from analysis.topology import persistences
+
+
+@dataclass(frozen=True)
+class Progress:
+    stage: str  # what is being done, for the person
+    layer: str
+    done: int  # steps, of `total`; the forward pass and the topology are one step a layer each
+    total: int
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class _CloudOptions:
+    samples: int
+    batch_size: int
+    pooling: Pooling
+    min_persistence: float
+
+
+def analyze(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    batch_size: int = 8,
+    pooling: Pooling = "pooled",
+    min_persistence: float = 0.0,
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+) -> TopologyReport:
+    """Topology of every layer's activations (AdaBet §4.2), in one forward pass.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On any device, left as it was.
+    images : Tensor (N, C, H, W), floating
+        Already preprocessed for the model; N >= 4. Other shapes the model takes will do.
+    batch_size : int
+        Images a batch. It decides the clouds of "per-batch"; the numbers of "pooled" do not
+        depend on it.
+    pooling : {"pooled", "per-batch"}
+        One cloud of all N images, or one for each full batch, with b₁ averaged over them.
+    min_persistence : float
+        Loops with a shorter life are not counted in b₁, in the units of the activations.
+    seed : int
+        Recorded in the report: the seed with which the images were drawn.
+    progress : callable (Progress), optional
+        Called before each step. What it raises ends the analysis and is passed on.
+
+    Returns
+    -------
+    TopologyReport
+
+    Raises
+    ------
+    OptionError
+        Naming every parameter that is out of range.
+    ModelError
+        If the model cannot run on the images, or has no layer.
+    """
+    _check(images, batch_size, pooling, min_persistence)
+    started = time.perf_counter()
+    traced = trace(model, images)
+    infos = {layer.name: layer for layer in traced.layers}
+    tell = _teller(progress, total=2 * len(infos))
+    clouds: dict[str, Float32 | None] = {}
+    outside: list[str] = []
+
+    def measure(name: str, output: Tensor | None) -> None:
+        if name not in infos:
+            return
+        if output is None or len(output) != len(images):
+            outside.append(name)
+            return
+        tell("Forward pass", name, len(clouds))
+        clouds[name] = pairwise_distances(output)
+
+    watch(model, images, measure)
+
+    options = _CloudOptions(len(images), batch_size, pooling, min_persistence)
+    seen = [info for info in traced.layers if info.name in clouds]
+    layers: list[LayerTopology] = []
+    for layer in _topologies(seen, clouds, options):
+        tell("Topology", layer.name, len(infos) + len(layers))
+        layers.append(layer)
+    return TopologyReport(
+        layers=tuple(layers),
+        samples=len(images),
+        batch_size=batch_size,
+        pooling=pooling,
+        min_persistence=min_persistence,
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        never_run=traced.never_run,
+        outside=(*traced.outside, *outside),
+    )
+
+
+def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -> TopologyReport:
+    """The analysis of a model and dataset by name: from the store, or computed and saved.
+
+    Parameters
+    ----------
+    options : AnalysisOptions
+    progress : callable (Progress), optional
+        As for `analyze`; not called when the store has the analysis.
+
+    Returns
+    -------
+    TopologyReport
+        Its `notes` say if a saved file was damaged or this one could not be saved.
+
+    Raises
+    ------
+    OptionError, AssetError, ModelError
+        With a sentence for the person.
+    """
+    notes = []
+    try:
+        saved = load_analysis(options)
+        if saved is not None:
+            return saved
+    except StoreError as error:
+        notes.append(str(error))
+    drawn = load_dataset(
+        options.dataset, split=options.split, shift=options.shift, severity=options.severity
+    ).sample(options.samples, seed=options.seed)
+    model = load_model(options.model, weights=options.weights, seed=options.seed)
+    report = analyze(
+        model,
+        prepare_images(options.model, drawn.images, weights=options.weights),
+        batch_size=options.batch_size,
+        pooling=options.pooling,
+        seed=options.seed,
+        progress=progress,
+    )
+    try:
+        save_analysis(options, report)
+    except StoreError as error:
+        notes.append(str(error))
+    return replace(report, notes=tuple(notes))
+
+
+def _check(images: Tensor, batch_size: int, pooling: str, min_persistence: float) -> None:
+    if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() < 2:
+        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        kind = f"{images.dtype} " if isinstance(images, Tensor) else ""
+        raise OptionError(f"`images` must be a floating tensor (N, C, H, W), got {kind}{found}")
+    problems = choice_problem("pooling", pooling, POOLINGS)
+    if len(images) < MIN_SAMPLES:
+        problems.append(f"`images` must hold at least {MIN_SAMPLES} images, got {len(images)}")
+    if batch_size < 1:
+        problems.append(f"`batch_size` must be at least 1, got {batch_size}")
+    elif pooling == "per-batch" and not MIN_SAMPLES <= batch_size <= len(images):
+        problems.append(
+            f"`batch_size` must be from {MIN_SAMPLES} to the number of images ({len(images)}) "
+            f"when `pooling` is 'per-batch', got {batch_size}"
+        )
+    if not min_persistence >= 0:
+        problems.append(f"`min_persistence` must be at least 0, got {min_persistence:g}")
+    raise_problems(problems)
+
+
+def _teller(progress: ProgressCallback | None, total: int) -> Callable[[str, str, int], None]:
+    def tell(stage: str, layer: str, done: int) -> None:
+        if progress is not None:
+            progress(Progress(stage, layer, done, total))
+
+    return tell
+
+
+def _blocks(distances: Float32, batch_size: int, pooling: Pooling) -> list[Float32]:
+    """The clouds whose topology is asked for; images beyond the last full batch are left out."""
+    if pooling == "pooled":
+        return [distances]
+    starts = range(0, len(distances) - batch_size + 1, batch_size)
+    return [np.ascontiguousarray(distances[s : s + batch_size, s : s + batch_size]) for s in starts]
+
+
+def _topologies(
+    infos: list[LayerInfo], clouds: dict[str, Float32 | None], options: _CloudOptions
+) -> Iterator[LayerTopology]:
+    blocks = {
+        name: _blocks(distances, options.batch_size, options.pooling)
+        for name, distances in clouds.items()
+        if distances is not None
+    }
+    results = persistences([b for info in infos for b in blocks.get(info.name, ())])
+    for info in infos:
+        distances = clouds[info.name]
+        pairs = list(islice(results, len(blocks.get(info.name, ()))))
+        loops = tuple(loops for _, loops in pairs)
+        yield LayerTopology(
+            name=info.name,
+            kind=info.kind,
+            activation_shape=info.shape,
+            activation_size=options.samples * math.prod(info.shape),
+            parameters=info.parameters,
+            flops=info.flops,
+            distances=_missing(options.samples) if distances is None else distances,
+            diagrams=loops,
+            components=tuple(components for components, _ in pairs),
+            b1=average(loops, "b1", options.min_persistence) if loops else math.nan,
+            clustering=None if distances is None else cluster(distances),
+            finite=distances is not None,
+        )
+
+
+def _missing(samples: int) -> Float32:
+    return np.full((samples, samples), np.nan, np.float32)
