@@ -17,7 +17,7 @@ MEAN, STD = 0.2860, 0.3530  # of Fashion-MNIST's 60,000 training images at 28 x 
 
 def pocket_input(images: NDArray[np.float32]) -> Tensor:
     """float32 (N, C, H, W) in [0, 1] to the (N, 3, 32, 32) on which the pocket zoo was trained."""
-    pixels = torch.tensor(images)
+    pixels = _tensor(images)
     if pixels.shape[2:] != (DATA_SIDE, DATA_SIDE):
         pixels = interpolate(pixels, (DATA_SIDE, DATA_SIDE), mode="bilinear", antialias=True)
     scaled = (pad(pixels, (PADDING,) * 4) - MEAN) / STD
@@ -27,5 +27,10 @@ def pocket_input(images: NDArray[np.float32]) -> Tensor:
 def torchvision_input(spec: ModelSpec, images: NDArray[np.float32]) -> Tensor:
     """float32 (N, C, H, W) in [0, 1] through the preset that belongs to torchvision's weights."""
     preset = torchvision_weights(spec).transforms()
-    prepared: Tensor = preset(torch.tensor(images).expand(-1, 3, -1, -1))
+    prepared: Tensor = preset(_tensor(images).expand(-1, 3, -1, -1))
     return prepared
+
+
+def _tensor(images: NDArray[np.float32]) -> Tensor:
+    # A copy in C order: torch refuses the negative strides of a mirrored array.
+    return torch.from_numpy(np.array(images, np.float32, order="C"))

@@ -1,0 +1,89 @@
+"""Images become a network's input exactly as in its training."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.asset_files import verified
+from analysis.datasets import DATASETS
+from analysis.errors import OptionError
+from analysis.models import prepare_images
+from analysis.models.preparation import MEAN, STD
+from assets.make_assets import network_input
+
+from torchvision.transforms.v2 import functional as transforms  # isort: skip
+
+
+def test_fashion_is_prepared_to_the_bit_as_in_the_training() -> None:
+    raw = np.load(io.BytesIO(verified("fashion")))["images"]
+    prepared = prepare_images("pocket-resnet20", DATASETS["fashion"].load()[0])
+    assert prepared.shape == (3000, 3, 32, 32)
+    assert prepared.dtype == torch.float32
+    assert torch.equal(prepared, network_input(torch.from_numpy(raw)))
+
+
+def test_small_and_large_images_are_resized_and_keep_what_they_show() -> None:
+    for side in (8, 28, 90):
+        image = np.zeros((1, 1, side, side), np.float32)
+        image[..., : side // 2] = 1  # the left half is white
+        pixels = prepare_images("pocket-vit", image)[0, 0] * STD + MEAN
+        assert pixels.shape == (32, 32)
+        assert torch.allclose(pixels[4:28, 4:12], torch.ones(24, 8), atol=1e-6)
+        assert torch.allclose(pixels[:, 20:], torch.zeros(32, 12), atol=1e-6)
+        border = [pixels[:2], pixels[-2:], pixels[:, :2], pixels[:, -2:]]
+        assert all(part.abs().max() < 1e-6 for part in border)
+
+
+def test_a_fine_chequerboard_shrinks_to_grey() -> None:
+    board = (np.indices((280, 280)).sum(axis=0) % 2).astype(np.float32)[None, None]
+    pixels = prepare_images("pocket-vgg", board)[0, :, 4:-4, 4:-4] * STD + MEAN
+    assert torch.allclose(pixels, torch.tensor(0.5), atol=0.02)  # without antialiasing: 0 or 1
+
+
+def test_colours_stay_apart_and_grey_is_repeated() -> None:
+    colours = np.broadcast_to(
+        np.array([0.1, 0.5, 0.9], np.float32)[None, :, None, None], (2, 3, 28, 28)
+    )
+    middle = prepare_images("pocket-resnet20", colours)[:, :, 16, 16] * STD + MEAN
+    assert torch.allclose(middle, torch.tensor([0.1, 0.5, 0.9]).expand(2, 3), atol=1e-6)
+    grey = prepare_images("pocket-resnet20", colours[:, :1])
+    assert torch.equal(grey[:, 0], grey[:, 1])
+    assert torch.equal(grey[:, 0], grey[:, 2])
+
+
+@pytest.mark.parametrize(("name", "resized"), [("resnet50", 232), ("vit_b_16", 256)])
+def test_full_size_networks_get_their_own_preparation(name: str, resized: int) -> None:
+    images = np.random.default_rng(0).random((2, 1, 50, 50), dtype=np.float32)
+    prepared = prepare_images(name, images)
+    assert prepared.shape == (2, 3, 224, 224)
+    # By hand: resize the shorter side, crop the centre, ImageNet's mean and deviation.
+    pixels = transforms.resize(torch.from_numpy(images), [resized, resized], antialias=True)
+    pixels = transforms.center_crop(pixels, [224, 224])[:, 0]
+    for channel, (mean, std) in enumerate([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]):
+        assert torch.allclose(prepared[:, channel], (pixels - mean) / std, atol=1e-5)
+    assert torch.equal(prepared, prepare_images(name, images, weights="random"))
+
+
+@pytest.mark.parametrize("name", ["pocket-resnet20", "mobilenet_v2"])
+def test_images_are_not_altered_and_do_not_depend_on_their_neighbours(name: str) -> None:
+    images = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
+    before = images.copy()
+    prepared = prepare_images(name, images)
+    prepared.zero_()
+    assert np.array_equal(images, before)
+    alone = [prepare_images(name, images[[k]]) for k in range(3)]
+    assert torch.allclose(prepare_images(name, images), torch.cat(alone), atol=1e-6)
+
+
+def test_mirrored_views_are_taken_as_they_look() -> None:
+    images = np.random.default_rng(0).random((2, 1, 28, 28), dtype=np.float32)
+    mirrored = prepare_images("pocket-resnet20", images[..., ::-1])
+    assert torch.equal(mirrored, prepare_images("pocket-resnet20", images).flip(-1))
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (2, 4, 28, 28), (0, 1, 28, 28)])
+def test_other_shapes_are_told(shape: tuple[int, ...]) -> None:
+    with pytest.raises(OptionError, match=r"`images` must have the shape \(N, 1 or 3, height"):
+        prepare_images("pocket-vit", np.zeros(shape, np.float32))
