@@ -1,0 +1,1 @@
+"""What BettiScope costs, measured: `python -m tests.benchmarks` (or `make bench`)."""

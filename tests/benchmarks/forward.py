@@ -1,0 +1,130 @@
+"""Time and added peak memory against a bare forward pass and against the plain recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from tests.benchmarks.process import run_module
+from tests.benchmarks.table import show_table, verdict
+from tests.benchmarks.variants import VARIANTS
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a model must reach."""
+
+    speedup: float  # plain seconds / ours, at least
+    slowdown: float  # our seconds / bare, at most
+    memory: float | None  # our added bytes / plain, at most; None: no target
+
+
+TARGETS = {
+    "resnet50": Target(speedup=5.0, slowdown=1.7, memory=0.35),
+    "mobilenet_v2": Target(speedup=5.0, slowdown=3.2, memory=0.35),
+    "vgg16": Target(speedup=1.5, slowdown=1.4, memory=None),
+    "vit_b_16": Target(speedup=1.5, slowdown=1.4, memory=None),
+}
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """Medians over the repeats."""
+
+    model: str
+    seconds: dict[str, float]  # by variant
+    added_bytes: dict[str, float]  # by variant, peak resident memory over the loaded model
+    all_seconds: dict[str, list[float]]  # by variant, each repeat
+    agreeing_layers: int | None  # layers whose b₁ is the plain recipe's; None: not both run
+    layers: int | None
+
+    def ratio(self, over: str, kind: str = "seconds") -> float | None:
+        """Ours divided by another variant, or None if one of them did not run."""
+        values: dict[str, float] = getattr(self, kind)
+        if "ours" not in values or over not in values:
+            return None
+        return values["ours"] / max(values[over], 1.0 if kind == "added_bytes" else 1e-9)
+
+
+def measure(
+    models: list[str], variants: list[str], repeats: int, say: Callable[[str], None]
+) -> list[ModelResult]:
+    """Run each variant in fresh processes, the variants taking turns."""
+    return [_measure_model(model, variants, repeats, say) for model in models]
+
+
+def _measure_model(
+    model: str, variants: list[str], repeats: int, say: Callable[[str], None]
+) -> ModelResult:
+    runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
+    for repeat in range(repeats):
+        for variant in variants:
+            say(f"{model} · {variant} · {repeat + 1} of {repeats}")
+            runs[variant].append(run_module("tests.benchmarks.variants", model, variant))
+    agreeing = layers = None
+    if {"plain", "ours"} <= runs.keys():
+        expected, found = runs["plain"][0]["betti"], runs["ours"][0]["betti"]
+        layers = len(expected.keys() | found.keys())
+        agreeing = sum(found.get(name) == value for name, value in expected.items())
+    return ModelResult(
+        model=model,
+        seconds={v: median(r["seconds"] for r in runs[v]) for v in variants},
+        added_bytes={v: median(r["added_bytes"] for r in runs[v]) for v in variants},
+        all_seconds={v: [r["seconds"] for r in runs[v]] for v in variants},
+        agreeing_layers=agreeing,
+        layers=layers,
+    )
+
+
+def show(results: list[ModelResult]) -> None:
+    """Print what was measured, then the ratios beside the targets."""
+    measured = [
+        [
+            result.model,
+            *(_seconds(result.seconds.get(v)) for v in VARIANTS),
+            *(_megabytes(result.added_bytes.get(v)) for v in VARIANTS),
+            f"{result.agreeing_layers} of {result.layers}" if result.layers else "-",
+        ]
+        for result in results
+    ]
+    head = ["model", *(f"{v} s" for v in VARIANTS), *(f"{v} MB" for v in VARIANTS), "same b₁"]
+    show_table(head, measured)
+    print(
+        "s: wall time of one pass. MB: peak resident memory (VmHWM) less what the process held\n"
+        "with model and images loaded (VmRSS). Medians. same b₁: layers where ours is plain's.\n"
+    )
+    rows = [row for result in results if result.model in TARGETS for row in _targets(result)]
+    show_table(["model", "ratio", "measured", "target", ""], rows)
+
+
+def _targets(result: ModelResult) -> list[list[str]]:
+    target = TARGETS[result.model]
+    time_of_plain, time_of_bare = result.ratio("plain"), result.ratio("bare")
+    memory = result.ratio("plain", "added_bytes")
+    rows = []
+    if time_of_plain is not None:
+        speedup = 1 / time_of_plain
+        rows.append(["plain time / ours", f"{speedup:.2f}", f"≥ {target.speedup:g}"])
+        rows[-1].append(verdict(speedup >= target.speedup))
+    if time_of_bare is not None:
+        rows.append(["our time / bare", f"{time_of_bare:.2f}", f"≤ {target.slowdown:g}"])
+        rows[-1].append(verdict(time_of_bare <= target.slowdown))
+    if memory is not None:
+        limit = "-" if target.memory is None else f"≤ {target.memory:g}"
+        rows.append(["our memory / plain", f"{memory:.3f}", limit])
+        rows[-1].append("" if target.memory is None else verdict(memory <= target.memory))
+    return [[result.model, *row] for row in rows]
+
+
+def as_json(results: list[ModelResult]) -> list[dict[str, Any]]:
+    return [asdict(result) for result in results]
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _megabytes(value: float | None) -> str:
+    return "-" if value is None else f"{value / 1e6:.0f}"

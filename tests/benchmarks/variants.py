@@ -1,0 +1,95 @@
+"""One measurement: `python -m tests.benchmarks.variants MODEL VARIANT` prints it as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from ripser import ripser
+from torch import Tensor, nn
+
+import analysis
+from analysis.torchvision_guard import torchvision
+from tests.benchmarks.process import forget_peak, peak_resident_bytes, resident_bytes
+
+IMAGES, SIDE, BATCH = 40, 224, 8
+SEED = 0
+
+Betti = dict[str, float]  # layer name to b₁
+
+
+def bare(model: nn.Module, images: Tensor) -> Betti:
+    """A forward pass in batches; what comes out is dropped."""
+    with torch.inference_mode():
+        for batch in images.split(BATCH):
+            model(batch)
+    return {}
+
+
+def plain(model: nn.Module, images: Tensor) -> Betti:
+    """The plain recipe: hooks keep every activation, then Ripser takes each layer's cloud.
+
+    The copy is part of it: an in-place ReLU writes into the tensor that the hook was given.
+    """
+    kept: dict[str, list[Tensor]] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            tensor = output[0] if isinstance(output, tuple) else output
+            assert isinstance(tensor, Tensor)
+            kept.setdefault(name, []).append(tensor.flatten(1).clone())
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(keep(name))
+        for name, module in model.named_modules()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
+    bare(model, images)
+    for handle in handles:
+        handle.remove()
+    betti = {}
+    for name, parts in kept.items():
+        cloud = torch.cat(parts).numpy()
+        births_and_deaths = ripser(cloud, maxdim=1)["dgms"][1]
+        betti[name] = float((births_and_deaths[:, 1] > births_and_deaths[:, 0]).sum())
+    return betti
+
+
+def ours(model: nn.Module, images: Tensor) -> Betti:
+    """BettiScope as anyone would call it: b₁, diagrams and clusters of every layer."""
+    return {layer.name: layer.b1 for layer in analysis.analyze(model, images).layers}
+
+
+VARIANTS = {"bare": bare, "plain": plain, "ours": ours}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("variant", choices=VARIANTS)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+
+    torch.manual_seed(SEED)
+    model = torchvision.models.get_model(arguments.model, weights=None).eval()
+    images = torch.randn(IMAGES, 3, SIDE, SIDE)
+    gc.collect()
+    forget_peak()
+    before = resident_bytes()
+    bare(model, images[:1])  # warm-up, the same for every variant: threads and kernels
+    start = time.perf_counter()
+    betti = VARIANTS[arguments.variant](model, images)
+    seconds = time.perf_counter() - start
+    added = peak_resident_bytes() - before
+    print(json.dumps({"seconds": seconds, "added_bytes": added, "betti": betti}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The code depends in one direction only (ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A folder, and what no file under it may import, lazily or not.
+FORBIDDEN = {
+    "analysis": {"streamlit", "plotly", "app"},
+    "app/charts": {"streamlit", "app.components", "app.views", "app.state", "app.cache"},
+    "app/components": {"app.views"},
+    "app/views": {"torch", "torchvision", "ripser", "persim", "sklearn"},
+}
+
+
+def imported(source: str) -> set[str]:
+    """Every module and name that a file imports, dotted, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def breaches(source: str, forbidden: set[str]) -> set[str]:
+    """The imports that are forbidden, or lie inside what is forbidden."""
+    return {
+        name
+        for name in imported(source)
+        if any(name == outside or name.startswith(outside + ".") for outside in forbidden)
+    }
+
+
+def cache_decorators(source: str) -> set[str]:
+    """Streamlit's `cache_*` where a file names them."""
+    tree = ast.parse(source)
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    from_streamlit = {
+        name.rpartition(".")[2] for name in imported(source) if name.startswith("streamlit.")
+    }
+    return {"cache_data", "cache_resource"} & (attributes | from_streamlit)
+
+
+def python_files(folder: str) -> list[Path]:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files, f"{folder} holds no Python file, so nothing would be checked"
+    return files
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_imports_point_one_way(folder: str) -> None:
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in python_files(folder)
+        if (names := breaches(path.read_text(encoding="utf-8"), FORBIDDEN[folder]))
+    }
+    assert found == {}
+
+
+def test_only_the_cache_module_caches() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in python_files("app")
+        if cache_decorators(path.read_text(encoding="utf-8"))
+    }
+    assert found <= {"app/cache.py"}
+
+
+def test_torchvision_comes_after_its_guard() -> None:
+    """Beside a CPU-only torch, whoever imports torchvision first must be the guard."""
+    unguarded = {
+        str(path.relative_to(ROOT))
+        for folder in ("analysis", "app", "assets")
+        for path in python_files(folder)
+        if (names := imported(path.read_text(encoding="utf-8")))
+        and breaches(path.read_text(encoding="utf-8"), {"torchvision"})
+        and "analysis.torchvision_guard" not in names
+    }
+    assert unguarded == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import streamlit as st",
+        "from streamlit.testing.v1 import AppTest",
+        "def late():\n    import streamlit",
+        "if TYPE_CHECKING:\n    from streamlit import session_state",
+    ],
+)
+def test_a_forbidden_import_is_seen(source: str) -> None:
+    assert breaches(source, {"streamlit"})
+
+
+def test_a_similar_name_is_no_breach() -> None:
+    assert breaches("import streamlit_extras\nfrom application import main", {"app"}) == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "@st.cache_data(max_entries=8)\ndef f(): ...",
+        "from streamlit import cache_resource",
+    ],
+)
+def test_a_cache_decorator_is_seen(source: str) -> None:
+    assert cache_decorators(source)
