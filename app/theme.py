@@ -31,7 +31,7 @@ class Palette:
     panel: str  # sidebar, inputs
     noise: str  # points that belong to no cluster
     warning: str
-    clusters: tuple[str, ...]  # told apart with any colour vision in neighbouring places
+    clusters: tuple[str, ...]  # any colour vision tells the first five apart
 
 
 PALETTES = {
@@ -51,12 +51,12 @@ PALETTES = {
         clusters=(
             "#0f766e",
             "#c2410c",
-            "#1e40af",
-            "#b5179e",
-            "#7a6200",
-            "#0e7fb8",
-            "#831843",
-            "#3f3f46",
+            "#1d4ed8",
+            "#a21caf",
+            "#453200",
+            "#0878b8",
+            "#7f1d3f",
+            "#5f6b00",
         ),
     ),
     "dark": Palette(
@@ -95,6 +95,7 @@ def translucent(color: str, opacity: float) -> str:
 def axis_style(palette: Palette) -> dict[str, Any]:
     """Return the settings that every axis shares. Axes do not zoom: the page scrolls instead."""
     return {
+        "type": "linear",  # an empty trace would leave the axis without a grid
         "fixedrange": True,
         "showline": False,
         "zeroline": False,

@@ -155,7 +155,7 @@ def betti_curve_figure(
         )
     )
     top = 1.0 if empty else float(counts.max())
-    figure.update_xaxes(title_text="scale (distance)", nticks=6)
+    figure.update_xaxes(title_text="scale (distance)", nticks=6, range=_span(scales))
     figure.update_yaxes(
         title_text="loops alive",
         range=[0, 1.08 * top],
@@ -181,6 +181,12 @@ def _padded(points: NDArray[np.float64]) -> tuple[float, float]:
     low, high = float(points.min()), float(points.max())
     pad = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
     return max(0.0, low - pad), high + pad
+
+
+def _span(scales: NDArray[np.float64]) -> list[float]:
+    low, high = (float(scales.min()), float(scales.max())) if len(scales) else (0.0, 1.0)
+    pad = 0.03 * (high - low)
+    return [low - pad, high + pad]
 
 
 def _say_empty(figure: go.Figure, palette: Palette) -> None:

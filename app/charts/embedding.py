@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 from app.theme import Palette, style
 
 NOISE = "noise"
+SYMBOLS = ("circle", "diamond", "square", "cross")
 CAPTION = "Only distances between images carry meaning; the axes have no unit."
 
 
@@ -42,7 +44,7 @@ def embedding_figure(
     Returns
     -------
     Figure
-        One trace a group, in order of appearance with "noise" last; each point's
+        One trace a group, in alphabetical order with "noise" last; each point's
         `customdata[0]` is its row in `points`.
     """
     places = np.asarray(points, dtype=float)
@@ -51,11 +53,13 @@ def embedding_figure(
     for name, values in (("groups", groups), ("texts", texts), ("labels", labels)):
         if values is not None and len(values) != len(places):
             raise ValueError(f"`{name}` must have {len(places)} entries, got {len(values)}")
-    order = sorted(dict.fromkeys(groups), key=lambda group: group == NOISE)
+    order = sorted(set(groups), key=_group_order)
     figure = go.Figure()
     for number, group in enumerate(order):
         members = [i for i, other in enumerate(groups) if other == group]
-        color = palette.noise if group == NOISE else _nth(palette.clusters, number)
+        # When the colours run out they come again with another symbol.
+        turn, place = divmod(number, len(palette.clusters))
+        color = palette.noise if group == NOISE else palette.clusters[place]
         figure.add_scatter(
             x=places[members, 0],
             y=places[members, 1],
@@ -63,7 +67,7 @@ def embedding_figure(
             name=group,
             text=[labels[i] for i in members] if labels is not None else None,
             textfont={"color": color, "size": 13, "weight": 600},
-            marker={"color": color, "size": 8},
+            marker={"color": color, "size": 8, "symbol": SYMBOLS[turn % len(SYMBOLS)]},
             customdata=[[i] for i in members],
             hovertext=[texts[i] for i in members],
             hovertemplate=f"%{{hovertext}}<extra>{group}</extra>",
@@ -80,5 +84,7 @@ def embedding_figure(
     return style(figure, palette, height=height)
 
 
-def _nth(colors: tuple[str, ...], number: int) -> str:
-    return colors[number % len(colors)]
+def _group_order(group: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Noise last, and "cluster 10" after "cluster 2"."""
+    parts = re.findall(r"\d+|\D+", group)
+    return group == NOISE, [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]

@@ -23,7 +23,7 @@ NAMES = 0.1  # of the plot's width; longer names reach into the left margin
 NARROW = {2: 330, 3: 480, 4: 620}  # columns: the least width of the figure (px) that must work
 CHARACTER = 6.3  # px, a wide estimate at the size below
 NAME_SIZE = 11  # px
-TOP, BOTTOM = 64, 10  # margins, px
+TOP, BOTTOM = 76, 10  # margins, px; the mode bar needs room above the titles
 OVERFLOW = 1.12  # where an unranked layer's bar ends that would dwarf the ranked ones
 LABEL_LENGTHS = (26, 34, 48)  # characters, tried in turn until no two names look alike
 
@@ -130,13 +130,6 @@ def profile_figure(
             "range": [len(rows) - 0.5, -1.3],
             "showgrid": False,
             "showticklabels": False,
-            # A line along the row under the pointer leads the eye across the columns.
-            "showspikes": True,
-            "spikemode": "across",
-            "spikesnap": "hovered data",
-            "spikethickness": 1,
-            "spikedash": "solid",
-            "spikecolor": palette.border,
         },
     )
     return style(figure, palette, height=len(rows) * row_height + TOP + BOTTOM + row_height)
@@ -271,13 +264,12 @@ def _draw_bars(
                 "width": 0.68,
                 "xaxis": panel.axis,
                 "marker": {
-                    "color": _by_role(rows, palette.muted, palette.accent, palette.surface),
+                    "color": _by_role(rows, palette.muted, palette.accent, palette.accent),
                     "line": {"width": _by_role(rows, 0, 0, 1), "color": palette.accent},
                     "pattern": {
                         "shape": _by_role(rows, "", "", "/"),
-                        "fgcolor": palette.accent,
                         "size": 5,
-                        "solidity": 0.35,
+                        "solidity": 0.3,
                     },
                 },
             }
@@ -315,7 +307,7 @@ def _draw_score(figure: go.Figure, rows: pd.DataFrame, panel: _Panel, palette: P
         title=_title(palette, "score", ""),
     )
     for row in np.flatnonzero(values > OVERFLOW):
-        _note(figure, f"{values[row]:.3g} ▸", row, 0.06, panel, palette.accent, palette.surface)
+        _note(figure, f"×{values[row]:.3g} ▸", row, 0.06, panel, palette.accent, palette.surface)
     missing = np.isnan(values) & rows["head"].to_numpy(dtype=bool)
     for row in np.flatnonzero(missing):
         _note(figure, "always trained", row, 0, panel, palette.accent)
