@@ -88,12 +88,16 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
     def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, _: object, output: object) -> None:
             tensor = first_tensor(output)
-            if tensor is not None and tensor.dim() == 3 and not getattr(module, "batch_first", True):
+            if (
+                tensor is not None
+                and tensor.dim() == 3
+                and not getattr(module, "batch_first", True)
+            ):
                 tensor = tensor.transpose(0, 1)  # (steps, images, features)
             try:
                 callback(name, tensor)
             except Exception as error:
-                raise _CallbackFailed from error
+                raise _CallbackFailed(error) from error
 
         return hook
 
@@ -104,8 +108,7 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
         try:
             model(as_input(model, images))
         except _CallbackFailed as failure:
-            assert failure.__cause__ is not None
-            raise failure.__cause__ from None
+            raise failure.error from None
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
             raise ModelError(_reason(error, images)) from error
 
@@ -180,6 +183,9 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
 
 class _CallbackFailed(BaseException):
     """Carries a callback's own error past models that catch `Exception` in forward."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 def _owned(module: nn.Module) -> list[nn.Parameter]:

@@ -27,7 +27,9 @@ def knee_eps(distances: Float32, *, min_samples: int = MIN_NEIGHBOURS) -> float:
         return float(curve[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # kneed warns where it finds no knee
-        knee = KneeLocator(np.arange(len(curve)), curve, curve="convex", direction="increasing").knee
+        knee = KneeLocator(
+            np.arange(len(curve)), curve, curve="convex", direction="increasing"
+        ).knee
     return float(np.median(curve) if knee is None else curve[int(knee)])
 
 

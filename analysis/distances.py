@@ -55,12 +55,14 @@ def pairwise_distances(cloud: Tensor) -> Float32 | None:
 
 def _flattened(cloud: Tensor) -> Tensor:
     """(N, d) without a copy: distances do not depend on the order of the coordinates."""
-    axes = sorted(range(1, cloud.dim()), key=lambda axis: -cloud.stride(axis))
+    strides = cloud.stride()
+    axes = sorted(range(1, cloud.dim()), key=lambda axis: -strides[axis])
     return cloud.detach().permute(0, *axes).flatten(1)
 
 
 def _slices(flat: Tensor) -> Iterator[Tensor]:
-    return iter(flat.split(max(256, _SLICE // len(flat)), dim=1))
+    width = max(256, _SLICE // len(flat))
+    return (flat[:, start : start + width] for start in range(0, flat.shape[1], width))
 
 
 def _from_gram(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -87,7 +89,8 @@ def _from_gram(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 def _refine(flat: Tensor, squared: Tensor, cancelled: Tensor) -> None:
     """Take the marked pairs again, from the differences of their coordinates."""
     pairs = cancelled.nonzero()
-    for some in pairs.split(len(flat)) if len(pairs) else ():
+    for start in range(0, len(pairs), len(flat)):
+        some = pairs[start : start + len(flat)]
         first, second = some.to(flat.device).unbind(1)
         total = torch.zeros(len(some), dtype=torch.float64, device=squared.device)
         for part in _slices(flat):

@@ -18,19 +18,10 @@ from analysis.distances import pairwise_distances
 from analysis.errors import OptionError, StoreError, choice_problem, raise_problems
 from analysis.models import load_model, prepare_images
 from analysis.options import MIN_SAMPLES, POOLINGS, AnalysisOptions, Pooling
-from analysis.results import Float32, LayerTopology, TopologyReport
+from analysis.results import Float32, LayerTopology, Progress, TopologyReport
 from analysis.store import load_analysis, save_analysis
 from analysis.summaries import average
 from analysis.topology import persistences
-
-
-@dataclass(frozen=True)
-class Progress:
-    stage: str  # what is being done, for the person
-    layer: str
-    done: int  # steps, of `total`; the forward pass and the topology are one step a layer each
-    total: int
-
 
 ProgressCallback = Callable[[Progress], None]
 

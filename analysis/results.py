@@ -18,6 +18,16 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far an analysis is."""
+
+    stage: str  # what is being done, for the person
+    layer: str
+    done: int  # steps, of `total`; forward pass and topology are one step a layer each
+    total: int
+
+
 @dataclass(frozen=True, eq=False)
 class Clustering:
     """DBSCAN of one layer's cloud."""

@@ -8,7 +8,9 @@ from collections.abc import Collection
 import pandas as pd
 
 from analysis.errors import choice_problem, raise_problems
-from analysis.options import ROUNDINGS, Rounding, check_rho
+from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
+from analysis.results import TopologyReport
+from analysis.scores import score
 
 
 def layer_count(layers: int, *, rho: float, rounding: Rounding) -> int:
@@ -65,3 +67,47 @@ def select(
     count = layer_count(layers, rho=rho, rounding=rounding)
     ranks = rank(scores, exclude=exclude).dropna().sort_values()
     return list(ranks.index[: count if layers else 0])
+
+
+def ranking(
+    report: TopologyReport,
+    *,
+    rho: float = 0.1,
+    normalization: str = "activation",
+    preset: str = "recommended",
+    summary: str = "b1",
+) -> pd.DataFrame:
+    """The report's frame with each layer's score, rank and part in the selection.
+
+    Parameters
+    ----------
+    report : TopologyReport
+    rho : float in (0, 1]
+    normalization, summary : str
+        As for `scores.score`.
+    preset : str
+        A name of `options.PRESETS`; decides the rounding and whether the head is ranked.
+
+    Returns
+    -------
+    DataFrame
+        `report.to_frame()` with score (float), rank (Int64, 1 is best, missing where the layer
+        cannot be chosen), selected (bool: chosen by rank) and head (bool: trained without being
+        ranked).
+
+    Raises
+    ------
+    OptionError
+        If an option is unknown or out of range.
+    """
+    raise_problems(choice_problem("preset", preset, PRESETS))
+    rules = PRESETS[preset]
+    scores = score(report, normalization=normalization, summary=summary)
+    head = [report.head] if report.head and not rules.ranks_head else []
+    chosen = select(scores, rho=rho, rounding=rules.rounding, exclude=head)
+    frame = report.to_frame()
+    frame["score"] = scores.to_numpy()
+    frame["rank"] = rank(scores, exclude=head).array
+    frame["selected"] = frame["layer"].isin(chosen)
+    frame["head"] = frame["layer"].isin(head)
+    return frame

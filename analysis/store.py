@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from platformdirs import user_cache_path
 
+from analysis.datasets import DATASETS
 from analysis.errors import StoreError
 from analysis.models import weights_fingerprint
 from analysis.options import ANALYSIS_VERSION, AnalysisOptions
@@ -32,6 +33,7 @@ def fingerprint(options: AnalysisOptions) -> str:
     """A name for everything that decides an analysis' numbers, the weights' checksum included."""
     key = asdict(options) | {
         "weights": weights_fingerprint(options.model, options.weights, options.seed),
+        "data": DATASETS[options.dataset].fingerprint(),
         "version": ANALYSIS_VERSION,
     }
     if options.shift == "none":
@@ -56,7 +58,7 @@ def save_analysis(options: AnalysisOptions, report: TopologyReport) -> Path:
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, allow_pickle=False, **_arrays(report, path.stem))
-            os.replace(part, path)
+            Path(part).replace(path)
         except BaseException:
             Path(part).unlink(missing_ok=True)
             raise
@@ -86,7 +88,7 @@ def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
         aside = path.with_suffix(".damaged")
         try:
-            os.replace(path, aside)
+            path.replace(aside)
         except OSError as failure:
             raise StoreError(f"{path} is damaged and cannot be moved: {failure}") from error
         raise StoreError(
@@ -142,13 +144,17 @@ def _report(arrays: dict[str, Any], name: str) -> TopologyReport:
         raise ValueError("the file holds another analysis")
     loops = _parted(arrays["loops"], meta["loops"])
     components = _parted(arrays["components"], meta["components"])
+    clusterings = [
+        None if eps is None else Clustering(labels, eps)
+        for labels, eps in zip(arrays["labels"], meta["eps"], strict=True)
+    ]
     layers = [
         LayerTopology(
             **(facts | {"activation_shape": tuple(facts["activation_shape"])}),
             distances=arrays["distances"][i],
             diagrams=loops[i],
             components=components[i],
-            clustering=None if (eps := meta["eps"][i]) is None else Clustering(arrays["labels"][i], eps),
+            clustering=clusterings[i],
         )
         for i, facts in enumerate(meta["layers"])
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.asset_files import verified
+from analysis.asset_files import asset_entry, verified
 
 Images = NDArray[np.float32]  # (N, C, H, W), values in [0, 1]
 Labels = NDArray[np.int64]  # (N,)
@@ -28,6 +28,11 @@ class DatasetSpec:
     licence: str
     source: str
     load: Callable[[], tuple[Images, Labels]]
+    asset: str = ""  # the bundled file it is read from, if any
+
+    def fingerprint(self) -> str:
+        """A name for the data's exact content."""
+        return asset_entry(self.asset).sha256 if self.asset else f"{self.name}-{self.size}"
 
 
 def _load_digits() -> tuple[Images, Labels]:
@@ -76,6 +81,7 @@ _SPECS = (
         licence="MIT",
         source="H. Xiao, K. Rasul and R. Vollgraf, Zalando Research (2017)",
         load=_load_fashion,
+        asset="fashion",
     ),
 )
 DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in _SPECS}

@@ -80,7 +80,7 @@ class PocketVGG(nn.Module):
 
 
 def pocket_mobilenetv2(num_classes: int = CLASSES) -> nn.Module:
-    """torchvision's MobileNetV2, a quarter as wide and eleven blocks deep."""
+    """torchvision's MobileNetV2, three eighths as wide and eleven blocks deep."""
     # expansion, width, blocks, stride: the strides suit a 16 x 16 map after the stem.
     setting = [[1, 32, 1, 1], [6, 48, 2, 1], [6, 64, 3, 2], [6, 128, 3, 2], [6, 192, 2, 1]]
     model: nn.Module = MobileNetV2(

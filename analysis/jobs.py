@@ -1,0 +1,156 @@
+"""Analyses in processes of their own: started, watched, stopped.
+
+A process rather than a thread: it can be ended at any moment, gives back its memory, and what
+kills it leaves the dashboard standing. It is started as a program and not through
+`multiprocessing`, which would run the caller's main module again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from analysis.options import AnalysisOptions
+from analysis.results import Progress, TopologyReport
+from analysis.worker import Message
+
+State = Literal["running", "done", "failed", "stopped"]
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class _Worker:
+    """One worker process, idle until it is given options."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "analysis.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=_ROOT,
+        )
+
+    def send(self, options: AnalysisOptions) -> None:
+        assert self.process.stdin is not None
+        pickle.dump(options, self.process.stdin)
+        self.process.stdin.flush()
+
+    def receive(self) -> Message:
+        assert self.process.stdout is not None
+        message: Message = pickle.load(self.process.stdout)
+        return message
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+
+@dataclass(eq=False)
+class Job:
+    """One analysis under way or ended. Its fields are written by the job's own thread only."""
+
+    options: AnalysisOptions
+    state: State = "running"
+    progress: Progress | None = None
+    report: TopologyReport | None = None
+    error: str = ""
+    started: float = field(default_factory=time.monotonic)  # seconds, monotonic
+    _worker: _Worker | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+class Jobs:
+    """The analyses of one server. A warm worker is kept, so that the next one starts at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[AnalysisOptions, Job] = {}
+        self._spare: _Worker | None = None
+        self._closed = False
+        atexit.register(self.close)
+
+    def warm(self) -> None:
+        """Start a worker that waits, if there is none."""
+        with self._lock:
+            if not self._closed and (self._spare is None or not self._spare.alive):
+                self._spare = _Worker()
+
+    def start(self, options: AnalysisOptions) -> Job:
+        """Start an analysis, or join the one that is already running with the same options."""
+        self.warm()
+        with self._lock:
+            running = self._running.get(options)
+            if running is not None:
+                return running
+            job = self._running[options] = Job(options)
+            job._worker, self._spare = self._spare, None
+        threading.Thread(target=self._follow, args=(job,), daemon=True).start()
+        return job
+
+    def stop(self, job: Job) -> None:
+        """End a running analysis now. What it has so far is dropped."""
+        with self._lock:
+            if job.state != "running":
+                return
+            job.state = "stopped"
+        if job._worker is not None:
+            job._worker.kill()
+
+    def close(self) -> None:
+        """End every worker."""
+        with self._lock:
+            self._closed = True
+            workers = [self._spare, *(job._worker for job in self._running.values())]
+        for worker in workers:
+            if worker is not None:
+                worker.kill()
+
+    def _follow(self, job: Job) -> None:
+        worker = job._worker
+        assert worker is not None
+        state: State
+        report, error = None, ""
+        try:
+            worker.send(job.options)
+            while isinstance(message := worker.receive(), Progress):
+                job.progress = message
+            if isinstance(message, str):
+                state, error = "failed", message
+            else:
+                state, report = "done", message
+        except (EOFError, OSError, pickle.UnpicklingError):
+            worker.kill()
+            state, error = "failed", _death(worker.process.returncode)
+        with self._lock:
+            if job.state == "running":
+                job.report, job.error, job.state = report, error, state
+            del self._running[job.options]
+            keep = worker.alive and self._spare is None and not self._closed
+            if keep:
+                self._spare = worker
+        if not keep:
+            worker.kill()
+            self.warm()
+
+
+def _death(code: int) -> str:
+    killed = code == -getattr(signal, "SIGKILL", 9)
+    why = "the system ended it, most often for want of memory" if killed else f"exit code {code}"
+    return (
+        f"The analysis process ended before it was done ({why}). "
+        "Try fewer samples or a smaller model."
+    )
