@@ -18,12 +18,16 @@ from tests.benchmarks.process import SAME_FOR_ALL
 from tests.benchmarks.variants import BATCH, IMAGES, SIDE, VARIANTS
 
 PARTS = ("forward", "rerun", "pocket")
+BUSY = 0.5  # load for each core, from which on times mean little
 
 
 def main() -> None:
     arguments = _parser().parse_args()
     results: dict[str, Any] = {"machine": _machine()}
-    print(", ".join(f"{key} {value}" for key, value in results["machine"].items()) + "\n")
+    print(", ".join(f"{key} {value}" for key, value in results["machine"].items()))
+    if os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
+        print("The machine is busy with other work: the times and their ratios mean little.")
+    print()
     if "forward" in arguments.only:
         print(f"{IMAGES} images of {SIDE}², random weights; bare pass in batches of {BATCH}.\n")
         measured = forward.measure(arguments.models, arguments.variants, arguments.repeats, _say)
@@ -60,7 +64,7 @@ def _machine() -> dict[str, object]:
     return {
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "load": f"{os.getloadavg()[0]:.1f}",
+        "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "torch": torch.__version__,
         **SAME_FOR_ALL,

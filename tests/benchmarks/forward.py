@@ -37,8 +37,8 @@ class ModelResult:
     seconds: dict[str, float]  # by variant
     added_bytes: dict[str, float]  # by variant, peak resident memory over the loaded model
     all_seconds: dict[str, list[float]]  # by variant, each repeat
-    agreeing_layers: int | None  # layers whose b₁ is the plain recipe's; None: not both run
-    layers: int | None
+    layers: int | None  # None: not both recipes ran
+    other_betti: dict[str, list[float | None]]  # where b₁ differs: the plain recipe's, ours
 
     def ratio(self, over: str, kind: str = "seconds") -> float | None:
         """Ours divided by another variant, or None if one of them did not run."""
@@ -63,18 +63,22 @@ def _measure_model(
         for variant in variants:
             say(f"{model} · {variant} · {repeat + 1} of {repeats}")
             runs[variant].append(run_module("tests.benchmarks.variants", model, variant))
-    agreeing = layers = None
+    layers, other = None, {}
     if {"plain", "ours"} <= runs.keys():
         expected, found = runs["plain"][0]["betti"], runs["ours"][0]["betti"]
-        layers = len(expected.keys() | found.keys())
-        agreeing = sum(found.get(name) == value for name, value in expected.items())
+        names = list(expected | found)
+        pairs = {name: [expected.get(name), found.get(name)] for name in names}
+        layers, other = (
+            len(names),
+            {name: pair for name, pair in pairs.items() if pair[0] != pair[1]},
+        )
     return ModelResult(
         model=model,
         seconds={v: median(r["seconds"] for r in runs[v]) for v in variants},
         added_bytes={v: median(r["added_bytes"] for r in runs[v]) for v in variants},
         all_seconds={v: [r["seconds"] for r in runs[v]] for v in variants},
-        agreeing_layers=agreeing,
         layers=layers,
+        other_betti=other,
     )
 
 
@@ -85,7 +89,7 @@ def show(results: list[ModelResult]) -> None:
             result.model,
             *(_seconds(result.seconds.get(v)) for v in VARIANTS),
             *(_megabytes(result.added_bytes.get(v)) for v in VARIANTS),
-            f"{result.agreeing_layers} of {result.layers}" if result.layers else "-",
+            _agreement(result),
         ]
         for result in results
     ]
@@ -95,6 +99,9 @@ def show(results: list[ModelResult]) -> None:
         "s: wall time of one pass. MB: peak resident memory (VmHWM) less what the process held\n"
         "with model and images loaded (VmRSS). Medians. same b₁: layers where ours is plain's.\n"
     )
+    for result in results:
+        for layer, (plain, ours) in result.other_betti.items():
+            print(f"{result.model} {layer}: b₁ is {plain} by the plain recipe, {ours} by ours")
     rows = [row for result in results if result.model in TARGETS for row in _targets(result)]
     show_table(["model", "ratio", "measured", "target", ""], rows)
 
@@ -116,6 +123,12 @@ def _targets(result: ModelResult) -> list[list[str]]:
         rows.append(["our memory / plain", f"{memory:.3f}", limit])
         rows[-1].append("" if target.memory is None else verdict(memory <= target.memory))
     return [[result.model, *row] for row in rows]
+
+
+def _agreement(result: ModelResult) -> str:
+    if result.layers is None:
+        return "-"
+    return f"{result.layers - len(result.other_betti)} of {result.layers}"
 
 
 def as_json(results: list[ModelResult]) -> list[dict[str, Any]]:

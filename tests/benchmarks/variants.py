@@ -1,4 +1,7 @@
-"""One measurement: `python -m tests.benchmarks.variants MODEL VARIANT` prints it as JSON."""
+"""One measurement: `python -m tests.benchmarks.variants MODEL VARIANT` prints it as JSON.
+
+Every variant imports the same modules before anything is measured.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import torch
 from ripser import ripser
 from torch import Tensor, nn
 
-import analysis
+from analysis import analyze
 from analysis.torchvision_guard import torchvision
 from tests.benchmarks.process import forget_peak, peak_resident_bytes, resident_bytes
 
@@ -64,7 +67,7 @@ def plain(model: nn.Module, images: Tensor) -> Betti:
 
 def ours(model: nn.Module, images: Tensor) -> Betti:
     """BettiScope as anyone would call it: b₁, diagrams and clusters of every layer."""
-    return {layer.name: layer.b1 for layer in analysis.analyze(model, images).layers}
+    return {layer.name: layer.b1 for layer in analyze(model, images).layers}
 
 
 VARIANTS = {"bare": bare, "plain": plain, "ours": ours}
