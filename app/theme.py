@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -92,19 +93,6 @@ def translucent(color: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity:g})"
 
 
-def axis_style(palette: Palette) -> dict[str, Any]:
-    """Return the settings that every axis shares. Axes do not zoom: the page scrolls instead."""
-    return {
-        "type": "linear",  # an empty trace would leave the axis without a grid
-        "fixedrange": True,
-        "showline": False,
-        "zeroline": False,
-        "gridcolor": palette.grid,
-        "tickfont": {"size": 11, "color": palette.secondary},
-        "title": {"font": {"size": FONT_SIZE, "color": palette.secondary}, "standoff": 6},
-    }
-
-
 def style(figure: go.Figure, palette: Palette, *, height: int) -> go.Figure:
     """Give a figure the look of the dashboard, in place.
 
@@ -121,8 +109,25 @@ def style(figure: go.Figure, palette: Palette, *, height: int) -> go.Figure:
     Figure
         The same figure, to chain.
     """
-    shared = axis_style(palette)
-    template = go.layout.Template(
+    # A click must reach the page, and a finger that drags must scroll it.
+    figure.update_layout(
+        template=_template(palette), height=height, hovermode="closest", dragmode=False
+    )
+    return figure
+
+
+@lru_cache
+def _template(palette: Palette) -> go.layout.Template:
+    shared = {
+        "type": "linear",  # an empty trace would leave the axis without a grid
+        "fixedrange": True,  # no zoom: the page scrolls instead
+        "showline": False,
+        "zeroline": False,
+        "gridcolor": palette.grid,
+        "tickfont": {"size": 11, "color": palette.secondary},
+        "title": {"font": {"size": FONT_SIZE, "color": palette.secondary}, "standoff": 6},
+    }
+    return go.layout.Template(
         layout={
             "xaxis": shared,
             "yaxis": shared,
@@ -146,9 +151,6 @@ def style(figure: go.Figure, palette: Palette, *, height: int) -> go.Figure:
             "legend": {"font": {"size": 11, "color": palette.secondary}},
         }
     )
-    # A click must reach the page, and a finger that drags must scroll it.
-    figure.update_layout(template=template, height=height, hovermode="closest", dragmode=False)
-    return figure
 
 
 def chart_config(filename: str) -> dict[str, Any]:

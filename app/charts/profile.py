@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.theme import Palette, axis_style, style, translucent
+from app.charts.layer_names import short_names
+from app.charts.profile_columns import (
+    CLEAR,
+    DRAW,
+    Column,
+    Panel,
+    Sketch,
+    axis_key,
+    best_score,
+    byte_unit,
+    column_title,
+    draw_names,
+    note,
+    set_axis,
+    undimmed,
+)
+from app.theme import Palette, style, translucent
 
-Column = Literal["b1", "score", "clusters", "cost"]
+__all__ = ["COLUMNS", "Column", "profile_figure", "short_names"]
+
 COLUMNS: tuple[Column, ...] = ("b1", "score", "clusters", "cost")
 
-CLEAR = "rgba(0,0,0,0)"
 GAP = 0.03  # between two columns, share of the plot's width
 NAMES = 0.1  # of the plot's width; longer names reach into the left margin
 NARROW = {2: 330, 3: 480, 4: 620}  # columns: the least width of the figure (px) that must work
 CHARACTER = 6.3  # px, a wide estimate at the size below
-NAME_SIZE = 11  # px
 TOP, BOTTOM = 76, 10  # margins, px; the mode bar needs room above the titles
-OVERFLOW = 1.12  # where an unranked layer's bar ends that would dwarf the ranked ones
-LABEL_LENGTHS = (26, 34, 48)  # characters, tried in turn until no two names look alike
-
-# "encoder.layers.encoder_layer_5.ln_1" and "model.blocks.5.ln_1" both say "5.ln_1".
-_REPEATED_BLOCK = re.compile(r"^(?:\w+\.)*?(?:layers|blocks|block|h)\.(?:\w*_)?(\d+)(?=\.|$)")
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """One column: its horizontal axis and its place."""
-
-    axis: str  # "x", "x2", ...
-    start: float  # both as shares of the plot's width
-    end: float
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Shorten qualified layer names for labels.
-
-    Parameters
-    ----------
-    names : sequence of str
-        As in `named_modules()`, all different.
-
-    Returns
-    -------
-    list of str
-        As many labels, all different, in the same order. A repeated block keeps only its number
-        ("encoder.layers.encoder_layer_5.ln_1" becomes "5.ln_1") unless that would be ambiguous.
-    """
-    short = [_REPEATED_BLOCK.sub(r"\1", name) or "(model)" for name in names]
-    count = Counter(short)
-    short = [label if count[label] == 1 else name for label, name in zip(short, names, strict=True)]
-    for length in LABEL_LENGTHS:
-        cut = [label if len(label) <= length else "…" + label[1 - length :] for label in short]
-        if len(set(cut)) == len(cut):
-            return cut
-    return short
 
 
 def profile_figure(
@@ -102,298 +75,71 @@ def profile_figure(
         A click anywhere in a row selects a point of the trace "cells", whose `customdata[0]` is
         the layer's full name. No other trace answers to the pointer.
     """
-    unknown = [column for column in columns if column not in _DRAW]
+    unknown = [column for column in columns if column not in DRAW]
     if unknown or not columns:
         raise ValueError(f"`columns` must be some of {COLUMNS}, got {columns}")
     labels = short_names(rows["layer"].tolist())
     panels = _layout_panels(len(columns))
-    figure = go.Figure()
-    _draw_names(figure, rows, labels, panels[0], palette)
+    sketch = Sketch([], {"annotations": [], "shapes": []}, palette)
+    draw_names(sketch, rows, labels, panels[0])
     for column, panel in zip(columns, panels[1:], strict=True):
-        _DRAW[column](figure, rows, panel, palette)
-    if "score" in columns:
-        title = f"score<br>{_small(normalization_title)}"
-        panel = panels[1 + columns.index("score")]
-        _axis(figure, panel)["title"]["text"] = title
-        if threshold is not None:
-            _draw_threshold(figure, threshold / _best_score(rows), panel, len(rows), palette)
-    _draw_cells(figure, rows, panels, palette, opened)
+        DRAW[column](sketch, rows, panel)
+        if column == "score":
+            sketch.layout[axis_key(panel)]["title"] = column_title(
+                palette, "score", normalization_title
+            )
+            if threshold is not None:
+                _draw_threshold(sketch, threshold / best_score(rows), panel, len(rows))
+    _draw_cells(sketch, rows, panels, opened)
     width = CHARACTER * max(map(len, labels), default=0)
     # Names hang over the left edge of their column, which is narrowest on the smallest screen.
     margin = max(8.0, (width + 12 - NAMES * NARROW.get(len(columns), 330)) / (1 - NAMES))
-    figure.update_layout(
-        barmode="overlay",
-        showlegend=False,
-        clickmode="event+select",
-        margin={"l": round(margin), "r": 10, "t": TOP, "b": BOTTOM},
-        yaxis={
+    sketch.layout |= {
+        "barmode": "overlay",
+        "showlegend": False,
+        "clickmode": "event+select",
+        "margin": {"l": round(margin), "r": 10, "t": TOP, "b": BOTTOM},
+        "yaxis": {
             "range": [len(rows) - 0.5, -1.3],
             "showgrid": False,
             "showticklabels": False,
         },
-    )
+    }
+    figure = go.Figure(data=sketch.traces, layout=sketch.layout)
     return style(figure, palette, height=len(rows) * row_height + TOP + BOTTOM + row_height)
 
 
-def _layout_panels(columns: int) -> list[_Panel]:
+def _layout_panels(columns: int) -> list[Panel]:
     """The column of the names, then the others, equally wide."""
     each = (1 - NAMES - columns * GAP) / columns
-    panels = [_Panel("x", 0.0, NAMES)]
+    panels = [Panel(1, 0.0, NAMES)]
     for number in range(columns):
         start = NAMES + GAP + number * (each + GAP)
-        panels.append(_Panel(f"x{number + 2}", start, min(1.0, start + each)))
+        panels.append(Panel(number + 2, start, min(1.0, start + each)))
     return panels
 
 
-def _axis(figure: go.Figure, panel: _Panel) -> Any:
-    return figure.layout[panel.axis.replace("x", "xaxis")]
-
-
-def _set_axis(figure: go.Figure, panel: _Panel, palette: Palette, **settings: Any) -> None:
-    figure.layout[panel.axis.replace("x", "xaxis")] = {
-        **axis_style(palette),
-        "anchor": "y",
-        "domain": [panel.start, panel.end],
-        "side": "top",
-        "tickangle": 0,
-        **settings,
-    }
-
-
-def _title(palette: Palette, text: str, note: str) -> dict[str, Any]:
-    return {
-        "text": f"{text}<br>{_small(note)}",
-        "font": {"size": 12, "color": palette.text},
-        "standoff": 4,
-    }
-
-
-def _small(text: str) -> str:
-    return f'<span style="font-size:10px">{text}</span>'
-
-
-def _undimmed(trace: dict[str, Any]) -> dict[str, Any]:
-    """Plotly fades whatever a click has not selected, unless told otherwise."""
-    steady = {"marker": {"opacity": 1}}
-    return {**trace, "selected": steady, "unselected": steady, "hoverinfo": "skip", "yaxis": "y"}
-
-
-def _by_role(rows: pd.DataFrame, plain: Any, selected: Any, head: Any) -> list[Any]:
-    roles = zip(rows["selected"], rows["head"], strict=True)
-    return [head if h else selected if s else plain for s, h in roles]
-
-
-def _numbers(values: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return values.to_numpy(dtype=float, na_value=np.nan)
-
-
-def _best_score(rows: pd.DataFrame) -> float:
-    """The highest score of a ranked layer; the head may lie far above without being ranked."""
-    ranked = rows.loc[rows["rank"].notna(), "score"]
-    best = (ranked if ranked.notna().any() else rows["score"]).max()
-    return float(best) if best > 0 else 1.0
-
-
-def _draw_names(
-    figure: go.Figure, rows: pd.DataFrame, labels: list[str], panel: _Panel, palette: Palette
-) -> None:
-    colors = _by_role(rows, palette.text, palette.accent, palette.accent)
-    figure.add_scatter(
-        name="names",
-        x=np.ones(len(rows)),
-        y=np.arange(len(rows)),
-        mode="text",
-        text=labels,
-        textposition="middle left",
-        textfont={"size": NAME_SIZE, "color": colors},
-        cliponaxis=False,
-        hoverinfo="skip",
-        xaxis=panel.axis,
-        # A colour for selected texts keeps Plotly from fading all others.
-        selected={"textfont": {"color": palette.text}},
+def _draw_threshold(sketch: Sketch, position: float, panel: Panel, count: int) -> None:
+    color = sketch.palette.accent
+    sketch.layout["shapes"].append(
+        {
+            "name": "threshold",
+            "type": "line",
+            "xref": panel.axis,
+            "yref": "y",
+            "x0": position,
+            "x1": position,
+            "y0": -0.6,
+            "y1": count - 0.5,
+            "line": {"color": color, "width": 1.25, "dash": "dash"},
+        }
     )
-    _set_axis(figure, panel, palette, range=[0, 1], showgrid=False, showticklabels=False)
-
-
-def _draw_points(
-    figure: go.Figure,
-    rows: pd.DataFrame,
-    values: np.ndarray[Any, np.dtype[np.float64]],
-    panel: _Panel,
-    palette: Palette,
-    symbol: str,
-) -> None:
-    figure.add_scatter(
-        **_undimmed(
-            {
-                "name": "b1" if symbol == "circle" else "clusters",
-                "x": values,
-                "y": np.arange(len(rows)),
-                "mode": "markers",
-                "xaxis": panel.axis,
-                "cliponaxis": False,
-                "marker": {
-                    "size": 7,
-                    "color": _by_role(rows, palette.ink, palette.accent, palette.surface),
-                    "symbol": symbol,
-                    "line": {
-                        "width": _by_role(rows, 0, 0, 1.5),
-                        "color": palette.accent,
-                    },
-                },
-            }
-        )
-    )
-
-
-def _draw_bars(
-    figure: go.Figure,
-    rows: pd.DataFrame,
-    values: np.ndarray[Any, np.dtype[np.float64]],
-    panel: _Panel,
-    palette: Palette,
-    name: str,
-) -> None:
-    figure.add_bar(
-        **_undimmed(
-            {
-                "name": name,
-                "x": values,
-                "y": np.arange(len(rows)),
-                "orientation": "h",
-                "width": 0.68,
-                "xaxis": panel.axis,
-                "marker": {
-                    "color": _by_role(rows, palette.muted, palette.accent, palette.accent),
-                    "line": {"width": _by_role(rows, 0, 0, 1), "color": palette.accent},
-                    "pattern": {
-                        "shape": _by_role(rows, "", "", "/"),
-                        "size": 5,
-                        "solidity": 0.3,
-                    },
-                },
-            }
-        )
-    )
-
-
-def _draw_b1(figure: go.Figure, rows: pd.DataFrame, panel: _Panel, palette: Palette) -> None:
-    values = _numbers(rows["b1"])
-    _draw_points(figure, rows, values, panel, palette, "circle")
-    known = values[np.isfinite(values)]
-    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-    pad = max(0.5, 0.08 * (high - low))
-    _set_axis(
-        figure,
-        panel,
-        palette,
-        range=[low - pad, high + pad],
-        nticks=4,
-        title=_title(palette, "b₁", "loops"),
-    )
-    for row in np.flatnonzero(~rows["finite"].to_numpy(dtype=bool)):
-        _note(figure, "not finite", row, low - pad, panel, palette.warning)
-
-
-def _draw_score(figure: go.Figure, rows: pd.DataFrame, panel: _Panel, palette: Palette) -> None:
-    values = _numbers(rows["score"]) / _best_score(rows)
-    _draw_bars(figure, rows, np.minimum(values, OVERFLOW), panel, palette, "score")
-    _set_axis(
-        figure,
-        panel,
-        palette,
-        range=[0, OVERFLOW],
-        tickvals=[0, 0.5, 1],
-        title=_title(palette, "score", ""),
-    )
-    for row in np.flatnonzero(values > OVERFLOW):
-        _note(figure, f"×{values[row]:.3g} ▸", row, 0.06, panel, palette.accent, palette.surface)
-    missing = np.isnan(values) & rows["head"].to_numpy(dtype=bool)
-    for row in np.flatnonzero(missing):
-        _note(figure, "always trained", row, 0, panel, palette.accent)
-
-
-def _draw_clusters(figure: go.Figure, rows: pd.DataFrame, panel: _Panel, palette: Palette) -> None:
-    values = _numbers(rows["clusters"])
-    _draw_points(figure, rows, values, panel, palette, "diamond")
-    known = values[np.isfinite(values)]
-    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-    _set_axis(
-        figure,
-        panel,
-        palette,
-        range=[low - 0.5, high + 0.5],
-        # Whole numbers only: there is no half cluster.
-        tick0=0,
-        dtick=max(1, int(np.ceil((high - low) / 4))),
-        title=_title(palette, "clusters", "DBSCAN"),
-    )
-
-
-def _draw_cost(figure: go.Figure, rows: pd.DataFrame, panel: _Panel, palette: Palette) -> None:
-    size = _numbers(rows["activation_bytes"])
-    unit, scale = _byte_unit(float(size.max(initial=0)))
-    _draw_bars(figure, rows, size / scale, panel, palette, "cost")
-    _set_axis(
-        figure,
-        panel,
-        palette,
-        rangemode="tozero",
-        nticks=4,
-        title=_title(palette, "activation", f"{unit} per image"),
-    )
-
-
-_DRAW = {"b1": _draw_b1, "score": _draw_score, "clusters": _draw_clusters, "cost": _draw_cost}
-
-
-def _note(
-    figure: go.Figure,
-    text: str,
-    row: int | np.integer[Any],
-    x: float,
-    panel: _Panel,
-    color: str,
-    background: str = CLEAR,
-) -> None:
-    figure.add_annotation(
-        text=text,
-        x=x,
-        y=int(row),
-        xref=panel.axis,
-        yref="y",
-        xanchor="left",
-        showarrow=False,
-        font={"size": 10, "color": color},
-        bgcolor=background,
-        borderpad=0,
-    )
-
-
-def _draw_threshold(
-    figure: go.Figure, position: float, panel: _Panel, count: int, palette: Palette
-) -> None:
-    figure.add_shape(
-        name="threshold",
-        type="line",
-        xref=panel.axis,
-        yref="y",
-        x0=position,
-        x1=position,
-        y0=-0.6,
-        y1=count - 0.5,
-        line={"color": palette.accent, "width": 1.25, "dash": "dash"},
-    )
-    _note(figure, "ρ", -1, position, panel, palette.accent)
-    figure.layout.annotations[-1].update(xanchor="center", font={"size": 11})
+    note(sketch, "ρ", -1, position, panel, color)
+    sketch.layout["annotations"][-1]["xanchor"] = "center"
 
 
 def _draw_cells(
-    figure: go.Figure,
-    rows: pd.DataFrame,
-    panels: list[_Panel],
-    palette: Palette,
-    opened: str | None,
+    sketch: Sketch, rows: pd.DataFrame, panels: list[Panel], opened: str | None
 ) -> None:
     """Cover every row with clear bars that take the pointer, since a mark may be tiny.
 
@@ -403,33 +149,44 @@ def _draw_cells(
     edges = [0.0, *(p.start - GAP / 2 for p in panels[1:]), 1.0]
     count, cells = len(rows), len(panels)
     names = rows["layer"].tolist()
-    tint = _by_role(rows, CLEAR, translucent(palette.accent, 0.07), CLEAR)
-    hover = _hover_texts(rows)
-    axis = f"x{len(panels) + 1}"
-    figure.add_bar(
-        name="cells",
-        orientation="h",
-        base=np.repeat(edges[:-1], count),
-        x=np.repeat(np.diff(edges), count),
-        y=np.tile(np.arange(count), cells),
-        width=1,
-        xaxis=axis,
-        yaxis="y",
-        customdata=[[name] for name in names] * cells,
-        hovertext=hover * cells,
-        hovertemplate="%{hovertext}<extra></extra>",
-        marker={"color": tint * cells, "line": {"width": 0}},
-        selected={"marker": {"opacity": 1, "color": translucent(palette.text, 0.14)}},
-        unselected={"marker": {"opacity": 1}},
-        selectedpoints=(
-            [i for i, name in enumerate(names * cells) if name == opened] if opened else None
-        ),
+    whole = Panel(len(panels) + 1, 0.0, 1.0)
+    shared = {"type": "bar", "orientation": "h", "width": 1, "xaxis": whole.axis}
+    tint = translucent(sketch.palette.accent, 0.07)
+    tinted = np.flatnonzero(rows["selected"].to_numpy(dtype=bool))
+    sketch.traces.append(
+        undimmed(
+            {
+                **shared,
+                "name": "selected rows",
+                "x": np.ones(len(tinted)),
+                "y": tinted,
+                "marker": {"color": tint, "line": {"width": 0}},
+            }
+        )
     )
-    _set_axis(figure, _Panel(axis, 0.0, 1.0), palette, range=[0, 1], visible=False)
+    sketch.traces.append(
+        {
+            **shared,
+            "name": "cells",
+            "base": np.repeat(edges[:-1], count),
+            "x": np.repeat(np.diff(edges), count),
+            "y": np.tile(np.arange(count), cells),
+            "customdata": [[name] for name in names] * cells,
+            "hovertext": _hover_texts(rows) * cells,
+            "hovertemplate": "%{hovertext}<extra></extra>",
+            "marker": {"color": CLEAR, "line": {"width": 0}},
+            "selected": {"marker": {"opacity": 1, "color": translucent(sketch.palette.text, 0.14)}},
+            "unselected": {"marker": {"opacity": 1}},
+            "selectedpoints": (
+                [i for i, name in enumerate(names * cells) if name == opened] if opened else None
+            ),
+        }
+    )
+    set_axis(sketch, whole, range=[0, 1], visible=False)
 
 
 def _hover_texts(rows: pd.DataFrame) -> list[str]:
-    best = _best_score(rows)
+    best = best_score(rows)
     return [_hover_text(row, best) for row in rows.to_dict("records")]
 
 
@@ -445,7 +202,7 @@ def _hover_text(row: dict[Any, Any], best: float) -> str:
     if pd.notna(row["clusters"]):
         noise = f", {row['noise_share']:.0%} noise" if pd.notna(row["noise_share"]) else ""
         lines.append(f"DBSCAN clusters: {row['clusters']}{noise}")
-    unit, scale = _byte_unit(row["activation_bytes"])
+    unit, scale = byte_unit(row["activation_bytes"])
     lines += [
         f"activation: {row['activation_bytes'] / scale:.4g} {unit} per image, "
         f"{row['activation_size']:,} numbers in all",
@@ -456,7 +213,3 @@ def _hover_text(row: dict[Any, Any], best: float) -> str:
     elif row["selected"]:
         lines.append("selected")
     return "<br>".join(lines)
-
-
-def _byte_unit(size: float) -> tuple[str, float]:
-    return ("MB", 1e6) if size >= 2e6 else ("kB", 1e3)

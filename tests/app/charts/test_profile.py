@@ -105,6 +105,13 @@ def test_selected_rows_have_the_accent_and_the_head_looks_different(rows, name, 
     assert marker.line.color == palette.accent
 
 
+def test_selected_rows_are_tinted_across_the_columns(rows):
+    tint = trace(draw(rows), "selected rows")
+    assert list(tint.y) == [3]
+    assert list(tint.x) == [1]
+    assert (tint.width, tint.hoverinfo) == (1, "skip")
+
+
 def test_not_finite_layers_say_so(rows):
     note = notes(draw(rows))["not finite"]
     assert (note.y, note.xref, note.font.color) == (2, "x2", LIGHT.warning)
@@ -136,7 +143,10 @@ def test_the_cells_lie_above_everything_and_alone_answer_the_pointer(rows):
     assert figure.data[-1].name == "cells"
     numbers = [int(t.xaxis[1:] or 1) for t in figure.data]
     assert numbers[-1] == max(numbers)
-    assert numbers.count(numbers[-1]) == 1
+    assert [t.name for t in figure.data if t.xaxis == figure.data[-1].xaxis] == [
+        "selected rows",
+        "cells",
+    ]
     assert {t.hoverinfo for t in figure.data[:-1]} == {"skip"}
 
 
@@ -144,7 +154,11 @@ def test_a_click_selects_without_dimming_or_zooming(rows):
     figure = draw(rows)
     assert figure.layout.clickmode == "event+select"
     assert figure.layout.dragmode is False
-    assert all(figure.layout[f"xaxis{n}"].fixedrange for n in ("", *range(2, 7)))
+    shared = figure.layout.template.layout
+    assert shared.xaxis.fixedrange is shared.yaxis.fixedrange is True
+    own = [axis for axis in figure.layout if axis.startswith(("xaxis", "yaxis"))]
+    assert len(own) == 7
+    assert {figure.layout[axis].fixedrange for axis in own} == {None}
     for t in figure.data:
         if t.name == "names":
             assert t.selected.textfont.color == LIGHT.text
@@ -178,7 +192,7 @@ def test_hover_says_it_in_words_with_units(rows):
 
 def test_phone_columns_leave_the_others_out(rows):
     figure = draw(rows, columns=("b1", "score"))
-    assert [t.name for t in figure.data] == ["names", "b1", "score", "cells"]
+    assert [t.name for t in figure.data] == ["names", "b1", "score", "selected rows", "cells"]
 
 
 def test_the_height_grows_with_the_rows(rows):

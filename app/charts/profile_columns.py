@@ -1,0 +1,278 @@
+"""The columns of the layer profile: the marks of each, and its axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from app.theme import Palette
+
+Column = Literal["b1", "score", "clusters", "cost"]
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
+CLEAR = "rgba(0,0,0,0)"
+NAME_SIZE = 11  # px
+OVERFLOW = 1.12  # where an unranked layer's bar ends that would dwarf the ranked ones
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One column: its horizontal axis and its place."""
+
+    number: int
+    start: float  # both as shares of the plot's width
+    end: float
+
+    @property
+    def axis(self) -> str:
+        return "x" if self.number == 1 else f"x{self.number}"
+
+
+@dataclass
+class Sketch:
+    """The figure as plain dictionaries, since Plotly checks every list anew at each change."""
+
+    traces: list[dict[str, Any]]
+    layout: dict[str, Any]
+    palette: Palette
+
+
+def axis_key(panel: Panel) -> str:
+    return panel.axis.replace("x", "xaxis")
+
+
+def set_axis(sketch: Sketch, panel: Panel, **settings: Any) -> None:
+    sketch.layout[axis_key(panel)] = {
+        "anchor": "y",
+        "domain": [panel.start, panel.end],
+        "side": "top",
+        "tickangle": 0,
+        **settings,
+    }
+
+
+def column_title(palette: Palette, text: str, note: str) -> dict[str, Any]:
+    return {
+        "text": f"{text}<br>{_small(note)}",
+        "font": {"size": 12, "color": palette.text},
+        "standoff": 4,
+    }
+
+
+def _small(text: str) -> str:
+    return f'<span style="font-size:10px">{text}</span>'
+
+
+def undimmed(trace: dict[str, Any]) -> dict[str, Any]:
+    """Plotly fades whatever a click has not selected, unless told otherwise."""
+    steady = {"marker": {"opacity": 1}}
+    return {**trace, "selected": steady, "unselected": steady, "hoverinfo": "skip"}
+
+
+def _by_role(rows: pd.DataFrame, plain: Any, selected: Any, head: Any) -> list[Any]:
+    roles = zip(rows["selected"], rows["head"], strict=True)
+    return [head if h else selected if s else plain for s, h in roles]
+
+
+def _numbers(values: pd.Series) -> Numbers:
+    return values.to_numpy(dtype=float, na_value=np.nan)
+
+
+def best_score(rows: pd.DataFrame) -> float:
+    """The highest score of a ranked layer; the head may lie far above without being ranked."""
+    ranked = rows.loc[rows["rank"].notna(), "score"]
+    best = (ranked if ranked.notna().any() else rows["score"]).max()
+    return float(best) if best > 0 else 1.0
+
+
+def draw_names(sketch: Sketch, rows: pd.DataFrame, labels: list[str], panel: Panel) -> None:
+    palette = sketch.palette
+    colors = _by_role(rows, palette.text, palette.accent, palette.accent)
+    sketch.traces.append(
+        {
+            "type": "scatter",
+            "name": "names",
+            "x": np.ones(len(rows)),
+            "y": np.arange(len(rows)),
+            "mode": "text",
+            "text": labels,
+            "textposition": "middle left",
+            "textfont": {"size": NAME_SIZE, "color": colors},
+            "cliponaxis": False,
+            "hoverinfo": "skip",
+            "xaxis": panel.axis,
+            # A colour for selected texts keeps Plotly from fading all others.
+            "selected": {"textfont": {"color": palette.text}},
+        }
+    )
+    set_axis(sketch, panel, range=[0, 1], showgrid=False, showticklabels=False)
+
+
+def _draw_points(
+    sketch: Sketch,
+    rows: pd.DataFrame,
+    values: Numbers,
+    panel: Panel,
+    name: str,
+    symbol: str,
+) -> None:
+    palette = sketch.palette
+    sketch.traces.append(
+        undimmed(
+            {
+                "type": "scatter",
+                "name": name,
+                "x": values,
+                "y": np.arange(len(rows)),
+                "mode": "markers",
+                "xaxis": panel.axis,
+                "cliponaxis": False,
+                "marker": {
+                    "size": 7,
+                    "color": _by_role(rows, palette.ink, palette.accent, palette.surface),
+                    "symbol": symbol,
+                    "line": {
+                        "width": _by_role(rows, 0, 0, 1.5),
+                        "color": palette.accent,
+                    },
+                },
+            }
+        )
+    )
+
+
+def _draw_bars(
+    sketch: Sketch,
+    rows: pd.DataFrame,
+    values: Numbers,
+    panel: Panel,
+    name: str,
+) -> None:
+    palette = sketch.palette
+    sketch.traces.append(
+        undimmed(
+            {
+                "type": "bar",
+                "name": name,
+                "x": values,
+                "y": np.arange(len(rows)),
+                "orientation": "h",
+                "width": 0.68,
+                "xaxis": panel.axis,
+                "marker": {
+                    "color": _by_role(rows, palette.muted, palette.accent, palette.accent),
+                    "line": {"width": _by_role(rows, 0, 0, 1), "color": palette.accent},
+                    "pattern": {
+                        "shape": _by_role(rows, "", "", "/"),
+                        "size": 5,
+                        "solidity": 0.3,
+                    },
+                },
+            }
+        )
+    )
+
+
+def _draw_b1(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
+    values = _numbers(rows["b1"])
+    _draw_points(sketch, rows, values, panel, "b1", "circle")
+    known = values[np.isfinite(values)]
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    pad = max(0.5, 0.08 * (high - low))
+    set_axis(
+        sketch,
+        panel,
+        range=[low - pad, high + pad],
+        nticks=4,
+        title=column_title(sketch.palette, "b₁", "loops"),
+    )
+    for row in np.flatnonzero(~rows["finite"].to_numpy(dtype=bool)):
+        note(sketch, "not finite", row, low - pad, panel, sketch.palette.warning)
+
+
+def _draw_score(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
+    values = _numbers(rows["score"]) / best_score(rows)
+    _draw_bars(sketch, rows, np.minimum(values, OVERFLOW), panel, "score")
+    set_axis(
+        sketch,
+        panel,
+        range=[0, OVERFLOW],
+        tickvals=[0, 0.5, 1],
+    )
+    for row in np.flatnonzero(values > OVERFLOW):
+        note(
+            sketch,
+            f"×{values[row]:.3g} ▸",
+            row,
+            0.06,
+            panel,
+            sketch.palette.accent,
+            sketch.palette.surface,
+        )
+    missing = np.isnan(values) & rows["head"].to_numpy(dtype=bool)
+    for row in np.flatnonzero(missing):
+        note(sketch, "always trained", row, 0, panel, sketch.palette.accent)
+
+
+def _draw_clusters(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
+    values = _numbers(rows["clusters"])
+    _draw_points(sketch, rows, values, panel, "clusters", "diamond")
+    known = values[np.isfinite(values)]
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    set_axis(
+        sketch,
+        panel,
+        range=[low - 0.5, high + 0.5],
+        # Whole numbers only: there is no half cluster.
+        tick0=0,
+        dtick=max(1, int(np.ceil((high - low) / 4))),
+        title=column_title(sketch.palette, "clusters", "DBSCAN"),
+    )
+
+
+def _draw_cost(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
+    size = _numbers(rows["activation_bytes"])
+    unit, scale = byte_unit(float(size.max(initial=0)))
+    _draw_bars(sketch, rows, size / scale, panel, "cost")
+    set_axis(
+        sketch,
+        panel,
+        rangemode="tozero",
+        nticks=4,
+        title=column_title(sketch.palette, "activation", f"{unit} per image"),
+    )
+
+
+DRAW = {"b1": _draw_b1, "score": _draw_score, "clusters": _draw_clusters, "cost": _draw_cost}
+
+
+def note(
+    sketch: Sketch,
+    text: str,
+    row: int | np.integer[Any],
+    x: float,
+    panel: Panel,
+    color: str,
+    background: str = CLEAR,
+) -> None:
+    sketch.layout["annotations"].append(
+        {
+            "text": text,
+            "x": x,
+            "y": int(row),
+            "xref": panel.axis,
+            "yref": "y",
+            "xanchor": "left",
+            "showarrow": False,
+            "font": {"size": 10, "color": color},
+            "bgcolor": background,
+            "borderpad": 0,
+        }
+    )
+
+
+def byte_unit(size: float) -> tuple[str, float]:
+    return ("MB", 1e6) if size >= 2e6 else ("kB", 1e3)
