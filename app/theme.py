@@ -87,6 +87,21 @@ PALETTES = {
 }
 
 
+class SelectableFigure(go.Figure):  # type: ignore[misc]
+    """A figure whose marks answer to a tap, and which a finger can scroll past.
+
+    Streamlit replaces a falsy `dragmode` of a chart with selections by "pan". Plotly then keeps
+    touches from the browser: the page does not scroll, and a tap selects what the tap before it
+    touched. A name that Plotly does not know passes Streamlit, and Plotly falls back to the
+    template, where `style` switches dragging off.
+    """
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figure as plain data, as Streamlit sends it to the browser."""
+        plain: dict[str, Any] = super().to_dict()
+        return {**plain, "layout": {**plain["layout"], "dragmode": "none"}}
+
+
 def translucent(color: str, opacity: float) -> str:
     """Return `color` (`#rrggbb`) as a CSS `rgba()` of the given opacity, from 0 to 1."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
@@ -109,7 +124,7 @@ def style(figure: go.Figure, palette: Palette, *, height: int) -> go.Figure:
     Figure
         The same figure, to chain.
     """
-    # A click must reach the page, and a finger that drags must scroll it.
+    # A finger that drags over a chart must scroll the page.
     figure.update_layout(
         template=_template(palette), height=height, hovermode="closest", dragmode=False
     )
@@ -137,6 +152,7 @@ def _template(palette: Palette) -> go.layout.Template:
             "paper_bgcolor": palette.surface,
             "plot_bgcolor": "rgba(0,0,0,0)",
             "colorway": palette.clusters,
+            "dragmode": False,  # see `SelectableFigure`
             "hoverlabel": {
                 "bgcolor": palette.panel,
                 "bordercolor": palette.border,

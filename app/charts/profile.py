@@ -24,7 +24,7 @@ from app.charts.profile_columns import (
     set_axis,
     undimmed,
 )
-from app.theme import Palette, style, translucent
+from app.theme import Palette, SelectableFigure, style, translucent
 
 __all__ = ["COLUMNS", "Column", "profile_figure", "short_names"]
 
@@ -105,7 +105,7 @@ def profile_figure(
             "showticklabels": False,
         },
     }
-    figure = go.Figure(data=sketch.traces, layout=sketch.layout)
+    figure = SelectableFigure(data=sketch.traces, layout=sketch.layout)
     return style(figure, palette, height=len(rows) * row_height + TOP + BOTTOM + row_height)
 
 

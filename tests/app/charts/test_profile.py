@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from typing import Any
 
@@ -153,7 +154,6 @@ def test_the_cells_lie_above_everything_and_alone_answer_the_pointer(rows):
 def test_a_click_selects_without_dimming_or_zooming(rows):
     figure = draw(rows)
     assert figure.layout.clickmode == "event+select"
-    assert figure.layout.dragmode is False
     shared = figure.layout.template.layout
     assert shared.xaxis.fixedrange is shared.yaxis.fixedrange is True
     own = [axis for axis in figure.layout if axis.startswith(("xaxis", "yaxis"))]
@@ -164,6 +164,12 @@ def test_a_click_selects_without_dimming_or_zooming(rows):
             assert t.selected.textfont.color == LIGHT.text
         else:
             assert t.unselected.marker.opacity == 1
+
+
+def test_streamlit_finds_no_falsy_dragmode_to_replace_and_plotly_none_it_knows(rows):
+    sent = json.loads(draw(rows).to_json())["layout"]
+    assert sent["dragmode"] == "none"
+    assert sent["template"]["layout"]["dragmode"] is False
 
 
 def test_the_opened_layer_is_marked_in_every_column(rows):

@@ -106,6 +106,7 @@ def test_style_keeps_what_a_figure_sets_itself():
     assert styled is figure
     assert figure.layout.height == 123
     assert figure.layout.margin.l == 99
+    assert figure.layout.dragmode is False
     assert figure.layout.template.layout.font.color == PALETTES["dark"].text
 
 
