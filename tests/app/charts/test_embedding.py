@@ -21,6 +21,13 @@ def test_groups_are_traces_in_natural_order_with_grey_noise_last():
     assert figure.layout.showlegend
 
 
+def test_noise_is_last_even_after_names_that_follow_it_in_the_alphabet():
+    figure = embedding_figure(
+        POINTS, groups=["noise", "sandal", "noise", "bag"], texts=TEXTS, palette=LIGHT
+    )
+    assert [t.name for t in figure.data] == ["bag", "sandal", "noise"]
+
+
 def test_each_image_keeps_its_place_its_text_and_its_number():
     figure = embedding_figure(POINTS, groups=GROUPS, texts=TEXTS, palette=LIGHT)
     seen = {
