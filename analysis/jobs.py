@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -65,12 +65,16 @@ class Job:
     progress: Progress | None = None
     report: TopologyReport | None = None
     error: str = ""
-    started: float = field(default_factory=time.monotonic)  # seconds, monotonic
+    first_step: float = 0.0  # when the first layer was reached; seconds, monotonic
     _worker: _Worker | None = None
 
     @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
+    def seconds_left(self) -> float | None:
+        """What the rest will take at the pace so far, in seconds; None before the first step."""
+        if self.progress is None or self.progress.done == 0:
+            return None
+        pace = (time.monotonic() - self.first_step) / self.progress.done
+        return pace * (self.progress.total - self.progress.done)
 
 
 class Jobs:
@@ -127,6 +131,7 @@ class Jobs:
         try:
             worker.send(job.options)
             while isinstance(message := worker.receive(), Progress):
+                job.first_step = job.first_step or time.monotonic()
                 job.progress = message
             if isinstance(message, str):
                 state, error = "failed", message

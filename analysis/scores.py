@@ -72,11 +72,26 @@ def score(
     problems = choice_problem("normalization", normalization, NORMALIZATIONS)
     raise_problems(problems + choice_problem("summary", summary, SUMMARIES))
     size = NORMALIZATIONS[normalization].size
+    return _series(
+        report,
+        lambda layer: average(layer.diagrams, summary, report.min_persistence) / size(layer),
+    )
 
-    def one(layer: LayerTopology) -> float:
-        if not layer.finite or not layer.parameters:
-            return math.nan
-        return average(layer.diagrams, summary, report.min_persistence) / size(layer)
 
-    index = pd.Index(report.names, name="layer")
-    return pd.Series([one(layer) for layer in report.layers], index=index, name="score")
+def size_only(report: TopologyReport, *, normalization: str = "activation") -> pd.Series:
+    """The same score with 1 in place of the topology: 1 / size, as a baseline.
+
+    Raises
+    ------
+    OptionError
+        If `normalization` is not a name of `NORMALIZATIONS`.
+    """
+    raise_problems(choice_problem("normalization", normalization, NORMALIZATIONS))
+    return _series(report, lambda layer: 1 / NORMALIZATIONS[normalization].size(layer))
+
+
+def _series(report: TopologyReport, value: Callable[[LayerTopology], float]) -> pd.Series:
+    values = [
+        value(layer) if layer.finite and layer.parameters else math.nan for layer in report.layers
+    ]
+    return pd.Series(values, index=pd.Index(report.names, name="layer"), name="score")

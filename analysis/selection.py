@@ -69,6 +69,12 @@ def select(
     return list(ranks.index[: count if layers else 0])
 
 
+def ranked_out(report: TopologyReport, preset: str) -> list[str]:
+    """The layers that a preset trains without ranking them: the head, or none."""
+    raise_problems(choice_problem("preset", preset, PRESETS))
+    return [report.head] if report.head and not PRESETS[preset].ranks_head else []
+
+
 def ranking(
     report: TopologyReport,
     *,
@@ -100,11 +106,9 @@ def ranking(
     OptionError
         If an option is unknown or out of range.
     """
-    raise_problems(choice_problem("preset", preset, PRESETS))
-    rules = PRESETS[preset]
+    head = ranked_out(report, preset)
     scores = score(report, normalization=normalization, summary=summary)
-    head = [report.head] if report.head and not rules.ranks_head else []
-    chosen = select(scores, rho=rho, rounding=rules.rounding, exclude=head)
+    chosen = select(scores, rho=rho, rounding=PRESETS[preset].rounding, exclude=head)
     frame = report.to_frame()
     frame["score"] = scores.to_numpy()
     frame["rank"] = rank(scores, exclude=head).array

@@ -1,0 +1,90 @@
+"""The only `st.cache_*` decorators. Keys are fingerprints; results are never altered.
+
+What is shared between sessions is frozen or read only, so `cache_resource` spares the copies
+that `cache_data` would make.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from analysis.datasets import ImageDataset, load_dataset
+from analysis.embedding import embed
+from analysis.jobs import Jobs
+from analysis.options import AnalysisOptions
+from analysis.reading import reread
+from analysis.results import Float64, TopologyReport
+from analysis.scores import NORMALIZATIONS
+from analysis.selection import ranking
+from app.charts.profile import Column, profile_figure
+from app.state import Choice
+from app.theme import PALETTES
+
+
+@st.cache_resource
+def jobs() -> Jobs:
+    """The server's analyses, with a worker that is getting warm."""
+    found = Jobs()
+    found.warm()
+    return found
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def drawn_images(options: AnalysisOptions) -> ImageDataset:
+    """The images that an analysis was made of."""
+    data = load_dataset(
+        options.dataset, split=options.split, shift=options.shift, severity=options.severity
+    )
+    return data.sample(options.samples, seed=options.seed)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def reading(
+    key: str, min_persistence: float, eps_quantile: float | None, _report: TopologyReport
+) -> TopologyReport:
+    """A report as the sidebar reads it; `key` is its fingerprint."""
+    if min_persistence == 0 and eps_quantile is None:
+        return _report
+    return reread(_report, min_persistence=min_persistence, eps_quantile=eps_quantile)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def layer_rows(key: str, choice: Choice, _report: TopologyReport) -> pd.DataFrame:
+    """One row a layer with its score, rank and part in the selection, for charts and table."""
+    rows = ranking(
+        _report,
+        rho=choice.rho,
+        normalization=choice.normalization,
+        preset=choice.preset,
+        summary=choice.summary,
+    )
+    return rows.assign(activation_bytes=rows["activation_size"] // _report.samples * 4)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def profile(
+    key: str,
+    choice: Choice,
+    columns: tuple[Column, ...],
+    appearance: str,
+    opened: str | None,
+    _rows: pd.DataFrame,
+) -> go.Figure:
+    """The layer profile. Streamlit keeps a chart's selection only while its figure stays."""
+    chosen = _rows.loc[_rows["selected"], "score"]
+    return profile_figure(
+        _rows,
+        threshold=None if chosen.empty else float(chosen.min()),
+        columns=columns,
+        palette=PALETTES[appearance],
+        normalization_title=f"{NORMALIZATIONS[choice.normalization].title}, best = 1",
+        opened=opened,
+    )
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def embedding(key: str, layer: str, _report: TopologyReport) -> Float64:
+    """A layer's cloud in two dimensions, (N, 2)."""
+    return embed(_report.layer(layer).distances)

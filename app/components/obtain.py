@@ -1,0 +1,103 @@
+"""From what the sidebar asks for to the analysis on the page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.errors import AnalysisError
+from analysis.jobs import Job
+from analysis.options import AnalysisOptions
+from analysis.store import fingerprint, load_analysis
+from app.cache import jobs
+from app.state import Shown, session
+
+POLL_EVERY = 0.2  # seconds
+
+
+def render_obtained(options: AnalysisOptions | None) -> Shown | None:
+    """Find or start the analysis, and tell how it goes.
+
+    Returns
+    -------
+    Shown or None
+        What there is to show: the analysis asked for or, while that is not there, the last one.
+    """
+    here = session()
+    if options is None:
+        return here.shown
+    if here.shown is None or here.shown.options != options:
+        _find(options)
+    if here.shown is not None and here.shown.options == options:
+        for note in here.notes:
+            st.warning(note)
+        return here.shown
+    if here.wanted != options:
+        before = f" Below: {describe(here.shown.options)}." if here.shown else ""
+        st.info(f"The settings have changed: press **Analyse** for {describe(options)}.{before}")
+        return here.shown
+    if here.job is None or here.job.options != options:
+        if here.job is not None:
+            jobs().stop(here.job)
+        here.job = jobs().start(options)
+    _render_job(here.job)
+    return here.shown
+
+
+def describe(options: AnalysisOptions) -> str:
+    """An analysis in a few words."""
+    weights = "random weights" if options.weights == "random" else "pre-trained"
+    shift = "" if options.shift == "none" else f" with {options.shift} {options.severity}"
+    return (
+        f"{options.model} ({weights}) on {options.samples} images of {options.dataset}{shift}, "
+        f"seed {options.seed}"
+    )
+
+
+def _find(options: AnalysisOptions) -> None:
+    here = session()
+    job = here.job
+    try:
+        if job is not None and job.options == options and job.report is not None:
+            report = job.report
+        else:
+            saved = load_analysis(options)
+            if saved is None:
+                return
+            report = saved
+        here.shown = Shown(options, report, fingerprint(options))
+        here.notes += report.notes
+        here.wanted = options
+    except AnalysisError as error:
+        here.notes.append(str(error))
+
+
+def _render_job(job: Job) -> None:
+    if job.state == "failed":
+        st.error(job.error, title="The analysis could not be made")
+    elif job.state == "stopped":
+        st.info("Stopped. Press **Analyse** to start again.")
+    else:
+        _render_progress()
+
+
+@st.fragment(run_every=POLL_EVERY)
+def _render_progress() -> None:
+    job = session().job
+    if job is None or job.state != "running":
+        st.rerun()
+    progress = job.progress
+    bar, button = st.columns([5, 1], vertical_alignment="center")
+    if progress is None:
+        bar.progress(0.0, text=f"Getting ready: {describe(job.options)}")
+    else:
+        layers = progress.total // 2
+        at = progress.done % layers + 1
+        left = job.seconds_left
+        wait = f" · about {left:.0f} s left" if left is not None and left >= 1 else ""
+        bar.progress(
+            min(1.0, progress.done / progress.total),
+            text=f"{progress.stage}: layer {at} of {layers}, {progress.layer}{wait}",
+        )
+    if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
+        jobs().stop(job)
+        st.rerun()

@@ -1,0 +1,102 @@
+"""The head of the Explore page: what came out, and the few numbers that matter."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.options import PRESETS
+from analysis.scores import size_only
+from analysis.selection import ranked_out, select
+from app.components.obtain import describe
+from app.components.sentences import (
+    clusters_sentence,
+    count_text,
+    size_sentence,
+    warnings_of,
+)
+from app.state import Choice, Shown
+
+CORRELATION_HELP = (
+    "Spearman's rank correlation over the layers: +1 if the layers with more loops have more "
+    "clusters, −1 if fewer, 0 if neither. p is the chance of so strong a correlation between "
+    "unrelated columns. Neighbouring layers are alike, so p looks better than it is."
+)
+
+
+def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
+    """Draw the title, the sentences and the tiles."""
+    st.title("Which layers should you train?", anchor=False)
+    st.caption(f"{describe(shown.options)}. {clusters_sentence(rows)}", help=CORRELATION_HELP)
+    _render_tiles(shown, rows, choice)
+    chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"].tolist()
+    if not chosen:
+        st.warning(
+            f"ρ = {choice.rho:.2f} of {int(rows['rank'].notna().sum())} layers rounds down to "
+            "none under this preset. Raise ρ, or take the preset “Recommended”."
+        )
+    else:
+        head = rows.loc[rows["head"], "layer"].tolist()
+        names = ", ".join(f"`{name}`" for name in chosen[:12])
+        more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
+        always = f", and always the new head `{head[0]}`" if head else ""
+        exclude = ranked_out(shown.report, choice.preset)
+        by_size = select(
+            size_only(shown.report, normalization=choice.normalization),
+            rho=choice.rho,
+            rounding=PRESETS[choice.preset].rounding,
+            exclude=exclude,
+        )
+        st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows, by_size, choice)}")
+    for warning in warnings_of(shown.report):
+        st.warning(warning)
+
+
+def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
+    chosen, ranked = int(rows["selected"].sum()), int((~rows["head"]).sum())
+    trained = int(rows.loc[rows["selected"] | rows["head"], "parameters"].sum())
+    total = int(rows["parameters"].sum())
+    report = shown.report
+    with st.container(horizontal=True, key="tiles"):
+        _tile(
+            "Selected",
+            f"{chosen} of {ranked} layers",
+            f"ρ = {choice.rho:.2f}",
+            "The layers that train. The classifier head is not counted where it is always trained.",
+        )
+        _tile(
+            "Trained parameters",
+            _share(trained, total),
+            f"{count_text(trained)} of {count_text(total)}",
+            "Of all the model's layers; the head is counted where it is always trained.",
+        )
+        _tile(
+            "Most loops",
+            f"b₁ = {rows['b1'].max():.4g}",
+            f"least {rows['b1'].min():.4g}",
+            "b₁, the first Betti number: how many loops (holes) the cloud of a layer's "
+            "activations has, each image being one point.",
+        )
+        _tile(
+            "Analysed in",
+            f"{report.seconds:.1f} s",
+            f"{report.samples} images · forward passes only",
+            "Measured when this analysis was made, on this machine. No labels, no gradients.",
+        )
+
+
+def _share(part: int, whole: int) -> str:
+    percent = 100 * part / whole if whole else 0.0
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %"
+
+
+def _tile(label: str, value: str, note: str, explanation: str) -> None:
+    st.metric(
+        label,
+        value,
+        delta=note,
+        delta_color="off",
+        delta_arrow="off",
+        help=explanation,
+        border=True,
+    )

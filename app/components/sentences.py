@@ -1,0 +1,80 @@
+"""What the numbers say, in plain words."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from analysis.comparison import rank_correlation
+from analysis.results import TopologyReport
+from app.state import Choice
+
+ALPHA = 0.05  # above it a correlation is told as no link
+
+
+def clusters_sentence(rows: pd.DataFrame) -> str:
+    """Whether b₁ goes with the DBSCAN cluster count over the layers (AdaBet, Figure 3)."""
+    counts = rows["clusters"].astype(float)
+    found = rank_correlation(rows["b1"].tolist(), counts.tolist())
+    if math.isnan(found.coefficient):
+        known = counts.dropna().unique()
+        if len(known) == 1:
+            plural = "" if known[0] == 1 else "s"
+            return (
+                f"DBSCAN finds {known[0]:.0f} cluster{plural} in every layer here, so the cluster "
+                f"count cannot follow b₁ (Spearman undefined, n = {found.n} layers)."
+            )
+        return f"b₁ is the same in every layer here (Spearman undefined, n = {found.n} layers)."
+    figures = (
+        f"Spearman {_signed(found.coefficient)}, p = {_p_value(found.p_value)}, "
+        f"n = {found.n} layers"
+    )
+    if found.p_value > ALPHA:
+        return f"b₁ shows no clear link with the DBSCAN cluster count here ({figures})."
+    strength = "only weakly" if abs(found.coefficient) < 0.4 else "clearly"
+    verb = "rises" if found.coefficient > 0 else "falls"
+    return f"b₁ {verb} {strength} with the DBSCAN cluster count here ({figures})."
+
+
+def size_sentence(rows: pd.DataFrame, by_size: list[str], choice: Choice) -> str:
+    """How much of the selection a ranking without any topology would give."""
+    chosen = rows.loc[rows["selected"], "layer"].tolist()
+    if not chosen or choice.normalization == "none":
+        return ""
+    shared = len(set(chosen) & set(by_size))
+    if shared == len(chosen):
+        how = "the very same layers" if len(chosen) > 1 else "the very same layer"
+        return f"Size alone, without any topology, would choose {how}."
+    return f"Size alone, without any topology, would choose {shared} of these {len(chosen)}."
+
+
+def warnings_of(report: TopologyReport) -> list[str]:
+    """What the person must know about layers that are missing or without numbers."""
+    found = []
+    if report.not_finite:
+        names = ", ".join(report.not_finite)
+        found.append(f"The activations of {names} are not finite, so there is no topology there.")
+    if report.never_run:
+        names = ", ".join(report.never_run)
+        found.append(f"Not analysed, since the model did not run them: {names}.")
+    if report.outside:
+        names = ", ".join(name or "(model)" for name in report.outside)
+        found.append(f"Not analysed, since their output is not one point an image: {names}.")
+    return found
+
+
+def count_text(number: float) -> str:
+    """A count in three digits: 272 k, 25.6 M."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.01 else f"{value:.2f}"

@@ -1,0 +1,54 @@
+"""Every layer as a table, to sort and to take away."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app.state import Shown
+
+COLUMNS = {
+    "layer": ("Layer", "The module's name in the model."),
+    "kind": ("Kind", "The module's class."),
+    "b1": ("b₁", "Loops in the layer's cloud of activations."),
+    "score": ("Score", "Loops divided by the chosen size."),
+    "rank": ("Rank", "1 is the best score; ties go in execution order."),
+    "selected": ("Selected", "Among the best ρ of the layers."),
+    "head": ("Head", "The classifier, trained without being ranked."),
+    "clusters": ("Clusters", "DBSCAN clusters of the same cloud."),
+    "noise_share": ("Noise", "Share of the images in no cluster."),
+    "activation_size": ("Activations", "Numbers in the whole cloud: images × outputs of one."),
+    "parameters": ("Parameters", "Numbers that train in this layer."),
+    "flops": ("FLOPs", "Floating-point operations for one image; a multiply-add is two."),
+}
+FORMATS = {"score": "scientific", "noise_share": "percent", "b1": "%.4g"}
+
+
+def render_table(shown: Shown, rows: pd.DataFrame) -> None:
+    """Draw the table and the button that saves it as CSV."""
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left.subheader("All layers", anchor=False)
+    right.download_button(
+        "CSV",
+        data=lambda: rows.to_csv(index=False),
+        file_name=f"bettiscope-{shown.options.model}-{shown.options.dataset}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        width="stretch",
+        on_click="ignore",
+        help="Save every column of this table.",
+    )
+    st.dataframe(
+        rows,
+        hide_index=True,
+        column_order=list(COLUMNS),
+        column_config={
+            name: st.column_config.NumberColumn(
+                title, help=text, format=FORMATS.get(name, "localized")
+            )
+            if name not in ("layer", "kind", "selected", "head")
+            else st.column_config.Column(title, help=text)
+            for name, (title, text) in COLUMNS.items()
+        },
+        alt="All layers with their measurements",
+    )

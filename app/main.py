@@ -1,0 +1,14 @@
+"""The dashboard's entry: page configuration, the shared sidebar, the pages."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.cache import jobs
+from app.components.sidebar import render_sidebar
+
+st.set_page_config(page_title="BettiScope", page_icon=":material/bubble_chart:", layout="wide")
+jobs()  # gets a worker warm while the page is drawn
+page = st.navigation([st.Page("views/explore.py", title="Explore", default=True)])
+st.session_state["controls"] = render_sidebar()
+page.run()

@@ -1,0 +1,78 @@
+"""One typed accessor per piece of session state, and the names of what the URL carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from analysis.jobs import Job
+from analysis.options import AnalysisOptions
+from analysis.results import TopologyReport
+
+MAX_PINNED = 4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is read off an analysis. Moving any of it computes no topology."""
+
+    rho: float
+    normalization: str
+    preset: str
+    summary: str = "b1"
+    min_persistence: float = 0.0  # in the units of the activations
+    eps_quantile: float | None = None  # None: the knee of the k-distance curve
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The analysis on the page."""
+
+    options: AnalysisOptions
+    report: TopologyReport
+    key: str  # its fingerprint
+
+
+@dataclass
+class Session:
+    """What one browser session remembers beside its widgets."""
+
+    wanted: AnalysisOptions | None = None  # what the person asked to have analysed
+    shown: Shown | None = None
+    job: Job | None = None
+    notes: list[str] = field(default_factory=list)  # sentences to show once
+    pinned: list[str] = field(default_factory=list)  # layer names
+    drawn: tuple[object, ...] | None = None  # what the profile was last drawn anew for
+    marked: str = ""  # the open layer at that time
+
+    def request(self, options: AnalysisOptions) -> None:
+        """Ask for an analysis; one that was stopped or failed may be asked for again."""
+        self.wanted = options
+        if self.job is not None and self.job.state != "running":
+            self.job = None
+
+
+def session() -> Session:
+    """This browser session's own state."""
+    if "session" not in st.session_state:
+        st.session_state["session"] = Session()
+    found: Session = st.session_state["session"]
+    return found
+
+
+def open_layer(names: list[str], suggestion: str) -> str:
+    """The layer under the microscope, which the URL carries; `suggestion` if none is chosen."""
+    if st.session_state.get("layer") not in names:
+        st.session_state["layer"] = suggestion
+    return str(st.session_state["layer"])
+
+
+def set_open_layer(name: str) -> None:
+    """Choose the layer under the microscope; only from a callback, before its widget is drawn."""
+    st.session_state["layer"] = name
+
+
+def appearance() -> str:
+    """ "light" or "dark", as the browser shows the page."""
+    return "dark" if st.context.theme.type == "dark" else "light"

@@ -1,0 +1,36 @@
+"""Explore: every layer of one analysis, and any of them at close range."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import streamlit as st
+
+from analysis.options import AnalysisOptions
+from app.cache import layer_rows, reading
+from app.components.microscope import render_microscope, render_pinned
+from app.components.obtain import render_obtained
+from app.components.overview import render_overview
+from app.components.profile import render_profile
+from app.components.table import render_table
+from app.state import Choice, open_layer
+
+controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
+options, choice = controls
+shown = render_obtained(options)
+if shown is not None:
+    report = reading(shown.key, choice.min_persistence, choice.eps_quantile, shown.report)
+    key = f"{shown.key} {choice.min_persistence} {choice.eps_quantile}"
+    shown = dataclasses.replace(shown, report=report, key=key)
+    rows = layer_rows(key, choice, report)
+    best = rows.loc[rows["rank"] == 1, "layer"]
+    layer = open_layer(report.names, report.names[0] if best.empty else best.iloc[0])
+
+    render_overview(shown, rows, choice)
+    wide, close = st.columns([3, 2], gap="medium")
+    with wide:
+        render_profile(shown, rows, choice, layer)
+    with close:
+        render_microscope(shown, rows, choice, layer)
+    render_pinned(shown, rows, choice)
+    render_table(shown, rows)
