@@ -52,7 +52,8 @@ def plain(model: nn.Module, images: Tensor) -> Betti:
     handles = [
         module.register_forward_hook(keep(name))
         for name, module in model.named_modules()
-        if next(module.parameters(recurse=False), None) is not None
+        # The network as a whole is no layer, though a vision transformer owns its class token.
+        if name and next(module.parameters(recurse=False), None) is not None
     ]
     bare(model, images)
     for handle in handles:
