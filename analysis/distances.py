@@ -18,6 +18,7 @@ _SLICE = 1 << 19  # elements of one slice: 2 MiB in float32, about a core's cach
 # A squared distance is a difference of Gram entries: where it is smaller than this share of
 # them, too few of the dtype's digits are left for a relative error of 1e-5.
 _CANCELLED = {torch.float32: 0.03, torch.float64: 1e-9}
+_UNDERFLOW = {torch.float32: 1e-30, torch.float64: 0.0}  # mean square of one coordinate
 
 
 def pairwise_distances(cloud: Tensor) -> Float32 | None:
@@ -82,8 +83,10 @@ def _from_gram(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     scale = norms[:, None] + norms[None, :]
     squared = (scale - gram - gram.T).clamp_(min=0)
     squared.fill_diagonal_(0)
-    cancelled = ((squared <= _CANCELLED[dtype] * scale) & (scale > 0)).triu(1)
-    return squared, cancelled
+    lost = squared <= (_CANCELLED[dtype] * scale).clamp(min=_UNDERFLOW[dtype] * flat.shape[1])
+    if dtype == torch.float64:
+        lost &= scale > 0  # all coordinates are equal: nothing to refine
+    return squared, lost.triu(1)
 
 
 def _refine(flat: Tensor, squared: Tensor, cancelled: Tensor) -> None:

@@ -63,7 +63,6 @@ class AnalysisOptions:
 class Preset:
     """One reading of the method (METHOD: three presets)."""
 
-    title: str
     help: str
     pooling: Pooling
     batches: int
@@ -79,7 +78,6 @@ class Preset:
 
 PRESETS = {
     "recommended": Preset(
-        title="Recommended",
         help="One cloud of 5 × 8 images; at least one layer; the new head is always trained.",
         pooling="pooled",
         batches=5,
@@ -89,7 +87,6 @@ PRESETS = {
         ranks_head=False,
     ),
     "paper": Preset(
-        title="Paper",
         help="One cloud of 5 × 8 images; the head is ranked like any layer. The paper does not "
         "state how ρ × layers is rounded: we take the nearest whole number.",
         pooling="pooled",
@@ -100,7 +97,6 @@ PRESETS = {
         ranks_head=True,
     ),
     "released": Preset(
-        title="Released code",
         help="b₁ of each of 4 batches of 32 images, averaged; ρ × layers is rounded down, "
         "so a small ρ may select nothing; the head is ranked like any layer.",
         pooling="per-batch",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from app.cache import jobs
 from app.components.sidebar import render_sidebar
 
-st.set_page_config(page_title="BettiScope", page_icon=":material/bubble_chart:", layout="wide")
+ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
+
+st.set_page_config(page_title="BettiScope", page_icon=str(ICON), layout="wide")
 jobs()  # gets a worker warm while the page is drawn
 page = st.navigation([st.Page("views/explore.py", title="Explore", default=True)])
 st.session_state["controls"] = render_sidebar()

@@ -33,7 +33,7 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     if not chosen:
         st.warning(
             f"ρ = {choice.rho:.2f} of {int(rows['rank'].notna().sum())} layers rounds down to "
-            "none under this preset. Raise ρ, or take the preset “Recommended”."
+            "none under this preset. Raise ρ, or take the preset “recommended”."
         )
     else:
         head = rows.loc[rows["head"], "layer"].tolist()

@@ -68,11 +68,9 @@ def _render_options(preset: Preset) -> AnalysisOptions | None:
         WEIGHTS,
         key="weights",
         bind="query-params",
-        format_func=lambda w: (
-            f"pre-trained on {MODELS[model].trained_on}" if w == "pretrained" else "random"
-        ),
-        help="Pre-trained weights, or a network that has learned nothing, to compare with. "
-        "Those of full-size models are fetched over the network once.",
+        help=f"pretrained: as learned on {MODELS[model].trained_on}. random: a network that has "
+        "learned nothing, to compare with. The pre-trained weights of full-size models are "
+        "fetched over the network once.",
     )
     dataset = st.selectbox(
         "Dataset",
@@ -160,19 +158,17 @@ def _render_choice() -> Choice:
         list(NORMALIZATIONS),
         key="normalization",
         bind="query-params",
-        format_func=lambda name: NORMALIZATIONS[name].title,
         help="What the number of loops is divided by to give the score. "
-        + _listed({n.title: n.help for n in NORMALIZATIONS.values()}),
+        + _listed({n: f"{e.title}. {e.help}" for n, e in NORMALIZATIONS.items()}),
     )
+    st.caption(NORMALIZATIONS[normalization].help)
     preset = st.selectbox(
         "Preset",
         list(PRESETS),
         key="preset",
         bind="query-params",
-        format_func=lambda name: PRESETS[name].title,
         on_change=_apply_preset,
-        help="Three readings of the method. "
-        + _listed({p.title: p.help for p in PRESETS.values()}),
+        help="Three readings of the method. " + _listed({n: p.help for n, p in PRESETS.items()}),
     )
     with st.expander("More"):
         return _render_more(rho, normalization, preset)
@@ -184,9 +180,8 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
         list(SUMMARIES),
         key="summary",
         bind="query-params",
-        format_func=lambda name: SUMMARIES[name].title,
         help="The number that summarises a layer's loops. "
-        + _listed({s.title: s.help for s in SUMMARIES.values()}),
+        + _listed({n: s.help for n, s in SUMMARIES.items()}),
     )
     min_persistence = st.number_input(
         "Shortest loop that counts",
