@@ -83,7 +83,7 @@ def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return _report(dict(arrays), path.stem)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
         aside = path.with_suffix(".damaged")

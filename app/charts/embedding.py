@@ -45,7 +45,8 @@ def embedding_figure(
     -------
     Figure
         One trace a group, in alphabetical order with "noise" last; each point's
-        `customdata[0]` is its row in `points`.
+        `customdata[0]` is its row in `points`. With `labels`, each is followed by an empty one
+        that stands for it in the legend.
     """
     places = np.asarray(points, dtype=float)
     if places.ndim != 2 or places.shape[1] != 2:
@@ -65,6 +66,8 @@ def embedding_figure(
             y=places[members, 1],
             mode="markers" if labels is None else "text",
             name=group,
+            legendgroup=group,
+            showlegend=labels is None,
             text=[labels[i] for i in members] if labels is not None else None,
             textfont={"color": color, "size": 13, "weight": 600},
             marker={"color": color, "size": 8, "symbol": SYMBOLS[turn % len(SYMBOLS)]},
@@ -72,6 +75,16 @@ def embedding_figure(
             hovertext=[texts[i] for i in members],
             hovertemplate=f"%{{hovertext}}<extra>{group}</extra>",
         )
+        if labels is not None:  # a text in the legend would be shown as "Aa"
+            figure.add_scatter(
+                x=[None],
+                y=[None],
+                mode="markers",
+                name=group,
+                legendgroup=group,
+                marker={"color": color, "size": 8},
+                hoverinfo="skip",
+            )
     figure.update_layout(
         showlegend=len(order) > 1,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left"},

@@ -14,6 +14,7 @@ from app.charts.profile_columns import (
     DRAW,
     Column,
     Panel,
+    ScoreScale,
     Sketch,
     axis_key,
     best_score,
@@ -85,11 +86,14 @@ def profile_figure(
     for column, panel in zip(columns, panels[1:], strict=True):
         DRAW[column](sketch, rows, panel)
         if column == "score":
+            scale = ScoreScale.of(rows)
+            log = ", log scale" if scale.lowest is not None else ""
             sketch.layout[axis_key(panel)]["title"] = column_title(
-                palette, "score", normalization_title
+                palette, "score", normalization_title + log
             )
             if threshold is not None:
-                _draw_threshold(sketch, threshold / best_score(rows), panel, len(rows))
+                position = float(scale.place(np.array(threshold)))
+                _draw_threshold(sketch, position, panel, len(rows))
     _draw_cells(sketch, rows, panels, opened)
     width = CHARACTER * max(map(len, labels), default=0)
     # Names hang over the left edge of their column, which is narrowest on the smallest screen.

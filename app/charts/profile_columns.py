@@ -15,6 +15,7 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 CLEAR = "rgba(0,0,0,0)"
 NAME_SIZE = 11  # px
+LOG_FROM = 50  # best over least score of the ranked layers from which bars are logarithmic
 OVERFLOW = 1.12  # where an unranked layer's bar ends that would dwarf the ranked ones
 
 
@@ -86,6 +87,37 @@ def best_score(rows: pd.DataFrame) -> float:
     ranked = rows.loc[rows["rank"].notna(), "score"]
     best = (ranked if ranked.notna().any() else rows["score"]).max()
     return float(best) if best > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """Where a score is drawn: 1 is the best ranked layer, on a log scale if they differ much."""
+
+    best: float
+    lowest: float | None  # share of the best, drawn at 0 on a log scale; None: a linear scale
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> ScoreScale:
+        best = best_score(rows)
+        shares = _numbers(rows.loc[rows["rank"].notna(), "score"]) / best
+        least = shares[shares > 0].min(initial=1.0)
+        if least > 1 / LOG_FROM:
+            return cls(best, None)
+        return cls(best, 10.0 ** np.floor(np.log10(least)))
+
+    def place(self, scores: Numbers) -> Numbers:
+        """Positions along the axis, 0 to `OVERFLOW`; NaN stays NaN."""
+        shares = scores / self.best
+        if self.lowest is not None:
+            shares = 1 - np.log10(np.maximum(shares, self.lowest)) / np.log10(self.lowest)
+        return np.minimum(shares, OVERFLOW)
+
+    def ticks(self) -> dict[str, list[Any]]:
+        values = [0, 0.5, 1]
+        if self.lowest is not None:
+            values = [self.lowest, np.sqrt(self.lowest), 1]
+        places = self.place(np.array(values, dtype=float) * self.best)
+        return {"tickvals": places.tolist(), "ticktext": [f"{value:.1g}" for value in values]}
 
 
 def draw_names(sketch: Sketch, rows: pd.DataFrame, labels: list[str], panel: Panel) -> None:
@@ -194,15 +226,11 @@ def _draw_b1(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
 
 
 def _draw_score(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
-    values = _numbers(rows["score"]) / best_score(rows)
-    _draw_bars(sketch, rows, np.minimum(values, OVERFLOW), panel, "score")
-    set_axis(
-        sketch,
-        panel,
-        range=[0, OVERFLOW],
-        tickvals=[0, 0.5, 1],
-    )
-    for row in np.flatnonzero(values > OVERFLOW):
+    scale, scores = ScoreScale.of(rows), _numbers(rows["score"])
+    values = scores / scale.best
+    _draw_bars(sketch, rows, scale.place(scores), panel, "score")
+    set_axis(sketch, panel, range=[0, OVERFLOW], **scale.ticks())
+    for row in np.flatnonzero(scale.place(scores) >= OVERFLOW):
         note(
             sketch,
             f"×{values[row]:.3g} ▸",

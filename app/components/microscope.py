@@ -32,7 +32,7 @@ CURVE_HELP = "Betti curve: how many loops are alive at each distance."
 def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
     """Draw the open layer with its controls."""
     here = session()
-    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left, right = st.columns([5, 2], vertical_alignment="bottom")
     left.selectbox(
         "Layer under the microscope",
         rows["layer"].tolist(),

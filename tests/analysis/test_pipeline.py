@@ -189,7 +189,9 @@ def test_options_out_of_range_are_named(change: dict[str, Any], told: str) -> No
 
 
 def test_images_of_the_wrong_kind_are_named() -> None:
-    with pytest.raises(OptionError, match=r"floating tensor \(N, C, H, W\), got torch.int64 \(5, 2\)"):
+    with pytest.raises(
+        OptionError, match=r"floating tensor \(N, C, H, W\), got torch.int64 \(5, 2\)"
+    ):
         analyze(network(), torch.zeros(5, 2, dtype=torch.int64))
     with pytest.raises(OptionError, match="at least 4 images, got 3"):
         analyze(network(), images(3))

@@ -42,13 +42,16 @@ def test_labels_are_drawn_in_place_of_dots():
     figure = embedding_figure(
         POINTS, groups=GROUPS, texts=TEXTS, labels=["3", "5", "8", "9"], palette=LIGHT
     )
-    assert [(t.mode, list(t.text)) for t in figure.data] == [
+    assert [(t.mode, list(t.text)) for t in figure.data if t.customdata is not None] == [
         ("text", ["8"]),
         ("text", ["5", "9"]),
         ("text", ["3"]),
     ]
+    legend = [(t.name, t.mode) for t in figure.data if t.showlegend is not False]
+    assert legend == [(name, "markers") for name in ("cluster 2", "cluster 10", "noise")]
     dots = embedding_figure(POINTS, groups=GROUPS, texts=TEXTS, palette=LIGHT)
     assert {t.mode for t in dots.data} == {"markers"}
+    assert len(dots.data) == 3
 
 
 def test_more_groups_than_colours_differ_by_symbol():

@@ -268,3 +268,18 @@ def test_the_longest_name_fits_the_margin_on_a_phone(rows):
     column = figure.layout.xaxis.domain[1] * (340 - left - right)
     assert left + column >= 6.0 * len(label)
     assert 340 - left - right >= 130
+
+
+def test_scores_that_differ_much_are_drawn_on_a_log_scale(rows: pd.DataFrame) -> None:
+    far = rows.assign(score=[1e-4, 1e-2, np.nan, 1.0, 4.0])
+    figure = profile_figure(far, threshold=1e-2, palette=LIGHT)
+    bars = next(trace for trace in figure.data if trace.name == "score")
+    assert list(bars.x)[:2] == pytest.approx([0.0, 0.5])
+    assert bars.x[3] == pytest.approx(1.0)
+    line = next(shape for shape in figure.layout.shapes if shape.name == "threshold")
+    assert line.x0 == pytest.approx(0.5)
+    axis = figure.layout[bars.xaxis.replace("x", "xaxis")]
+    assert list(axis.ticktext) == ["0.0001", "0.01", "1"]
+    assert "log scale" in axis.title.text
+    near = profile_figure(rows, threshold=None, palette=LIGHT)
+    assert "log scale" not in str(near.layout)

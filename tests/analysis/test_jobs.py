@@ -1,0 +1,131 @@
+"""Analyses in processes of their own, really stopped and really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from analysis.jobs import Job, Jobs
+from analysis.options import AnalysisOptions
+
+QUICK = AnalysisOptions(model="pocket-vgg", samples=8)
+LONG = AnalysisOptions(model="vgg16", weights="random", samples=40)
+PATIENCE = 60  # seconds; a machine may be busy
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    found = Jobs()
+    yield found
+    found.close()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def ended(job: Job) -> Callable[[], bool]:
+    return lambda: job.state != "running"
+
+
+def workers() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [p for p in children if p.is_running() and "analysis.worker" in p.cmdline()]
+
+
+def test_an_analysis_is_made_saved_and_given_back(jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs.start(QUICK)
+    wait_until(ended(job))
+    assert (job.state, job.error) == ("done", "")
+    assert job.report is not None
+    assert len(job.report.layers) == 10
+    assert job.progress is not None
+    assert job.progress.total == 20
+    assert len(list((tmp_path / "analyses").iterdir())) == 1
+    assert len(workers()) == 1  # it stays warm for the next one
+
+
+def test_the_same_analysis_asked_for_twice_is_one_job(jobs: Jobs) -> None:
+    first = jobs.start(QUICK)
+    assert jobs.start(QUICK) is first
+    other = jobs.start(AnalysisOptions(model="pocket-vgg", samples=9))
+    assert other is not first
+    wait_until(lambda: ended(first)() and ended(other)())
+    assert first.report is not None
+    assert other.report is not None
+    assert (first.report.samples, other.report.samples) == (8, 9)
+
+
+def test_stop_ends_it_now_and_the_next_one_runs(jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs.start(LONG)
+    wait_until(lambda: job.progress is not None)
+    before = workers()
+    jobs.stop(job)
+    assert job.state == "stopped"
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in before)
+    assert not (tmp_path / "analyses").exists()
+    after = jobs.start(QUICK)
+    wait_until(ended(after))
+    assert after.state == "done"
+    assert job.state == "stopped"
+
+
+def test_a_killed_worker_is_a_failure_in_plain_words(jobs: Jobs) -> None:
+    job = jobs.start(LONG)
+    wait_until(lambda: job.progress is not None)
+    for process in workers():
+        os.kill(process.pid, signal.SIGKILL)
+    wait_until(ended(job))
+    assert job.state == "failed"
+    assert "the system ended it, most often for want of memory" in job.error
+    after = jobs.start(QUICK)
+    wait_until(ended(after))
+    assert after.state == "done"
+
+
+def test_what_the_person_got_wrong_is_told(jobs: Jobs) -> None:
+    job = jobs.start(AnalysisOptions(samples=5000))
+    wait_until(ended(job))
+    assert job.state == "failed"
+    assert "the train split of digits has 1078 images" in job.error
+    assert "Traceback" not in job.error
+
+
+OWNER = """
+import time
+from analysis.jobs import Jobs
+from analysis.options import AnalysisOptions
+if __name__ == "__main__":
+    job = Jobs().start(AnalysisOptions(model="vgg16", weights="random", samples=40))
+    while job.progress is None:
+        time.sleep(0.02)
+    print("running", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_no_worker_outlives_a_killed_owner(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    environment = os.environ | {"BETTISCOPE_HOME": str(tmp_path)}
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], cwd=root, stdout=subprocess.PIPE, env=environment
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == b"running\n"
+    orphans = psutil.Process(owner.pid).children(recursive=True)
+    assert orphans
+    owner.kill()
+    owner.wait()
+    wait_until(lambda: not any(p.is_running() for p in orphans))
