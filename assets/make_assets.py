@@ -17,6 +17,7 @@ import subprocess
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +25,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from analysis.models.pocket import POCKET_BUILDERS
+from analysis.models.preparation import MEAN, PADDING, STD
 from analysis.torchvision_guard import torchvision
 
 ASSETS = Path(__file__).resolve().parent
 WORK = ASSETS / ".work"
 MANIFEST = ASSETS / "manifest.json"
 DEBIAN_DATA = Path("/usr/share/datasets/fashion-mnist")
-MEAN, STD = 0.2860, 0.3530  # of the 60,000 training images at 28 x 28
 SAMPLE_PER_CLASS = 300
 SEED = 0
 
@@ -87,7 +88,7 @@ def load_split(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
 
 def network_input(images: Tensor) -> Tensor:
     """uint8 (N, 28, 28) to float32 (N, 3, 32, 32), as `analysis.models` prepares images too."""
-    scaled = nn.functional.pad(images.float() / 255, (2, 2, 2, 2))
+    scaled = nn.functional.pad(images.float() / 255, (PADDING,) * 4)
     return ((scaled - MEAN) / STD)[:, None].expand(-1, 3, -1, -1)
 
 
@@ -167,9 +168,12 @@ def train(name: str, recipe: Recipe, images: Tensor, labels: Tensor) -> nn.Modul
     return model
 
 
-def record(name: str, entry: dict[str, object]) -> None:
-    manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
-    manifest[name] = entry
+def read_manifest() -> dict[str, dict[str, Any]]:
+    return json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
+
+
+def record(name: str, entry: dict[str, Any]) -> None:
+    manifest = read_manifest() | {name: entry}
     part = MANIFEST.with_suffix(".part")
     part.write_text(json.dumps(dict(sorted(manifest.items())), indent=2) + "\n")
     part.replace(MANIFEST)
@@ -178,7 +182,12 @@ def record(name: str, entry: dict[str, object]) -> None:
 def make_model(name: str, folder: Path) -> None:
     recipe, path = RECIPES[name], ASSETS / f"{name}.safetensors"
     done = (json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}).get(name)
-    if done and path.exists() and done["sha256"] == sha256(path) and done["recipe"] == asdict(recipe):
+    if (
+        done
+        and path.exists()
+        and done["sha256"] == sha256(path)
+        and done["recipe"] == asdict(recipe)
+    ):
         print(f"{name} is there already")
         return
     model = train(name, recipe, *load_split(folder, "train"))
@@ -188,7 +197,11 @@ def make_model(name: str, folder: Path) -> None:
     model = POCKET_BUILDERS[name](num_classes=10)
     model.load_state_dict(load_file(path))
     measured = accuracy(model, *load_split(folder, "t10k"))
-    entry: dict[str, object] = {"file": path.name, "sha256": sha256(path), "test_accuracy": measured}
+    entry: dict[str, object] = {
+        "file": path.name,
+        "sha256": sha256(path),
+        "test_accuracy": measured,
+    }
     record(name, entry | {"recipe": asdict(recipe)})
     print(f"{name} test accuracy {measured:.4f}")
 
@@ -204,6 +217,75 @@ def make_sample(folder: Path) -> None:
     record("fashion", {"file": path.name, "sha256": sha256(path)})
 
 
+def readme(manifest: dict[str, dict[str, Any]]) -> str:
+    """assets/README.md, from the manifest."""
+    models = [(name, entry) for name, entry in manifest.items() if "recipe" in entry]
+    accuracies = "\n".join(
+        f"| `{entry['file']}` | {100 * entry['test_accuracy']:.2f} % | "
+        f"{entry['recipe']['optimizer']}, {entry['recipe']['epochs']} epochs, learning rate "
+        f"{entry['recipe']['learning_rate']:g}, weight decay {entry['recipe']['weight_decay']:g}"
+        f"{', bfloat16 autocast' if entry['recipe']['bfloat16'] else ''} |"
+        for name, entry in models
+    )
+    sums = "\n".join(f"| `{e['file']}` | `{e['sha256']}` |" for e in manifest.values())
+    return README.format(accuracies=accuracies, sums=sums)
+
+
+README = """\
+# Bundled models and data
+
+Made by [make_assets.py](make_assets.py), which writes this page too: `make assets` does it all
+again, in an hour or two on two cores, and goes on where it was stopped. BettiScope checks each
+file against its checksum in [manifest.json](manifest.json) before it uses it.
+
+## The pocket zoo
+
+Four small members of the paper's four families for 3 × 32 × 32 images, trained here from scratch
+on the 60,000 training images of Fashion-MNIST (28 × 28 grey pixels, padded to 32 × 32, repeated
+to three channels, normalised with mean 0.286 and standard deviation 0.353). All of them: seed 0,
+batches of 128, one epoch of warm-up and cosine decay, label smoothing 0.05, images mirrored and
+shifted by up to two pixels. The accuracy is that of the file, measured once, after the last
+epoch, on the 10,000 test images.
+
+| File | Test accuracy | Recipe |
+| --- | --- | --- |
+{accuracies}
+
+Architectures: [analysis/models/pocket.py](../analysis/models/pocket.py). The weights are under
+this project's MIT licence.
+
+## Fashion-MNIST
+
+`fashion.npz` holds 3,000 of the 10,000 test images of Fashion-MNIST, the first 300 of each class,
+with their labels; the pocket models were not trained on them. © 2017 Zalando SE, MIT licence:
+
+> Permission is hereby granted, free of charge, to any person obtaining a copy of this software
+> and associated documentation files (the "Software"), to deal in the Software without
+> restriction, including without limitation the rights to use, copy, modify, merge, publish,
+> distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
+> Software is furnished to do so, subject to the following conditions:
+>
+> The above copyright notice and this permission notice shall be included in all copies or
+> substantial portions of the Software.
+>
+> THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING
+> BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+> NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
+> DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+> OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+Source: H. Xiao, K. Rasul, R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking
+Machine Learning Algorithms*, arXiv:1708.07747 (2017); the full set is Debian's package
+`dataset-fashion-mnist`, or what torchvision fetches.
+
+## Checksums (SHA-256)
+
+| File | SHA-256 |
+| --- | --- |
+{sums}
+"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=sorted(RECIPES), help="make this model alone")
@@ -214,6 +296,7 @@ def main() -> None:
         make_sample(folder)
     for name in [arguments.only] if arguments.only else RECIPES:
         make_model(name, folder)
+    (ASSETS / "README.md").write_text(readme(read_manifest()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,195 @@
+"""The Explore page without a browser: what it shows, and that reading computes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+import analysis.topology
+import app.cache
+from analysis.options import AnalysisOptions
+from analysis.pipeline import run
+from analysis.selection import ranking
+from analysis.store import load_analysis
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+PATIENCE = 60  # seconds
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BETTISCOPE_HOME", str(folder))
+        run(AnalysisOptions())
+        yield folder
+    app.cache.jobs().close()
+    st.cache_resource.clear()
+
+
+def opened(**query: str) -> AppTest:
+    page = AppTest.from_file(str(MAIN), default_timeout=30)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return page.run()
+
+
+def settled(page: AppTest, condition: Callable[[AppTest], bool]) -> AppTest:
+    """Run the page until a condition holds, as the progress fragment does in a browser."""
+    end = time.monotonic() + PATIENCE
+    while not condition(page):
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.1)
+        page.run()
+    return page
+
+
+def tile(page: AppTest, label: str) -> str:
+    return next(metric.value for metric in page.metric if metric.label == label)
+
+
+def table(page: AppTest) -> pd.DataFrame:
+    return max((frame.value for frame in page.dataframe), key=len)
+
+
+def texts(page: AppTest) -> str:
+    kinds = (page.markdown, page.caption, page.warning, page.info, page.error)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def test_the_first_visit_shows_the_default_analysed() -> None:
+    page = opened()
+    assert not page.exception
+    assert tile(page, "Selected") == "4 of 42 layers"
+    report = load_analysis(AnalysisOptions())
+    assert report is not None
+    expected = ranking(report)
+    assert table(page)["b1"].tolist() == expected["b1"].tolist()
+    assert table(page)["score"].tolist() == expected["score"].tolist()
+    best = expected.loc[expected["rank"] == 1, "layer"].item()
+    assert page.selectbox(key="layer").value == best
+    assert f"`{best}`" in texts(page)
+    assert "Spearman" in texts(page)
+    assert "Size alone, without any topology, would choose" in texts(page)
+
+
+def test_rho_and_normalization_move_the_selection_without_any_topology(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = opened()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("topology was computed")
+
+    monkeypatch.setattr(analysis.topology, "ripser", never)
+    monkeypatch.setattr(app.cache.jobs(), "start", never)
+    page.slider(key="rho").set_value(0.5).run()
+    assert not page.exception
+    assert tile(page, "Selected") == "21 of 42 layers"
+    page.selectbox(key="normalization").set_value("none").run()
+    assert not page.exception
+    rows = table(page)
+    assert (rows["score"] == rows["b1"]).all()
+    page.selectbox(key="summary").set_value("entropy").run()
+    assert not page.exception
+    assert not (table(page)["score"] == rows["score"]).any()
+
+
+def test_the_url_restores_the_view() -> None:
+    page = opened(rho="0.25", normalization="parameters", preset="paper", layer="layer2.1.conv2")
+    assert page.slider(key="rho").value == 0.25
+    assert page.selectbox(key="normalization").value == "parameters"
+    assert page.selectbox(key="layer").value == "layer2.1.conv2"
+    assert tile(page, "Selected") == "11 of 43 layers"  # the head is ranked; round(10.75)
+
+
+def test_nonsense_in_the_url_falls_back_to_the_default() -> None:
+    page = opened(rho="7", normalization="size", model="x", samples="-3", layer="y", seed="a")
+    assert not page.exception
+    assert tile(page, "Selected") == "4 of 42 layers"
+
+
+def test_another_model_waits_for_the_button_and_is_then_analysed() -> None:
+    page = opened()
+    page.selectbox(key="model").set_value("pocket-vgg").run()
+    assert "press **Analyse** for pocket-vgg" in texts(page)
+    assert len(table(page)) == 43  # what was there stays
+    page.button[[b.label for b in page.button].index("Analyse")].click().run()
+    settled(page, lambda p: len(table(p)) == 10)
+    assert not page.exception
+    assert load_analysis(AnalysisOptions(model="pocket-vgg")) is not None
+
+
+def test_a_stopped_analysis_says_so_and_starts_again() -> None:
+    page = opened()
+    page.selectbox(key="model").set_value("vgg16").run()
+    page.selectbox(key="weights").set_value("random").run()
+    page.button[[b.label for b in page.button].index("Analyse")].click().run()
+    assert "stop" in [b.key for b in page.button]
+    page.button(key="stop").click().run()
+    assert "Stopped. Press **Analyse** to start again." in texts(page)
+    assert len(table(page)) == 43
+    page.button[[b.label for b in page.button].index("Analyse")].click().run()
+    assert "stop" in [b.key for b in page.button]
+    page.button(key="stop").click().run()
+
+
+def test_weights_that_cannot_be_fetched_leave_the_page_usable() -> None:
+    page = opened()
+    page.selectbox(key="model").set_value("resnet50").run()
+    page.button[[b.label for b in page.button].index("Analyse")].click().run()
+    settled(page, lambda p: bool(p.error))
+    assert "Use weights = random, or a pocket model" in page.error[0].value
+    assert not page.exception
+    page.selectbox(key="model").set_value("pocket-resnet20").run()
+    assert not page.error
+    assert tile(page, "Selected") == "4 of 42 layers"
+
+
+def test_a_damaged_analysis_is_computed_again_and_told(home: Path) -> None:
+    options = AnalysisOptions(model="pocket-vgg", dataset="fashion")
+    run(options)
+    newest = max((home / "analyses").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    page = opened(model="pocket-vgg", dataset="fashion")
+    settled(page, lambda p: bool(p.metric))
+    assert "was damaged. It was set aside" in texts(page)
+    assert len(table(page)) == 10
+
+
+def test_a_preset_sets_what_it_stands_for() -> None:
+    page = opened()
+    page.selectbox(key="preset").set_value("released").run()
+    assert page.number_input(key="samples").value == 128
+    assert "press **Analyse**" in texts(page)
+    page.slider(key="rho").set_value(0.01).run()
+    assert "rounds down to none" in texts(page)
+    assert tile(page, "Selected") == "0 of 43 layers"
+
+
+def test_up_to_four_layers_are_pinned() -> None:
+    page = opened()
+    names = table(page)["layer"].tolist()
+    for count, name in enumerate(names[:4], start=1):
+        page.selectbox(key="layer").set_value(name).run()
+        page.button(key="pin").click().run()
+        assert sum(b.key is not None and b.key.startswith("unpin_") for b in page.button) == count
+    page.selectbox(key="layer").set_value(names[5]).run()
+    assert page.button(key="pin").disabled
+    page.button(key=f"unpin_{names[0]}").click().run()
+    assert not page.button(key="pin").disabled
+    assert not page.exception
+
+
+def test_fewer_images_than_asked_for_are_offered_when_the_dataset_shrinks() -> None:
+    page = opened(dataset="fashion", samples="1500")
+    page.selectbox(key="dataset").set_value("digits").run()
+    assert not page.exception
+    assert page.number_input(key="samples").value == 1078
+    page.button(key="stop").click().run() if "stop" in [b.key for b in page.button] else None
