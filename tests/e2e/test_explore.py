@@ -1,0 +1,172 @@
+"""Explore in a real browser: the default view, ρ, the normalisation, a click, a link, a phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from analysis.options import AnalysisOptions
+from analysis.pipeline import run
+from analysis.selection import ranking
+
+pytestmark = pytest.mark.e2e
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    """The default analysis, made here and not by the server."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BETTISCOPE_HOME", str(tmp_path_factory.mktemp("own")))
+        yield ranking(run(AnalysisOptions()))
+
+
+def tile(page: Page, label: str) -> str:
+    found = page.get_by_test_id("stMetric").filter(has_text=label)
+    return found.get_by_test_id("stMetricValue").inner_text()
+
+
+def move(page: Page, key: str, steps: int) -> None:
+    slider = page.locator(f".st-key-{key} input[type=range]")
+    slider.focus()
+    for _ in range(steps):
+        page.keyboard.press("ArrowRight")
+
+
+def choose(page: Page, key: str, option: str) -> None:
+    page.locator(f".st-key-{key} input").click()
+    page.keyboard.type(option)
+    page.keyboard.press("Enter")
+
+
+def layer_name(page: Page) -> str:
+    return page.locator(".st-key-layer input").input_value()
+
+
+def profile(page: Page, kind: str = "wide"):  # type: ignore[no-untyped-def]
+    # Streamlit keeps hidden copies of its charts for printing.
+    return page.locator(f".st-key-profile_{kind} .js-plotly-plot:visible")
+
+
+def drawn_scores(page: Page) -> list[float]:
+    """What the browser's own Plotly holds as bars of the score."""
+    found: list[float] = profile(page).evaluate(
+        "plot => Array.from(plot._fullData.find(trace => trace.name === 'score').x)"
+    )
+    return found
+
+
+def click_row(page: Page, row: int, *, kind: str = "wide") -> None:
+    """Click where a row has no mark, between the score and its column's end."""
+    x, y = profile(page, kind).evaluate(
+        """(plot, row) => {
+            const box = plot.getBoundingClientRect(), layout = plot._fullLayout
+            return [box.left + layout._size.l + 0.52 * layout._size.w,
+                    box.top + layout._size.t + layout.yaxis.c2p(row)]
+        }""",
+        row,
+    )
+    page.mouse.click(x, y)
+
+
+def test_the_default_dashboard(visit: Visit, rows) -> None:  # type: ignore[no-untyped-def]
+    page = visit()
+    assert tile(page, "Selected") == "4 of 42 layers"
+    best = rows.loc[rows["rank"] == 1, "layer"].item()
+    assert layer_name(page) == best
+    names = profile(page).locator("text").all_text_contents()
+    assert {"conv1", "layer3.0.downsample.0", "fc"} <= set(names)
+    ranked = rows.loc[rows["rank"].notna(), "score"]
+    shares = (rows["score"] / ranked.max()).clip(upper=1.12)
+    assert drawn_scores(page) == pytest.approx(shares.tolist())
+    loops = int(rows.set_index("layer").loc[best, "b1"])
+    dots = page.locator(".st-key-diagram .js-plotly-plot:visible").evaluate(
+        "plot => Math.max(...plot._fullData.filter(t => t.mode === 'markers').map(t => t.x.length))"
+    )
+    assert dots == loops
+
+
+def test_rho_and_normalisation_move_what_is_drawn(visit: Visit, rows) -> None:  # type: ignore[no-untyped-def]
+    page = visit()
+    before = drawn_scores(page)
+    move(page, "rho", 10)
+    expect(page.get_by_text("8 of 42 layers")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"rho=0\.2"))
+    choose(page, "normalization", "none")
+    expect(page).to_have_url(re.compile("normalization=none"))
+    page.wait_for_function(
+        """before => {
+            const plots = [...document.querySelectorAll('.st-key-profile_wide .js-plotly-plot')]
+            const plot = plots.find(plot => plot.offsetParent)
+            const bars = plot?._fullData?.find(trace => trace.name === 'score')
+            return bars && Math.abs(bars.x[0] - before) > 1e-6
+        }""",
+        arg=before[0],
+    )
+    raw = rows["b1"] / rows.loc[~rows["head"], "b1"].max()
+    assert drawn_scores(page) == pytest.approx(raw.tolist())
+
+
+def test_a_click_on_a_row_opens_its_layer(visit: Visit, rows) -> None:  # type: ignore[no-untyped-def]
+    page = visit()
+    name = rows["layer"][5]
+    click_row(page, 5)
+    expect(page.locator(".st-key-layer input")).to_have_value(name)
+    expect(page).to_have_url(re.compile(f"layer={re.escape(name)}"))
+    loops = f"b₁ = {rows['b1'][5]:.0f} loops"
+    expect(page.get_by_text(loops).first).to_be_visible()
+    move(page, "rho", 1)  # the figure changes, and the layer stays open
+    expect(page).to_have_url(re.compile(r"rho=0\.11"))
+    assert layer_name(page) == name
+    click_row(page, 12)
+    expect(page.locator(".st-key-layer input")).to_have_value(rows["layer"][12])
+
+
+def test_a_link_restores_the_view(visit: Visit) -> None:
+    page = visit("?model=pocket-vgg&dataset=fashion&rho=0.3&normalization=flops&preset=paper")
+    assert tile(page, "Selected") == "3 of 10 layers"
+    assert page.locator(".st-key-model input").input_value() == "pocket-vgg"
+    assert page.locator(".st-key-normalization input").input_value() == "flops"
+
+
+def test_a_long_analysis_shows_where_it_is_and_stops(visit: Visit) -> None:
+    page = visit()
+    choose(page, "model", "vgg16")
+    choose(page, "weights", "random")
+    page.get_by_text("press Analyse for vgg16 (random weights)").wait_for()
+    page.get_by_test_id("stSidebarUserContent").get_by_role("button", name="Analyse").click()
+    page.get_by_text(re.compile(r"Forward pass: layer \d+ of 16, features\.\d+")).wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped. Press Analyse to start again.").wait_for()
+    assert tile(page, "Selected") == "4 of 42 layers"
+
+
+def test_pinned_layers_stand_side_by_side(visit: Visit) -> None:
+    page = visit()
+    cards = page.locator("[class*=st-key-pinned_]:visible")
+    for count, row in enumerate((2, 7), start=1):
+        click_row(page, row)
+        page.get_by_role("button", name="Pin", exact=True).click()
+        expect(cards).to_have_count(count)
+    boxes = [card.bounding_box() for card in cards.all()]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone_nothing_is_cut_off(visit: Visit, dark: bool) -> None:
+    page = visit(width=390, height=844, dark=dark)
+    assert profile(page, "narrow").is_visible()
+    assert profile(page, "wide").count() == 0
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 390
+    left = profile(page, "narrow").evaluate(
+        """plot => Math.min(...[...plot.querySelectorAll('text')].filter(t => t.textContent)
+              .map(t => t.getBoundingClientRect().left))"""
+    )
+    assert left >= 0
+    background = page.locator(".stApp").evaluate("app => getComputedStyle(app).backgroundColor")
+    assert background == ("rgb(16, 22, 29)" if dark else "rgb(255, 255, 255)")
