@@ -61,12 +61,13 @@ class Job:
     """One analysis under way or ended. Its fields are written by the job's own thread only."""
 
     options: AnalysisOptions
+    worker: _Worker
     state: State = "running"
     progress: Progress | None = None
     report: TopologyReport | None = None
     error: str = ""
     first_step: float = 0.0  # when the first layer was reached; seconds, monotonic
-    _worker: _Worker | None = None
+    watchers: int = 1  # sessions that wait for it
 
     @property
     def seconds_left(self) -> float | None:
@@ -93,39 +94,42 @@ class Jobs:
             if not self._closed and (self._spare is None or not self._spare.alive):
                 self._spare = _Worker()
 
+    def _take(self) -> _Worker:
+        """The warm worker if there is one, else a new one; under the lock."""
+        spare, self._spare = self._spare, None
+        return spare if spare is not None and spare.alive else _Worker()
+
     def start(self, options: AnalysisOptions) -> Job:
         """Start an analysis, or join the one that is already running with the same options."""
-        self.warm()
         with self._lock:
             running = self._running.get(options)
-            if running is not None:
+            if running is not None and running.state == "running":
+                running.watchers += 1
                 return running
-            job = self._running[options] = Job(options)
-            job._worker, self._spare = self._spare, None
+            job = self._running[options] = Job(options, self._take())
         threading.Thread(target=self._follow, args=(job,), daemon=True).start()
         return job
 
-    def stop(self, job: Job) -> None:
-        """End a running analysis now. What it has so far is dropped."""
+    def leave(self, job: Job) -> None:
+        """Wait for an analysis no longer. When nobody does, it ends now and leaves nothing."""
         with self._lock:
-            if job.state != "running":
+            job.watchers -= 1
+            if job.state != "running" or job.watchers > 0:
                 return
             job.state = "stopped"
-        if job._worker is not None:
-            job._worker.kill()
+        job.worker.kill()
 
     def close(self) -> None:
         """End every worker."""
         with self._lock:
             self._closed = True
-            workers = [self._spare, *(job._worker for job in self._running.values())]
+            workers = [self._spare, *(job.worker for job in self._running.values())]
         for worker in workers:
             if worker is not None:
                 worker.kill()
 
     def _follow(self, job: Job) -> None:
-        worker = job._worker
-        assert worker is not None
+        worker = job.worker
         state: State
         report, error = None, ""
         try:
@@ -143,7 +147,8 @@ class Jobs:
         with self._lock:
             if job.state == "running":
                 job.report, job.error, job.state = report, error, state
-            del self._running[job.options]
+            if self._running.get(job.options) is job:
+                del self._running[job.options]
             keep = worker.alive and self._spare is None and not self._closed
             if keep:
                 self._spare = worker

@@ -31,7 +31,8 @@ class Shown:
 
     options: AnalysisOptions
     report: TopologyReport
-    key: str  # its fingerprint
+    key: str  # its fingerprint, and how it is read
+    notes: tuple[str, ...] = ()  # sentences for the person
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Session:
     wanted: AnalysisOptions | None = None  # what the person asked to have analysed
     shown: Shown | None = None
     job: Job | None = None
-    notes: list[str] = field(default_factory=list)  # sentences to show once
+    stopped: bool = False  # the person left the job; another session may still wait for it
+    note: str = ""  # about the analysis that is being sought
     pinned: list[str] = field(default_factory=list)  # layer names
     drawn: tuple[object, ...] | None = None  # what the profile was last drawn anew for
     marked: str = ""  # the open layer at that time
@@ -49,8 +51,8 @@ class Session:
     def request(self, options: AnalysisOptions) -> None:
         """Ask for an analysis; one that was stopped or failed may be asked for again."""
         self.wanted = options
-        if self.job is not None and self.job.state != "running":
-            self.job = None
+        if self.stopped or (self.job is not None and self.job.state != "running"):
+            self.job, self.stopped = None, False
 
 
 def session() -> Session:

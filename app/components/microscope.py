@@ -59,40 +59,19 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
     if not found.finite:
         st.warning("The activations of this layer are not finite, so it has no topology.")
         return
-    shapes, curve, bars = st.tabs(["Persistence diagram", "Betti curve", "Barcode"], key="loops")
-    with shapes:
-        _render_diagram(found, choice, "diagram", 300)
-    with curve:
-        st.caption("Loops alive at each distance", help=CURVE_HELP)
-        scales, counts = betti_curve(long_intervals(found.diagram, choice.min_persistence))
-        figure = betti_curve_figure(scales, counts, palette=PALETTES[appearance()], height=300)
-        st.plotly_chart(
-            figure, key="curve", theme=None, config=chart_config(f"betti-curve-{layer}")
-        )
-        _render_summaries(found, choice)
-    with bars:
-        st.caption("Each loop from birth to death", help=BARCODE_HELP)
-        figure = barcode_figure(
-            found.diagram,
-            min_persistence=choice.min_persistence,
-            palette=PALETTES[appearance()],
-            height=300,
-        )
-        st.plotly_chart(figure, key="barcode", theme=None, config=chart_config(f"barcode-{layer}"))
-    plane, pictures = st.tabs(["Map of the images", "The images"], key="images")
-    with plane:
-        colour = st.segmented_control(
-            "Colour by",
-            ["cluster", "class"],
-            default="cluster",
-            required=True,
-            key="colour",
-            bind="query-params",
-            help="DBSCAN cluster in this layer, or the image's true class (never used above).",
-        )
-        _render_map(shown, found, colour or "cluster", "map", 330)
-    with pictures:
-        render_thumbnails(drawn_images(shown.options), groups(found))
+    shapes, curve, bars = st.tabs(
+        ["Persistence diagram", "Betti curve", "Barcode"], key="loops", on_change="rerun"
+    )
+    if shapes.open:
+        with shapes:
+            _render_diagram(found, choice, "diagram", 300)
+    if curve.open:
+        with curve:
+            _render_curve(found, choice)
+    if bars.open:
+        with bars:
+            _render_barcode(found, choice)
+    _render_images(shown, found)
 
 
 def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
@@ -138,6 +117,49 @@ def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int)
     )
 
 
+def _render_curve(layer: LayerTopology, choice: Choice) -> None:
+    st.caption("Loops alive at each distance", help=CURVE_HELP)
+    scales, counts = betti_curve(long_intervals(layer.diagram, choice.min_persistence))
+    figure = betti_curve_figure(scales, counts, palette=PALETTES[appearance()], height=300)
+    config = chart_config(f"betti-curve-{layer.name}")
+    st.plotly_chart(figure, key="curve", theme=None, config=config)
+    values = [average(layer.diagrams, name, choice.min_persistence) for name in SUMMARIES]
+    titles = [summary.title for summary in SUMMARIES.values()]
+    table = pd.DataFrame({"summary": titles, "value": np.round(values, 3)})
+    st.dataframe(table, hide_index=True, height="content")
+
+
+def _render_barcode(layer: LayerTopology, choice: Choice) -> None:
+    st.caption("Each loop from birth to death", help=BARCODE_HELP)
+    figure = barcode_figure(
+        layer.diagram,
+        min_persistence=choice.min_persistence,
+        palette=PALETTES[appearance()],
+        height=300,
+    )
+    config = chart_config(f"barcode-{layer.name}")
+    st.plotly_chart(figure, key="barcode", theme=None, config=config)
+
+
+def _render_images(shown: Shown, layer: LayerTopology) -> None:
+    plane, pictures = st.tabs(["Map of the images", "The images"], key="images", on_change="rerun")
+    if plane.open:
+        with plane:
+            colour = st.segmented_control(
+                "Colour by",
+                ["cluster", "class"],
+                default="cluster",
+                required=True,
+                key="colour",
+                bind="query-params",
+                help="DBSCAN cluster in this layer, or the image's true class (never used above).",
+            )
+            _render_map(shown, layer, colour or "cluster", "map", 330)
+    if pictures.open:
+        with pictures:
+            render_thumbnails(drawn_images(shown.options), groups(layer))
+
+
 def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, height: int) -> None:
     data = drawn_images(shown.options)
     names = [data.class_names[label] for label in data.labels]
@@ -148,15 +170,12 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
         f"radius {layer.clustering.eps:.3g}",
         help=MAP_HELP,
     )
-    marks = [
-        name if len(name) == 1 else str(label)
-        for name, label in zip(names, data.labels, strict=True)
-    ]
+    short = max(map(len, data.class_names)) <= 2  # long names are told when hovered over
     figure = embedding_figure(
         embedding(shown.key, layer.name, shown.report),
         groups=groups(layer) if colour == "cluster" else names,
         texts=[f"image {i}: {name}" for i, name in zip(data.indices, names, strict=True)],
-        labels=marks,
+        labels=names if short else None,
         palette=PALETTES[appearance()],
         height=height,
     )
@@ -167,14 +186,6 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
         config=chart_config(f"map-{layer.name}"),
         alt=f"The images by their distances in {layer.name}",
     )
-
-
-def _render_summaries(layer: LayerTopology, choice: Choice) -> None:
-    values = [average(layer.diagrams, name, choice.min_persistence) for name in SUMMARIES]
-    table = pd.DataFrame(
-        {"summary": [s.title for s in SUMMARIES.values()], "value": np.round(values, 3)}
-    )
-    st.dataframe(table, hide_index=True, height="content")
 
 
 def _facts(rows: pd.DataFrame, layer: LayerTopology) -> str:

@@ -28,7 +28,7 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
     if here.shown is None or here.shown.options != options:
         _find(options)
     if here.shown is not None and here.shown.options == options:
-        for note in here.notes:
+        for note in here.shown.notes:
             st.warning(note)
         return here.shown
     if here.wanted != options:
@@ -36,9 +36,9 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
         st.info(f"The settings have changed: press **Analyse** for {describe(options)}.{before}")
         return here.shown
     if here.job is None or here.job.options != options:
-        if here.job is not None:
-            jobs().stop(here.job)
-        here.job = jobs().start(options)
+        if here.job is not None and not here.stopped:
+            jobs().leave(here.job)
+        here.job, here.stopped = jobs().start(options), False
     _render_job(here.job)
     return here.shown
 
@@ -64,18 +64,18 @@ def _find(options: AnalysisOptions) -> None:
             if saved is None:
                 return
             report = saved
-        here.shown = Shown(options, report, fingerprint(options))
-        here.notes += report.notes
-        here.wanted = options
+        notes = (here.note, *report.notes) if here.note else report.notes
+        here.shown = Shown(options, report, fingerprint(options), notes)
+        here.wanted, here.note = options, ""
     except AnalysisError as error:
-        here.notes.append(str(error))
+        here.note = str(error)
 
 
 def _render_job(job: Job) -> None:
-    if job.state == "failed":
-        st.error(job.error, title="The analysis could not be made")
-    elif job.state == "stopped":
+    if session().stopped or job.state == "stopped":
         st.info("Stopped. Press **Analyse** to start again.")
+    elif job.state == "failed":
+        st.error(job.error, title="The analysis could not be made")
     else:
         _render_progress()
 
@@ -99,5 +99,6 @@ def _render_progress() -> None:
             text=f"{progress.stage}: layer {at} of {layers}, {progress.layer}{wait}",
         )
     if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
-        jobs().stop(job)
+        jobs().leave(job)
+        session().stopped = True
         st.rerun()

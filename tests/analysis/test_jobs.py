@@ -68,11 +68,19 @@ def test_the_same_analysis_asked_for_twice_is_one_job(jobs: Jobs) -> None:
     assert (first.report.samples, other.report.samples) == (8, 9)
 
 
+def test_one_session_that_leaves_does_not_end_what_another_waits_for(jobs: Jobs) -> None:
+    job = jobs.start(QUICK)
+    assert jobs.start(QUICK) is job
+    jobs.leave(job)
+    wait_until(ended(job))
+    assert job.state == "done"
+
+
 def test_stop_ends_it_now_and_the_next_one_runs(jobs: Jobs, tmp_path: Path) -> None:
     job = jobs.start(LONG)
     wait_until(lambda: job.progress is not None)
     before = workers()
-    jobs.stop(job)
+    jobs.leave(job)
     assert job.state == "stopped"
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in before)
     assert not (tmp_path / "analyses").exists()
