@@ -7,6 +7,9 @@ PIP := $(RUN) -m pip --disable-pip-version-check
 APP_STAMP := $(VENV)/.installed-app
 DEV_STAMP := $(VENV)/.installed-dev
 
+# The analysis that the dashboard opens with: made once here, it is there at the first visit.
+FIRST_LOOK := echo "Analysing the default model ..."; $(RUN) -m analysis analyze > /dev/null 2>&1
+
 .PHONY: help app test check bench assets clean
 .DELETE_ON_ERROR:
 
@@ -19,7 +22,7 @@ help:
 	@echo "make clean   remove .venv and the tools' caches; analyses and runs stay"
 
 app: $(APP_STAMP)
-	$(RUN) -m streamlit run app/main.py
+	$(RUN) -m streamlit run app/server.py
 
 test: $(DEV_STAMP)
 	@.ci/find-chromium > /dev/null
@@ -50,8 +53,10 @@ $(RUN):
 
 $(APP_STAMP): requirements.txt | $(RUN)
 	$(PIP) install -r requirements.txt
+	-@$(FIRST_LOOK)
 	@touch $@
 
 $(DEV_STAMP): requirements.txt requirements-dev.txt | $(RUN)
 	$(PIP) install -r requirements.txt -r requirements-dev.txt
+	-@$(FIRST_LOOK)
 	@touch $(APP_STAMP) $@

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.clustering import cluster
 from analysis.results import LayerTopology, TopologyReport
 from analysis.summaries import average
 
@@ -28,6 +27,8 @@ def reread(
             return layer
         clusters = layer.clustering
         if eps_quantile is not None:
+            from analysis.clustering import cluster  # scikit-learn takes a second to import
+
             clusters = cluster(layer.distances, eps_quantile=eps_quantile)
         loops = average(layer.diagrams, "b1", min_persistence)
         return replace(layer, b1=loops, clustering=clusters)

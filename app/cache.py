@@ -23,12 +23,10 @@ from app.state import Choice
 from app.theme import PALETTES
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def jobs() -> Jobs:
-    """The server's analyses, with a worker that is getting warm."""
-    found = Jobs()
-    found.warm()
-    return found
+    """The server's analyses."""
+    return Jobs()
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

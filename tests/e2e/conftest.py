@@ -26,7 +26,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"BETTISCOPE_HOME": str(tmp_path_factory.mktemp("home"))}
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
+    command = [sys.executable, "-m", "streamlit", "run", "app/server.py"]
     command += ["--server.port", str(port), "--server.headless", "true"]
     log = tmp_path_factory.mktemp("server") / "log"
     with log.open("w") as output:

@@ -1,0 +1,39 @@
+"""The dashboard as `make app` serves it: what the first visit needs is made while it starts."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.errors import AnalysisError
+from analysis.options import AnalysisOptions
+
+# Imported inside functions, since only some pages need them; together they take a second.
+_LATE = ("app.components.microscope", "app.components.sidebar", "sklearn.manifold", "scipy.stats")
+
+
+def _warm() -> None:
+    from analysis.store import load_analysis
+    from app.cache import jobs
+
+    try:
+        if load_analysis(AnalysisOptions()) is None:
+            jobs().start(AnalysisOptions())
+    except AnalysisError:
+        pass  # the page asks again, and tells
+    for name in _LATE:
+        importlib.import_module(name)
+
+
+@asynccontextmanager
+async def _lifespan(_: object) -> AsyncIterator[None]:
+    threading.Thread(target=_warm, daemon=True).start()
+    yield
+
+
+app = st.App(str(Path(__file__).with_name("main.py")), lifespan=_lifespan)
