@@ -121,6 +121,14 @@ def test_a_click_on_a_row_opens_its_layer(visit: Visit, rows) -> None:  # type: 
     move(page, "rho", 1)  # the figure changes, and the layer stays open
     expect(page).to_have_url(re.compile(r"rho=0\.11"))
     assert layer_name(page) == name
+    page.wait_for_function(  # drawn anew, with the whole row of the open layer marked
+        """() => {
+            const plots = [...document.querySelectorAll('.st-key-profile_wide .js-plotly-plot')]
+            const cells = plots.find(plot => plot.offsetParent)?._fullData?.find(
+                trace => trace.name === 'cells')
+            return cells?.selectedpoints?.length === 5
+        }"""
+    )
     click_row(page, 12)
     expect(page.locator(".st-key-layer input")).to_have_value(rows["layer"][12])
 
