@@ -112,26 +112,34 @@ def test_what_the_person_got_wrong_is_told(jobs: Jobs) -> None:
 
 
 OWNER = """
-import time
+import sys, time
 from analysis.jobs import Jobs
 from analysis.options import AnalysisOptions
-if __name__ == "__main__":
-    job = Jobs().start(AnalysisOptions(model="vgg16", weights="random", samples=40))
+jobs = Jobs()
+if sys.argv[1] == "idle":
+    jobs.warm()
+    time.sleep(5)  # until it waits for a request
+else:
+    job = jobs.start(AnalysisOptions(model="vgg16", weights="random", samples=40))
     while job.progress is None:
         time.sleep(0.02)
-    print("running", flush=True)
-    time.sleep(600)
+print("there", flush=True)
+time.sleep(600)
 """
 
 
-def test_no_worker_outlives_a_killed_owner(tmp_path: Path) -> None:
+@pytest.mark.parametrize("worker_is", ["idle", "busy"])
+def test_no_worker_outlives_a_killed_owner(worker_is: str, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"BETTISCOPE_HOME": str(tmp_path)}
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER], cwd=root, stdout=subprocess.PIPE, env=environment
+        [sys.executable, "-c", OWNER, worker_is],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        env=environment,
     )
     assert owner.stdout is not None
-    assert owner.stdout.readline() == b"running\n"
+    assert owner.stdout.readline() == b"there\n"
     orphans = psutil.Process(owner.pid).children(recursive=True)
     assert orphans
     owner.kill()

@@ -96,6 +96,13 @@ def test_best_first_and_ties_in_execution_order() -> None:
     assert ranks[["d", "e"]].isna().all()
 
 
+def test_many_ties_keep_execution_order() -> None:
+    names = [f"layer{n}" for n in range(60)]
+    scores = pd.Series([float(n % 3) for n in range(60)], index=names)
+    expected = [name for best in (2, 1, 0) for name in names[best::3]]
+    assert select(scores, rho=1.0) == expected
+
+
 def test_a_layer_without_parameters_or_numbers_is_never_chosen() -> None:
     assert select(score(small_report()), rho=1.0) == ["head", "a", "b"]
 
