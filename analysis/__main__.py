@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,11 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
+        sys.stdout.flush()
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -92,15 +98,19 @@ def _list_datasets(_: argparse.Namespace) -> None:
 
 
 def _analyze(arguments: argparse.Namespace) -> None:
-    _check(arguments)
-    preset = PRESETS[arguments.preset]
+    problems = _problems(arguments)
+    preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     for name in ("samples", "batch_size", "pooling", "normalization"):
         if getattr(arguments, name) is None:
             setattr(arguments, name, getattr(preset, name))
     fields = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(AnalysisOptions)}
-    options = AnalysisOptions(**fields)
+    try:
+        options = AnalysisOptions(**fields)
+    except OptionError as error:
+        problems.append(str(error))
+    raise_problems(problems)
     if (path := arguments.json or arguments.csv) is not None:
-        path.open("a").close()  # rather now than after the work
+        _check_writable(path)
 
     from analysis.pipeline import run
     from analysis.selection import ranking
@@ -108,8 +118,8 @@ def _analyze(arguments: argparse.Namespace) -> None:
     report = run(options, progress=_print_progress)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
-    choice = {"normalization": arguments.normalization, "rho": arguments.rho}
-    frame = ranking(report, preset=arguments.preset, **choice)
+    choice = {k: getattr(arguments, k) for k in ("normalization", "rho", "preset")}
+    frame = ranking(report, **choice)
     if frame["selected"].sum() == 0:
         print("note: rho selects no layer here: raise it", file=sys.stderr)
     if arguments.csv is not None:
@@ -122,7 +132,15 @@ def _analyze(arguments: argparse.Namespace) -> None:
         print(text)
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check_writable(path: Path) -> None:
+    """Fail now rather than after the work, and leave no empty file behind."""
+    there = path.exists()
+    path.open("a").close()
+    if not there:
+        path.unlink()
+
+
+def _problems(arguments: argparse.Namespace) -> list[str]:
     from analysis.scores import NORMALIZATIONS
 
     registries = {
@@ -141,7 +159,7 @@ def _check(arguments: argparse.Namespace) -> None:
         check_rho(arguments.rho)
     except OptionError as error:
         problems.append(str(error))
-    raise_problems(problems)
+    return problems
 
 
 def _result(
@@ -151,10 +169,8 @@ def _result(
     rows = frame[[*columns, "parameters", "clusters"]].astype(object)
     return {
         "model": options.model,
-        "weights": options.weights,
         "dataset": options.dataset,
-        "samples": options.samples,
-        "seed": options.seed,
+        **{k: v for k, v in dataclasses.asdict(options).items() if k not in ("model", "dataset")},
         **choice,
         "layers": rows.where(rows.notna(), None).to_dict("records"),
         "not_finite": report.not_finite,

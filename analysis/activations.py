@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.errors import ModelError
@@ -84,7 +86,7 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
     ModelError
         If the forward pass fails, with the shape of the images and the first line of the cause.
     """
-    owners = {name: m for name, m in model.named_modules() if _owned(m)}
+    owners = _owners(model)
 
     def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, _: object, output: object) -> None:
@@ -110,75 +112,71 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
             model(as_input(model, images))
         except _CallbackFailed as failure:
             raise failure.error from None
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        except Exception as error:  # whatever a model's own code may raise
             raise ModelError(_reason(error, images)) from error
 
 
 def trace(model: nn.Module, images: Tensor) -> Trace:
-    """Run one image and tell the model's layers, in execution order, with their sizes.
+    """Run two images and tell the model's layers, in execution order, with their sizes.
 
-    FLOPs are counted by `torch.utils.flop_counter`, which sees matrix products and
-    convolutions only; a layer without any is charged one multiply-add for each element it puts
-    out. What runs inside a layer that is a layer itself is not counted twice.
+    FLOPs are counted by `torch.utils.flop_counter`, which sees matrix products, convolutions and
+    attention, not the fused kernels of recurrent layers. A layer in which it sees nothing is
+    charged one multiply-add for each element it puts out. What runs inside a layer that is a
+    layer itself is not counted twice; a layer that is called several times pays for each.
 
     Parameters
     ----------
     model : nn.Module
     images : Tensor (N, ...)
-        The first image is used.
+        The first two are used: with one alone, models that squeeze lose an axis.
 
     Raises
     ------
     ModelError
         If the model cannot run, or no module with parameters gives a point for each image.
     """
-    outputs: dict[str, tuple[int, ...] | None] = {}
+    probe = images[:2]
+    shapes: dict[str, tuple[int, ...]] = {}  # without the images' axis; () if there is none
 
     def note(name: str, output: Tensor | None) -> None:
-        alone = output is not None and output.dim() > 1 and output.shape[0] == 1
-        outputs.setdefault(name, None)
-        outputs[name] = tuple(output.shape[1:]) if output is not None and alone else None
+        each = output is not None and output.dim() > 1 and len(output) == len(probe)
+        shapes.setdefault(name, ())
+        shapes[name] = tuple(output.shape[1:]) if output is not None and each else ()
 
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    counter = FlopCounterMode(display=False)
-    try:
-        # The counter does not see into fused attention kernels.
-        torch.backends.mha.set_fastpath_enabled(False)
-        with sdpa_kernel(SDPBackend.MATH), counter:
-            watch(model, images[:1], note)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-
-    ran = list(outputs)
-    modules = dict(model.named_modules())
-    if "" in ran and len(ran) > 1:
-        ran.remove("")  # a class token, say: the model as a whole is no layer of itself
-    layers = [name for name in ran if outputs[name]]
+    flops = _count_flops(model, lambda: watch(model, probe, note))
+    if "" in shapes and len(shapes) > 1:
+        del shapes[""]  # a class token, say: the model as a whole is no layer of itself
+    layers = [name for name, shape in shapes.items() if shape]
     if not layers:
         raise ModelError(
             "The model has no layer to analyse: no module with parameters ran and gave one "
             "output for each image."
         )
-    silent = [name for name, m in modules.items() if name and _owned(m) and name not in outputs]
-    adopted = {name: _enclosing(name, ran) for name in silent}
-    parameters = {name: _size(modules[name]) for name in layers}
-    for name, owner in adopted.items():
-        if owner in parameters:
-            parameters[owner] += _size(modules[name])
-    flops = _own_flops(counter, type(model).__name__, layers)
+    modules = dict(model.named_modules())
+    parameters = {name: sum(map(Tensor.numel, _owned(modules[name]))) for name in layers}
+    never_run = []
+    for name in _owners(model):
+        if not name or name in shapes:
+            continue
+        parent = name.rpartition(".")[0]
+        if parent in parameters and "Attention" in type(modules[parent]).__name__:
+            # Attention calls its projections functionally: they never run as modules.
+            parameters[parent] += sum(map(Tensor.numel, _owned(modules[name])))
+        else:
+            never_run.append(name)
     return Trace(
         layers=tuple(
             LayerInfo(
                 name=name,
-                kind=type(modules[name]).__name__,
-                shape=(shape := outputs[name] or ()),
+                kind=_kind(modules[name]),
+                shape=shapes[name],
                 parameters=parameters[name],
-                flops=max(flops[name], 2 * torch.Size(shape).numel()),
+                flops=max(flops.get(name, 0) // len(probe), 2 * torch.Size(shapes[name]).numel()),
             )
             for name in layers
         ),
-        never_run=tuple(name for name in silent if adopted[name] is None),
-        outside=tuple(name for name in ran if not outputs[name]),
+        never_run=tuple(never_run),
+        outside=tuple(name for name, shape in shapes.items() if not shape),
     )
 
 
@@ -189,43 +187,61 @@ class _CallbackFailed(BaseException):
         self.error = error
 
 
-def _owned(module: nn.Module) -> list[nn.Parameter]:
-    return list(module.parameters(recurse=False))
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in _owned(module))
-
-
-def _enclosing(name: str, ran: list[str]) -> str | None:
-    """The innermost layer around a module that never ran.
-
-    Attention modules call their projections functionally: `MultiheadAttention.out_proj` never
-    runs, its parameters belong to the attention.
-    """
-    while "." in name:
-        name = name.rpartition(".")[0]
-        if name in ran:
-            return name
-    return None
-
-
-def _own_flops(counter: FlopCounterMode, root: str, layers: list[str]) -> dict[str, int]:
-    counts = counter.get_flop_counts()
-    total = {
-        name: sum(counts.get(f"{root}.{name}" if name else root, {}).values()) for name in layers
+def _owners(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that own parameters, by name; a parametrisation is part of its module."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if _owned(module) and "parametrizations" not in name.split(".")
     }
-    own = dict(total)
-    for name in layers:
-        owner = _enclosing(name, layers)
-        if owner is not None:
-            own[owner] -= total[name]
+
+
+def _owned(module: nn.Module) -> list[nn.Parameter]:
+    own = list(module.parameters(recurse=False))
+    if is_parametrized(module):
+        own += module.parametrizations.parameters()  # type: ignore[union-attr]
+    return own
+
+
+def _kind(module: nn.Module) -> str:
+    """The class name; a parametrised module has a generated class of its own."""
+    kind = type(module)
+    return (kind.__bases__[0] if is_parametrized(module) else kind).__name__
+
+
+def _count_flops(model: nn.Module, run: Callable[[], None]) -> dict[str, int]:
+    """FLOPs of each module that owns parameters, less those of such modules inside it."""
+    counter = FlopCounterMode(display=False)
+    own: dict[str, int] = {}
+    running: list[list[int]] = []  # of each module under way: FLOPs before it, FLOPs inside it
+
+    def enter(*_: object) -> None:
+        running.append([counter.get_total_flops(), 0])
+
+    def leave(name: str) -> None:
+        before, inside = running.pop()
+        whole = counter.get_total_flops() - before
+        own[name] = own.get(name, 0) + whole - inside
+        if running:
+            running[-1][1] += whole
+
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+        for name, module in _owners(model).items():
+            stack.callback(module.register_forward_pre_hook(enter).remove)
+            hook = partial(lambda name, *_: leave(name), name)
+            stack.callback(module.register_forward_hook(hook).remove)
+        # The counter does not see into fused attention kernels.
+        torch.backends.mha.set_fastpath_enabled(False)
+        with sdpa_kernel(SDPBackend.MATH), counter:
+            run()
     return own
 
 
 def as_input(model: nn.Module, images: Tensor) -> Tensor:
     """The images on the device and in the floating dtype of the model's parameters."""
-    parameter = next(model.parameters(), None)
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
     if parameter is None:
         return images
     images = images.to(parameter.device, parameter.dtype)

@@ -46,11 +46,6 @@ def asset_entry(name: str) -> AssetEntry:
         raise AssetError(f"{manifest} is damaged: {_REMEDY}") from error
 
 
-def asset_path(name: str) -> Path:
-    """Where the file of one asset belongs; it is neither opened nor checked."""
-    return asset_entry(name).path
-
-
 def verified(name: str) -> bytes:
     """Read the file of one asset and check it against the manifest.
 

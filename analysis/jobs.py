@@ -14,15 +14,16 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from analysis.options import AnalysisOptions
 from analysis.results import Progress, TopologyReport
-from analysis.worker import Message
+from analysis.worker import Message, end_group
 
 State = Literal["running", "done", "failed", "stopped"]
+_FORGOTTEN = 5.0  # seconds after which a closed browser tab no longer counts as waiting
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -35,6 +36,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=_ROOT,
+            start_new_session=True,  # a group to end as one, and out of Ctrl-C's reach
         )
 
     def send(self, options: AnalysisOptions) -> None:
@@ -48,6 +50,7 @@ class _Worker:
         return message
 
     def kill(self) -> None:
+        end_group(self.process.pid)
         self.process.kill()
         self.process.wait()
 
@@ -58,7 +61,7 @@ class _Worker:
 
 @dataclass(eq=False)
 class Job:
-    """One analysis under way or ended. Its fields are written by the job's own thread only."""
+    """One analysis under way or ended. Only `Jobs` writes its fields."""
 
     options: AnalysisOptions
     worker: _Worker
@@ -67,7 +70,7 @@ class Job:
     report: TopologyReport | None = None
     error: str = ""
     first_step: float = 0.0  # when the first layer was reached; seconds, monotonic
-    watchers: int = 1  # sessions that wait for it
+    watchers: dict[str, float] = field(default_factory=dict)  # when each last asked; monotonic
 
     @property
     def seconds_left(self) -> float | None:
@@ -99,25 +102,35 @@ class Jobs:
         spare, self._spare = self._spare, None
         return spare if spare is not None and spare.alive else _Worker()
 
-    def start(self, options: AnalysisOptions) -> Job:
-        """Start an analysis, or join the one that is already running with the same options."""
+    def start(self, options: AnalysisOptions, watcher: str = "") -> Job:
+        """Start an analysis, or join the one that is already running with the same options.
+
+        `watcher` names who waits for it, and must `watch` it every few seconds.
+        """
         with self._lock:
             running = self._running.get(options)
             if running is not None and running.state == "running":
-                running.watchers += 1
+                self.watch(running, watcher)
                 return running
             job = self._running[options] = Job(options, self._take())
+            self.watch(job, watcher)
         threading.Thread(target=self._follow, args=(job,), daemon=True).start()
         return job
 
-    def leave(self, job: Job) -> None:
+    def watch(self, job: Job, watcher: str) -> None:
+        """Say that somebody still waits for an analysis."""
+        if watcher:
+            job.watchers[watcher] = time.monotonic()
+
+    def leave(self, job: Job, watcher: str = "") -> None:
         """Wait for an analysis no longer. When nobody does, it ends now and leaves nothing."""
         with self._lock:
-            job.watchers -= 1
-            if job.state != "running" or job.watchers > 0:
-                return
-            job.state = "stopped"
-        job.worker.kill()
+            job.watchers.pop(watcher, None)
+            now = time.monotonic()
+            waiting = any(now - seen < _FORGOTTEN for seen in job.watchers.values())
+            if job.state == "running" and not waiting:
+                job.state = "stopped"
+                job.worker.kill()
 
     def close(self) -> None:
         """End every worker."""
@@ -144,12 +157,17 @@ class Jobs:
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.kill()
             state, error = "failed", _death(worker.process.returncode)
+        except Exception as failure:  # such as a report too large for this process
+            worker.kill()
+            state, error = "failed", f"The result could not be read ({failure!r})."
         with self._lock:
             if job.state == "running":
                 job.report, job.error, job.state = report, error, state
             if self._running.get(job.options) is job:
                 del self._running[job.options]
-            keep = worker.alive and self._spare is None and not self._closed
+            keep = (
+                job.state != "stopped" and worker.alive and self._spare is None and not self._closed
+            )
             if keep:
                 self._spare = worker
         if not keep:

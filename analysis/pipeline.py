@@ -62,7 +62,8 @@ def analyze(
     seed : int
         Recorded in the report: the seed with which the images were drawn.
     progress : callable (Progress), optional
-        Called before each step. What it raises ends the analysis and is passed on.
+        Called when a layer is reached in the forward pass, and when its topology is there. What
+        it raises ends the analysis and is passed on.
 
     Returns
     -------
@@ -108,7 +109,7 @@ def analyze(
         min_persistence=min_persistence,
         seed=seed,
         seconds=time.perf_counter() - started,
-        never_run=traced.never_run,
+        never_run=(*traced.never_run, *(n for n in infos if n not in (*clouds, *outside))),
         outside=(*traced.outside, *outside),
     )
 

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.errors import choice_problem, raise_problems
 from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
 from analysis.results import TopologyReport
-from analysis.scores import score
+from analysis.scores import score, size_only
 
 
 def layer_count(layers: int, *, rho: float, rounding: Rounding) -> int:
@@ -69,12 +69,6 @@ def select(
     return list(ranks.index[: count if layers else 0])
 
 
-def ranked_out(report: TopologyReport, preset: str) -> list[str]:
-    """The layers that a preset trains without ranking them: the head, or none."""
-    raise_problems(choice_problem("preset", preset, PRESETS))
-    return [report.head] if report.head and not PRESETS[preset].ranks_head else []
-
-
 def ranking(
     report: TopologyReport,
     *,
@@ -98,15 +92,16 @@ def ranking(
     -------
     DataFrame
         `report.to_frame()` with score (float), rank (Int64, 1 is best, missing where the layer
-        cannot be chosen), selected (bool: chosen by rank) and head (bool: trained without being
-        ranked).
+        cannot be chosen), selected (bool: chosen by rank), head (bool: trained without being
+        ranked) and selected_by_size (bool: chosen if every layer had one loop, the baseline).
 
     Raises
     ------
     OptionError
         If an option is unknown or out of range.
     """
-    head = ranked_out(report, preset)
+    raise_problems(choice_problem("preset", preset, PRESETS))
+    head = [report.head] if report.head and not PRESETS[preset].ranks_head else []
     scores = score(report, normalization=normalization, summary=summary)
     chosen = select(scores, rho=rho, rounding=PRESETS[preset].rounding, exclude=head)
     frame = report.to_frame()
@@ -114,4 +109,7 @@ def ranking(
     frame["rank"] = rank(scores, exclude=head).array
     frame["selected"] = frame["layer"].isin(chosen)
     frame["head"] = frame["layer"].isin(head)
+    by_size = size_only(report, normalization=normalization)
+    baseline = select(by_size, rho=rho, rounding=PRESETS[preset].rounding, exclude=head)
+    frame["selected_by_size"] = frame["layer"].isin(baseline)
     return frame

@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -85,7 +83,9 @@ def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
             return _report(dict(arrays), path.stem)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # numpy, zipfile and json raise nearly anything for damage
         aside = path.with_suffix(".damaged")
         try:
             path.replace(aside)
@@ -94,8 +94,6 @@ def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
         raise StoreError(
             f"A saved analysis was damaged. It was set aside as {aside} and computed again."
         ) from error
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _path(options: AnalysisOptions) -> Path:

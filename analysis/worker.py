@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import BinaryIO
 
@@ -22,6 +24,13 @@ _TELL_EVERY = 0.05  # seconds between two progress messages
 
 
 Message = Progress | TopologyReport | str  # a string says why the analysis failed
+
+
+def end_group(leader: int) -> None:
+    """Kill a worker with the processes that Ripser runs in, where the system has groups."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader, signal.SIGKILL)
 
 
 class _Sender:
@@ -38,6 +47,7 @@ def _read(requests: SimpleQueue[AnalysisOptions]) -> None:
         try:
             requests.put(pickle.load(sys.stdin.buffer))
         except (EOFError, OSError, pickle.UnpicklingError):
+            end_group(os.getpid())
             os._exit(0)
 
 

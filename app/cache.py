@@ -38,13 +38,11 @@ def drawn_images(options: AnalysisOptions) -> ImageDataset:
     return data.sample(options.samples, seed=options.seed)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)
 def reading(
     key: str, min_persistence: float, eps_quantile: float | None, _report: TopologyReport
 ) -> TopologyReport:
     """A report as the sidebar reads it; `key` is its fingerprint."""
-    if min_persistence == 0 and eps_quantile is None:
-        return _report
     return reread(_report, min_persistence=min_persistence, eps_quantile=eps_quantile)
 
 

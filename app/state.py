@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 import streamlit as st
 
@@ -39,6 +40,7 @@ class Shown:
 class Session:
     """What one browser session remembers beside its widgets."""
 
+    name: str = field(default_factory=lambda: uuid4().hex)  # to tell sessions apart
     wanted: AnalysisOptions | None = None  # what the person asked to have analysed
     shown: Shown | None = None
     job: Job | None = None

@@ -181,7 +181,7 @@ def record(name: str, entry: dict[str, Any]) -> None:
 
 def make_model(name: str, folder: Path) -> None:
     recipe, path = RECIPES[name], ASSETS / f"{name}.safetensors"
-    done = (json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}).get(name)
+    done = read_manifest().get(name)
     if (
         done
         and path.exists()

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.datasets import ImageDataset
+from analysis.errors import AnalysisError
 from analysis.results import LayerTopology
 from analysis.summaries import SUMMARIES, average, betti_curve, long_intervals
 from app.cache import drawn_images, embedding
@@ -65,6 +67,7 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
     if shapes.open:
         with shapes:
             _render_diagram(found, choice, "diagram", 300)
+            _offer(pd.DataFrame(found.diagram, columns=["birth", "death"]), "diagram", found)
     if curve.open:
         with curve:
             _render_curve(found, choice)
@@ -101,7 +104,9 @@ def groups(layer: LayerTopology) -> list[str]:
 
 
 def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int) -> None:
-    st.caption(f"b₁ = {layer.b1:.4g} loops", help=DIAGRAM_HELP)
+    batches = len(layer.diagrams)
+    of = f", the mean of {batches} batches, all of them drawn" if batches > 1 else ""
+    st.caption(f"b₁ = {layer.b1:.4g} loops{of}", help=DIAGRAM_HELP)
     figure = diagram_figure(
         layer.diagram,
         min_persistence=choice.min_persistence,
@@ -118,11 +123,15 @@ def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int)
 
 
 def _render_curve(layer: LayerTopology, choice: Choice) -> None:
-    st.caption("Loops alive at each distance", help=CURVE_HELP)
+    batches = len(layer.diagrams)
+    of = f", mean of {batches} batches" if batches > 1 else ""
+    st.caption(f"Loops alive at each distance{of}", help=CURVE_HELP)
     scales, counts = betti_curve(long_intervals(layer.diagram, choice.min_persistence))
-    figure = betti_curve_figure(scales, counts, palette=PALETTES[appearance()], height=300)
+    alive = counts / batches
+    figure = betti_curve_figure(scales, alive, palette=PALETTES[appearance()], height=300)
     config = chart_config(f"betti-curve-{layer.name}")
     st.plotly_chart(figure, key="curve", theme=None, config=config)
+    _offer(pd.DataFrame({"distance": scales, "loops": alive}), "curve", layer)
     values = [average(layer.diagrams, name, choice.min_persistence) for name in SUMMARIES]
     titles = [summary.title for summary in SUMMARIES.values()]
     table = pd.DataFrame({"summary": titles, "value": np.round(values, 3)})
@@ -139,6 +148,7 @@ def _render_barcode(layer: LayerTopology, choice: Choice) -> None:
     )
     config = chart_config(f"barcode-{layer.name}")
     st.plotly_chart(figure, key="barcode", theme=None, config=config)
+    _offer(pd.DataFrame(layer.diagram, columns=["birth", "death"]), "loops", layer)
 
 
 def _render_images(shown: Shown, layer: LayerTopology) -> None:
@@ -157,11 +167,23 @@ def _render_images(shown: Shown, layer: LayerTopology) -> None:
             _render_map(shown, layer, colour or "cluster", "map", 330)
     if pictures.open:
         with pictures:
-            render_thumbnails(drawn_images(shown.options), groups(layer))
+            data = _images_of(shown)
+            if data is not None:
+                render_thumbnails(data, groups(layer))
+
+
+def _images_of(shown: Shown) -> ImageDataset | None:
+    try:
+        return drawn_images(shown.options)
+    except AnalysisError as error:  # the analysis was saved, and its images are gone
+        st.warning(str(error))
+        return None
 
 
 def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, height: int) -> None:
-    data = drawn_images(shown.options)
+    data = _images_of(shown)
+    if data is None:
+        return
     names = [data.class_names[label] for label in data.labels]
     assert layer.clustering is not None
     count, noise = layer.clustering.count, layer.clustering.noise_share
@@ -171,8 +193,9 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
         help=MAP_HELP,
     )
     short = max(map(len, data.class_names)) <= 2  # long names are told when hovered over
+    points = embedding(shown.key, layer.name, shown.report)
     figure = embedding_figure(
-        embedding(shown.key, layer.name, shown.report),
+        points,
         groups=groups(layer) if colour == "cluster" else names,
         texts=[f"image {i}: {name}" for i, name in zip(data.indices, names, strict=True)],
         labels=names if short else None,
@@ -185,6 +208,23 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
         theme=None,
         config=chart_config(f"map-{layer.name}"),
         alt=f"The images by their distances in {layer.name}",
+    )
+    if key == "map":
+        table = pd.DataFrame(points, columns=["x", "y"])
+        table = table.assign(image=data.indices, label=names, cluster=groups(layer))
+        _offer(table, "map", layer)
+
+
+def _offer(table: pd.DataFrame, what: str, layer: LayerTopology) -> None:
+    st.download_button(
+        "CSV",
+        data=lambda: table.to_csv(index=False),
+        file_name=f"bettiscope-{what}-{layer.name}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        key=f"save_{what}",
+        on_click="ignore",
+        help="Save the numbers of this figure.",
     )
 
 

@@ -37,8 +37,8 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
         return here.shown
     if here.job is None or here.job.options != options:
         if here.job is not None and not here.stopped:
-            jobs().leave(here.job)
-        here.job, here.stopped = jobs().start(options), False
+            jobs().leave(here.job, here.name)
+        here.job, here.stopped = jobs().start(options, here.name), False
     _render_job(here.job)
     return here.shown
 
@@ -47,10 +47,11 @@ def describe(options: AnalysisOptions) -> str:
     """An analysis in a few words."""
     weights = "random weights" if options.weights == "random" else "pre-trained"
     shift = "" if options.shift == "none" else f" with {options.shift} {options.severity}"
-    return (
-        f"{options.model} ({weights}) on {options.samples} images of {options.dataset}{shift}, "
-        f"seed {options.seed}"
-    )
+    images = f"{options.samples} images of {options.dataset}{shift}"
+    if options.pooling == "per-batch":
+        batches = options.samples // options.batch_size
+        images += f" in {batches} batch{'' if batches == 1 else 'es'} of {options.batch_size}"
+    return f"{options.model} ({weights}) on {images}, seed {options.seed}"
 
 
 def _find(options: AnalysisOptions) -> None:
@@ -85,6 +86,7 @@ def _render_progress() -> None:
     job = session().job
     if job is None or job.state != "running":
         st.rerun()
+    jobs().watch(job, session().name)
     progress = job.progress
     bar, button = st.columns([5, 1], vertical_alignment="center")
     if progress is None:
@@ -99,6 +101,6 @@ def _render_progress() -> None:
             text=f"{progress.stage}: layer {at} of {layers}, {progress.layer}{wait}",
         )
     if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
-        jobs().leave(job)
+        jobs().leave(job, session().name)
         session().stopped = True
         st.rerun()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.options import PRESETS
-from analysis.scores import size_only
-from analysis.selection import ranked_out, select
 from app.components.obtain import describe
 from app.components.sentences import (
     clusters_sentence,
@@ -30,24 +27,19 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     st.caption(f"{describe(shown.options)}. {clusters_sentence(rows)}", help=CORRELATION_HELP)
     _render_tiles(shown, rows, choice)
     chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"].tolist()
-    if not chosen:
+    if not rows["rank"].notna().any():
+        st.warning("No layer can be chosen: none has finite activations and parameters.")
+    elif not chosen:
         st.warning(
-            f"ρ = {choice.rho:.2f} of {int(rows['rank'].notna().sum())} layers rounds down to "
-            "none under this preset. Raise ρ, or take the preset “recommended”."
+            f"ρ = {choice.rho:.2f} of {int((~rows['head']).sum())} layers rounds down to none "
+            "under this preset. Raise ρ, or take the preset “recommended”."
         )
     else:
         head = rows.loc[rows["head"], "layer"].tolist()
         names = ", ".join(f"`{name}`" for name in chosen[:12])
         more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
         always = f", and always the new head `{head[0]}`" if head else ""
-        exclude = ranked_out(shown.report, choice.preset)
-        by_size = select(
-            size_only(shown.report, normalization=choice.normalization),
-            rho=choice.rho,
-            rounding=PRESETS[choice.preset].rounding,
-            exclude=exclude,
-        )
-        st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows, by_size, choice)}")
+        st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows)}")
     for warning in warnings_of(shown.report):
         st.warning(warning)
 
@@ -80,8 +72,9 @@ def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         _tile(
             "Analysed in",
             f"{report.seconds:.1f} s",
-            f"{report.samples} images · forward passes only",
-            "Measured when this analysis was made, on this machine. No labels, no gradients.",
+            f"{report.samples} images · no gradients",
+            "Measured when this analysis was made: forward pass, topology and clusters. "
+            "It used no labels and no gradients.",
         )
 
 

@@ -8,7 +8,6 @@ import pandas as pd
 
 from analysis.comparison import rank_correlation
 from analysis.results import TopologyReport
-from app.state import Choice
 
 ALPHA = 0.05  # above it a correlation is told as no link
 
@@ -19,6 +18,8 @@ def clusters_sentence(rows: pd.DataFrame) -> str:
     found = rank_correlation(rows["b1"].tolist(), counts.tolist())
     if math.isnan(found.coefficient):
         known = counts.dropna().unique()
+        if found.n < 3:
+            return f"Too few layers to compare b₁ with the cluster counts (n = {found.n})."
         if len(known) == 1:
             plural = "" if known[0] == 1 else "s"
             return (
@@ -37,16 +38,17 @@ def clusters_sentence(rows: pd.DataFrame) -> str:
     return f"b₁ {verb} {strength} with the DBSCAN cluster count here ({figures})."
 
 
-def size_sentence(rows: pd.DataFrame, by_size: list[str], choice: Choice) -> str:
+def size_sentence(rows: pd.DataFrame) -> str:
     """How much of the selection a ranking without any topology would give."""
-    chosen = rows.loc[rows["selected"], "layer"].tolist()
-    if not chosen or choice.normalization == "none":
-        return ""
-    shared = len(set(chosen) & set(by_size))
-    if shared == len(chosen):
-        how = "the very same layers" if len(chosen) > 1 else "the very same layer"
-        return f"Size alone, without any topology, would choose {how}."
-    return f"Size alone, without any topology, would choose {shared} of these {len(chosen)}."
+    chosen = rows["selected"]
+    if not rows.loc[chosen, "score"].max() > 0:
+        return "No layer has a loop that counts, so only the execution order decides."
+    if rows["score"].nunique() == 1 or rows.loc[chosen, "score"].equals(rows.loc[chosen, "b1"]):
+        return ""  # not normalised: size has no say
+    count, shared = int(chosen.sum()), int((chosen & rows["selected_by_size"]).sum())
+    if shared == count:
+        return f"Size alone, without any topology, would choose the very same {count}."
+    return f"Size alone, without any topology, would choose {shared} of these {count}."
 
 
 def warnings_of(report: TopologyReport) -> list[str]:

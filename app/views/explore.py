@@ -19,10 +19,11 @@ controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 options, choice = controls
 shown = render_obtained(options)
 if shown is not None:
-    report = reading(shown.key, choice.min_persistence, choice.eps_quantile, shown.report)
-    key = f"{shown.key} {choice.min_persistence} {choice.eps_quantile}"
-    shown = dataclasses.replace(shown, report=report, key=key)
-    rows = layer_rows(key, choice, report)
+    if choice.min_persistence > 0 or choice.eps_quantile is not None:
+        report = reading(shown.key, choice.min_persistence, choice.eps_quantile, shown.report)
+        key = f"{shown.key} {choice.min_persistence} {choice.eps_quantile}"
+        shown = dataclasses.replace(shown, report=report, key=key)
+    rows, report = layer_rows(shown.key, choice, shown.report), shown.report
     best = rows.loc[rows["rank"] == 1, "layer"]
     layer = open_layer(report.names, report.names[0] if best.empty else best.iloc[0])
 

@@ -224,3 +224,76 @@ def test_images_take_the_dtype_of_the_model() -> None:
         lambda _, output: seen.append(output.dtype),  # type: ignore[union-attr]
     )
     assert seen == [torch.float64]
+
+
+class Squeezes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.pool(self.conv(x)).squeeze())
+
+
+def test_models_that_squeeze_and_norms_that_need_two_images_are_whole() -> None:
+    assert trace(Squeezes(), torch.randn(5, 3, 8, 8)).names == ["conv", "fc"]
+    norm = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, track_running_stats=False))
+    assert trace(norm, torch.randn(5, 4)).names == ["0", "1"]
+
+
+def test_a_parametrised_module_is_one_layer_with_all_its_parameters() -> None:
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(6, 4))
+    traced = trace(nn.Sequential(nn.Linear(5, 6), normed), torch.randn(5, 5))
+    # weight_norm holds a length for each of 4 outputs, 4 · 6 directions, and the bias.
+    assert [(i.name, i.kind, i.parameters) for i in traced.layers] == [
+        ("0", "Linear", 36),
+        ("1", "Linear", 4 + 24 + 4),
+    ]
+    assert traced.never_run == traced.outside == ()
+
+
+def test_what_never_runs_inside_a_layer_is_reported() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+            self.used, self.unused = nn.Linear(4, 4), nn.Linear(4, 400)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x) * self.scale
+
+    traced = trace(nn.Sequential(Block()), torch.randn(5, 4))
+    assert {i.name: i.parameters for i in traced.layers} == {"0.used": 20, "0": 1}
+    assert traced.never_run == ("0.unused",)
+
+
+def test_a_module_shared_by_two_parents_keeps_its_flops() -> None:
+    shared = nn.Linear(4, 4)
+    model = nn.Sequential(nn.Sequential(shared), nn.Sequential(shared))
+    (layer,) = trace(model, torch.randn(5, 4)).layers
+    assert (layer.name, layer.flops) == ("0.0", 2 * (2 * 4 * 4))  # called twice
+
+
+def test_an_integer_parameter_does_not_decide_the_dtype() -> None:
+    model = nn.Sequential(nn.Linear(4, 2))
+    whole = nn.Parameter(torch.tensor([3]), requires_grad=False)
+    model.register_parameter("steps", whole)
+    seen: list[Tensor] = []
+    watch(model, torch.rand(5, 4), lambda name, output: seen.append(output))  # type: ignore[arg-type]
+    assert seen[0].dtype == torch.float32
+    assert seen[0].std() > 0
+
+
+def test_whatever_a_models_own_code_raises_is_told() -> None:
+    class Picky(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[1] == 4, "wrong width"
+            return self.inner(x)
+
+    with pytest.raises(ModelError, match=r"images of shape \(5,\): wrong width"):
+        watch(Picky(), torch.rand(5, 5), lambda *_: None)

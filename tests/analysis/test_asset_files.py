@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import asset_files
-from analysis.asset_files import asset_entry, asset_path, verified
+from analysis.asset_files import asset_entry, verified
 from analysis.errors import AssetError
 
 
@@ -24,7 +24,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_good_file_comes_back_whole(assets: Path) -> None:
     assert verified("thing") == b"some bytes"
-    assert asset_path("thing") == assets / "thing.bin"
+    assert asset_entry("thing").path == assets / "thing.bin"
     assert asset_entry("thing").test_accuracy is None
     assert asset_entry("net").test_accuracy == 0.5
 

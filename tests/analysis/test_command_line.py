@@ -94,6 +94,7 @@ def test_a_preset_decides_what_is_not_given(capsys: pytest.CaptureFixture[str]) 
         (["--severity", "6", "--shift", "blur"], "`severity` must be from 1 to 5, got 6"),
         (["--preset", "mine"], "`preset` must be one of recommended, paper, released"),
         (["--model", "x", "--rho", "2"], "`model` must.*; `rho` must"),
+        (["--model", "x", "--samples", "2"], "`model` must.*; `samples` must"),
         (["--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
     ],
 )
@@ -106,6 +107,26 @@ def test_bad_input_is_one_clear_line(
     (line,) = captured.err.splitlines()
 
     assert re.search(told, line)
+
+
+def test_bad_input_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    assert analyze("--samples", "5000", "--json", str(path)) == 2
+    assert not path.exists()
+
+
+def test_a_full_disk_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert analyze("--model", "pocket-vgg", "--samples", "8", "--json", "/dev/full") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: No space left on device"
+
+
+def test_the_json_says_what_was_analysed(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--model", "pocket-vgg", "--samples", "8", "--shift", "blur", "--severity", "5"]
+    assert analyze(*asked, "--split", "test") == 0
+    found = json.loads(capsys.readouterr().out)
+    told = {"shift": "blur", "severity": 5, "split": "test", "pooling": "pooled"}
+    assert told.items() <= found.items()
+    assert (found["weights"], found["preset"]) == ("pretrained", "recommended")
 
 
 @pytest.mark.parametrize("arguments", [["analyze", "--samples", "many"], ["fly"], []])

@@ -75,6 +75,37 @@ def test_other_dtypes(dtype: torch.dtype) -> None:
     assert worst_error(gaussian(30, 2_000).to(dtype)) < TOLERANCE
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_close_pair_in_half_width(dtype: torch.dtype) -> None:
+    cloud = gaussian(20, 50).to(dtype)
+    cloud[7] = cloud[2] + (0.02 * gaussian(50, seed=1)).to(dtype)
+    assert worst_error(cloud) < TOLERANCE
+
+
+@pytest.mark.parametrize("count", [4, 8, 12])
+def test_few_points_with_very_many_coordinates(count: int) -> None:
+    cloud = torch.full((count, 1_000_000), 0.1)
+    cloud[torch.rand(cloud.shape, generator=torch.Generator().manual_seed(0)) < 0.035] = 0
+    cloud[0] = 0
+    assert worst_error(cloud) < TOLERANCE
+
+
+@pytest.mark.parametrize("setting", ["fp32_precision", "mkldnn.matmul.fp32_precision"])
+def test_torchs_other_way_to_allow_less_precision_is_respected(setting: str) -> None:
+    *path, name = setting.split(".")
+    place = torch.backends
+    for part in path:
+        place = getattr(place, part)
+    before = getattr(place, name)
+    try:
+        setattr(place, name, "tf32")
+        assert worst_error(gaussian(40, 5_000)) < TOLERANCE
+        assert getattr(place, name) == "tf32"
+    finally:
+        setattr(place, name, before)
+        torch.set_float32_matmul_precision("highest")  # makes torch's two settings agree again
+
+
 def test_memory_layouts_make_no_difference() -> None:
     cloud = gaussian(30, 16, 9, 7) + 5
     channels_last = cloud.contiguous(memory_format=torch.channels_last)

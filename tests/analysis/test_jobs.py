@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import analysis.jobs
 from analysis.jobs import Job, Jobs
 from analysis.options import AnalysisOptions
 
@@ -69,11 +70,32 @@ def test_the_same_analysis_asked_for_twice_is_one_job(jobs: Jobs) -> None:
 
 
 def test_one_session_that_leaves_does_not_end_what_another_waits_for(jobs: Jobs) -> None:
-    job = jobs.start(QUICK)
-    assert jobs.start(QUICK) is job
-    jobs.leave(job)
+    job = jobs.start(QUICK, "one")
+    assert jobs.start(QUICK, "other") is job
+    jobs.leave(job, "one")
     wait_until(ended(job))
     assert job.state == "done"
+
+
+def test_a_closed_tab_does_not_keep_an_analysis_running(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis.jobs, "_FORGOTTEN", 0.2)
+    job = jobs.start(LONG, "closed")
+    assert jobs.start(LONG, "reloaded") is job
+    time.sleep(0.3)
+    jobs.watch(job, "reloaded")
+    jobs.leave(job, "reloaded")
+    assert job.state == "stopped"
+
+
+def test_stop_ends_the_processes_of_ripser_too(jobs: Jobs) -> None:
+    job = jobs.start(AnalysisOptions(samples=300))
+    wait_until(lambda: job.progress is not None and job.progress.stage == "Topology")
+    family = psutil.Process(job.worker.process.pid).children(recursive=True)
+    assert len(family) >= 2
+    jobs.leave(job)
+    wait_until(lambda: not any(p.is_running() for p in family))
 
 
 def test_stop_ends_it_now_and_the_next_one_runs(jobs: Jobs, tmp_path: Path) -> None:

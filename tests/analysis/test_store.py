@@ -128,6 +128,19 @@ def test_a_damaged_file_is_set_aside_and_told(
     assert load_analysis(OPTIONS) is not None
 
 
+def test_no_flipped_byte_escapes(saved: TopologyReport, folder: Path) -> None:
+    data = save_analysis(OPTIONS, saved).read_bytes()
+    path = folder / f"{fingerprint(OPTIONS)}.npz"
+    for place in range(0, len(data), 41):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
+        try:
+            found = load_analysis(OPTIONS)
+        except StoreError:
+            continue
+        assert found is not None  # a byte that nobody reads
+        assert_same(found, saved)
+
+
 def test_a_pickle_is_not_opened(folder: Path) -> None:
     folder.mkdir()
     np.save(folder / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
