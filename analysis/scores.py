@@ -15,30 +15,30 @@ from analysis.summaries import SUMMARIES, average
 
 @dataclass(frozen=True)
 class Normalization:
-    title: str
+    title: str  # short enough for the head of a narrow column
     help: str
     size: Callable[[LayerTopology], float]
 
 
 NORMALIZATIONS = {
     "activation": Normalization(
-        "÷ activation size (AdaBet)",
+        "per activation",
         "Loops per activation: the paper's choice. Favours layers that are cheap to keep.",
         lambda layer: layer.activation_size,
     ),
-    "none": Normalization("none", "The number of loops as it is.", lambda _: 1.0),
+    "none": Normalization("not normalised", "The number of loops as it is.", lambda _: 1.0),
     "parameters": Normalization(
-        "÷ parameters",
+        "per parameter",
         "Loops per parameter. Favours norms and narrow layers.",
         lambda layer: layer.parameters,
     ),
     "sqrt-activation": Normalization(
-        "÷ √activation size",
+        "per √activation",
         "Half-way between none and activation size, on a log scale.",
         lambda layer: math.sqrt(layer.activation_size),
     ),
     "flops": Normalization(
-        "÷ FLOPs",
+        "per FLOP",
         "Loops per floating-point operation of the layer, for one image.",
         lambda layer: layer.flops,
     ),

@@ -22,6 +22,9 @@ from app.charts.profile import Column, profile_figure
 from app.state import Choice
 from app.theme import PALETTES
 
+TALL = 46  # layers; a profile with more of them is drawn denser, and scrolls
+ROW, DENSE_ROW = 18, 15  # pixels
+
 
 @st.cache_resource(show_spinner=False)
 def jobs() -> Jobs:
@@ -75,7 +78,8 @@ def profile(
         threshold=None if chosen.empty else float(chosen.min()),
         columns=columns,
         palette=PALETTES[appearance],
-        normalization_title=f"{NORMALIZATIONS[choice.normalization].title}, best = 1",
+        row_height=ROW if len(_rows) <= TALL else DENSE_ROW,
+        normalization_title=NORMALIZATIONS[choice.normalization].title,
         opened=opened,
     )
 

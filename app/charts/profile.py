@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,11 @@ from app.theme import Palette, SelectableFigure, style, translucent
 
 __all__ = ["COLUMNS", "Column", "profile_figure", "short_names"]
 
-COLUMNS: tuple[Column, ...] = ("b1", "score", "clusters", "cost")
+COLUMNS: tuple[Column, ...] = ("b1", "score", "clusters", "cost", "parameters")
 
 GAP = 0.03  # between two columns, share of the plot's width
 NAMES = 0.1  # of the plot's width; longer names reach into the left margin
-NARROW = {2: 330, 3: 480, 4: 620}  # columns: the least width of the figure (px) that must work
+NARROW = {2: 330, 3: 480, 4: 560, 5: 580}  # columns: least width of the figure (px) to work at
 CHARACTER = 6.3  # px, a wide estimate at the size below
 TOP, BOTTOM = 76, 10  # margins, px; the mode bar needs room above the titles
 
@@ -59,7 +60,7 @@ def profile_figure(
         its score, so drawn hatched.
     threshold : float or None
         The lowest score that is selected, in the units of `score`; None draws no line.
-    columns : tuple, default=("b1", "score", "clusters", "cost")
+    columns : tuple, default=all
         What to draw, from left to right; two fit a phone.
     palette : Palette
     row_height : int, default=15
@@ -80,14 +81,14 @@ def profile_figure(
     if unknown or not columns:
         raise ValueError(f"`columns` must be some of {COLUMNS}, got {columns}")
     labels = short_names(rows["layer"].tolist())
-    panels = _layout_panels(len(columns))
+    panels = _layout_panels(columns)
     sketch = Sketch([], {"annotations": [], "shapes": []}, palette)
     draw_names(sketch, rows, labels, panels[0])
     for column, panel in zip(columns, panels[1:], strict=True):
         DRAW[column](sketch, rows, panel)
         if column == "score":
             scale = ScoreScale.of(rows)
-            log = ", log scale" if scale.lowest is not None else ""
+            log = ", log" if scale.lowest is not None else ""
             sketch.layout[axis_key(panel)]["title"] = column_title(
                 palette, "score", normalization_title + log
             )
@@ -113,13 +114,14 @@ def profile_figure(
     return style(figure, palette, height=len(rows) * row_height + TOP + BOTTOM + row_height)
 
 
-def _layout_panels(columns: int) -> list[Panel]:
-    """The column of the names, then the others, equally wide."""
-    each = (1 - NAMES - columns * GAP) / columns
-    panels = [Panel(1, 0.0, NAMES)]
-    for number in range(columns):
-        start = NAMES + GAP + number * (each + GAP)
-        panels.append(Panel(number + 2, start, min(1.0, start + each)))
+def _layout_panels(columns: Sequence[Column]) -> list[Panel]:
+    """The column of the names, then the others; the score is what a selection goes by."""
+    shares = [1.4 if column == "score" else 1.0 for column in columns]
+    each = (1 - NAMES - len(columns) * GAP) / sum(shares)
+    panels, start = [Panel(1, 0.0, NAMES)], NAMES + GAP
+    for number, share in enumerate(shares, start=2):
+        panels.append(Panel(number, start, min(1.0, start + share * each)))
+        start += share * each + GAP
     return panels
 
 

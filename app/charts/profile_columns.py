@@ -10,7 +10,7 @@ import pandas as pd
 
 from app.theme import Palette
 
-Column = Literal["b1", "score", "clusters", "cost"]
+Column = Literal["b1", "score", "clusters", "cost", "parameters"]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 CLEAR = "rgba(0,0,0,0)"
@@ -274,7 +274,31 @@ def _draw_cost(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
     )
 
 
-DRAW = {"b1": _draw_b1, "score": _draw_score, "clusters": _draw_clusters, "cost": _draw_cost}
+def _draw_parameters(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
+    count = _numbers(rows["parameters"])
+    most = float(count.max(initial=0))
+    unit, scale = next(
+        (unit, scale)
+        for unit, scale in (("millions", 1e6), ("thousands", 1e3), ("numbers", 1))
+        if most >= 2 * scale or scale == 1
+    )
+    _draw_bars(sketch, rows, count / scale, panel, "parameters")
+    set_axis(
+        sketch,
+        panel,
+        rangemode="tozero",
+        nticks=3,
+        title=column_title(sketch.palette, "parameters", unit),
+    )
+
+
+DRAW = {
+    "b1": _draw_b1,
+    "score": _draw_score,
+    "clusters": _draw_clusters,
+    "cost": _draw_cost,
+    "parameters": _draw_parameters,
+}
 
 
 def note(

@@ -223,6 +223,7 @@ def _offer(table: pd.DataFrame, what: str, layer: LayerTopology) -> None:
         mime="text/csv",
         icon=":material/download:",
         key=f"save_{what}",
+        type="tertiary",
         on_click="ignore",
         help="Save the numbers of this figure.",
     )

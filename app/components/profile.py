@@ -5,12 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.cache import profile
+from app.cache import TALL, profile
 from app.charts.profile import COLUMNS, Column
 from app.state import Choice, Shown, appearance, session, set_open_layer
 from app.theme import chart_config
 
-TALL = 46  # layers; more of them scroll inside the profile
 HEIGHT = 780  # pixels of a profile that scrolls
 NARROW: tuple[Column, ...] = ("b1", "score")
 _STYLE = """<style>

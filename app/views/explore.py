@@ -28,7 +28,7 @@ if shown is not None:
     layer = open_layer(report.names, report.names[0] if best.empty else best.iloc[0])
 
     render_overview(shown, rows, choice)
-    wide, close = st.columns([3, 2], gap="medium")
+    wide, close = st.columns([8, 5], gap="medium")
     with wide:
         render_profile(shown, rows, choice, layer)
     with close:

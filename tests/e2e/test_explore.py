@@ -64,7 +64,7 @@ def click_row(page: Page, row: int, *, kind: str = "wide") -> None:
     x, y = profile(page, kind).evaluate(
         """(plot, row) => {
             const box = plot.getBoundingClientRect(), layout = plot._fullLayout
-            return [box.left + layout._size.l + 0.52 * layout._size.w,
+            return [box.left + layout._size.l + 0.42 * layout._size.w,
                     box.top + layout._size.t + layout.yaxis.c2p(row)]
         }""",
         row,
@@ -126,7 +126,7 @@ def test_a_click_on_a_row_opens_its_layer(visit: Visit, rows) -> None:  # type: 
             const plots = [...document.querySelectorAll('.st-key-profile_wide .js-plotly-plot')]
             const cells = plots.find(plot => plot.offsetParent)?._fullData?.find(
                 trace => trace.name === 'cells')
-            return cells?.selectedpoints?.length === 5
+            return cells?.selectedpoints?.length === 6
         }"""
     )
     click_row(page, 12)

@@ -157,7 +157,7 @@ def test_a_click_selects_without_dimming_or_zooming(rows):
     shared = figure.layout.template.layout
     assert shared.xaxis.fixedrange is shared.yaxis.fixedrange is True
     own = [axis for axis in figure.layout if axis.startswith(("xaxis", "yaxis"))]
-    assert len(own) == 7
+    assert len(own) == 8
     assert {figure.layout[axis].fixedrange for axis in own} == {None}
     for t in figure.data:
         if t.name == "names":
@@ -174,7 +174,7 @@ def test_streamlit_finds_no_falsy_dragmode_to_replace_and_plotly_none_it_knows(r
 
 def test_the_opened_layer_is_marked_in_every_column(rows):
     cells = trace(draw(rows, opened="fc"), "cells")
-    assert [cells.customdata[i][0] for i in cells.selectedpoints] == ["fc"] * 5
+    assert [cells.customdata[i][0] for i in cells.selectedpoints] == ["fc"] * 6
     assert trace(draw(rows), "cells").selectedpoints is None
 
 
@@ -280,6 +280,19 @@ def test_scores_that_differ_much_are_drawn_on_a_log_scale(rows: pd.DataFrame) ->
     assert line.x0 == pytest.approx(0.5)
     axis = figure.layout[bars.xaxis.replace("x", "xaxis")]
     assert list(axis.ticktext) == ["0.0001", "0.01", "1"]
-    assert "log scale" in axis.title.text
+    assert ", log" in axis.title.text
     near = profile_figure(rows, threshold=None, palette=LIGHT)
-    assert "log scale" not in str(near.layout)
+    assert ", log" not in str(near.layout)
+
+
+def test_parameters_are_drawn_in_a_unit_that_fits(rows: pd.DataFrame) -> None:
+    for most, unit, length in (
+        (1_500, "numbers", 1_500),
+        (25_000, "thousands", 25),
+        (3e6, "millions", 3),
+    ):
+        counts = [0, 10, 20, 30, int(most)]
+        figure = profile_figure(rows.assign(parameters=counts), threshold=None, palette=LIGHT)
+        bars = next(trace for trace in figure.data if trace.name == "parameters")
+        assert bars.x[4] == pytest.approx(length)
+        assert unit in figure.layout[bars.xaxis.replace("x", "xaxis")].title.text
