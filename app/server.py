@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ def _warm() -> None:
 
     try:
         if load_analysis(AnalysisOptions()) is None:
-            jobs().start(AnalysisOptions())
+            job = jobs().start(AnalysisOptions())
+            while job.state == "running":  # it needs the cores more than what follows
+                time.sleep(0.05)
     except AnalysisError:
         pass  # the page asks again, and tells
     for name in _LATE:

@@ -48,6 +48,13 @@ def test_the_knee_lies_on_the_k_distance_curve() -> None:
     assert np.isclose(curve, eps, rtol=1e-5).any()
 
 
+def test_the_knee_is_where_the_curve_bends() -> None:
+    spacing = np.array([1.0] * 20 + [10.0, 20.0, 40.0])
+    line = np.concatenate([[0], np.cumsum(spacing)])[:, None]
+    # Inner points have their third neighbour at 2; the last ones ever further away.
+    assert knee_eps(distances_of(line)) == pytest.approx(3, abs=1.01)
+
+
 def test_coincident_points_are_one_cluster() -> None:
     found = cluster(np.zeros((9, 9), np.float32))
     assert (found.count, found.noise_share) == (1, 0)

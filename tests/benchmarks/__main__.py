@@ -1,4 +1,4 @@
-"""Measure and print: `python -m tests.benchmarks [--only forward|rerun|pocket] [--json FILE]`."""
+"""Measure and print: `python -m tests.benchmarks [--only PART ...] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks import forward, pocket, rerun
+from tests.benchmarks import first_view, forward, pocket, rerun
 from tests.benchmarks.process import SAME_FOR_ALL
 from tests.benchmarks.variants import BATCH, IMAGES, SIDE, VARIANTS
 
-PARTS = ("forward", "rerun", "pocket")
+PARTS = ("forward", "rerun", "pocket", "first")
 BUSY = 0.5  # load for each core, from which on times mean little
 
 
@@ -45,6 +45,12 @@ def main() -> None:
         pockets = pocket.measure(arguments.repeats)
         results["pocket"] = asdict(pockets)
         pocket.show(pockets)
+        print()
+    if "first" in arguments.only:
+        _say("first visit")
+        visits = first_view.measure(arguments.repeats)
+        results["first"] = asdict(visits)
+        first_view.show(visits)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 

@@ -1,0 +1,111 @@
+"""How long until the dashboard is served, and until a browser has drawn the default view in full.
+
+`make app` analyses the default model when it installs, so the first visit finds it; "nothing
+saved" is the first visit where that was not done, opened at the very moment the server answers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from statistics import median
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.benchmarks.process import ROOT, run_python
+from tests.benchmarks.table import show_table, verdict
+
+TARGET_SECONDS = 5.0
+PATIENCE = 60.0  # seconds
+DRAWN = (
+    "[data-testid=stDataFrame] canvas",
+    ".st-key-profile_wide .js-plotly-plot .main-svg:visible",
+    ".st-key-diagram .js-plotly-plot .main-svg:visible",
+    ".st-key-map .js-plotly-plot .main-svg:visible",
+)
+
+
+@dataclass(frozen=True)
+class FirstView:
+    served: float  # seconds from the start of the server to its first answer; median
+    drawn: float  # seconds from opening the address to the last figure, analysis saved; median
+    drawn_unsaved: float  # the same with nothing saved; median
+
+
+def measure(repeats: int) -> FirstView:
+    """Start the server anew for each number, in a folder of its own."""
+    saved = [_visit(saved=True) for _ in range(repeats)]
+    unsaved = [_visit(saved=False) for _ in range(repeats)]
+    return FirstView(
+        median(served for served, _ in saved + unsaved),
+        median(drawn for _, drawn in saved),
+        median(drawn for _, drawn in unsaved),
+    )
+
+
+def show(result: FirstView) -> None:
+    def row(what: str, seconds: float, *, target: bool = True) -> list[str]:
+        met = verdict(seconds <= TARGET_SECONDS) if target else ""
+        return [what, f"{seconds:.1f}", f"≤ {TARGET_SECONDS:g}" if target else "", met]
+
+    rows = [
+        row("served, from the start", result.served),
+        row("drawn in full, from opening it", result.drawn),
+        row("the same with nothing saved", result.drawn_unsaved, target=False),
+    ]
+    show_table(["first visit", "median s", "target", ""], rows)
+
+
+def _visit(*, saved: bool) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as home, socket.socket() as free:
+        if saved:
+            run_python("-m", "analysis", "analyze", environment={"BETTISCOPE_HOME": home})
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+        free.close()
+        options = ["--server.port", port, "--server.headless", "true"]
+        start = time.perf_counter()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app/server.py", *options],
+            cwd=ROOT,
+            env=os.environ | {"BETTISCOPE_HOME": home},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            url = f"http://localhost:{port}"
+            _wait_for(url)
+            served = time.perf_counter() - start
+            return served, _draw(url)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _wait_for(url: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit("the server does not answer")
+
+
+def _draw(url: str) -> float:
+    chromium = subprocess.check_output([ROOT / ".ci" / "find-chromium"], text=True).strip()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page: Page = browser.new_page(viewport={"width": 1440, "height": 900})
+        start = time.perf_counter()
+        page.goto(url)
+        for selector in DRAWN:
+            page.locator(selector).first.wait_for(timeout=1000 * PATIENCE)
+        return time.perf_counter() - start
