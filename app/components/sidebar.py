@@ -201,7 +201,8 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
         key="eps",
         bind="query-params",
         help="Images nearer than this radius (eps) are neighbours. “knee”: where each layer's "
-        "sorted k-distance curve bends most. “quantile”: a share of each layer's distances.",
+        "sorted k-distance curve bends most (the rule of Kneedle, 2011). “quantile”: a share of "
+        "each layer's distances.",
     )
     quantile = None
     if rule == _QUANTILE:
