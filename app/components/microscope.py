@@ -189,7 +189,7 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
     count, noise = layer.clustering.count, layer.clustering.noise_share
     st.caption(
         f"{count} DBSCAN cluster{'' if count == 1 else 's'}, {noise:.0%} noise · "
-        f"radius {layer.clustering.eps:.3g}",
+        f"radius {layer.clustering.eps:.4g}",
         help=MAP_HELP,
     )
     short = max(map(len, data.class_names)) <= 2  # long names are told when hovered over

@@ -10,11 +10,18 @@ from app.charts.profile import COLUMNS, Column
 from app.state import Choice, Shown, appearance, session, set_open_layer
 from app.theme import chart_config
 
-HEIGHT = 780  # pixels of a profile that scrolls
+HEIGHT = 960  # pixels of a profile that scrolls
 NARROW: tuple[Column, ...] = ("b1", "score")
+# With its wrapper, which keeps the height of a profile that scrolls.
 _STYLE = """<style>
-@media (max-width: 640px) { .st-key-profile_wide { display: none; } }
-@media (min-width: 641px) { .st-key-profile_narrow { display: none; } }
+@media (max-width: 640px) {
+  .st-key-profile_wide, [data-testid=stLayoutWrapper]:has(> .st-key-profile_wide) { display: none; }
+}
+@media (min-width: 641px) {
+  .st-key-profile_narrow, [data-testid=stLayoutWrapper]:has(> .st-key-profile_narrow) {
+    display: none;
+  }
+}
 </style>"""
 
 
@@ -22,6 +29,8 @@ def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str)
     """Draw one row a layer; a click on a row opens it under the microscope."""
     st.html(_STYLE)
     marked = _marked(shown, choice, layer)
+    if len(rows) > TALL:
+        st.caption(f"All {len(rows)} layers are here: scroll the profile.")
     for kind, columns in (("wide", COLUMNS), ("narrow", NARROW)):
         with st.container(
             key=f"profile_{kind}", height=HEIGHT if len(rows) > TALL else "content", border=False
