@@ -100,8 +100,9 @@ def _refine(flat: Tensor, squared: Tensor, cancelled: Tensor) -> None:
         first, second = some.to(flat.device).unbind(1)
         total = torch.zeros(len(some), dtype=torch.float64, device=squared.device)
         for part in _slices(flat):
-            wide = part.float() if part.device.type == "mps" else part.double()
-            total += (wide[first] - wide[second]).square().sum(1).to(total)
+            wide = torch.float32 if part.device.type == "mps" else torch.float64
+            difference = part[first].to(wide) - part[second].to(wide)
+            total += difference.square().sum(1).to(total)
         i, j = some.unbind(1)
         squared[i, j] = squared[j, i] = total
 
