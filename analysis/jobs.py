@@ -74,11 +74,12 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """What the rest will take at the pace so far, in seconds; None before the first step."""
-        if self.progress is None or self.progress.done == 0:
-            return None
+        """What the stage will take at its pace so far, in seconds; None while that is a guess."""
+        if self.progress is None or 8 * self.progress.done < self.progress.total:
+            return None  # a quarter of the forward pass: the first layers are the largest
+        end = self.progress.total if self.progress.stage == "Topology" else self.progress.total / 2
         pace = (time.monotonic() - self.first_step) / self.progress.done
-        return pace * (self.progress.total - self.progress.done)
+        return pace * (end - self.progress.done)
 
 
 class Jobs:

@@ -93,7 +93,8 @@ def ranking(
     DataFrame
         `report.to_frame()` with score (float), rank (Int64, 1 is best, missing where the layer
         cannot be chosen), selected (bool: chosen by rank), head (bool: trained without being
-        ranked) and selected_by_size (bool: chosen if every layer had one loop, the baseline).
+        ranked) and selected_by_size (bool: might be chosen if every layer had one loop, ties
+        included: the baseline).
 
     Raises
     ------
@@ -111,5 +112,6 @@ def ranking(
     frame["head"] = frame["layer"].isin(head)
     by_size = size_only(report, normalization=normalization)
     baseline = select(by_size, rho=rho, rounding=PRESETS[preset].rounding, exclude=head)
-    frame["selected_by_size"] = frame["layer"].isin(baseline)
+    least = by_size[baseline].min()  # layers of equal size are equally well chosen
+    frame["selected_by_size"] = (by_size >= least).to_numpy() & ~frame["head"]
     return frame

@@ -13,7 +13,7 @@ from app.theme import Palette, style
 
 NOISE = "noise"
 SYMBOLS = ("circle", "diamond", "square", "cross")
-CAPTION = "Only distances between images carry meaning; the axes have no unit."
+CAPTION = "the axes have no unit"
 
 
 def embedding_figure(

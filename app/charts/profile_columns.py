@@ -115,7 +115,7 @@ class ScoreScale:
     def ticks(self) -> dict[str, list[Any]]:
         values = [0, 0.5, 1]
         if self.lowest is not None:
-            values = [self.lowest, np.sqrt(self.lowest), 1]
+            values = [np.sqrt(self.lowest), 1]  # the lowest would meet the last tick before it
         places = self.place(np.array(values, dtype=float) * self.best)
         return {"tickvals": places.tolist(), "ticktext": [f"{value:.1g}" for value in values]}
 

@@ -32,8 +32,7 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
             st.warning(note)
         return here.shown
     if here.wanted != options:
-        before = f" Below: {describe(here.shown.options)}." if here.shown else ""
-        st.info(f"The settings have changed: press **Analyse** for {describe(options)}.{before}")
+        st.info(f"The settings have changed: press **Analyse** for {describe(options)}.{_below()}")
         return here.shown
     if here.job is None or here.job.options != options:
         if here.job is not None and not here.stopped:
@@ -52,6 +51,11 @@ def describe(options: AnalysisOptions) -> str:
         batches = options.samples // options.batch_size
         images += f" in {batches} batch{'' if batches == 1 else 'es'} of {options.batch_size}"
     return f"{options.model} ({weights}) on {images}, seed {options.seed}"
+
+
+def _below() -> str:
+    shown = session().shown
+    return f" Below: {describe(shown.options)}." if shown else ""
 
 
 def _find(options: AnalysisOptions) -> None:
@@ -74,9 +78,9 @@ def _find(options: AnalysisOptions) -> None:
 
 def _render_job(job: Job) -> None:
     if session().stopped or job.state == "stopped":
-        st.info("Stopped. Press **Analyse** to start again.")
+        st.info(f"Stopped. Press **Analyse** to start again.{_below()}")
     elif job.state == "failed":
-        st.error(job.error, title="The analysis could not be made")
+        st.error(f"{job.error}{_below()}", title="The analysis could not be made")
     else:
         _render_progress()
 

@@ -28,8 +28,7 @@ def clusters_sentence(rows: pd.DataFrame) -> str:
             )
         return f"b₁ is the same in every layer here (Spearman undefined, n = {found.n} layers)."
     figures = (
-        f"Spearman {_signed(found.coefficient)}, p = {_p_value(found.p_value)}, "
-        f"n = {found.n} layers"
+        f"Spearman {_signed(found.coefficient)}, p {_p_value(found.p_value)}, n = {found.n} layers"
     )
     if found.p_value > ALPHA:
         return f"b₁ shows no clear link with the DBSCAN cluster count here ({figures})."
@@ -45,10 +44,19 @@ def size_sentence(rows: pd.DataFrame) -> str:
         return "No layer has a loop that counts, so only the execution order decides."
     if rows["score"].nunique() == 1 or rows.loc[chosen, "score"].equals(rows.loc[chosen, "b1"]):
         return ""  # not normalised: size has no say
-    count, shared = int(chosen.sum()), int((chosen & rows["selected_by_size"]).sum())
-    if shared == count:
-        return f"Size alone, without any topology, would choose the very same {count}."
-    return f"Size alone, without any topology, would choose {shared} of these {count}."
+    loopless = int((rows.loc[chosen, "score"] == 0).sum())
+    if loopless:
+        return f"{loopless} of them have no loop that counts: the execution order decided."
+    candidates = rows["selected_by_size"]
+    count, shared = int(chosen.sum()), int((chosen & candidates).sum())
+    if shared < count:
+        return f"Size alone, without any topology, would choose {shared} of these {count}."
+    if int(candidates.sum()) == count:
+        return "Size alone, without any topology, would choose the very same."
+    return (
+        f"Size alone, without any topology, narrows the choice to {int(candidates.sum())} equal "
+        f"layers that include {'these' if count > 1 else 'this one'}; b₁ decides among them."
+    )
 
 
 def warnings_of(report: TopologyReport) -> list[str]:
@@ -79,4 +87,4 @@ def _signed(value: float) -> str:
 
 
 def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.01 else f"{value:.2f}"
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}" if value < 0.01 else f"= {value:.2f}"

@@ -21,7 +21,7 @@ COLUMNS = {
     "parameters": ("Parameters", "Numbers that train in this layer."),
     "flops": ("FLOPs", "Floating-point operations for one image; a multiply-add is two."),
 }
-FORMATS = {"score": "scientific", "noise_share": "percent", "b1": "%.4g"}
+FORMATS = {"score": "%.3g", "noise_share": "percent", "b1": "%.4g"}
 
 
 def render_table(shown: Shown, rows: pd.DataFrame) -> None:
@@ -31,7 +31,7 @@ def render_table(shown: Shown, rows: pd.DataFrame) -> None:
     right.download_button(
         "CSV",
         data=lambda: rows.to_csv(index=False),
-        file_name=f"bettiscope-{shown.options.model}-{shown.options.dataset}.csv",
+        file_name=f"bettiscope-{shown.options.model}-{shown.options.dataset}-{shown.key[:8]}.csv",
         mime="text/csv",
         icon=":material/download:",
         width="stretch",
