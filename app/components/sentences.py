@@ -54,8 +54,8 @@ def size_sentence(rows: pd.DataFrame) -> str:
     if int(candidates.sum()) == count:
         return "Size alone, without any topology, would choose the very same."
     return (
-        f"Size alone, without any topology, narrows the choice to {int(candidates.sum())} equal "
-        f"layers that include {'these' if count > 1 else 'this one'}; b₁ decides among them."
+        f"Size alone, without any topology, narrows the choice to {int(candidates.sum())} layers, "
+        f"{'these' if count > 1 else 'this one'} among them; b₁ decides between equal sizes."
     )
 
 

@@ -77,7 +77,7 @@ def test_the_first_visit_shows_the_default_analysed() -> None:
     assert f"`{best}`" in texts(page)
     assert "Spearman" in texts(page)
     # Fourteen layers of the last stage have the same size, and the four chosen are among them.
-    assert "narrows the choice to 14 equal layers that include these" in texts(page)
+    assert "narrows the choice to 14 layers, these among them" in texts(page)
 
 
 def test_rho_and_normalization_move_the_selection_without_any_topology(
