@@ -20,7 +20,11 @@ class ModelError(AnalysisError):
 
 
 class StoreError(AnalysisError):
-    """The folder of saved analyses cannot be read or written."""
+    """What is saved, analyses or runs, cannot be read or written."""
+
+
+class TrainingError(AnalysisError):
+    """A fine-tune cannot start, or cannot go on."""
 
 
 class AnalysisStopped(AnalysisError):

@@ -1,22 +1,26 @@
-"""What a person may ask for: one analysis, and the presets of the method."""
+"""What a person may ask for: one analysis, one fine-tune, and the presets of the method."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from analysis.errors import choice_problem, raise_problems
+from analysis.errors import OptionError, choice_problem, raise_problems
 
 Pooling = Literal["pooled", "per-batch"]
 Rounding = Literal["nearest", "floor", "at-least-one"]
 Weights = Literal["pretrained", "random"]
 Split = Literal["train", "validation", "test"]
+Augmentation = Literal["none", "flip-crop"]
+Optimizer = Literal["auto", "sgd", "adamw"]
 
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 SPLITS: tuple[Split, ...] = get_args(Split)
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
+OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
 MIN_SAMPLES = 4  # a loop needs four points
 MAX_SEVERITY = 5
@@ -107,6 +111,73 @@ PRESETS = {
         ranks_head=True,
     ),
 }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, whatever part of it.
+
+    Raises
+    ------
+    OptionError
+        Naming every field out of range.
+    """
+
+    epochs: int = 8
+    batch_size: int = 32  # images
+    learning_rate: float | None = None  # at the start; None: what suits the optimiser
+    optimizer: Optimizer = "auto"  # AdamW for transformers, else SGD with momentum
+    momentum: float = 0.9  # of SGD
+    weight_decay: float = 5e-3  # decoupled: weights shrink by learning rate x this, every step
+    augmentation: Augmentation = "none"
+    seed: int = 0  # of the order of the images, augmentation and dropout
+
+    def __post_init__(self) -> None:
+        problems = choice_problem("optimizer", self.optimizer, OPTIMIZERS)
+        problems += choice_problem("augmentation", self.augmentation, AUGMENTATIONS)
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                problems.append(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        rate = self.learning_rate
+        if rate is not None and not (math.isfinite(rate) and rate > 0):
+            problems.append(f"`learning_rate` must be above 0, got {rate:g}")
+        if not 0 <= self.momentum < 1:
+            problems.append(f"`momentum` must be in [0, 1), got {self.momentum:g}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            problems.append(f"`weight_decay` must be at least 0, got {self.weight_decay:g}")
+        if not 0 <= self.seed < 2**32:
+            problems.append(f"`seed` must be from 0 to 2³² - 1, got {self.seed}")
+        raise_problems(problems)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that decides one fine-tune. Names are checked where they are used.
+
+    Raises
+    ------
+    OptionError
+        Naming every field out of range.
+    """
+
+    # The model and the data; also the images by which a strategy chooses its layers.
+    analysis: AnalysisOptions = field(default_factory=AnalysisOptions)
+    strategy: str = "adabet"  # a name of `analysis.strategies.STRATEGIES`
+    rho: float = 0.1  # share of the layers to train, in (0, 1]
+    normalization: str = "activation"  # a name of `analysis.scores.NORMALIZATIONS`
+    preset: str = "recommended"  # a name of `PRESETS`: rounding, and whether the head is ranked
+    train_samples: int = 500  # images of the train split; validation and test are used whole
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        problems = choice_problem("preset", self.preset, PRESETS)
+        if self.train_samples < 1:
+            problems.append(f"`train_samples` must be at least 1, got {self.train_samples}")
+        try:
+            check_rho(self.rho)
+        except OptionError as error:
+            problems.append(str(error))
+        raise_problems(problems)
 
 
 def check_rho(rho: float) -> None:
