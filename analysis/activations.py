@@ -86,7 +86,7 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
     ModelError
         If the forward pass fails, with the shape of the images and the first line of the cause.
     """
-    owners = _owners(model)
+    modules = owners(model)
 
     def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, _: object, output: object) -> None:
@@ -106,7 +106,7 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
 
     with ExitStack() as stack:
         stack.enter_context(evaluating(model))
-        for name, module in owners.items():
+        for name, module in modules.items():
             stack.callback(module.register_forward_hook(hook_for(name)).remove)
         try:
             model(as_input(model, images))
@@ -153,15 +153,15 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
             "output for each image."
         )
     modules = dict(model.named_modules())
-    parameters = {name: sum(map(Tensor.numel, _owned(modules[name]))) for name in layers}
+    parameters = {name: sum(map(Tensor.numel, owned(modules[name]))) for name in layers}
     never_run = []
-    for name in _owners(model):
+    for name in owners(model):
         if not name or name in shapes:
             continue
         parent = name.rpartition(".")[0]
         if parent in parameters and "Attention" in type(modules[parent]).__name__:
             # Attention calls its projections functionally: they never run as modules.
-            parameters[parent] += sum(map(Tensor.numel, _owned(modules[name])))
+            parameters[parent] += sum(map(Tensor.numel, owned(modules[name])))
         else:
             never_run.append(name)
     return Trace(
@@ -187,16 +187,17 @@ class _CallbackFailed(BaseException):
         self.error = error
 
 
-def _owners(model: nn.Module) -> dict[str, nn.Module]:
+def owners(model: nn.Module) -> dict[str, nn.Module]:
     """The modules that own parameters, by name; a parametrisation is part of its module."""
     return {
         name: module
         for name, module in model.named_modules()
-        if _owned(module) and "parametrizations" not in name.split(".")
+        if owned(module) and "parametrizations" not in name.split(".")
     }
 
 
-def _owned(module: nn.Module) -> list[nn.Parameter]:
+def owned(module: nn.Module) -> list[nn.Parameter]:
+    """A module's own parameters, those of its parametrisations included."""
     own = list(module.parameters(recurse=False))
     if is_parametrized(module):
         own += module.parametrizations.parameters()  # type: ignore[union-attr]
@@ -228,7 +229,7 @@ def _count_flops(model: nn.Module, run: Callable[[], None]) -> dict[str, int]:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
-        for name, module in _owners(model).items():
+        for name, module in owners(model).items():
             stack.callback(module.register_forward_pre_hook(enter).remove)
             hook = partial(lambda name, *_: leave(name), name)
             stack.callback(module.register_forward_hook(hook).remove)

@@ -24,7 +24,7 @@ OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
 MIN_SAMPLES = 4  # a loop needs four points
 MAX_SEVERITY = 5
-ANALYSIS_VERSION = 1  # raise it whenever the same options would give other numbers
+ANALYSIS_VERSION = 2  # raise it whenever the same options would give other numbers
 
 
 @dataclass(frozen=True)

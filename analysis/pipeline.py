@@ -16,6 +16,7 @@ from analysis.clustering import cluster
 from analysis.datasets import load_dataset
 from analysis.distances import pairwise_distances
 from analysis.errors import OptionError, StoreError, choice_problem, raise_problems
+from analysis.memory import Ledger
 from analysis.models import load_model, prepare_images
 from analysis.options import MIN_SAMPLES, POOLINGS, AnalysisOptions, Pooling
 from analysis.results import Float32, LayerTopology, Progress, TopologyReport
@@ -93,7 +94,8 @@ def analyze(
         tell("Forward pass", name, len(clouds))
         clouds[name] = pairwise_distances(output)
 
-    watch(model, images, measure)
+    with Ledger(model, batch=(images,)) as ledger:
+        watch(model, images, measure)
 
     options = _CloudOptions(len(images), batch_size, pooling, min_persistence)
     seen = [info for info in traced.layers if info.name in clouds]
@@ -109,6 +111,7 @@ def analyze(
         min_persistence=min_persistence,
         seed=seed,
         seconds=time.perf_counter() - started,
+        peak_bytes=ledger.peak.total,
         never_run=(*traced.never_run, *(n for n in infos if n not in (*clouds, *outside))),
         outside=(*traced.outside, *outside),
     )

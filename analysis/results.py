@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,21 @@ class LayerTopology:
         return np.concatenate([np.zeros((0, 2), np.float32), *self.diagrams])
 
 
+class NamedLayer(Protocol):
+    """What is known of a layer before its topology is."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+
+
+def head_of(layers: Sequence[NamedLayer]) -> str | None:
+    """The classifier: the last layer to run, if it is linear or a convolution."""
+    last = layers[-1] if layers else None
+    return last.name if last and last.kind in {"Linear", "Conv2d"} else None
+
+
 @dataclass(frozen=True, eq=False)
 class TopologyReport:
     """The layers of one model on one set of images, in execution order."""
@@ -82,6 +98,7 @@ class TopologyReport:
     min_persistence: float  # in the units of the activations
     seed: int
     seconds: float  # wall time of the analysis
+    peak_bytes: int = 0  # live tensors at the peak of the forward pass, parameters included
     never_run: tuple[str, ...] = ()  # modules with parameters that the forward pass skipped
     outside: tuple[str, ...] = ()  # modules that ran, but whose output is not one point an image
     notes: tuple[str, ...] = field(default=())  # sentences for the person, e.g. a failed save
@@ -96,9 +113,8 @@ class TopologyReport:
 
     @property
     def head(self) -> str | None:
-        """The classifier: the last layer to run, if it is linear or a convolution."""
-        last = self.layers[-1] if self.layers else None
-        return last.name if last and last.kind in {"Linear", "Conv2d"} else None
+        """The classifier: see `head_of`."""
+        return head_of(self.layers)
 
     def layer(self, name: str) -> LayerTopology:
         return next(layer for layer in self.layers if layer.name == name)

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -41,6 +42,20 @@ def fingerprint(options: AnalysisOptions) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that becomes `path` when all went well, and nothing when it did not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        Path(part).replace(path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
 def save_analysis(options: AnalysisOptions, report: TopologyReport) -> Path:
     """Write an analysis under its fingerprint, over an older one of the same.
 
@@ -51,15 +66,8 @@ def save_analysis(options: AnalysisOptions, report: TopologyReport) -> Path:
     """
     path = _path(options)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **_arrays(report, path.stem))
-            Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            np.savez(file, allow_pickle=False, **_arrays(report, path.stem))
     except OSError as error:
         raise StoreError(
             f"The analysis could not be saved in {path.parent} ({error.strerror}). It is shown, "

@@ -1,0 +1,327 @@
+"""The training loop: an iterator of metrics."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from analysis.augmentation import AUGMENT
+from analysis.errors import TrainingError
+from analysis.freezing import training_mode
+from analysis.memory import Ledger, allocator_peak, reset_allocator_peak, resident_bytes
+from analysis.metrics import (
+    EpochMetrics,
+    FinetuneResult,
+    MemorySample,
+    MemoryUse,
+    Metric,
+    StepMetrics,
+)
+from analysis.options import Recipe
+
+LEARNING_RATES = {"sgd": 0.05, "adamw": 1e-3}  # the pocket zoo on the digits; see README
+EVALUATION_BATCH = 128  # images; without gradients a batch costs little memory
+
+
+class LabelledImages(Protocol):
+    """Images ready for the model, and their classes."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,)."""
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Floating (len(indices), C, H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TensorImages:
+    """Labelled images that are held in memory."""
+
+    tensor: Tensor  # floating (N, C, H, W), preprocessed for the model
+    labels: Tensor  # int64 (N,)
+
+    def images(self, indices: Tensor) -> Tensor:
+        return self.tensor[indices]
+
+
+def finetune(
+    model: nn.Module,
+    train: LabelledImages,
+    validation: LabelledImages,
+    test: LabelledImages,
+    *,
+    recipe: Recipe | None = None,
+    track_memory: bool = True,
+) -> Iterator[Metric]:
+    """Train the parameters that require gradients (see `freezing.freeze`), and tell how it goes.
+
+    The model is trained in place, on its own device, and left in eval mode with the weights of
+    the last step. Frozen parameters and buffers keep every bit. The same seed on the same
+    machine gives the same numbers, whatever random numbers the caller draws meanwhile.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes a batch of images and gives logits, (N, classes).
+    train, validation, test : LabelledImages
+        Validated after each epoch; tested once, with the last weights.
+    recipe : Recipe, optional
+        Cosine decay from the learning rate to zero, over all steps.
+    track_memory : bool
+        Run the memory ledger on the first step, and on one step of each epoch.
+
+    Yields
+    ------
+    StepMetrics, MemorySample, EpochMetrics
+        As they come; at last one FinetuneResult.
+
+    Raises
+    ------
+    TrainingError
+        If nothing trains, a split is empty, or the loss is no longer finite.
+    """
+    recipe = recipe or Recipe()
+    optimizer = make_optimizer(model, recipe)
+    _check(train, validation, test)
+    loop = _Loop(model, train, optimizer, recipe, _Randomness(recipe.seed, device_of(model)))
+    sampled: list[MemoryUse] = []
+    epochs: list[EpochMetrics] = []
+    started = time.perf_counter()
+    try:
+        for epoch in range(1, recipe.epochs + 1):
+            begun = time.perf_counter()
+            totals = _Totals()
+            for metric in loop.epoch(epoch, started, totals, track_memory):
+                if isinstance(metric, MemorySample):
+                    sampled.append(metric.peak)
+                yield metric
+            accuracy, loss = evaluate(model, validation)
+            epochs.append(
+                EpochMetrics(
+                    epoch=epoch,
+                    train_loss=totals.loss / totals.images,
+                    train_accuracy=totals.correct / totals.images,
+                    val_loss=loss,
+                    val_accuracy=accuracy,
+                    seconds=time.perf_counter() - begun,
+                )
+            )
+            yield epochs[-1]
+    finally:
+        model.eval()
+        optimizer.zero_grad()
+    seconds = time.perf_counter() - started
+    best = max(epochs, key=lambda each: each.val_accuracy)
+    yield FinetuneResult(
+        best_val_accuracy=best.val_accuracy,
+        best_epoch=best.epoch,
+        last_val_accuracy=epochs[-1].val_accuracy,
+        test_accuracy=evaluate(model, test)[0],
+        peak_memory=max(sampled, key=lambda use: use.total, default=None),
+        seconds=seconds,
+    )
+
+
+def evaluate(model: nn.Module, data: LabelledImages) -> tuple[float, float]:
+    """Accuracy in [0, 1] and mean cross-entropy in nats; leaves the model in eval mode."""
+    model.eval()
+    device, correct, loss = device_of(model), 0.0, 0.0
+    with torch.no_grad():
+        for start in range(0, len(data.labels), EVALUATION_BATCH):
+            indices = torch.arange(start, min(start + EVALUATION_BATCH, len(data.labels)))
+            labels = data.labels[indices].to(device)
+            logits = model(data.images(indices).to(device))
+            correct += (logits.argmax(1) == labels).sum().item()
+            loss += cross_entropy(logits.float(), labels, reduction="sum").item()
+    return correct / len(data.labels), loss / len(data.labels)
+
+
+def training_step(
+    model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step of the optimiser; the loss, a scalar, and the logits, (N, classes)."""
+    logits: Tensor = model(images)
+    loss = cross_entropy(logits, labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    # Freed now rather than before the next backward pass: the next forward pass has the room.
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach(), logits.detach()
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """The optimiser of the parameters that require gradients.
+
+    Weight decay is decoupled from the gradients (Loshchilov and Hutter 2019) for SGD too, and
+    spares norms and biases.
+
+    Raises
+    ------
+    TrainingError
+        If nothing trains.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise TrainingError("Nothing is left to train: every parameter is frozen. Raise ρ.")
+    name = optimizer_name(model, recipe)
+    rate = recipe.learning_rate or LEARNING_RATES[name]
+    decayed: list[Tensor] = [p for p in trained if p.dim() > 1]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=rate)
+    for group in groups:
+        group["weight_decay"] = 0.0  # torch's SGD would add it to the gradient
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum)
+    if recipe.weight_decay and decayed:
+        optimizer.register_step_pre_hook(_Decay(decayed, recipe.weight_decay))
+    return optimizer
+
+
+def optimizer_name(model: nn.Module, recipe: Recipe) -> str:
+    """ "adamw" for a model with attention and "sgd" for others, unless the recipe says."""
+    if recipe.optimizer != "auto":
+        return recipe.optimizer
+    attention = any("Attention" in type(module).__name__ for module in model.modules())
+    return "adamw" if attention else "sgd"
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters are."""
+    return next(model.parameters()).device
+
+
+class _Decay:
+    def __init__(self, parameters: list[Tensor], weight_decay: float) -> None:
+        self._parameters, self._weight_decay = parameters, weight_decay
+
+    def __call__(self, optimizer: Optimizer, *_: object) -> None:
+        with torch.no_grad():
+            shrink = 1 - optimizer.param_groups[0]["lr"] * self._weight_decay
+            torch._foreach_mul_(self._parameters, shrink)
+
+
+@dataclass
+class _Totals:
+    images: int = 0
+    loss: float = 0.0
+    correct: float = 0.0
+
+
+class _Randomness:
+    """A stream of random numbers of its own, on the CPU and on the model's device."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=self._devices):
+            torch.manual_seed(seed)
+            self._states = self._get()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        outside = self._get()
+        self._set(self._states)
+        try:
+            yield
+        finally:
+            self._states = self._get()
+            self._set(outside)
+
+    def _get(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self._devices)]
+
+    def _set(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        for device, state in zip(self._devices, states[1:], strict=True):
+            torch.cuda.set_rng_state(state, device)
+
+
+@dataclass
+class _Loop:
+    model: nn.Module
+    train: LabelledImages
+    optimizer: Optimizer
+    recipe: Recipe
+    random: _Randomness
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self.device = device_of(self.model)
+        self.steps = math.ceil(len(self.train.labels) / self.recipe.batch_size)  # an epoch
+        self.scheduler = CosineAnnealingLR(self.optimizer, self.recipe.epochs * self.steps)
+
+    def epoch(
+        self, epoch: int, started: float, totals: _Totals, track: bool
+    ) -> Iterator[StepMetrics | MemorySample]:
+        training_mode(self.model)
+        with self.random():
+            order = torch.randperm(len(self.train.labels))
+        for position in range(self.steps):
+            start = position * self.recipe.batch_size
+            indices = order[start : start + self.recipe.batch_size]
+            tracked = track and self._sampled(epoch, position)
+            rate = float(self.scheduler.get_last_lr()[0])
+            loss, correct, peak = self._step(indices, tracked)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"The loss is no longer finite at step {self.step} (epoch {epoch}): lower the "
+                    f"learning rate, which was {rate:.3g}."
+                )
+            totals.images += len(indices)
+            totals.loss += loss * len(indices)
+            totals.correct += correct
+            yield StepMetrics(
+                step=self.step,
+                epoch=epoch,
+                loss=loss,
+                accuracy=correct / len(indices),
+                learning_rate=rate,
+                images=len(indices),
+                seconds=time.perf_counter() - started,
+                tracked=tracked,
+            )
+            if peak is not None:
+                yield MemorySample(
+                    self.step, epoch, peak, resident_bytes(), allocator_peak(self.device)
+                )
+
+    def _sampled(self, epoch: int, position: int) -> bool:
+        """The first step of all, and the second of each epoch: by then the optimiser has state."""
+        return position == min(1, self.steps - 1) or (epoch == 1 and position == 0)
+
+    def _step(self, indices: Tensor, tracked: bool) -> tuple[float, float, MemoryUse | None]:
+        with self.random():
+            images = AUGMENT[self.recipe.augmentation](self.train.images(indices))
+            images = images.to(self.device, non_blocking=True)
+            labels = self.train.labels[indices].to(self.device, non_blocking=True)
+            peak = None
+            if tracked:
+                reset_allocator_peak(self.device)
+                with Ledger(self.model, self.optimizer, (images, labels)) as ledger:
+                    loss, logits = training_step(self.model, self.optimizer, images, labels)
+                peak = ledger.peak
+            else:
+                loss, logits = training_step(self.model, self.optimizer, images, labels)
+        self.step += 1
+        self.scheduler.step()
+        return loss.item(), (logits.argmax(1) == labels).sum().item(), peak
+
+
+def _check(*splits: LabelledImages) -> None:
+    for name, split in zip(("training", "validation", "test"), splits, strict=True):
+        if len(split.labels) == 0:
+            raise TrainingError(f"There is no {name} image.")

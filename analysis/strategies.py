@@ -1,0 +1,142 @@
+"""Which layers each strategy trains. To add one, write its entry.
+
+Listing them needs no torch; gradients, where a strategy wants them, are in `gradients`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import TopologyReport
+from analysis.scores import score
+
+Needs = Literal["nothing", "topology", "gradients"]
+Scope = Literal["layers", "head", "norms-and-biases", "everything"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a strategy may look at. Every series it gives is indexed by `layers`."""
+
+    layers: Sequence[str]  # in execution order, the head included
+    sizes: Sequence[int]  # activations of each for one image
+    normalization: str
+    seed: int
+    report: TopologyReport | None = None  # of the model before it got a new head
+    gradients: pd.DataFrame | None = None  # see `gradients.gradient_evidence`
+
+    def topology(self) -> TopologyReport:
+        assert self.report is not None, "the strategy says that it needs topology"
+        return self.report
+
+    def column(self, name: str) -> pd.Series:
+        assert self.gradients is not None, "the strategy says that it needs gradients"
+        return self.gradients[name]
+
+    def series(self, values: object) -> pd.Series:
+        return pd.Series(values, index=pd.Index(self.layers, name="layer"), dtype=float)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to choose what trains. The new head trains with all of them."""
+
+    title: str
+    help: str  # one sentence, for the person
+    source: str
+    needs: Needs
+    scope: Scope = "layers"
+    scores: Callable[[Evidence], pd.Series] | None = None  # of layers, the best highest
+
+    @property
+    def equal_budget(self) -> bool:
+        """Whether it trains the same number of layers as the others at one ρ."""
+        return self.scope == "layers"
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "adabet": Strategy(
+        "AdaBet",
+        "The layers with most loops for their size, under the normalisation chosen.",
+        "AdaBet (arXiv 2510.03101), §4.2",
+        "topology",
+        scores=lambda e: score(e.topology(), normalization=e.normalization),
+    ),
+    "raw-b1": Strategy(
+        "Raw b₁",
+        "The layers with most loops, whatever their size.",
+        "AdaBet's ablation without normalisation (Figure 8)",
+        "topology",
+        scores=lambda e: score(e.topology(), normalization="none"),
+    ),
+    "size": Strategy(
+        "Size alone",
+        "The layers with fewest activations: AdaBet's score with the topology left out.",
+        "A null of ours: 1 / |a|",
+        "nothing",
+        scores=lambda e: e.series(1 / np.asarray(e.sizes)),
+    ),
+    "random": Strategy(
+        "Random",
+        "Layers drawn by lot; the seed decides.",
+        "A null: chance",
+        "nothing",
+        scores=lambda e: e.series(np.random.default_rng(e.seed).permutation(len(e.layers))),
+    ),
+    "first": Strategy(
+        "First layers",
+        "The layers nearest to the image.",
+        "Surgical fine-tuning (Lee et al. 2023): good where the input shifted",
+        "nothing",
+        scores=lambda e: e.series(-np.arange(len(e.layers))),
+    ),
+    "last": Strategy(
+        "Last layers",
+        "The layers nearest to the classifier, and the cheapest in memory.",
+        "Common practice (Yosinski et al. 2014)",
+        "nothing",
+        scores=lambda e: e.series(np.arange(len(e.layers))),
+    ),
+    "fisher": Strategy(
+        "Fisher",
+        "The layers whose activations matter most to the loss: (activation × gradient)² / 2. "
+        "Needs labels and a backward pass.",
+        "Theis et al. 2018, as in AdaBet's released code",
+        "gradients",
+        scores=lambda e: e.column("fisher"),
+    ),
+    "auto-rgn": Strategy(
+        "Relative gradient",
+        "The layers with the largest gradient for the size of their weights. "
+        "Needs labels and a backward pass.",
+        "Auto-RGN of surgical fine-tuning (Lee et al. 2023)",
+        "gradients",
+        scores=lambda e: e.column("relative"),
+    ),
+    "head": Strategy(
+        "Head only",
+        "The new classifier alone: the least that can be trained.",
+        "Linear probing; “transfer learning” in AdaBet's baselines",
+        "nothing",
+        scope="head",
+    ),
+    "bn-bias": Strategy(
+        "Norms and biases",
+        "Every norm and every bias, in all layers.",
+        "TinyTL (Cai et al. 2020), BitFit (Ben Zaken et al. 2022); a baseline of AdaBet's",
+        "nothing",
+        scope="norms-and-biases",
+    ),
+    "full": Strategy(
+        "Full",
+        "Every parameter: the most that can be trained.",
+        "Full training, the reference for accuracy and memory",
+        "nothing",
+        scope="everything",
+    ),
+}

@@ -1,0 +1,272 @@
+"""One fine-tune by names: model, data and strategy to metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from analysis.activations import LayerInfo, trace
+from analysis.datasets import DATASETS, ImageDataset, load_dataset
+from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
+from analysis.finetune import TensorImages, finetune
+from analysis.freezing import freeze, owner_of, parameters_of, trained_elements
+from analysis.gradients import gradient_evidence
+from analysis.memory import Ledger
+from analysis.metrics import MemoryUse, Metric, Selection
+from analysis.models import load_model, prepare_images, weights_fingerprint
+from analysis.options import PRESETS, RunOptions, Split
+from analysis.pipeline import run
+from analysis.prediction import predict_peak
+from analysis.results import head_of
+from analysis.scores import NORMALIZATIONS
+from analysis.selection import layer_count, select
+from analysis.store import replacing
+from analysis.strategies import STRATEGIES, Evidence
+
+HELD_BYTES = 2**29  # of a split's input; a larger one is prepared batch by batch
+
+
+class Training:
+    """A fine-tune to iterate over once: a Selection first, then what `finetune` yields.
+
+    Parameters
+    ----------
+    options : RunOptions
+
+    Raises
+    ------
+    OptionError
+        Naming every unknown name.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        problems = choice_problem("strategy", options.strategy, STRATEGIES)
+        problems += choice_problem("normalization", options.normalization, NORMALIZATIONS)
+        problems += choice_problem("dataset", options.analysis.dataset, DATASETS)
+        raise_problems(problems)
+        self.options = options
+        self._model: nn.Module | None = None
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells the weights and the data from any others: "model" and "data"."""
+        analysis = self.options.analysis
+        return {
+            "model": weights_fingerprint(analysis.model, analysis.weights, analysis.seed),
+            "data": DATASETS[analysis.dataset].fingerprint(),
+        }
+
+    def __iter__(self) -> Iterator[Selection | Metric]:
+        options = self.options
+        train = _draw(options, "train").sample(options.train_samples, seed=options.recipe.seed)
+        model = self._model = _load(options)
+        selection = choose(model, options)
+        example = _prepared(options, train.sample(1, seed=0))
+        yield replace(selection, predicted=_predicted(model, example, options))
+        splits = [train, _draw(options, "validation"), _draw(options, "test")]
+        yield from finetune(
+            model, *(_labelled(options, split) for split in splits), recipe=options.recipe
+        )
+
+    def save_weights(self, path: Path) -> None:
+        """Write the weights as they are now, as safetensors, whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            If the file cannot be written.
+        TrainingError
+            If there is no model yet.
+        """
+        if self._model is None:
+            raise TrainingError("There are no weights before the training has begun.")
+        analysis = self.options.analysis
+        # Copies: two names of one tensor may not share memory in a safetensors file.
+        state = {k: v.detach().cpu().clone() for k, v in self._model.state_dict().items()}
+        about = {"model": analysis.model, "dataset": analysis.dataset}
+        try:
+            with replacing(path) as file:
+                file.write(safetensors.torch.save(state, metadata=about))
+        except OSError as error:
+            raise StoreError(
+                f"The trained weights could not be saved in {path.parent} ({error.strerror})."
+            ) from error
+
+
+def choose(model: nn.Module, options: RunOptions) -> Selection:
+    """Choose what trains, and freeze the rest.
+
+    Parameters
+    ----------
+    model : nn.Module
+        With its new head.
+    options : RunOptions
+
+    Returns
+    -------
+    Selection
+        `predicted` is left out.
+
+    Raises
+    ------
+    TrainingError
+        If nothing would train.
+    """
+    started = time.perf_counter()
+    drawn = _draw(options, "train").sample(options.analysis.samples, seed=options.analysis.seed)
+    images = _prepared(options, drawn)
+    traced = trace(model, images).layers
+    names = [layer.name for layer in traced]
+    preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
+    head = head_of(traced)
+    evidence = _gather(model, options, traced, images, torch.from_numpy(drawn.labels))
+    seconds = time.perf_counter() - started + evidence.seconds
+    chosen: list[str] = []
+    if strategy.scores is not None:
+        always = [head] if head and not preset.ranks_head else []
+        scores = strategy.scores(evidence.evidence)
+        chosen = select(scores, rho=options.rho, rounding=preset.rounding, exclude=always)
+        chosen += always
+    elif strategy.scope == "everything":
+        chosen = names
+    elif head:
+        chosen = [head]
+    trained = set(parameters_of(model, chosen, known=names))
+    every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if strategy.scope == "everything":
+        trained = set(every)
+    elif strategy.scope == "norms-and-biases":
+        trained |= set(_norms_and_biases(model, every))
+        chosen = [
+            name for name in names if trained & set(parameters_of(model, [name], known=names))
+        ]
+    if not trained:
+        layers = len(names) - bool(head and not preset.ranks_head)
+        raise TrainingError(
+            f"Nothing would train: ρ = {options.rho:g} of {layers} layers rounds down to "
+            f"{layer_count(layers, rho=options.rho, rounding=preset.rounding)} under the preset "
+            f"“{options.preset}”. Raise ρ, or take the preset “recommended”."
+        )
+    freeze(model, trained)
+    trainable, total = trained_elements(model)
+    return Selection(
+        layers=tuple(chosen),
+        trainable_parameters=trainable,
+        total_parameters=total,
+        seconds=seconds,
+        peak_bytes=evidence.peak_bytes,
+        used_labels=strategy.needs == "gradients",
+        used_gradients=strategy.needs == "gradients",
+    )
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    evidence: Evidence
+    seconds: float  # of what was made at another time
+    peak_bytes: int
+
+
+def _gather(
+    model: nn.Module,
+    options: RunOptions,
+    layers: tuple[LayerInfo, ...],
+    images: Tensor,
+    labels: Tensor,
+) -> _Gathered:
+    names = [layer.name for layer in layers]
+    evidence = Evidence(
+        layers=names,
+        sizes=[torch.Size(layer.shape).numel() for layer in layers],
+        normalization=options.normalization,
+        seed=options.recipe.seed,
+    )
+    ledger = Ledger(model, batch=(images,))
+    needs = STRATEGIES[options.strategy].needs
+    if needs == "topology":
+        begun = time.perf_counter()
+        report = run(options.analysis)
+        # An analysis that was saved took its time when it was made.
+        made = report.seconds - (time.perf_counter() - begun)
+        return _Gathered(replace(evidence, report=report), max(0.0, made), report.peak_bytes)
+    if needs == "gradients":
+        with ledger:
+            found = gradient_evidence(
+                model, images, labels, names, batch_size=options.analysis.batch_size
+            )
+        evidence = replace(evidence, gradients=found)
+    return _Gathered(evidence, 0.0, ledger.peak.total)
+
+
+def _norms_and_biases(model: nn.Module, names: list[str]) -> list[str]:
+    modules = dict(model.named_modules())
+    return [
+        name
+        for name in names
+        if name.endswith("bias") or "Norm" in type(modules[owner_of(name)]).__name__
+    ]
+
+
+def _draw(options: RunOptions, split: Split) -> ImageDataset:
+    analysis = options.analysis
+    return load_dataset(
+        analysis.dataset, split=split, shift=analysis.shift, severity=analysis.severity
+    )
+
+
+def _load(options: RunOptions) -> nn.Module:
+    analysis = options.analysis
+    model = load_model(
+        analysis.model,
+        weights=analysis.weights,
+        # Random weights are those that were analysed; of others the seed decides the new head.
+        seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
+        num_classes=len(DATASETS[analysis.dataset].class_names),
+    )
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _prepared(options: RunOptions, drawn: ImageDataset) -> Tensor:
+    return prepare_images(options.analysis.model, drawn.images, weights=options.analysis.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class _PreparedImages:
+    """Images made ready for the model when they are asked for."""
+
+    options: RunOptions
+    drawn: ImageDataset
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.from_numpy(self.drawn.labels)
+
+    def images(self, indices: Tensor) -> Tensor:
+        analysis = self.options.analysis
+        chosen = self.drawn.images[indices.numpy()]
+        return prepare_images(analysis.model, chosen, weights=analysis.weights)
+
+
+def _labelled(options: RunOptions, drawn: ImageDataset) -> TensorImages | _PreparedImages:
+    lazy = _PreparedImages(options, drawn)
+    one = lazy.images(torch.arange(1))
+    if one.numel() * one.element_size() * len(drawn) > HELD_BYTES:
+        return lazy
+    return TensorImages(lazy.images(torch.arange(len(drawn))), lazy.labels)
+
+
+def _predicted(model: nn.Module, example: Tensor, options: RunOptions) -> MemoryUse | None:
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    recipe = replace(
+        options.recipe, batch_size=min(options.recipe.batch_size, options.train_samples)
+    )
+    try:
+        return predict_peak(model, tuple(example.shape[1:]), trained=trained, recipe=recipe)
+    except AnalysisError:  # training does not depend on it
+        return None
