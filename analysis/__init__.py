@@ -17,38 +17,56 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 if TYPE_CHECKING:
     from analysis.datasets import list_datasets, load_dataset
     from analysis.errors import AnalysisError
+    from analysis.freezing import freeze, parameters_of
     from analysis.models import list_models, load_model, prepare_images
-    from analysis.options import PRESETS, AnalysisOptions
+    from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
     from analysis.pipeline import analyze, run
+    from analysis.prediction import predict_peak
     from analysis.results import Clustering, LayerTopology, TopologyReport
     from analysis.scores import NORMALIZATIONS, score
     from analysis.selection import select
+    from analysis.strategies import STRATEGIES
+    from analysis.training import Training
+    from analysis.training_loop import finetune
 
 _HOMES = {
     "datasets": ["list_datasets", "load_dataset"],
     "errors": ["AnalysisError"],
+    "freezing": ["freeze", "parameters_of"],
     "models": ["list_models", "load_model", "prepare_images"],
-    "options": ["PRESETS", "AnalysisOptions"],
+    "options": ["PRESETS", "AnalysisOptions", "Recipe", "RunOptions"],
     "pipeline": ["analyze", "run"],
+    "prediction": ["predict_peak"],
     "results": ["Clustering", "LayerTopology", "TopologyReport"],
     "scores": ["NORMALIZATIONS", "score"],
     "selection": ["select"],
+    "strategies": ["STRATEGIES"],
+    "training": ["Training"],
+    "training_loop": ["finetune"],
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "NORMALIZATIONS",
     "PRESETS",
+    "STRATEGIES",
     "AnalysisError",
     "AnalysisOptions",
     "Clustering",
     "LayerTopology",
+    "Recipe",
+    "RunOptions",
     "TopologyReport",
+    "Training",
     "analyze",
+    "finetune",
+    "freeze",
     "list_datasets",
     "list_models",
     "load_dataset",
     "load_model",
+    "parameters_of",
+    "predict_peak",
     "prepare_images",
     "run",
     "score",

@@ -24,6 +24,7 @@ OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
 MIN_SAMPLES = 4  # a loop needs four points
 MAX_SEVERITY = 5
+LEARNING_RATES = {"sgd": 0.05, "adamw": 1e-3}  # what suits the pocket zoo on the digits
 ANALYSIS_VERSION = 2  # raise it whenever the same options would give other numbers
 
 
@@ -125,7 +126,7 @@ class Recipe:
 
     epochs: int = 8
     batch_size: int = 32  # images
-    learning_rate: float | None = None  # at the start; None: what suits the optimiser
+    learning_rate: float | None = None  # at the start; None: as in `LEARNING_RATES`
     optimizer: Optimizer = "auto"  # AdamW for transformers, else SGD with momentum
     momentum: float = 0.9  # of SGD
     weight_decay: float = 5e-3  # decoupled: weights shrink by learning rate x this, every step

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from analysis.errors import ModelError
-from analysis.finetune import make_optimizer, training_step
 from analysis.freezing import freeze, training_mode
 from analysis.memory import Ledger
 from analysis.metrics import MemoryUse
 from analysis.options import Recipe
+from analysis.training_loop import make_optimizer, training_step
 
 
 def predict_peak(

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from analysis.activations import LayerInfo, trace
-from analysis.datasets import DATASETS, ImageDataset, load_dataset
+from analysis.datasets import DATASETS, ImageDataset, load_dataset, split_sizes
 from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
-from analysis.finetune import TensorImages, finetune
 from analysis.freezing import freeze, owner_of, parameters_of, trained_elements
 from analysis.gradients import gradient_evidence
 from analysis.memory import Ledger
@@ -28,6 +27,7 @@ from analysis.scores import NORMALIZATIONS
 from analysis.selection import layer_count, select
 from analysis.store import replacing
 from analysis.strategies import STRATEGIES, Evidence
+from analysis.training_loop import TensorImages, finetune
 
 HELD_BYTES = 2**29  # of a split's input; a larger one is prepared batch by batch
 
@@ -42,13 +42,20 @@ class Training:
     Raises
     ------
     OptionError
-        Naming every unknown name.
+        Naming every unknown name, and too many training images.
     """
 
     def __init__(self, options: RunOptions) -> None:
         problems = choice_problem("strategy", options.strategy, STRATEGIES)
         problems += choice_problem("normalization", options.normalization, NORMALIZATIONS)
-        problems += choice_problem("dataset", options.analysis.dataset, DATASETS)
+        data = DATASETS.get(options.analysis.dataset)
+        if data is None:
+            problems += choice_problem("dataset", options.analysis.dataset, DATASETS)
+        elif options.train_samples > (most := split_sizes(data.size)["train"]):
+            problems.append(
+                f"`train_samples` must be at most {most}, got {options.train_samples}: "
+                f"the train split of {data.name} has {most} images"
+            )
         raise_problems(problems)
         self.options = options
         self._model: nn.Module | None = None

@@ -27,9 +27,8 @@ from analysis.metrics import (
     Metric,
     StepMetrics,
 )
-from analysis.options import Recipe
+from analysis.options import LEARNING_RATES, Recipe
 
-LEARNING_RATES = {"sgd": 0.05, "adamw": 1e-3}  # the pocket zoo on the digits; see README
 EVALUATION_BATCH = 128  # images; without gradients a batch costs little memory
 
 

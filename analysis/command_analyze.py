@@ -1,0 +1,92 @@
+"""The command `analyze`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import __version__
+from analysis.command_options import (
+    add_choice_options,
+    add_data_options,
+    check_writable,
+    fill_from_preset,
+    print_progress,
+    shared_problems,
+    write_json,
+)
+from analysis.errors import OptionError, raise_problems
+from analysis.options import POOLINGS, PRESETS, SPLITS, AnalysisOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.results import TopologyReport
+
+
+def add_to(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command to the command line."""
+    what = "analyse a model's layers"
+    analyze = commands.add_parser("analyze", help=what, description=f"{what.capitalize()}.")
+    analyze.set_defaults(command=_analyze)
+    add, default, preset = analyze.add_argument, AnalysisOptions(), PRESETS["recommended"]
+    add_data_options(add)
+    add("--split", default=default.split, help=f"{', '.join(SPLITS)} (%(default)s)")
+    add("--seed", type=int, default=0, help="of the images drawn and of random weights (0)")
+    add("--preset", default="recommended", help=f"{', '.join(PRESETS)}: defaults of what follows")
+    add("--samples", type=int, help=f"images (recommended: {preset.samples})")
+    add("--batch-size", type=int, help=f"images a batch (recommended: {preset.batch_size})")
+    add("--pooling", help=f"{' or '.join(POOLINGS)} (recommended: {preset.pooling})")
+    add_choice_options(add)
+    output = analyze.add_mutually_exclusive_group()
+    output.add_argument("--json", type=Path, metavar="FILE", help="write JSON there, not to stdout")
+    output.add_argument("--csv", type=Path, metavar="FILE", help="write a table, one row a layer")
+
+
+def _analyze(arguments: argparse.Namespace) -> None:
+    problems = shared_problems(arguments)
+    fill_from_preset(arguments, ("samples", "batch_size", "pooling", "normalization"))
+    fields = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(AnalysisOptions)}
+    try:
+        options = AnalysisOptions(**fields)
+    except OptionError as error:
+        problems.append(str(error))
+    raise_problems(problems)
+    if (path := arguments.json or arguments.csv) is not None:
+        check_writable(path)
+
+    from analysis.pipeline import run
+    from analysis.selection import ranking
+
+    report = run(options, progress=print_progress)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    choice = {k: getattr(arguments, k) for k in ("normalization", "rho", "preset")}
+    frame = ranking(report, **choice)
+    if frame["selected"].sum() == 0:
+        print("note: rho selects no layer here: raise it", file=sys.stderr)
+    if arguments.csv is not None:
+        frame.to_csv(arguments.csv, index=False)
+        return
+    write_json(_result(options, report, frame, choice), arguments.json)
+
+
+def _result(
+    options: AnalysisOptions, report: TopologyReport, frame: pd.DataFrame, choice: dict[str, Any]
+) -> dict[str, Any]:
+    columns = ["layer", "kind", "b1", "score", "rank", "selected", "head", "activation_size"]
+    rows = frame[[*columns, "parameters", "clusters"]].astype(object)
+    return {
+        "model": options.model,
+        "dataset": options.dataset,
+        **{k: v for k, v in dataclasses.asdict(options).items() if k not in ("model", "dataset")},
+        **choice,
+        "layers": rows.where(rows.notna(), None).to_dict("records"),
+        "not_finite": report.not_finite,
+        "never_run": list(report.never_run),
+        "seconds": report.seconds,
+        "version": __version__,
+    }

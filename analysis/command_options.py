@@ -1,0 +1,87 @@
+"""Options that several commands share, and how their result is written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from analysis.datasets import DATASETS, SHIFTS
+from analysis.errors import OptionError, choice_problem
+from analysis.models import MODELS
+from analysis.options import PRESETS, WEIGHTS, AnalysisOptions, check_rho
+from analysis.results import Progress
+from analysis.scores import NORMALIZATIONS
+
+_REGISTRIES = {
+    "model": MODELS,
+    "dataset": DATASETS,
+    "shift": SHIFTS,
+    "preset": PRESETS,
+    "normalization": NORMALIZATIONS,
+}
+
+
+def add_data_options(add: Callable[..., Any]) -> None:
+    """Add what says which model sees which images; `add` is a parser's `add_argument`."""
+    default = AnalysisOptions()
+    add("--model", default=default.model, help="a name that `models` lists (%(default)s)")
+    add("--dataset", default=default.dataset, help="a name that `datasets` lists (%(default)s)")
+    add("--weights", default=default.weights, help=f"{' or '.join(WEIGHTS)} (%(default)s)")
+    add("--shift", default=default.shift, help=f"{', '.join(SHIFTS)} (%(default)s)")
+    add("--severity", type=int, default=default.severity, help="of the shift, 1 to 5 (%(default)s)")
+
+
+def add_choice_options(add: Callable[..., Any]) -> None:
+    """Add what says how a ranking becomes a selection."""
+    preset = PRESETS["recommended"]
+    add("--normalization", help=f"what b1 is divided by (recommended: {preset.normalization})")
+    add("--rho", type=float, default=0.1, help="share of the layers to train, in (0, 1] (0.1)")
+
+
+def shared_problems(arguments: argparse.Namespace) -> list[str]:
+    """What is wrong with names and with rho."""
+    problems = []
+    for name, known in _REGISTRIES.items():
+        value = getattr(arguments, name)
+        if value is not None:
+            problems += choice_problem(name, value, known)
+    try:
+        check_rho(arguments.rho)
+    except OptionError as error:
+        problems.append(str(error))
+    return problems
+
+
+def fill_from_preset(arguments: argparse.Namespace, names: Iterable[str]) -> None:
+    """Give options that were left out what the preset says."""
+    preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
+    for name in names:
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, getattr(preset, name))
+
+
+def check_writable(path: Path) -> None:
+    """Fail now rather than after the work, and leave no empty file behind."""
+    there = path.exists()
+    path.open("a").close()
+    if not there:
+        path.unlink()
+
+
+def write_json(result: dict[str, Any], path: Path | None) -> None:
+    """Write to the file, or to stdout if there is none."""
+    text = json.dumps(result, indent=2, allow_nan=False)
+    if path is not None:
+        path.write_text(text + "\n")
+    else:
+        print(text)
+
+
+def print_progress(progress: Progress) -> None:
+    """Tell on stderr how far an analysis is."""
+    share = f"{progress.done + 1:4d}/{progress.total}"
+    print(f"{share}  {progress.stage}  {progress.layer}", file=sys.stderr)
