@@ -1,76 +1,52 @@
-"""Analyses in processes of their own: started, watched, stopped.
+"""Analyses, and whatever else takes longer than a moment, in processes of their own.
 
 A process rather than a thread: it can be ended at any moment, gives back its memory, and what
-kills it leaves the dashboard standing. It is started as a program and not through
-`multiprocessing`, which would run the caller's main module again.
+kills it leaves the dashboard standing. Fine-tunes have a queue of their own, as they outlive the
+session that started them: `analysis.run_queue`.
 """
 
 from __future__ import annotations
 
 import atexit
 import pickle
-import signal
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from analysis.options import AnalysisOptions
+from analysis.processes import Failure, Worker, WorkerPool, why_it_died
 from analysis.results import Progress, TopologyReport
-from analysis.worker import Message, end_group
 
 State = Literal["running", "done", "failed", "stopped"]
 _FORGOTTEN = 5.0  # seconds after which a closed browser tab no longer counts as waiting
-_ROOT = Path(__file__).resolve().parent.parent
-
-
-class _Worker:
-    """One worker process, idle until it is given options."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "analysis.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=_ROOT,
-            start_new_session=True,  # a group to end as one, and out of Ctrl-C's reach
-        )
-
-    def send(self, options: AnalysisOptions) -> None:
-        assert self.process.stdin is not None
-        pickle.dump(options, self.process.stdin)
-        self.process.stdin.flush()
-
-    def receive(self) -> Message:
-        assert self.process.stdout is not None
-        message: Message = pickle.load(self.process.stdout)
-        return message
-
-    def kill(self) -> None:
-        end_group(self.process.pid)
-        self.process.kill()
-        self.process.wait()
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
 
 
 @dataclass(eq=False)
 class Job:
-    """One analysis under way or ended. Only `Jobs` writes its fields."""
+    """One piece of work under way or ended. Only `Jobs` writes its fields."""
 
-    options: AnalysisOptions
-    worker: _Worker
+    request: Hashable  # a frozen dataclass of a type in `analysis.worker.ANSWERS`
+    worker: Worker
     state: State = "running"
     progress: Progress | None = None
-    report: TopologyReport | None = None
+    result: object = None  # of a job that is done
     error: str = ""
     first_step: float = 0.0  # when the first layer was reached; seconds, monotonic
     watchers: dict[str, float] = field(default_factory=dict)  # when each last asked; monotonic
+
+    @property
+    def options(self) -> AnalysisOptions:
+        """What the analysis is of; other work has none."""
+        if not isinstance(self.request, AnalysisOptions):
+            raise TypeError(f"a job with the request {self.request!r} is no analysis")
+        return self.request
+
+    @property
+    def report(self) -> TopologyReport | None:
+        """The analysis, when it is done; None for other work."""
+        return self.result if isinstance(self.result, TopologyReport) else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -83,48 +59,48 @@ class Job:
 
 
 class Jobs:
-    """The analyses of one server. A warm worker is kept, so that the next one starts at once."""
+    """The work of one server. A warm worker is kept, so that the next job starts at once.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    pool : WorkerPool, optional
+        Of waiting workers, to share with `analysis.run_queue.RunQueue`.
+    """
+
+    def __init__(self, pool: WorkerPool | None = None) -> None:
         self._lock = threading.Lock()
-        self._running: dict[AnalysisOptions, Job] = {}
-        self._spare: _Worker | None = None
+        self._running: dict[Hashable, Job] = {}
+        self._pool = pool or WorkerPool()
+        self._owns_pool = pool is None
         self._closed = False
         atexit.register(self.close)
 
     def warm(self) -> None:
         """Start a worker that waits, if there is none."""
-        with self._lock:
-            if not self._closed and (self._spare is None or not self._spare.alive):
-                self._spare = _Worker()
+        self._pool.warm()
 
-    def _take(self) -> _Worker:
-        """The warm worker if there is one, else a new one; under the lock."""
-        spare, self._spare = self._spare, None
-        return spare if spare is not None and spare.alive else _Worker()
-
-    def start(self, options: AnalysisOptions, watcher: str = "") -> Job:
-        """Start an analysis, or join the one that is already running with the same options.
+    def start(self, request: Hashable, watcher: str = "") -> Job:
+        """Start some work, or join the one that is already running with the same request.
 
         `watcher` names who waits for it, and must `watch` it every few seconds.
         """
         with self._lock:
-            running = self._running.get(options)
+            running = self._running.get(request)
             if running is not None and running.state == "running":
                 self.watch(running, watcher)
                 return running
-            job = self._running[options] = Job(options, self._take())
+            job = self._running[request] = Job(request, self._pool.take())
             self.watch(job, watcher)
         threading.Thread(target=self._follow, args=(job,), daemon=True).start()
         return job
 
     def watch(self, job: Job, watcher: str) -> None:
-        """Say that somebody still waits for an analysis."""
+        """Say that somebody still waits for a job."""
         if watcher:
             job.watchers[watcher] = time.monotonic()
 
     def leave(self, job: Job, watcher: str = "") -> None:
-        """Wait for an analysis no longer. When nobody does, it ends now and leaves nothing."""
+        """Wait for a job no longer. When nobody does, it ends now and leaves nothing."""
         with self._lock:
             job.watchers.pop(watcher, None)
             now = time.monotonic()
@@ -134,27 +110,28 @@ class Jobs:
                 job.worker.kill()
 
     def close(self) -> None:
-        """End every worker."""
+        """End every worker of these jobs."""
         with self._lock:
             self._closed = True
-            workers = [self._spare, *(job.worker for job in self._running.values())]
+            workers = [job.worker for job in self._running.values()]
         for worker in workers:
-            if worker is not None:
-                worker.kill()
+            worker.kill()
+        if self._owns_pool:
+            self._pool.close()
 
     def _follow(self, job: Job) -> None:
         worker = job.worker
         state: State
-        report, error = None, ""
+        result, error = None, ""
         try:
-            worker.send(job.options)
+            worker.send(job.request)
             while isinstance(message := worker.receive(), Progress):
                 job.first_step = job.first_step or time.monotonic()
                 job.progress = message
-            if isinstance(message, str):
-                state, error = "failed", message
+            if isinstance(message, Failure):
+                state, error = "failed", message.sentence
             else:
-                state, report = "done", message
+                state, result = "done", message
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.kill()
             state, error = "failed", _death(worker.process.returncode)
@@ -163,23 +140,20 @@ class Jobs:
             state, error = "failed", f"The result could not be read ({failure!r})."
         with self._lock:
             if job.state == "running":
-                job.report, job.error, job.state = report, error, state
-            if self._running.get(job.options) is job:
-                del self._running[job.options]
-            keep = (
-                job.state != "stopped" and worker.alive and self._spare is None and not self._closed
-            )
-            if keep:
-                self._spare = worker
-        if not keep:
+                job.result, job.error, job.state = result, error, state
+            if self._running.get(job.request) is job:
+                del self._running[job.request]
+            keep = job.state != "stopped" and worker.alive and not self._closed
+        if keep:
+            self._pool.give_back(worker)
+        else:
             worker.kill()
-            self.warm()
+            if not self._closed:
+                self._pool.warm()
 
 
-def _death(code: int) -> str:
-    killed = code == -getattr(signal, "SIGKILL", 9)
-    why = "the system ended it, most often for want of memory" if killed else f"exit code {code}"
+def _death(code: int | None) -> str:
     return (
-        f"The analysis process ended before it was done ({why}). "
+        f"The process ended before it was done ({why_it_died(code)}). "
         "Try fewer samples or a smaller model."
     )

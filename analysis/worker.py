@@ -1,59 +1,82 @@
-"""A process that computes analyses for another: `python -m analysis.worker`.
+"""A process that computes for another: `python -m analysis.worker`.
 
-It reads pickled `AnalysisOptions` on standard input and writes messages on standard output.
-When the input ends, because the other process closed it or died, it ends at once.
+It reads pickled requests on standard input and writes messages on standard output: `Progress`,
+then the result or a `Failure`. A run is trained, its metrics go to the run store, and the
+process ends, which gives all its memory back. When the input ends, because the other process
+closed it or died, it ends at once.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
-import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
-from analysis.results import Progress, TopologyReport
+from analysis.processes import Failure, end_group
+from analysis.recording import TrainingRequest, train
+from analysis.results import Progress
 
 _TELL_EVERY = 0.05  # seconds between two progress messages
+_SLOW = ("analysis.pipeline", "analysis.training")  # imports that take seconds: done beforehand
+
+Tell = Callable[[Progress], None]
 
 
-Message = Progress | TopologyReport | str  # a string says why the analysis failed
+def _analysis(options: AnalysisOptions, tell: Tell) -> object:
+    from analysis.pipeline import run
+
+    return run(options, progress=tell)
 
 
-def end_group(leader: int) -> None:
-    """Kill a worker with the processes that Ripser runs in, where the system has groups."""
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader, signal.SIGKILL)
+# What answers a request, by the request's type: one entry adds a kind. Each raises
+# `AnalysisError` with a sentence for the person.
+ANSWERS: dict[type, Callable[[Any, Tell], object]] = {AnalysisOptions: _analysis}
 
 
 class _Sender:
     def __init__(self, channel: BinaryIO) -> None:
         self._channel = channel
 
-    def __call__(self, message: Message) -> None:
+    def __call__(self, message: object) -> None:
         pickle.dump(message, self._channel, protocol=pickle.HIGHEST_PROTOCOL)
         self._channel.flush()
 
 
-def _read(requests: SimpleQueue[AnalysisOptions]) -> None:
-    while True:
+class _Inbox:
+    """Reads the requests, and ends the process when there will be no more."""
+
+    def __init__(self) -> None:
+        self.requests: SimpleQueue[object] = SimpleQueue()
+        self._last_words: Callable[[], object] | None = None
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def when_alone(self, last_words: Callable[[], object]) -> None:
+        self._last_words = last_words
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self.requests.put(pickle.load(sys.stdin.buffer))
+            except (EOFError, OSError, pickle.UnpicklingError):
+                break
         try:
-            requests.put(pickle.load(sys.stdin.buffer))
-        except (EOFError, OSError, pickle.UnpicklingError):
+            if self._last_words is not None:
+                self._last_words()
+        finally:
             end_group(os.getpid())
             os._exit(0)
 
 
-def _answer(options: AnalysisOptions, send: _Sender) -> Message:
-    from analysis.pipeline import run
-
+def _answer(request: object, send: _Sender) -> object:
     told = 0.0
 
     def tell(progress: Progress) -> None:
@@ -63,26 +86,33 @@ def _answer(options: AnalysisOptions, send: _Sender) -> Message:
             send(progress)
 
     try:
-        return run(options, progress=tell)
+        return ANSWERS[type(request)](request, tell)
     except AnalysisError as error:
-        return str(error)
+        return Failure(str(error))
     except Exception as error:  # the person gets a sentence, the log the traceback
         import traceback
 
         traceback.print_exc()
-        return f"The analysis failed unexpectedly ({type(error).__name__}: {error})."
+        return Failure(f"This failed unexpectedly ({type(error).__name__}: {error}).")
 
 
 def main() -> None:
     # What a library prints must not end up among the messages.
     send = _Sender(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    requests: SimpleQueue[AnalysisOptions] = SimpleQueue()
-    threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    import analysis.pipeline  # noqa: F401  (takes seconds: done before it is needed)
-
+    inbox = _Inbox()
+    for name in _SLOW:
+        with suppress(Exception):  # told when it is needed
+            importlib.import_module(name)
     while True:
-        send(_answer(requests.get(), send))
+        request = inbox.requests.get()
+        if isinstance(request, TrainingRequest):
+            unsaved = train(request, inbox.when_alone)
+            if unsaved is not None:
+                send(unsaved)
+            sys.stderr.flush()
+            os._exit(0)  # a thread waits on the input, which an orderly exit would wait for
+        send(_answer(request, send))
 
 
 if __name__ == "__main__":

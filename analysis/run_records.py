@@ -1,0 +1,214 @@
+"""What is kept of a run, and how it becomes rows and text and comes back."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+from analysis.metrics import (
+    EpochMetrics,
+    FinetuneResult,
+    MemorySample,
+    MemoryUse,
+    Selection,
+    StepMetrics,
+)
+from analysis.options import AnalysisOptions, Recipe, RunOptions
+from analysis.processes import ProcessId
+
+RunState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
+RUN_STATES: tuple[RunState, ...] = get_args(RunState)
+ENDED: tuple[RunState, ...] = ("done", "stopped", "failed", "interrupted")
+Recorded = StepMetrics | MemorySample | EpochMetrics
+
+_MetricT = TypeVar("_MetricT", StepMetrics, EpochMetrics)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tune: what was asked for, how it goes or went. Times are seconds since 1970."""
+
+    id: str
+    group: str  # the same for all runs that were started together
+    number: int  # in the order of starting, through all runs
+    options: RunOptions
+    state: RunState
+    revision: int  # higher after every change, metrics included
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    heartbeat: float | None = None  # when the worker last said that it lives
+    stop_requested: bool = False
+    deleted: float | None = None  # it can be restored until it is purged
+    selection: Selection | None = None  # None until the layers are chosen
+    result: FinetuneResult | None = None  # of a run that is done
+    error: str = ""  # why it failed or was interrupted; else what the person should know
+    versions: Mapping[str, str] = field(default_factory=dict)  # of python, torch, …
+    fingerprints: Mapping[str, str] = field(default_factory=dict)  # of the model and the data
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ("queued", "running")
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """Everything measured during one run so far, oldest first."""
+
+    steps: tuple[StepMetrics, ...] = ()
+    epochs: tuple[EpochMetrics, ...] = ()
+    memory: tuple[MemorySample, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who works on a run."""
+
+    run_id: str
+    state: RunState
+    owner: ProcessId | None  # the server that watches the worker
+    worker: ProcessId | None
+    heartbeat: float  # seconds since 1970
+    stop_requested: bool
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    state: RunState
+    error: str = ""
+    result: FinetuneResult | None = None
+    at: float = 0.0  # seconds since 1970; 0: now
+
+
+def encoded(value: object) -> str | None:
+    """A dataclass as JSON."""
+    return None if value is None else json.dumps(asdict(value), ensure_ascii=False)  # type: ignore[call-overload]
+
+
+def run_from(row: sqlite3.Row) -> Run | None:
+    """A run of the table, or None if this version cannot read it."""
+    try:
+        if row["state"] not in RUN_STATES:
+            return None
+        return Run(
+            id=row["id"],
+            group=row["group"],
+            number=row["number"],
+            options=_options(json.loads(row["options"])),
+            state=row["state"],
+            revision=row["revision"],
+            created=float(row["created"]),
+            started=row["started"],
+            ended=row["ended"],
+            heartbeat=row["heartbeat"],
+            stop_requested=row["stop_requested"] is not None,
+            deleted=row["deleted"],
+            selection=_selection(row["selection"]),
+            result=_result(row["result"]),
+            error=row["error"],
+            versions=_texts(row["versions"]),
+            fingerprints=_texts(row["fingerprints"]),
+        )
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None  # an option of another version, or damage
+
+
+def claim_from(row: sqlite3.Row) -> Claim:
+    """Who works on the run of a row."""
+    return Claim(
+        run_id=row["id"],
+        state=row["state"],
+        owner=_process(row["owner_pid"], row["owner_created"]),
+        worker=_process(row["worker_pid"], row["worker_created"]),
+        heartbeat=row["heartbeat"] or 0.0,
+        stop_requested=row["stop_requested"] is not None,
+    )
+
+
+def metric_row(metric: Recorded) -> tuple[object, ...]:
+    """A metric's numbers in the order of its table's columns, without the run."""
+    if isinstance(metric, MemorySample):
+        peak = astuple(metric.peak)
+        return metric.step, metric.epoch, *peak, metric.resident, metric.allocator_peak
+    return astuple(metric)
+
+
+def columns(kind: type[Recorded]) -> tuple[str, ...]:
+    """The columns of a metric's table, without the run."""
+    names = tuple(f.name for f in fields(kind))
+    if kind is MemorySample:
+        peak = tuple(f.name for f in fields(MemoryUse))
+        return *names[:2], *peak, *names[3:]
+    return names
+
+
+def metrics_from(kind: type[_MetricT], rows: Iterable[sqlite3.Row]) -> tuple[_MetricT, ...]:
+    """Steps or epochs of their table's rows."""
+    make: Callable[..., _MetricT] = kind
+    hints = get_type_hints(kind)
+    return tuple(
+        make(**{name: _number(hint, row[name]) for name, hint in hints.items()}) for row in rows
+    )
+
+
+def memory_from(rows: Iterable[sqlite3.Row]) -> tuple[MemorySample, ...]:
+    """Memory samples of their table's rows."""
+    kinds = [f.name for f in fields(MemoryUse)]
+    return tuple(
+        MemorySample(
+            step=row["step"],
+            epoch=row["epoch"],
+            peak=MemoryUse(**{kind: row[kind] for kind in kinds}),
+            resident=row["resident"],
+            allocator_peak=row["allocator_peak"],
+        )
+        for row in rows
+    )
+
+
+def _number(hint: type, value: float | None) -> float:
+    if value is None and hint is float:
+        return math.nan  # which SQLite keeps as NULL
+    number: float = hint(value)
+    return number
+
+
+def _options(found: dict[str, Any]) -> RunOptions:
+    analysis = AnalysisOptions(**found.pop("analysis", {}))
+    recipe = Recipe(**found.pop("recipe", {}))
+    return RunOptions(analysis=analysis, recipe=recipe, **found)
+
+
+def _selection(text: str | None) -> Selection | None:
+    if text is None:
+        return None
+    found = json.loads(text)
+    return Selection(
+        **found | {"layers": tuple(found["layers"]), "predicted": _memory_use(found["predicted"])}
+    )
+
+
+def _result(text: str | None) -> FinetuneResult | None:
+    if text is None:
+        return None
+    found = json.loads(text)
+    return FinetuneResult(**found | {"peak_memory": _memory_use(found["peak_memory"])})
+
+
+def _memory_use(found: dict[str, int] | None) -> MemoryUse | None:
+    return None if found is None else MemoryUse(**found)
+
+
+def _texts(text: str) -> dict[str, str]:
+    return {str(key): str(value) for key, value in json.loads(text).items()}
+
+
+def _process(pid: int | None, created: float | None) -> ProcessId | None:
+    return None if pid is None or created is None else ProcessId(pid, created)

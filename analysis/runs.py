@@ -1,0 +1,349 @@
+"""The run store: every fine-tune that was started, with its metrics, in one SQLite file.
+
+Workers write to it, pages read it, and any number of servers may share it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from analysis.database import Database
+from analysis.errors import StoreError
+from analysis.metrics import EpochMetrics, MemorySample, Selection, StepMetrics
+from analysis.options import RunOptions
+from analysis.processes import ProcessId
+from analysis.run_records import (
+    ENDED,
+    Claim,
+    Ending,
+    Recorded,
+    Run,
+    RunMetrics,
+    claim_from,
+    columns,
+    encoded,
+    memory_from,
+    metric_row,
+    metrics_from,
+    run_from,
+)
+from analysis.store import home
+
+VERSION = 1  # of the schema; raise it when `SCHEMA` changes, and say how old files follow
+UNDO_FOR = 24 * 3600.0  # seconds for which a deleted run can be restored
+_PATIENCE = 2.0  # seconds to wait for another writer
+_TABLES: dict[type[Recorded], str] = {
+    StepMetrics: "steps",
+    EpochMetrics: "epochs",
+    MemorySample: "memory",
+}
+_CLAIM = (
+    "SELECT id, state, owner_pid, owner_created, worker_pid, worker_created, heartbeat, "
+    "stop_requested FROM runs"
+)
+
+SCHEMA = (
+    """CREATE TABLE runs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, "group" TEXT NOT NULL,
+        created REAL NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL,
+        revision INTEGER NOT NULL DEFAULT 0, started REAL, ended REAL, heartbeat REAL,
+        stop_requested REAL, deleted REAL, owner_pid INTEGER, owner_created REAL,
+        worker_pid INTEGER, worker_created REAL, selection TEXT, result TEXT,
+        error TEXT NOT NULL DEFAULT '', versions TEXT NOT NULL DEFAULT '{}',
+        fingerprints TEXT NOT NULL DEFAULT '{}')""",
+    "CREATE INDEX runs_by_state ON runs (state)",
+    """CREATE TABLE steps (
+        run TEXT, step INTEGER, epoch INTEGER, loss REAL, accuracy REAL, learning_rate REAL,
+        images INTEGER, seconds REAL, tracked INTEGER, PRIMARY KEY (run, step)) WITHOUT ROWID""",
+    """CREATE TABLE memory (
+        run TEXT, step INTEGER, epoch INTEGER, parameters INTEGER, gradients INTEGER,
+        optimizer INTEGER, activations INTEGER, other INTEGER, resident INTEGER,
+        allocator_peak INTEGER, PRIMARY KEY (run, step)) WITHOUT ROWID""",
+    """CREATE TABLE epochs (
+        run TEXT, epoch INTEGER, train_loss REAL, train_accuracy REAL, val_loss REAL,
+        val_accuracy REAL, seconds REAL, PRIMARY KEY (run, epoch)) WITHOUT ROWID""",
+    "CREATE TABLE changes (counter INTEGER NOT NULL)",
+    "INSERT INTO changes VALUES (0)",
+)
+
+
+class RunStore:
+    """Runs on disk. Safe to share between threads, and the file between processes.
+
+    Every method raises `StoreError`, with a sentence for the person, when the file is locked for
+    longer than `patience`, damaged (it is then set aside), of a newer version, or when the disk
+    is full or read-only. A file that does not exist holds no runs; only writing makes one.
+
+    Parameters
+    ----------
+    path : Path, optional
+        Of the file; `runs.sqlite` where analyses are kept.
+    patience : float
+        Seconds to wait for another writer.
+    """
+
+    def __init__(self, path: Path | None = None, *, patience: float = _PATIENCE) -> None:
+        self.path = home() / "runs.sqlite" if path is None else path
+        self._database = Database(self.path, SCHEMA, VERSION, patience)
+
+    def weights_path(self, run_id: str) -> Path:
+        """Where the trained weights of a run are, if they were saved."""
+        if not run_id.isalnum():  # it may come from a link
+            raise StoreError(f"There is no run {run_id!r}.")
+        return self.path.parent / "runs" / f"{run_id}.safetensors"
+
+    # Read by pages.
+
+    def revision(self) -> int:
+        """Another number after every change to any run: as long as it stays, nothing is new."""
+        with self._database.read() as db:
+            return 0 if db is None else int(db.execute("SELECT counter FROM changes").fetchone()[0])
+
+    def runs(self, *, deleted: bool = False) -> list[Run]:
+        """All runs, the newest first; or all that are deleted and can still be restored."""
+        return [run for row in self._rows(deleted) if (run := run_from(row)) is not None]
+
+    def unreadable(self) -> list[str]:
+        """The ids of runs that another version of BettiScope wrote in a form unknown here."""
+        return [row["id"] for row in self._rows(False) if run_from(row) is None]
+
+    def run(self, run_id: str) -> Run | None:
+        """One run, deleted or not; None if there is none that can be read."""
+        with self._database.read() as db:
+            row = db and db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+        return run_from(row) if row else None
+
+    def metrics(self, run_id: str, *, known: RunMetrics | None = None) -> RunMetrics:
+        """What was measured during a run.
+
+        Parameters
+        ----------
+        run_id : str
+        known : RunMetrics, optional
+            What an earlier call gave: only what is newer is read, and put behind it.
+        """
+        known = known or RunMetrics()
+        with self._database.read() as db:
+            if db is None:
+                return known
+            steps = _newer(db, "steps", "step", run_id, known.steps[-1].step if known.steps else 0)
+            last = known.epochs[-1].epoch if known.epochs else 0
+            epochs = _newer(db, "epochs", "epoch", run_id, last)
+            last = known.memory[-1].step if known.memory else 0
+            memory = _newer(db, "memory", "step", run_id, last)
+        return RunMetrics(
+            steps=known.steps + metrics_from(StepMetrics, steps),
+            epochs=known.epochs + metrics_from(EpochMetrics, epochs),
+            memory=known.memory + memory_from(memory),
+        )
+
+    def epochs_done(self, run_id: str) -> int:
+        """How many epochs of a run are in the store."""
+        with self._database.read() as db:
+            query = "SELECT count(*) FROM epochs WHERE run = ?"
+            return 0 if db is None else int(db.execute(query, (run_id,)).fetchone()[0])
+
+    # Asked for by a person.
+
+    def add(self, options: Sequence[RunOptions]) -> list[str]:
+        """Queue runs as one group; their ids in the same order."""
+        group, now = _new_id(), time.time()
+        ids = [_new_id() for _ in options]
+        with self._database.write() as db:
+            for run_id, each in zip(ids, options, strict=True):
+                db.execute(
+                    'INSERT INTO runs (id, "group", created, options, state) '
+                    "VALUES (?, ?, ?, ?, 'queued')",
+                    (run_id, group, now, encoded(each)),
+                )
+            _changed(db, ids)
+        return ids
+
+    def request_stop(self, run_id: str) -> None:
+        """Stop a queued run, and tell the worker of a running one to stop."""
+        now = time.time()
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE runs SET stop_requested = coalesce(stop_requested, ?), "
+                "ended = CASE state WHEN 'queued' THEN ? END, "
+                "state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END "
+                "WHERE id = ? AND state IN ('queued', 'running')",
+                (now, now, run_id),
+            )
+            _changed(db, [run_id])
+
+    def delete(self, run_ids: Sequence[str]) -> None:
+        """Hide runs; a queued one is stopped. They can be restored until they are purged.
+
+        Raises
+        ------
+        StoreError
+            If one of them is running; none is deleted then.
+        """
+        now = time.time()
+        with self._database.write() as db:
+            for run_id in run_ids:
+                row = db.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()
+                if row is not None and row["state"] == "running":
+                    raise StoreError("A run that is going on cannot be deleted. Stop it first.")
+                db.execute(
+                    "UPDATE runs SET deleted = ?, ended = coalesce(ended, ?), "
+                    "state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END WHERE id = ?",
+                    (now, now, run_id),
+                )
+            _changed(db, run_ids)
+
+    def restore(self, run_ids: Sequence[str]) -> None:
+        """Undo `delete`."""
+        with self._database.write() as db:
+            for run_id in run_ids:
+                db.execute("UPDATE runs SET deleted = NULL WHERE id = ?", (run_id,))
+            _changed(db, run_ids)
+
+    def purge(self, *, older_than: float = UNDO_FOR) -> int:
+        """Remove for good, weights included, what was deleted so many seconds ago; how many."""
+        before = time.time() - older_than
+        with self._database.read() as db:
+            query = "SELECT id FROM runs WHERE deleted <= ?"
+            ids = [] if db is None else [row["id"] for row in db.execute(query, (before,))]
+        if not ids:
+            return 0
+        for run_id in ids:  # first, as on a full disk they make the room for the rest
+            with suppress(OSError):
+                self.weights_path(run_id).unlink(missing_ok=True)
+        with self._database.write() as db:
+            for run_id in ids:
+                for table in _TABLES.values():
+                    db.execute(f"DELETE FROM {table} WHERE run = ?", (run_id,))
+                db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+            _changed(db, [])
+        return len(ids)
+
+    # For the queue and its workers.
+
+    def waiting(self) -> bool:
+        """Whether a run is queued."""
+        with self._database.read() as db:
+            query = "SELECT 1 FROM runs WHERE state = 'queued' AND deleted IS NULL LIMIT 1"
+            return db is not None and db.execute(query).fetchone() is not None
+
+    def claims(self) -> list[Claim]:
+        """Who works on what, of all runs that are running."""
+        with self._database.read() as db:
+            rows = [] if db is None else db.execute(f"{_CLAIM} WHERE state = 'running'").fetchall()
+        return [claim_from(row) for row in rows]
+
+    def claim_of(self, run_id: str) -> Claim | None:
+        """Who works on a run, or worked on it last; None if there is no such run."""
+        with self._database.read() as db:
+            row = db and db.execute(f"{_CLAIM} WHERE id = ?", (run_id,)).fetchone()
+        return claim_from(row) if row else None
+
+    def claim_next(self, owner: ProcessId, worker: ProcessId, *, limit: int) -> str | None:
+        """Give a worker the run that waits longest, unless `limit` are running or none waits."""
+        now = time.time()
+        with self._database.write() as db:
+            query = "SELECT count(*) FROM runs WHERE state = 'running'"
+            if db.execute(query).fetchone()[0] >= limit:
+                return None
+            row = db.execute(
+                "SELECT id FROM runs WHERE state = 'queued' AND deleted IS NULL ORDER BY number"
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE runs SET state = 'running', started = ?, heartbeat = ?, owner_pid = ?, "
+                "owner_created = ?, worker_pid = ?, worker_created = ? WHERE id = ?",
+                (now, now, owner.pid, owner.created, worker.pid, worker.created, row["id"]),
+            )
+            _changed(db, [row["id"]])
+            return str(row["id"])
+
+    def record(
+        self,
+        run_id: str,
+        worker: ProcessId,
+        news: Iterable[Recorded | Selection] = (),
+        *,
+        ending: Ending | None = None,
+        versions: Mapping[str, str] | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Write what a worker has to tell, with a heartbeat, as a whole or not at all.
+
+        Returns
+        -------
+        bool
+            False, with nothing written, if the run is not that worker's any more.
+        """
+        news, now = list(news), time.time()
+        found: dict[str, object] = {"heartbeat": now}
+        with self._database.write() as db:
+            row = db.execute(f"{_CLAIM} WHERE id = ?", (run_id,)).fetchone()
+            if row is None or row["state"] != "running" or claim_from(row).worker != worker:
+                return False
+            for item in news:
+                if isinstance(item, Selection):
+                    found["selection"] = encoded(item)
+                else:
+                    _insert(db, run_id, item)
+            for name, texts in (("versions", versions), ("fingerprints", fingerprints)):
+                if texts is not None:
+                    found[name] = json.dumps(dict(texts))
+            if ending is not None:
+                found |= {"state": ending.state, "error": ending.error, "ended": ending.at or now}
+                found["result"] = encoded(ending.result)
+            settings = ", ".join(f"{name} = ?" for name in found)
+            db.execute(f"UPDATE runs SET {settings} WHERE id = ?", (*found.values(), run_id))
+            if len(found) > 1 or news:  # a heartbeat alone is nothing to draw again for
+                _changed(db, [run_id])
+        return True
+
+    def close(self) -> None:
+        """Let go of the file; a later call opens it again."""
+        self._database.close()
+
+    def _rows(self, deleted: bool) -> list[sqlite3.Row]:
+        which = "NOT NULL" if deleted else "NULL"
+        with self._database.read() as db:
+            query = f"SELECT * FROM runs WHERE deleted IS {which} ORDER BY number DESC"
+            return [] if db is None else db.execute(query).fetchall()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def _newer(
+    db: sqlite3.Connection, table: str, column: str, run_id: str, after: int
+) -> list[sqlite3.Row]:
+    query = f"SELECT * FROM {table} WHERE run = ? AND {column} > ? ORDER BY {column}"
+    return db.execute(query, (run_id, after)).fetchall()
+
+
+def _insert(db: sqlite3.Connection, run_id: str, metric: Recorded) -> None:
+    names = columns(type(metric))
+    marks = ", ".join("?" * (1 + len(names)))
+    # A write that seemed to fail may have succeeded: said twice is said once.
+    db.execute(
+        f"INSERT OR REPLACE INTO {_TABLES[type(metric)]} (run, {', '.join(names)}) "
+        f"VALUES ({marks})",
+        (run_id, *metric_row(metric)),
+    )
+
+
+def _changed(db: sqlite3.Connection, run_ids: Sequence[str]) -> None:
+    db.execute("UPDATE changes SET counter = counter + 1")
+    for run_id in run_ids:
+        db.execute(
+            "UPDATE runs SET revision = (SELECT counter FROM changes) WHERE id = ?", (run_id,)
+        )
+
+
+__all__ = ["ENDED", "Claim", "Ending", "Run", "RunMetrics", "RunStore"]
