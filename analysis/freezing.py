@@ -3,8 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING, Literal
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
+
+Scope = Literal["layers", "head", "norms-and-biases", "everything"]
+
+
+def trained_names(
+    model: nn.Module, scope: Scope, layers: Collection[str], *, known: Collection[str]
+) -> set[str]:
+    """Names of the parameters that train.
+
+    Parameters
+    ----------
+    model : nn.Module
+    scope : {"layers", "head", "norms-and-biases", "everything"}
+        The parameters of `layers`; with "norms-and-biases" every norm and bias as well.
+    layers, known : collection of str
+        As for `parameters_of`.
+    """
+    every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if scope == "everything":
+        return set(every)
+    trained = set(parameters_of(model, layers, known=known))
+    if scope == "norms-and-biases":
+        kinds = {name: type(module).__name__ for name, module in model.named_modules()}
+        trained |= {n for n in every if n.endswith("bias") or "Norm" in kinds[owner_of(n)]}
+    return trained
 
 
 def parameters_of(

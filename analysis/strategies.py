@@ -12,19 +12,21 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis.results import TopologyReport
+from analysis.freezing import Scope
+from analysis.options import PRESETS
+from analysis.results import NamedLayer, TopologyReport, head_of
 from analysis.scores import score
+from analysis.selection import select
 
 Needs = Literal["nothing", "topology", "gradients"]
-Scope = Literal["layers", "head", "norms-and-biases", "everything"]
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What a strategy may look at. Every series it gives is indexed by `layers`."""
 
-    layers: Sequence[str]  # in execution order, the head included
-    sizes: Sequence[int]  # activations of each for one image
+    layers: Sequence[NamedLayer]  # in execution order, the head included
+    sizes: Sequence[float]  # activations of each for one image
     normalization: str
     seed: int
     report: TopologyReport | None = None  # of the model before it got a new head
@@ -39,7 +41,23 @@ class Evidence:
         return self.gradients[name]
 
     def series(self, values: object) -> pd.Series:
-        return pd.Series(values, index=pd.Index(self.layers, name="layer"), dtype=float)
+        return pd.Series(values, index=pd.Index(self.names, name="layer"), dtype=float)
+
+    @property
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.layers]
+
+    def depth(self) -> pd.Series:
+        """How late each layer's parameters come into play.
+
+        A layer that has layers inside it ends after them, but what it owns itself, such as a
+        position embedding, is used before.
+        """
+        at = {name: float(i) for i, name in enumerate(self.names)}
+        for name in self.names:
+            inside = [at[other] for other in self.names if other.startswith(f"{name}.")]
+            at[name] = min([at[name], *(position - 0.5 for position in inside)])
+        return self.series(at)
 
 
 @dataclass(frozen=True)
@@ -93,14 +111,14 @@ STRATEGIES: dict[str, Strategy] = {
         "The layers nearest to the image.",
         "Surgical fine-tuning (Lee et al. 2023): good where the input shifted",
         "nothing",
-        scores=lambda e: e.series(-np.arange(len(e.layers))),
+        scores=lambda e: -e.depth(),
     ),
     "last": Strategy(
         "Last layers",
         "The layers nearest to the classifier, and the cheapest in memory.",
         "Common practice (Yosinski et al. 2014)",
         "nothing",
-        scores=lambda e: e.series(np.arange(len(e.layers))),
+        scores=lambda e: e.depth(),
     ),
     "fisher": Strategy(
         "Fisher",
@@ -140,3 +158,41 @@ STRATEGIES: dict[str, Strategy] = {
         scope="everything",
     ),
 }
+
+
+def chosen_layers(
+    strategy: str, evidence: Evidence, *, rho: float = 0.1, preset: str = "recommended"
+) -> list[str]:
+    """The layers that a strategy trains, best first.
+
+    Parameters
+    ----------
+    strategy : str
+        A name of `STRATEGIES`.
+    evidence : Evidence
+    rho : float in (0, 1]
+        Share of the layers, for the strategies of equal budget.
+    preset : str
+        A name of `PRESETS`: the rounding, and whether the head is ranked with the others. If
+        not, it comes last, trained without being ranked.
+
+    Returns
+    -------
+    list of str
+        Empty if ρ rounds to none. With the scopes "everything" and "norms-and-biases" all
+        layers and the head: what of them trains is for `freezing.trained_names` to say.
+    """
+    chosen = STRATEGIES[strategy]
+    head = head_of(evidence.layers)
+    always = [head] if head and not PRESETS[preset].ranks_head else []
+    if chosen.scores is not None:
+        best = select(
+            chosen.scores(evidence),
+            rho=rho,
+            rounding=PRESETS[preset].rounding,
+            exclude=always,
+        )
+        return best + always
+    if chosen.scope == "everything":
+        return evidence.names
+    return [head] if head else []

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from analysis.activations import LayerInfo, trace
 from analysis.datasets import DATASETS, ImageDataset, load_dataset, split_sizes
 from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
-from analysis.freezing import freeze, owner_of, parameters_of, trained_elements
+from analysis.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.gradients import gradient_evidence
 from analysis.memory import Ledger
 from analysis.metrics import MemoryUse, Metric, Selection
@@ -24,9 +24,9 @@ from analysis.pipeline import run
 from analysis.prediction import predict_peak
 from analysis.results import head_of
 from analysis.scores import NORMALIZATIONS
-from analysis.selection import layer_count, select
+from analysis.selection import layer_count
 from analysis.store import replacing
-from analysis.strategies import STRATEGIES, Evidence
+from analysis.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.training_loop import TensorImages, finetune
 
 HELD_BYTES = 2**29  # of a split's input; a larger one is prepared batch by batch
@@ -131,30 +131,16 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     traced = trace(model, images).layers
     names = [layer.name for layer in traced]
     preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
-    head = head_of(traced)
-    evidence = _gather(model, options, traced, images, torch.from_numpy(drawn.labels))
-    seconds = time.perf_counter() - started + evidence.seconds
-    chosen: list[str] = []
-    if strategy.scores is not None:
-        always = [head] if head and not preset.ranks_head else []
-        scores = strategy.scores(evidence.evidence)
-        chosen = select(scores, rho=options.rho, rounding=preset.rounding, exclude=always)
-        chosen += always
-    elif strategy.scope == "everything":
-        chosen = names
-    elif head:
-        chosen = [head]
-    trained = set(parameters_of(model, chosen, known=names))
-    every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    if strategy.scope == "everything":
-        trained = set(every)
-    elif strategy.scope == "norms-and-biases":
-        trained |= set(_norms_and_biases(model, every))
-        chosen = [
-            name for name in names if trained & set(parameters_of(model, [name], known=names))
-        ]
+    gathered = _gather(model, options, traced, images, torch.from_numpy(drawn.labels))
+    seconds = time.perf_counter() - started + gathered.seconds
+    chosen = chosen_layers(
+        options.strategy, gathered.evidence, rho=options.rho, preset=options.preset
+    )
+    trained = trained_names(model, strategy.scope, chosen, known=names)
+    if strategy.scope == "norms-and-biases":
+        chosen = [n for n in names if trained & set(parameters_of(model, [n], known=names))]
     if not trained:
-        layers = len(names) - bool(head and not preset.ranks_head)
+        layers = len(names) - bool(head_of(traced) and not preset.ranks_head)
         raise TrainingError(
             f"Nothing would train: ρ = {options.rho:g} of {layers} layers rounds down to "
             f"{layer_count(layers, rho=options.rho, rounding=preset.rounding)} under the preset "
@@ -167,7 +153,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         trainable_parameters=trainable,
         total_parameters=total,
         seconds=seconds,
-        peak_bytes=evidence.peak_bytes,
+        peak_bytes=gathered.peak_bytes,
         used_labels=strategy.needs == "gradients",
         used_gradients=strategy.needs == "gradients",
     )
@@ -189,7 +175,7 @@ def _gather(
 ) -> _Gathered:
     names = [layer.name for layer in layers]
     evidence = Evidence(
-        layers=names,
+        layers=layers,
         sizes=[torch.Size(layer.shape).numel() for layer in layers],
         normalization=options.normalization,
         seed=options.recipe.seed,
@@ -209,15 +195,6 @@ def _gather(
             )
         evidence = replace(evidence, gradients=found)
     return _Gathered(evidence, 0.0, ledger.peak.total)
-
-
-def _norms_and_biases(model: nn.Module, names: list[str]) -> list[str]:
-    modules = dict(model.named_modules())
-    return [
-        name
-        for name in names
-        if name.endswith("bias") or "Norm" in type(modules[owner_of(name)]).__name__
-    ]
 
 
 def _draw(options: RunOptions, split: Split) -> ImageDataset:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from analysis.errors import choice_problem, raise_problems
 from analysis.models.pocket import POCKET_BUILDERS
-from analysis.models.registry import ModelSpec
+from analysis.models.registry import MODELS, ModelSpec
 from analysis.models.weights_files import damaged, pocket_state, torchvision_state
 from analysis.options import Weights
 from analysis.torchvision_guard import torchvision
@@ -26,6 +27,13 @@ def build_model(spec: ModelSpec, weights: Weights, seed: int, num_classes: int |
                 features = model.get_parameter(f"{spec.head}.weight").shape[1]
                 model.set_submodule(spec.head, nn.Linear(features, num_classes))
     return model.eval()
+
+
+def skeleton(name: str, num_classes: int) -> nn.Module:
+    """A network by name with the shapes of its parameters and nothing in them ("meta" device)."""
+    raise_problems(choice_problem("model", name, MODELS))
+    with torch.device("meta"):
+        return _network(MODELS[name], num_classes)
 
 
 def _network(spec: ModelSpec, num_classes: int) -> nn.Module:

@@ -1,0 +1,112 @@
+"""What training would take in memory, told beforehand. Asking for it needs no torch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analysis.freezing import Scope
+from analysis.metrics import MemoryUse
+from analysis.options import Recipe
+
+if TYPE_CHECKING:
+    from analysis.jobs import Jobs
+
+_REMEMBERED = 512
+_WAITING = 16  # of older questions nobody looks at the answer any more
+_POLL = 0.02  # seconds
+
+
+@dataclass(frozen=True)
+class MemoryRequest:
+    """One selection to predict the memory of."""
+
+    model: str  # a name of `analysis.models.MODELS`
+    classes: int  # of the new head
+    scope: Scope
+    layers: tuple[str, ...] = ()  # that train, the head among them if it does
+    known: tuple[str, ...] = ()  # every layer of the model
+    recipe: Recipe = field(default_factory=Recipe)  # its batch size and optimiser count
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Training memory, predicted in two ways that are not to be mixed."""
+
+    peak: MemoryUse  # of a training step, on fake tensors
+    analytic: int  # bytes, by the analytic model of the paper: see `prediction.analytic_bytes`
+
+
+def estimate(request: MemoryRequest) -> MemoryEstimate:
+    """Predict the memory of training a model by name; neither weights nor data are loaded.
+
+    Raises
+    ------
+    OptionError, ModelError, TrainingError
+        With a sentence for the person.
+    """
+    from analysis.freezing import trained_names
+    from analysis.models import MODELS
+    from analysis.models.loading import skeleton
+    from analysis.prediction import analytic_bytes, predict_peak
+
+    model = skeleton(request.model, request.classes)
+    trained = trained_names(model, request.scope, request.layers, known=request.known)
+    side = MODELS[request.model].input_side
+    shape = (3, side, side)
+    return MemoryEstimate(
+        peak=predict_peak(model, shape, trained=trained, recipe=request.recipe),
+        analytic=analytic_bytes(model, shape, trained=trained),
+    )
+
+
+class Estimates:
+    """Answers that are there at once, or soon: a worker makes one at a time.
+
+    Parameters
+    ----------
+    jobs : Jobs
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._lock = threading.Lock()
+        self._known: OrderedDict[MemoryRequest, MemoryEstimate | str] = OrderedDict()
+        self._waiting: list[MemoryRequest] = []  # the newest last, and answered first
+        self._working = False
+
+    def get(self, request: MemoryRequest) -> MemoryEstimate | str | None:
+        """The estimate; a sentence if there can be none; None while it is being made."""
+        with self._lock:
+            known = self._known.get(request)
+            if known is not None:
+                self._known.move_to_end(request)
+                return known
+            if request in self._waiting:
+                self._waiting.remove(request)
+            self._waiting = [*self._waiting, request][-_WAITING:]
+            if not self._working:
+                self._working = True
+                threading.Thread(target=self._work, daemon=True).start()
+        return None
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._working = False
+                    return
+                request = self._waiting[-1]
+            job = self._jobs.start(request)
+            while job.state == "running":
+                time.sleep(_POLL)
+            answer = job.result if isinstance(job.result, MemoryEstimate) else job.error
+            with self._lock:
+                self._known[request] = answer or "No prediction."
+                if len(self._known) > _REMEMBERED:
+                    self._known.popitem(last=False)
+                if request in self._waiting:
+                    self._waiting.remove(request)
