@@ -33,6 +33,7 @@ class Palette:
     noise: str  # points that belong to no cluster
     warning: str
     clusters: tuple[str, ...]  # any colour vision tells the first five apart
+    memory: tuple[str, ...]  # one a kind of memory; any colour vision tells them apart
 
 
 PALETTES = {
@@ -59,6 +60,7 @@ PALETTES = {
             "#7f1d3f",
             "#5f6b00",
         ),
+        memory=("#334155", "#5b7fd6", "#bd8418", "#0f766e", "#8390a2"),
     ),
     "dark": Palette(
         accent="#2dd4bf",
@@ -83,6 +85,7 @@ PALETTES = {
             "#fda4af",
             "#d4d4d8",
         ),
+        memory=("#bccad9", "#5f86e8", "#dba63a", "#2bb3a3", "#64748b"),
     ),
 }
 

@@ -60,6 +60,16 @@ def test_the_first_clusters_are_told_apart_with_any_colour_vision(appearance, vi
     assert min(gaps) > 12
 
 
+@pytest.mark.parametrize("vision", SEEN)
+@pytest.mark.parametrize("appearance", sorted(PALETTES))
+def test_the_kinds_of_memory_are_told_apart_with_any_colour_vision(appearance, vision):
+    palette = PALETTES[appearance]
+    seen = [lab(SEEN[vision] @ linear(c)) for c in palette.memory]
+    gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
+    assert min(gaps) > 15
+    assert min(contrast(c, palette.surface) for c in palette.memory) >= 3
+
+
 @pytest.mark.parametrize("appearance", sorted(PALETTES))
 def test_streamlit_uses_the_same_colours(appearance):
     palette, settings = PALETTES[appearance], SETTINGS["theme"][appearance]

@@ -1,0 +1,81 @@
+"""What several figures share: the marks of a series, legends, the ticks of counted things."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from app.theme import Palette
+
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
+LEGEND_WIDTH = 296.0  # px, of a figure 360 px wide
+LEGEND_MARK = 46.0  # px, the mark of an entry and the gap behind the text
+LEGEND_CHARACTER = 5.6  # px, a wide estimate
+LEGEND_LINE = 19  # px
+LINES_INCLUDED = 2  # in the height that a caller asks for
+
+
+class Look(NamedTuple):
+    """How one of many series is marked."""
+
+    color: str
+    symbol: str
+
+
+def look(palette: Palette, number: int) -> Look:
+    """Return the colour and the symbol of the series `number`, counted from 0.
+
+    Neighbours differ in both, for those who cannot tell the colours; when the colours run out,
+    they come again with another symbol. The first 40 are all different.
+    """
+    turn, place = divmod(number, len(palette.clusters))
+    return Look(palette.clusters[place], SYMBOLS[(place + turn) % len(SYMBOLS)])
+
+
+def set_legend_above(figure: go.Figure) -> None:
+    """Put a legend over the plot, where it takes as many lines as it needs at any width."""
+    figure.update_layout(
+        showlegend=True,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left"},
+    )
+
+
+def extra_height(names: Sequence[str]) -> int:
+    """Return the pixels that a legend of many names needs besides its first two lines.
+
+    They are reckoned for the narrowest screen, since a figure does not know its width.
+    """
+    lines, left = 0, 0.0
+    for name in names:
+        needed = LEGEND_MARK + LEGEND_CHARACTER * len(name)
+        if needed > left:
+            lines, left = lines + 1, LEGEND_WIDTH
+        left -= needed
+    return LEGEND_LINE * max(0, lines - LINES_INCLUDED)
+
+
+def say_empty(figure: go.Figure, text: str, palette: Palette) -> None:
+    """Write `text` quietly in the middle of a plot that has nothing to show yet."""
+    figure.add_annotation(
+        text=text,
+        x=0.5,
+        y=0.5,
+        xref="x domain",
+        yref="y domain",
+        showarrow=False,
+        font={"color": palette.secondary, "size": 13},
+        bgcolor=palette.surface,
+        borderpad=4,
+    )
+
+
+def whole_step(last: float) -> int:
+    """Return the least of 1, 2, 5, 10, 20, 50 … that needs at most eight steps to `last`."""
+    power = 1
+    while True:
+        for digit in (1, 2, 5):
+            if last <= 8 * digit * power:
+                return digit * power
+        power *= 10
