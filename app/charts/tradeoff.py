@@ -1,0 +1,193 @@
+"""What accuracy costs: one point a run, and the runs that nothing beats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+
+from app.charts.parts import extra_height, look, say_empty, set_legend_above
+from app.theme import Palette, SelectableFigure, style
+
+NO_POINT = "No point yet:<br>the first comes with the first finished run"
+FRONT = "Pareto front"
+LEAST_SPAN = 10.0  # percent; a spread smaller than that should look small
+
+
+@dataclass(frozen=True)
+class RunPoint:
+    """One run: what it cost and what it reached."""
+
+    run_id: str
+    name: str  # as shown
+    strategy: str
+    seed: int
+    cost: float  # in the unit of the figure; NaN if it was not measured
+    accuracy: float  # in [0, 1]; NaN if there is none
+
+
+def tradeoff_figure(
+    points: Sequence[RunPoint],
+    *,
+    x_title: str,
+    unit: str,
+    y_title: str = "Accuracy",
+    strategies: Sequence[str] = (),
+    palette: Palette,
+    height: int = 340,
+) -> go.Figure:
+    """Draw accuracy against cost, coloured by strategy, with the Pareto front.
+
+    Parameters
+    ----------
+    points : sequence of RunPoint
+        Those without a finite cost and accuracy are left out.
+    x_title : str
+        What the cost is, e.g. "Peak memory".
+    unit : str
+        Of the cost, e.g. "MB".
+    y_title : str, default="Accuracy"
+        Which accuracy it is, e.g. "Test accuracy".
+    strategies : sequence of str, optional
+        All that may come, in the order of the legend: a strategy then keeps its colour whatever
+        is filtered away. Others follow as they appear.
+    palette : Palette
+    height : int, default=340
+        Pixels. Strategies that take more than two lines of legend on a phone add to it.
+
+    Returns
+    -------
+    Figure
+        Trace "Pareto front", then one trace a strategy that has points; each point's
+        `customdata[0]` is its run's id, which a click selects.
+    """
+    drawn = [point for point in points if np.isfinite([point.cost, point.accuracy]).all()]
+    costs = np.array([point.cost for point in drawn], dtype=float)
+    accuracies = 100 * np.array([point.accuracy for point in drawn], dtype=float)
+    right = 1.06 * float(costs.max(initial=0.0)) or 1.0
+    figure = SelectableFigure()
+    front = pareto_front(costs, accuracies)
+    if len(front):
+        _draw_front(figure, costs[front], accuracies[front], right, palette)
+    best = set(front.tolist())
+    shown: list[str] = []
+    order = list(dict.fromkeys([*strategies, *(point.strategy for point in points)]))
+    for number, strategy in enumerate(order):
+        members = [i for i, point in enumerate(drawn) if point.strategy == strategy]
+        if not members:
+            continue
+        shown.append(strategy)
+        color, symbol = look(palette, number)
+        figure.add_scatter(
+            x=costs[members],
+            y=accuracies[members],
+            mode="markers",
+            name=strategy,
+            legendgroup=strategy,  # each its own: the legend then wastes no room on columns
+            marker={
+                "size": 11,
+                "color": color,
+                "symbol": symbol,
+                "line": {"width": 1, "color": palette.surface},
+            },
+            cliponaxis=False,
+            customdata=[[drawn[i].run_id] for i in members],
+            hovertext=[_hover_text(drawn[i], x_title, unit, y_title, i in best) for i in members],
+            hovertemplate="%{hovertext}<extra></extra>",
+            # What is not selected stays to be compared with.
+            selected={"marker": {"size": 15}},
+            unselected={"marker": {"opacity": 0.55}},
+        )
+    figure.update_xaxes(title_text=f"{x_title} ({unit})", range=[0, right], nticks=7)
+    figure.update_yaxes(
+        title_text=y_title,
+        range=_accuracy_range(accuracies),
+        nticks=7,
+        ticksuffix=" %",
+        ticklabelstandoff=4,
+        automargin=True,
+    )
+    set_legend_above(figure)
+    figure.update_layout(clickmode="event+select", legend={"tracegroupgap": 0})
+    if not drawn:
+        figure.update_xaxes(showticklabels=False)
+        say_empty(figure, NO_POINT, palette)
+    return style(figure, palette, height=height + extra_height([FRONT, *shown]))
+
+
+def pareto_front(costs: ArrayLike, gains: ArrayLike) -> NDArray[np.intp]:
+    """Find the points that no other point beats.
+
+    A point is beaten by one that costs no more and gains no less, and is better in at least one
+    of the two. Equal points do not beat each other: all of them are on the front, or none.
+
+    Parameters
+    ----------
+    costs : array_like of shape (n,)
+        Less is better.
+    gains : array_like of shape (n,)
+        More is better.
+
+    Returns
+    -------
+    ndarray of shape (k,), intp
+        Indices by rising cost, and so by rising gain; equal points in their given order. A point
+        with NaN is never among them and beats none.
+    """
+    x, y = np.asarray(costs, dtype=float), np.asarray(gains, dtype=float)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"`costs` and `gains` must be (n,), got {x.shape} and {y.shape}")
+    kept: list[int] = []
+    for i in np.lexsort((-y, x)):  # stable
+        if np.isnan(x[i]) or np.isnan(y[i]):
+            continue
+        last = kept[-1] if kept else None
+        if last is None or y[i] > y[last] or (x[i] == x[last] and y[i] == y[last]):
+            kept.append(int(i))
+    return np.array(kept, dtype=np.intp)
+
+
+def _draw_front(
+    figure: go.Figure,
+    costs: NDArray[np.float64],
+    accuracies: NDArray[np.float64],
+    right: float,
+    palette: Palette,
+) -> None:
+    """The best accuracy for a cost up to x: steps, since nothing was run in between."""
+    figure.add_scatter(
+        x=[*costs, right],
+        y=[*accuracies, accuracies[-1]],
+        mode="lines",
+        name=FRONT,
+        legendgroup=FRONT,
+        line={"shape": "hv", "width": 1.5, "color": palette.noise, "dash": "dash"},
+        hoverinfo="skip",
+    )
+
+
+def _hover_text(point: RunPoint, x_title: str, unit: str, y_title: str, best: bool) -> str:
+    lines = [
+        f"<b>{point.name}</b>",
+        f"strategy {point.strategy}, seed {point.seed}",
+        f"{_lower(y_title)} {100 * point.accuracy:.1f} %",
+        f"{_lower(x_title)} {point.cost:.4g} {unit}",
+    ]
+    if best:
+        lines.append("on the Pareto front:<br>no run gets more for as little")
+    return "<br>".join(lines)
+
+
+def _lower(title: str) -> str:
+    return title[:1].lower() + title[1:]
+
+
+def _accuracy_range(accuracies: NDArray[np.float64]) -> list[float]:
+    if not len(accuracies):
+        return [0.0, 100.0]
+    low, high = float(accuracies.min()), float(accuracies.max())
+    middle, half = (low + high) / 2, max(0.56 * (high - low), LEAST_SPAN / 2)
+    return [max(0.0, middle - half), min(100.0, middle + half)]
