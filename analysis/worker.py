@@ -20,13 +20,15 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from analysis.errors import AnalysisError
+from analysis.estimates import MemoryRequest, estimate
 from analysis.options import AnalysisOptions
 from analysis.processes import Failure, end_group
 from analysis.recording import TrainingRequest, train
 from analysis.results import Progress
 
 _TELL_EVERY = 0.05  # seconds between two progress messages
-_SLOW = ("analysis.pipeline", "analysis.training")  # imports that take seconds: done beforehand
+# Imports that take seconds, done beforehand; the last two are made late by what comes before.
+_SLOW = ("analysis.pipeline", "analysis.training", "analysis.models.loading", "sklearn.datasets")
 
 Tell = Callable[[Progress], None]
 
@@ -37,9 +39,16 @@ def _analysis(options: AnalysisOptions, tell: Tell) -> object:
     return run(options, progress=tell)
 
 
+def _estimate(request: MemoryRequest, _: Tell) -> object:
+    return estimate(request)
+
+
 # What answers a request, by the request's type: one entry adds a kind. Each raises
 # `AnalysisError` with a sentence for the person.
-ANSWERS: dict[type, Callable[[Any, Tell], object]] = {AnalysisOptions: _analysis}
+ANSWERS: dict[type, Callable[[Any, Tell], object]] = {
+    AnalysisOptions: _analysis,
+    MemoryRequest: _estimate,
+}
 
 
 class _Sender:
