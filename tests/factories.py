@@ -1,13 +1,18 @@
-"""Reports and clouds with known answers."""
+"""Reports, clouds and training data with known answers."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.spatial.distance import pdist, squareform
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from analysis.clustering import cluster
 from analysis.results import Float32, LayerTopology, TopologyReport
 from analysis.topology import persistence
+
+POCKET = ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
 
 
 def distances_of(points: np.ndarray) -> Float32:
@@ -61,3 +66,44 @@ def report(*layers: LayerTopology) -> TopologyReport:
         seed=0,
         seconds=0.1,
     )
+
+
+class Drawn:
+    """Labelled images that remember which of them each batch held."""
+
+    def __init__(self, tensor: Tensor, labels: Tensor) -> None:
+        self.tensor, self.labels = tensor, labels
+        self.batches: list[Tensor] = []
+
+    def images(self, indices: Tensor) -> Tensor:
+        self.batches.append(indices.clone())
+        return self.tensor[indices]
+
+
+def two_classes(count: int, *, shape: tuple[int, ...] = (6,), seed: int = 0) -> Drawn:
+    """Gaussian images of two classes; the class shifts every pixel."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    tensor = torch.randn(count, *shape, generator=generator)
+    return Drawn(tensor + labels.view(-1, *[1] * len(shape)) - 0.5, labels)
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of all parameters and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bytes; NaN equals NaN, and 0 is not -0."""
+    return a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
+
+
+def hooks_left(model: nn.Module) -> list[str]:
+    """What a tracker may have forgotten to take away."""
+    left = [name for name, p in model.named_parameters() if p._post_accumulate_grad_hooks]
+    left += [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
+    if _get_current_dispatch_mode() is not None:
+        left.append("a dispatch mode")
+    if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+        left.append("hooks of saved tensors")
+    return left
