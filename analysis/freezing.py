@@ -99,11 +99,14 @@ def training_mode(model: nn.Module) -> None:
     do so only if a parameter of its own trains, or all of the model does.
     """
     everything = all(parameter.requires_grad for parameter in model.parameters())
+    named = model.named_parameters(remove_duplicate=False)
+    training = {owner_of(name) for name, parameter in named if parameter.requires_grad}
     model.train()
-    for module in model.modules():
-        own = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
-        if next(module.buffers(recurse=False), None) is not None and not (any(own) or everything):
-            module.train(False)
+    for name, module in model.named_modules():
+        has_buffers = next(module.buffers(recurse=False), None) is not None
+        # The vectors of a spectral norm are buffers of the layer that it belongs to.
+        if has_buffers and not everything and owner_of(f"{name}.") not in training:
+            module.training = False  # not `train(False)`, which reaches the modules inside
 
 
 def trained_elements(model: nn.Module) -> tuple[int, int]:
