@@ -106,6 +106,11 @@ def finetune(
                     sampled.append(metric.peak)
                 yield metric
             accuracy, loss = evaluate(model, validation)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"The validation loss is no longer finite after epoch {epoch}: lower the "
+                    "learning rate."
+                )
             epochs.append(
                 EpochMetrics(
                     epoch=epoch,
@@ -299,8 +304,13 @@ class _Loop:
                 )
 
     def _sampled(self, epoch: int, position: int) -> bool:
-        """The first step of all, and the second of each epoch: by then the optimiser has state."""
-        return position == min(1, self.steps - 1) or (epoch == 1 and position == 0)
+        """The first step of all, and the second of each epoch: by then the optimiser has state.
+
+        Where the second is a smaller last batch, later epochs show a full one in their first.
+        """
+        full = len(self.train.labels) // self.recipe.batch_size
+        second = self.steps > 1 and (epoch == 1 or full > 1)
+        return position == int(second) or (epoch == 1 and position == 0)
 
     def _step(self, indices: Tensor, tracked: bool) -> tuple[float, float, MemoryUse | None]:
         with self.random():
