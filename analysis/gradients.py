@@ -73,8 +73,9 @@ def gradient_evidence(
 
 
 def _relative_norm(model: nn.Module, layer: str, known: Sequence[str]) -> float:
-    names = set(parameters_of(model, [layer], known=known))
-    own = [p for name, p in model.named_parameters() if name in names and p.grad is not None]
+    named = dict(model.named_parameters(remove_duplicate=False))  # a tied one in each layer
+    own = [named[name] for name in parameters_of(model, [layer], known=known)]
+    own = [parameter for parameter in own if parameter.grad is not None]
     if not own:
         return float("nan")
     gradients = [p.grad for p in own if p.grad is not None]

@@ -1,0 +1,78 @@
+"""Options out of range are all told at once, each with its rule and what was found."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis.errors import OptionError
+from analysis.options import AnalysisOptions, Recipe, RunOptions
+
+
+def problems(make: type, **fields: object) -> list[str]:
+    with pytest.raises(OptionError) as found:
+        make(**fields)
+    return str(found.value).split("; `")
+
+
+def test_every_bad_field_of_a_recipe_is_told() -> None:
+    told = problems(
+        Recipe, epochs=0, batch_size=-1, learning_rate=float("nan"), optimizer="rmsprop",
+        momentum=1.0, weight_decay=-0.5, augmentation="cutout", seed=-1,
+    )  # fmt: skip
+    assert [each.strip("`").partition("`")[0] for each in told] == [
+        "optimizer", "augmentation", "epochs", "batch_size", "learning_rate", "momentum",
+        "weight_decay", "seed",
+    ]  # fmt: skip
+    assert "epochs` must be at least 1, got 0" in told[2]
+    assert "learning_rate` must be above 0, got nan" in told[4]
+    assert "momentum` must be in [0, 1), got 1" in told[5]
+    assert "auto, sgd, adamw; got 'rmsprop'" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", -1.0),
+        ("learning_rate", float("inf")),
+        ("momentum", -0.1),
+        ("momentum", float("nan")),
+        ("weight_decay", float("inf")),
+        ("weight_decay", float("nan")),
+        ("seed", 2**32),
+        ("epochs", -3),
+        ("batch_size", 0),
+    ],
+)
+def test_a_recipe_refuses(field: str, value: float) -> None:
+    (told,) = problems(Recipe, **{field: value})
+    assert told.startswith(f"`{field}` must be ")
+    assert told.endswith(f"got {value:g}" if isinstance(value, float) else f"got {value}")
+
+
+def test_what_a_recipe_takes_at_its_limits() -> None:
+    Recipe(epochs=1, batch_size=1, momentum=0.0, weight_decay=0.0, seed=0, learning_rate=1e-30)
+    Recipe(seed=2**32 - 1, momentum=0.999)
+
+
+def test_every_bad_field_of_a_run_is_told() -> None:
+    told = problems(RunOptions, preset="mine", train_samples=0, rho=1.5)
+    assert [each.strip("`").partition("`")[0] for each in told] == [
+        "preset",
+        "train_samples",
+        "rho",
+    ]
+    assert told[2] == "rho` must be in (0, 1], got 1.5"
+    assert told[1] == "train_samples` must be at least 1, got 0"
+    for rho in (0.0, -0.1, float("nan"), float("inf")):
+        (only,) = problems(RunOptions, rho=rho)
+        assert only == f"`rho` must be in (0, 1], got {rho:g}"
+    RunOptions(rho=1.0, train_samples=1)
+
+
+def test_every_bad_field_of_an_analysis_is_told() -> None:
+    told = problems(
+        AnalysisOptions, weights="mine", pooling="all", split="dev", samples=3, batch_size=0,
+        severity=6, seed=-1,
+    )  # fmt: skip
+    assert len(told) == 7
