@@ -35,6 +35,7 @@ class Selection:
     peak_bytes: int  # of live tensors while choosing
     used_labels: bool
     used_gradients: bool
+    optimizer: str = "sgd"  # or "adamw": what the recipe comes to for this model
     predicted: MemoryUse | None = None  # at the peak of a training step, on fake tensors
 
 

@@ -27,7 +27,7 @@ from analysis.scores import NORMALIZATIONS
 from analysis.selection import layer_count
 from analysis.store import replacing
 from analysis.strategies import STRATEGIES, Evidence, chosen_layers
-from analysis.training_loop import TensorImages, finetune
+from analysis.training_loop import TensorImages, finetune, optimizer_name
 
 HELD_BYTES = 2**29  # of a split's input; a larger one is prepared batch by batch
 
@@ -156,6 +156,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         peak_bytes=gathered.peak_bytes,
         used_labels=strategy.needs == "gradients",
         used_gradients=strategy.needs == "gradients",
+        optimizer=optimizer_name(model, options.recipe),
     )
 
 

@@ -12,10 +12,13 @@ import streamlit as st
 
 from analysis.datasets import ImageDataset, load_dataset
 from analysis.embedding import embed
+from analysis.estimates import Estimates
 from analysis.jobs import Jobs
 from analysis.options import AnalysisOptions
+from analysis.processes import WorkerPool
 from analysis.reading import reread
 from analysis.results import Float64, TopologyReport
+from analysis.run_queue import RunQueue
 from analysis.scores import NORMALIZATIONS
 from analysis.selection import ranking
 from app.charts.profile import Column, profile_figure
@@ -27,9 +30,26 @@ ROW, DENSE_ROW = 18, 15  # pixels
 
 
 @st.cache_resource(show_spinner=False)
+def _pool() -> WorkerPool:
+    return WorkerPool()
+
+
+@st.cache_resource(show_spinner=False)
 def jobs() -> Jobs:
     """The server's analyses."""
-    return Jobs()
+    return Jobs(_pool())
+
+
+@st.cache_resource(show_spinner=False)
+def run_queue() -> RunQueue:
+    """The server's fine-tunes, and the store of all runs."""
+    return RunQueue(pool=_pool())
+
+
+@st.cache_resource(show_spinner=False)
+def estimates() -> Estimates:
+    """The server's predictions of memory."""
+    return Estimates(jobs())
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

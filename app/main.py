@@ -12,7 +12,13 @@ from app.components.sidebar import render_sidebar
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
 
 st.set_page_config(page_title="BettiScope", page_icon=str(ICON), layout="wide")
-page = st.navigation([st.Page("views/explore.py", title="Explore", default=True)])
+page = st.navigation(
+    [
+        st.Page("views/explore.py", title="Explore", default=True),
+        st.Page("views/finetune.py", title="Fine-tune", url_path="finetune"),
+        st.Page("views/runs.py", title="Runs", url_path="runs"),
+    ]
+)
 st.session_state["controls"] = render_sidebar()
 page.run()
 jobs().warm()  # after the page is drawn: starting a worker takes a core for seconds

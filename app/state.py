@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import streamlit as st
 
+from analysis.estimates import MemoryEstimate
 from analysis.jobs import Job
 from analysis.options import AnalysisOptions
 from analysis.results import TopologyReport
+from analysis.runs import RunMetrics
 
 MAX_PINNED = 4
 
@@ -49,6 +51,10 @@ class Session:
     pinned: list[str] = field(default_factory=list)  # layer names
     drawn: tuple[object, ...] | None = None  # what the profile was last drawn anew for
     marked: str = ""  # the open layer at that time
+    estimate: MemoryEstimate | None = None  # the last that was shown
+    metrics: dict[str, RunMetrics] = field(default_factory=dict)  # of runs, by id; as last read
+    compared: list[str] = field(default_factory=list)  # ids of runs
+    deleted: list[str] = field(default_factory=list)  # ids of the runs that Undo brings back
 
     def request(self, options: AnalysisOptions) -> None:
         """Ask for an analysis; one that was stopped or failed may be asked for again."""

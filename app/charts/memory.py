@@ -167,7 +167,8 @@ def memory_unit(size: float) -> tuple[str, float]:
     return "bytes", 1.0
 
 
-def _say_size(size: float) -> str:
+def size_text(size: float) -> str:
+    """Return bytes in the unit that suits them, in words: 11.54 MB."""
     unit, scale = memory_unit(size)
     return f"{size / scale:.4g} {unit}"
 
@@ -266,7 +267,7 @@ def _draw_predictions(
 
 
 def _draw_names(figure: go.Figure, rows: Sequence[MemoryRow], palette: Palette) -> None:
-    said = [NOT_MEASURED if row.peak is None else _say_size(row.peak.total) for row in rows]
+    said = [NOT_MEASURED if row.peak is None else size_text(row.peak.total) for row in rows]
     figure.add_scatter(
         x=[0] * len(rows),
         y=[place - 0.44 for place in range(len(rows))],
@@ -289,16 +290,16 @@ def _sample_text(sample: MemorySample, predicted: MemoryUse | None) -> str:
     lines = [f"<b>step {sample.step:,}</b> · epoch {sample.epoch}"]
     lines += _use_lines(sample.peak, predicted)
     if sample.allocator_peak is not None:
-        lines.append(f"CUDA allocator, at most: {_say_size(sample.allocator_peak)}")
-    lines.append(f"whole process (RSS): {_say_size(sample.resident)}")
+        lines.append(f"CUDA allocator, at most: {size_text(sample.allocator_peak)}")
+    lines.append(f"whole process (RSS): {size_text(sample.resident)}")
     return "<br>".join(lines)
 
 
 def _use_lines(use: MemoryUse | None, predicted: MemoryUse | None) -> list[str]:
     lines = []
     if use is not None:
-        lines += [f"{LABELS[kind]}: {_say_size(getattr(use, kind))}" for kind in MEMORY_KINDS]
-        lines.append(f"<b>peak: {_say_size(use.total)}</b>")
+        lines += [f"{LABELS[kind]}: {size_text(getattr(use, kind))}" for kind in MEMORY_KINDS]
+        lines.append(f"<b>peak: {size_text(use.total)}</b>")
     if predicted is not None:
-        lines.append(f"predicted: {_say_size(predicted.total)}")
+        lines.append(f"predicted: {size_text(predicted.total)}")
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from app.components.memory_tile import render_memory_tile
 from app.components.obtain import describe
 from app.components.sentences import (
     clusters_sentence,
@@ -62,13 +63,7 @@ def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
             f"{count_text(trained)} of {count_text(total)}",
             "Of all the model's layers; the head is counted where it is always trained.",
         )
-        _tile(
-            "Most loops",
-            f"b₁ = {rows['b1'].max():.4g}",
-            f"least {rows['b1'].min():.4g}",
-            "b₁, the first Betti number: how many loops (holes) the cloud of a layer's "
-            "activations has, each image being one point.",
-        )
+        render_memory_tile(shown, rows)
         _tile(
             "Analysed in",
             f"{report.seconds:.1f} s",

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# torch reads it once, at its first allocation. `import analysis` may set it for the user's sake;
-# here each process gets it from outside, so that every variant has the same huge pages.
-SAME_FOR_ALL = {"THP_MEM_ALLOC_ENABLE": "1"}
+# torch reads them once. `import analysis` sets them for the user's sake; here each process gets
+# them from outside, so that every variant has the same huge pages and the same way of waiting.
+SAME_FOR_ALL = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 

@@ -1,0 +1,70 @@
+"""Which strategy did best, over runs that may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, stdev
+
+from analysis.run_records import Run
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One strategy's runs, one a seed."""
+
+    strategy: str
+    accuracies: tuple[float, ...]  # of the test split, by ascending seed
+    seeds: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        return mean(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the seeds; 0 for one seed."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+
+def comparable(run: Run) -> Hashable:
+    """What runs must share for their accuracies to be held against each other.
+
+    Strategy and seed may differ; model, data, budget and recipe may not.
+    """
+    options = run.options
+    return (
+        replace(options.analysis, seed=0, samples=4, batch_size=1, pooling="pooled"),
+        options.rho,
+        options.train_samples,
+        replace(options.recipe, seed=0),
+    )
+
+
+def standings(runs: Sequence[Run]) -> list[Standing]:
+    """Strategies by mean test accuracy, the best first, over the seeds that all of them have.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Comparable with each other. Runs that are not done do not count; of several runs of one
+        strategy and seed the newest does.
+
+    Returns
+    -------
+    list of Standing
+        Empty if the strategies have no seed in common.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for run in sorted(runs, key=lambda run: run.number):
+        if run.result is not None:
+            seeds = found.setdefault(run.options.strategy, {})
+            seeds[run.options.recipe.seed] = run.result.test_accuracy
+    shared = sorted(set.intersection(*map(set, found.values()))) if found else []
+    if not shared:
+        return []
+    each = [
+        Standing(strategy, tuple(seeds[seed] for seed in shared), tuple(shared))
+        for strategy, seeds in found.items()
+    ]
+    return sorted(each, key=lambda standing: -standing.mean)

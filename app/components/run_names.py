@@ -1,0 +1,94 @@
+"""How runs are called, and what is read of them, on every page that shows some."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from analysis.runs import Run, RunMetrics
+from analysis.strategies import STRATEGIES
+from app.cache import run_queue
+from app.charts.training import Curve
+from app.state import session
+
+STATES = {
+    "queued": "waiting",
+    "running": "running",
+    "done": "done",
+    "stopped": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+
+def strategy_title(run: Run) -> str:
+    """The strategy of a run as people read it."""
+    known = STRATEGIES.get(run.options.strategy)
+    return known.title if known else run.options.strategy
+
+
+def names_of(runs: Sequence[Run]) -> dict[str, str]:
+    """Names by id that tell these runs apart, and no longer than that takes."""
+    many_seeds = len({run.options.recipe.seed for run in runs}) > 1
+    names = {}
+    for run in runs:
+        seed = f" · seed {run.options.recipe.seed}" if many_seeds else ""
+        names[run.id] = f"{strategy_title(run)}{seed}"
+    for run in runs:
+        alike = [other.id for other in runs if names[other.id] == names[run.id]]
+        if len(alike) > 1:
+            names |= {other.id: f"{names[other.id]} · #{other.number}" for other in runs
+                      if other.id in alike}  # fmt: skip
+    return names
+
+
+def metrics_of(run: Run) -> RunMetrics:
+    """What was measured in a run; only what is new is read from the store."""
+    read = session().metrics
+    read[run.id] = run_queue().store.metrics(run.id, known=read.get(run.id))
+    return read[run.id]
+
+
+def steps_per_epoch(run: Run) -> int:
+    """Optimiser steps in one pass over the training images."""
+    return math.ceil(run.options.train_samples / run.options.recipe.batch_size)
+
+
+def curves_of(runs: Sequence[Run]) -> list[Curve]:
+    """The curves of runs, each in the colour of its place."""
+    names = names_of(runs)
+    found = []
+    for place, run in enumerate(runs):
+        metrics = metrics_of(run)
+        found.append(
+            Curve.of(
+                names[run.id],
+                place,
+                metrics.steps,
+                metrics.epochs,
+                steps_per_epoch=steps_per_epoch(run),
+            )
+        )
+    return found
+
+
+def peak_bytes(run: Run) -> int | None:
+    """The most memory that was measured in a run's sampled steps."""
+    sampled = [sample.peak.total for sample in metrics_of(run).memory]
+    return max(sampled, default=None)
+
+
+def best_accuracy(run: Run) -> float:
+    """Test accuracy of a run that is done, else the last on validation; NaN before that."""
+    if run.result is not None:
+        return run.result.test_accuracy
+    epochs = metrics_of(run).epochs
+    return epochs[-1].val_accuracy if epochs else math.nan
+
+
+def training_seconds(run: Run) -> float:
+    """Seconds of training and validation so far; NaN before the first step."""
+    if run.result is not None:
+        return run.result.seconds
+    steps = metrics_of(run).steps
+    return steps[-1].seconds if steps else math.nan
