@@ -22,7 +22,7 @@ from analysis.runs import RunStore
 FLUSH_EVERY = 0.2  # seconds between two writes, and between two looks at Stop
 BEAT_EVERY = 1.0  # seconds between two signs of life when there is nothing to write
 _LOCKED = 0.5  # seconds that one write waits for another program
-_END_PATIENCE = 5.0  # seconds of trying to write how a run ended
+_END_PATIENCE = 3.0  # seconds of trying to write how a run ended
 _STOP_PATIENCE = 0.5  # the same after Stop, when the person waits
 CLOSED = "The dashboard was closed during the run."
 

@@ -190,16 +190,15 @@ def _selection(text: str | None) -> Selection | None:
     if text is None:
         return None
     found = json.loads(text)
-    return Selection(
-        **found | {"layers": tuple(found["layers"]), "predicted": _memory_use(found["predicted"])}
-    )
+    predicted = _memory_use(found.get("predicted"))
+    return Selection(**found | {"layers": tuple(found["layers"]), "predicted": predicted})
 
 
 def _result(text: str | None) -> FinetuneResult | None:
     if text is None:
         return None
     found = json.loads(text)
-    return FinetuneResult(**found | {"peak_memory": _memory_use(found["peak_memory"])})
+    return FinetuneResult(**found | {"peak_memory": _memory_use(found.get("peak_memory"))})
 
 
 def _memory_use(found: dict[str, int] | None) -> MemoryUse | None:

@@ -1,0 +1,1 @@
+"""Instead of a module that imports torch."""

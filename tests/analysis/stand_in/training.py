@@ -1,0 +1,76 @@
+"""Stands in for `analysis.training`. The run's strategy names what it does."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from analysis.errors import StoreError, TrainingError
+from analysis.metrics import (
+    EpochMetrics,
+    FinetuneResult,
+    MemorySample,
+    MemoryUse,
+    Metric,
+    Selection,
+    StepMetrics,
+)
+from analysis.options import RunOptions
+from analysis.store import home
+
+PEAK = MemoryUse(parameters=1, gradients=2, optimizer=3, activations=4, other=5)
+SELECTION = Selection(("fc", "conv"), 10, 100, 0.5, 1000, True, False, predicted=PEAK)
+RESULT = FinetuneResult(0.75, 2, 0.5, 0.625, PEAK, 1.5)
+STEPS = 5  # an epoch
+
+
+class Training:
+    def __init__(self, options: RunOptions) -> None:
+        self.options = options
+        self.fingerprints = {"model": "m", "data": "d"}
+
+    def __iter__(self) -> Iterator[Selection | Metric]:
+        _log(self.options, "begins")
+        kind = self.options.strategy
+        if kind == "wrong":
+            raise TrainingError("`train_samples` must be at most 7.")
+        if kind == "broken":
+            raise ZeroDivisionError("a slip")
+        if kind == "memory":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        yield SELECTION
+        epochs = 10_000 if kind == "long" else self.options.recipe.epochs
+        for step in range(1, epochs * STEPS + 1):
+            epoch = (step - 1) // STEPS + 1
+            loss = math.nan if kind == "diverges" else 1 / step
+            yield StepMetrics(step, epoch, loss, 0.5, 0.1, 32, step / 10, step == 1)
+            if step == 1:
+                yield MemorySample(step, epoch, PEAK, 123, None)
+            if step % STEPS == 0:
+                yield EpochMetrics(epoch, loss, 0.5, 0.9, 0.6, 0.5)
+            if kind == "stubborn":
+                time.sleep(600)
+            if kind == "waits" and step == 2:
+                while not (home() / "go").exists():
+                    time.sleep(0.02)
+            time.sleep(0.02)
+        yield RESULT
+        _log(self.options, "ends")
+
+    def save_weights(self, path: Path) -> None:
+        if self.options.strategy == "unsavable":
+            raise StoreError("No room.")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"weights" * 1000)
+        except OSError as error:
+            raise StoreError("No room for the weights.") from error
+
+
+def _log(options: RunOptions, what: str) -> None:
+    line = f"{time.monotonic()} {options.recipe.seed} {what} {os.getpid()}\n"
+    with (home() / "log").open("a") as file:
+        file.write(line)

@@ -1,0 +1,512 @@
+"""The queue of fine-tunes: workers and servers really stopped, killed and started again.
+
+The training in the workers is `stand_in/training.py`, but for one test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+import analysis.run_queue
+from analysis.errors import StoreError
+from analysis.jobs import Jobs
+from analysis.options import AnalysisOptions, Recipe, RunOptions
+from analysis.processes import ProcessId, WorkerPool
+from analysis.run_queue import RunQueue
+from analysis.run_records import Run
+from analysis.runs import RunStore
+from tests.analysis.run_faults import ROOT, STAND_IN, fill, locked, mount, unmount, wait_until
+
+LATE = 0.5  # seconds that a busy machine may add to a bound
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
+    return tmp_path
+
+
+@pytest.fixture
+def queue(home: Path) -> Iterator[RunQueue]:
+    with closing_queue() as found:
+        yield found
+
+
+@contextmanager
+def closing_queue(
+    store: RunStore | None = None, pool: WorkerPool | None = None
+) -> Iterator[RunQueue]:
+    found = RunQueue(store, pool=pool)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def doing(kind: str, *, seed: int = 0, epochs: int = 2) -> RunOptions:
+    return RunOptions(strategy=kind, recipe=Recipe(seed=seed, epochs=epochs))
+
+
+def look(queue: RunQueue, run_id: str) -> Run:
+    run = queue.store.run(run_id)
+    assert run is not None
+    return run
+
+
+def has_steps(queue: RunQueue, run_id: str) -> Callable[[], bool]:
+    return lambda: len(queue.store.metrics(run_id).steps) > 0
+
+
+def has_ended(queue: RunQueue, run_id: str) -> Callable[[], bool]:
+    return lambda: not look(queue, run_id).active
+
+
+def worker_of(queue: RunQueue, run_id: str) -> ProcessId:
+    claim = queue.store.claim_of(run_id)
+    assert claim is not None
+    assert claim.worker is not None
+    return claim.worker
+
+
+def workers() -> list[psutil.Process]:
+    """Every worker process below this one, the ones that are ready included."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "analysis.worker" in process.cmdline():
+                found.append(process)
+        except psutil.NoSuchProcess:
+            pass
+    return found
+
+
+def alive(processes: list[psutil.Process]) -> bool:
+    return any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+def test_a_run_is_trained_and_kept(queue: RunQueue) -> None:
+    (run_id,) = queue.start([doing("quick")])
+    wait_until(has_ended(queue, run_id))
+    run = look(queue, run_id)
+    assert (run.state, run.error) == ("done", "")
+    assert run.selection is not None
+    assert run.selection.layers == ("fc", "conv")
+    assert run.result is not None
+    assert run.result.test_accuracy == 0.625
+    assert run.fingerprints == {"model": "m", "data": "d"}
+    assert set(run.versions) == {"bettiscope", "python", "torch", "torchvision"}
+    metrics = queue.store.metrics(run_id)
+    assert [each.step for each in metrics.steps] == list(range(1, 11))
+    assert [each.epoch for each in metrics.epochs] == [1, 2]
+    assert len(metrics.memory) == 1
+    assert queue.store.weights_path(run_id).exists()
+    assert run.started is not None
+    assert run.ended is not None
+    assert run.created <= run.started < run.ended
+    assert queue.problems() == []
+
+
+def test_a_warm_worker_has_its_first_step_in_the_store_at_once(queue: RunQueue) -> None:
+    queue.warm()
+    time.sleep(1)  # until it waits
+    (run_id,) = queue.start([doing("quick")])
+    assert wait_until(has_steps(queue, run_id)) < 1
+
+
+def test_the_next_worker_is_warmed_after_the_first_epoch_and_not_before(queue: RunQueue) -> None:
+    (run_id,) = queue.start([doing("waits", epochs=1000)])
+    wait_until(has_steps(queue, run_id))
+    time.sleep(0.5)  # two looks of the queue
+    assert [p.pid for p in workers()] == [worker_of(queue, run_id).pid]
+    (queue.store.path.parent / "go").touch()
+    wait_until(lambda: len(workers()) == 2)
+    queue.stop(run_id)
+    wait_until(lambda: worker_of(queue, run_id).pid not in [p.pid for p in workers()])
+    assert len(workers()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("wrong", "`train_samples` must be at most 7."),
+        ("broken", "The run failed unexpectedly (ZeroDivisionError: a slip)."),
+        ("memory", "not enough memory for this run. Try a smaller batch, fewer layers"),
+    ],
+)
+def test_a_failure_is_a_sentence_and_the_queue_goes_on(
+    queue: RunQueue, kind: str, words: str
+) -> None:
+    failing, after = queue.start([doing(kind), doing("quick")])
+    wait_until(has_ended(queue, after))
+    assert look(queue, failing).state == "failed"
+    assert words in look(queue, failing).error
+    assert "Traceback" not in look(queue, failing).error
+    assert look(queue, after).state == "done"
+
+
+def test_a_run_of_unknown_settings_fails_and_the_queue_goes_on(queue: RunQueue, home: Path) -> None:
+    with queue.store._database.write() as db:
+        db.execute(
+            'INSERT INTO runs (id, "group", created, options, state) '
+            "VALUES ('odd', 'odd', 0, '{\"new\": 1}', 'queued')"
+        )
+    (after,) = queue.start([doing("quick")])
+    wait_until(has_ended(queue, after))
+    claim = queue.store.claim_of("odd")
+    assert claim is not None
+    assert claim.state == "failed"
+    assert look(queue, after).state == "done"
+
+
+def test_weights_that_cannot_be_saved_do_not_spoil_the_run(queue: RunQueue) -> None:
+    (run_id,) = queue.start([doing("unsavable")])
+    wait_until(has_ended(queue, run_id))
+    run = look(queue, run_id)
+    assert (run.state, run.error) == ("done", "The trained weights were not saved. No room.")
+
+
+# Stop.
+
+
+def test_stop_keeps_what_a_run_has_and_the_next_one_starts(queue: RunQueue) -> None:
+    stopped, after = queue.start([doing("long"), doing("quick")])
+    wait_until(lambda: queue.store.epochs_done(stopped) > 0)
+    queue.stop(stopped)
+    assert wait_until(has_ended(queue, stopped)) < 1  # by itself, not by force
+    run = look(queue, stopped)
+    assert (run.state, run.error) == ("stopped", "")
+    kept = queue.store.metrics(stopped)
+    assert kept.epochs
+    assert [each.step for each in kept.steps] == list(range(1, len(kept.steps) + 1))
+    wait_until(has_ended(queue, after))
+    assert look(queue, after).state == "done"
+    assert queue.store.weights_path(stopped).exists()
+    assert queue.store.metrics(stopped) == kept
+
+
+def test_stop_ends_a_training_that_does_not_listen(queue: RunQueue) -> None:
+    (run_id,) = queue.start([doing("stubborn")])
+    wait_until(has_steps(queue, run_id))
+    process = psutil.Process(worker_of(queue, run_id).pid)
+    queue.stop(run_id)
+    assert wait_until(has_ended(queue, run_id)) < 2 + LATE
+    assert look(queue, run_id).state == "stopped"
+    assert "ended at once" in look(queue, run_id).error
+    assert not alive([process])
+    assert len(queue.store.metrics(run_id).steps) == 1
+
+
+def test_a_queued_run_is_stopped_at_once_and_never_runs(queue: RunQueue, home: Path) -> None:
+    running, queued = queue.start([doing("waits", seed=1), doing("quick", seed=2)])
+    wait_until(has_steps(queue, running))
+    queue.stop(queued)
+    assert look(queue, queued).state == "stopped"
+    (home / "go").touch()
+    wait_until(has_ended(queue, running))
+    (after,) = queue.start([doing("quick", seed=3)])
+    wait_until(has_ended(queue, after))
+    assert seeds_in_order(home) == [1, 3]
+
+
+def test_another_server_can_stop_a_run(queue: RunQueue) -> None:
+    (run_id,) = queue.start([doing("stubborn")])
+    wait_until(has_steps(queue, run_id))
+    with closing_queue() as other:
+        other.stop(run_id)
+        assert wait_until(has_ended(queue, run_id)) < 2 + LATE
+    assert look(queue, run_id).state == "stopped"
+
+
+def test_stop_works_while_the_store_is_locked(queue: RunQueue) -> None:
+    (run_id,) = queue.start([doing("stubborn")])
+    wait_until(has_steps(queue, run_id))
+    process = psutil.Process(worker_of(queue, run_id).pid)
+    with locked(queue.store.path):
+        queue.stop(run_id)
+        wait_until(lambda: not alive([process]))
+        wait_until(queue.problems)
+        assert "locked" in queue.problems()[0]
+    wait_until(has_ended(queue, run_id))
+    assert look(queue, run_id).state == "stopped"
+    wait_until(lambda: queue.problems() == [])
+
+
+# Death.
+
+
+def test_a_killed_worker_is_a_failed_run_in_plain_words(queue: RunQueue) -> None:
+    killed, after = queue.start([doing("long"), doing("quick")])
+    wait_until(lambda: queue.store.epochs_done(killed) > 0)
+    os.kill(worker_of(queue, killed).pid, signal.SIGKILL)
+    assert wait_until(has_ended(queue, killed)) < 5
+    run = look(queue, killed)
+    assert run.state == "failed"
+    assert "the system ended it, most often for want of memory" in run.error
+    assert queue.store.metrics(killed).epochs
+    wait_until(has_ended(queue, after))
+    assert look(queue, after).state == "done"
+
+
+def test_a_warm_worker_that_died_is_not_used(queue: RunQueue) -> None:
+    queue.warm()
+    (spare,) = workers()
+    spare.kill()
+    (run_id,) = queue.start([doing("quick")])
+    wait_until(has_ended(queue, run_id))
+    assert look(queue, run_id).state == "done"
+
+
+OWNER = """
+import sys, time
+from analysis.options import Recipe, RunOptions
+from analysis.run_queue import RunQueue
+queue = RunQueue()
+kind, count, first = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+seeds = range(first, first + count)
+queue.start([RunOptions(strategy=kind, recipe=Recipe(seed=s, epochs=1)) for s in seeds])
+print("there", flush=True)
+sys.stdin.read()
+queue.close()
+"""
+
+
+def server(kind: str, count: int = 1, first: int = 0) -> subprocess.Popen[bytes]:
+    """Another process with a queue, on the same store, that has started runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER, kind, str(count), str(first)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"there\n"
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        pipe.close()
+
+
+@pytest.mark.parametrize("kind", ["long", "stubborn"])
+def test_a_killed_server_leaves_no_process_and_its_run_is_interrupted(
+    home: Path, kind: str
+) -> None:
+    process, store = server(kind), RunStore()
+    wait_until(lambda: store.runs() and store.metrics(store.runs()[0].id).steps)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
+    process.kill()
+    wait_until(lambda: not alive(family))
+    end(process)
+    (run,) = store.runs()
+    assert run.state == "interrupted"
+    assert run.error == "The dashboard was closed during the run."
+    with closing_queue() as queue:
+        (after,) = queue.start([doing("quick")])
+        wait_until(has_ended(queue, after))
+        assert look(queue, after).state == "done"
+
+
+def test_a_run_whose_server_and_worker_both_died_is_interrupted_by_the_next(home: Path) -> None:
+    process, store = server("long"), RunStore()
+    wait_until(lambda: store.runs() and store.metrics(store.runs()[0].id).steps)
+    (claim,) = store.claims()
+    assert claim.worker is not None
+    process.send_signal(signal.SIGSTOP)  # so that it sees nothing of what follows
+    os.kill(claim.worker.pid, signal.SIGKILL)
+    end(process)
+    assert store.runs()[0].state == "running"
+    with closing_queue() as queue:
+        (after,) = queue.start([doing("quick")])
+        wait_until(has_ended(queue, claim.run_id))
+        run = look(queue, claim.run_id)
+        assert (run.state, run.error) == ("interrupted", analysis.run_queue._INTERRUPTED)
+        wait_until(has_ended(queue, after))
+        assert look(queue, after).state == "done"
+
+
+def test_a_run_that_another_server_works_on_is_left_to_it(
+    queue: RunQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis.run_queue, "_SILENCE", -1.0)
+    (run_id,) = queue.start([doing("waits")])
+    wait_until(has_steps(queue, run_id))
+    with closing_queue() as other:
+        other.recover()
+        other.recover()
+        assert look(queue, run_id).state == "running"
+    assert look(queue, run_id).state == "running"
+
+
+def test_a_number_that_the_system_gave_again_is_no_sign_of_life(queue: RunQueue) -> None:
+    (run_id,) = queue.store.add([doing("quick")])
+    gone = ProcessId(os.getpid(), 1.0)
+    assert not gone.alive
+    with queue.store._database.write() as db:
+        db.execute(
+            "UPDATE runs SET state = 'running', heartbeat = ?, owner_pid = ?, owner_created = 1, "
+            "worker_pid = ?, worker_created = 1",
+            (time.time() - 60, gone.pid, gone.pid),
+        )
+    wait_until(has_ended(queue, run_id))
+    assert look(queue, run_id).state == "interrupted"
+
+
+def test_closing_interrupts_the_run_and_the_queue_goes_on_next_time(home: Path) -> None:
+    with closing_queue() as queue:
+        running, queued = queue.start([doing("long"), doing("quick")])
+        wait_until(has_steps(queue, running))
+        queue.warm()
+        family = workers()
+        assert len(family) == 2
+    assert not alive(family)
+    run = look(queue, running)
+    assert (run.state, run.error) == ("interrupted", "The dashboard was closed during the run.")
+    assert look(queue, queued).state == "queued"
+    with closing_queue() as again:
+        wait_until(has_ended(again, queued))
+        assert look(again, queued).state == "done"
+
+
+# Several servers.
+
+
+def seeds_in_order(home: Path) -> list[int]:
+    """The runs that began, told by their seeds; none before the one before it had ended."""
+    entries = [line.split() for line in (home / "log").read_text().splitlines()]
+    entries.sort(key=lambda entry: float(entry[0]))
+    assert [entry[2] for entry in entries] == ["begins", "ends"] * (len(entries) // 2)
+    begun, ended = entries[::2], entries[1::2]
+    assert [entry[1] for entry in begun] == [entry[1] for entry in ended]
+    return [int(entry[1]) for entry in begun]
+
+
+def test_two_servers_run_each_run_once_and_one_at_a_time(home: Path) -> None:
+    servers = [server("quick", 3, first=0), server("quick", 3, first=10)]
+    store = RunStore()
+    wait_until(lambda: [run.state for run in store.runs()] == ["done"] * 6)
+    for each in servers:
+        end(each)
+    assert sorted(seeds_in_order(home)) == [0, 1, 2, 10, 11, 12]
+    for run in store.runs():
+        assert [each.step for each in store.metrics(run.id).steps] == [1, 2, 3, 4, 5]
+
+
+def test_a_run_that_another_process_queued_is_seen(queue: RunQueue) -> None:
+    (run_id,) = RunStore().add([doing("quick")])
+    wait_until(has_ended(queue, run_id))
+    assert look(queue, run_id).state == "done"
+
+
+# The store.
+
+
+def test_what_is_measured_while_the_store_is_locked_is_written_afterwards(
+    queue: RunQueue, home: Path
+) -> None:
+    (run_id,) = queue.start([doing("waits", epochs=20)])
+    wait_until(has_steps(queue, run_id))
+    with locked(queue.store.path):
+        (home / "go").touch()
+        time.sleep(1.5)  # longer than one write waits
+        assert len(queue.store.metrics(run_id).steps) <= 2
+        with pytest.raises(StoreError, match="Another program keeps the run store"):
+            queue.start([doing("quick")])
+    wait_until(has_ended(queue, run_id))
+    assert look(queue, run_id).state == "done"
+    assert [each.step for each in queue.store.metrics(run_id).steps] == list(range(1, 101))
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_run_loses_nothing(home: Path) -> None:
+    """The server keeps what its worker could not write, says so, and writes it later."""
+    disk = home / "disk"
+    if not mount(disk, "size=3m"):
+        pytest.skip("this system lets nobody mount a disk here")
+    try:
+        with closing_queue(RunStore(disk / "runs.sqlite")) as queue:
+            earlier, late = queue.start([doing("quick"), doing("waits", epochs=3)])
+            wait_until(has_steps(queue, late))
+            before = look(queue, earlier), queue.store.metrics(earlier)
+            filler = fill(disk)
+            with pytest.raises(StoreError, match="no space left"):
+                queue.start([doing("quick")] * 500)
+            filler = fill(disk)
+            (home / "go").touch()
+            wait_until(queue.problems)
+            (problem,) = queue.problems()
+            assert "How a run ended could not be saved yet" in problem
+            assert "no space left on the disk" in problem
+            assert (look(queue, earlier), queue.store.metrics(earlier)) == before
+            filler.unlink()
+            wait_until(has_ended(queue, late))
+            assert look(queue, late).state == "done"
+            assert [each.step for each in queue.store.metrics(late).steps] == list(range(1, 16))
+            wait_until(lambda: queue.problems() == [])
+    finally:
+        unmount(disk)
+
+
+def test_a_damaged_store_is_told_and_the_queue_goes_on(home: Path) -> None:
+    (home / "runs.sqlite").write_bytes(b"rubbish" * 1000)
+    with closing_queue() as queue:
+        assert "set aside" in queue.problems()[0]
+        (run_id,) = queue.start([doing("quick")])
+        wait_until(has_ended(queue, run_id))
+        assert look(queue, run_id).state == "done"
+        assert len(queue.problems()) == 1  # so that a page that comes later tells it too
+
+
+# With the real training.
+
+
+def test_a_real_training_in_the_worker_that_made_an_analysis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    pool = WorkerPool()
+    jobs = Jobs(pool)
+    options = AnalysisOptions(model="pocket-vgg", samples=8)
+    short = Recipe(epochs=1)
+    try:
+        with closing_queue(pool=pool) as queue:
+            job = jobs.start(options)
+            wait_until(lambda: job.state != "running")
+            first, second = queue.start(
+                [
+                    RunOptions(analysis=options, train_samples=64, recipe=short),
+                    RunOptions(analysis=options, strategy="no such", recipe=short),
+                ]
+            )
+            wait_until(has_steps(queue, first))
+            assert worker_of(queue, first).pid == job.worker.process.pid
+            wait_until(has_ended(queue, second))
+            run = look(queue, first)
+            assert (run.state, run.error) == ("done", "")
+            assert run.selection is not None
+            assert run.result is not None
+            metrics = queue.store.metrics(first)
+            assert len(metrics.steps) == 2
+            assert metrics.epochs[-1].val_accuracy == run.result.last_val_accuracy
+            assert metrics.memory[0].peak.total > 0
+            assert queue.store.weights_path(first).exists()
+            assert look(queue, second).state == "failed"
+            assert "`strategy` must be one of" in look(queue, second).error
+    finally:
+        jobs.close()
+        pool.close()
