@@ -49,13 +49,12 @@ def predict_peak(
     Raises
     ------
     ModelError
-        If a step depends on numbers, which fake tensors have not.
+        If a step depends on numbers, which fake tensors have not, or the model cannot be copied.
     TrainingError
         If nothing trains.
     """
     recipe = recipe or Recipe()
-    with _faking() as mode:
-        fake = _faked(model, mode)
+    with _faked(model) as fake:
         freeze(fake, trained)
         training_mode(fake)
         optimizer = make_optimizer(fake, recipe)
@@ -67,10 +66,7 @@ def predict_peak(
                 for _ in range(2):  # the optimiser's state is made in the first
                     training_step(fake, optimizer, images, labels)
             except Exception as error:  # whatever a model's own code may raise
-                line = next(iter(str(error).splitlines()), type(error).__name__)
-                raise ModelError(
-                    f"The memory of training could not be predicted: {line}"
-                ) from error
+                raise _unpredictable(error) from error
         return ledger.peak
 
 
@@ -109,8 +105,7 @@ def analytic_bytes(
         elif reached and type(module).__module__ == nn.ReLU.__module__:
             kept += each * FLOAT_BITS
 
-    with _faking() as mode:
-        fake = _faked(model, mode)
+    with _faked(model) as fake:
         freeze(fake, trained)
         fake.eval()
         for module in fake.modules():
@@ -123,26 +118,32 @@ def analytic_bytes(
 
 
 @contextmanager
-def _faking() -> Iterator[FakeTensorMode]:
+def _faked(model: nn.Module) -> Iterator[nn.Module]:
+    """A copy of the model with fake parameters and buffers; the model's own are not touched."""
     # A module may hold plain tensors that are neither parameters nor buffers.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    memo: dict[int, Any] = {}
+    with mode:
+        for parameter in model.parameters():
+            memo[id(parameter)] = nn.Parameter(_empty_like(parameter), parameter.requires_grad)
+        for buffer in model.buffers():
+            memo[id(buffer)] = _empty_like(buffer)
+    try:
+        fake = copy.deepcopy(model, memo)  # outside the mode, which cannot copy plain tensors
+    except Exception as error:  # whatever a model's attributes may raise
+        raise _unpredictable(error) from error
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it asks for addresses, which fakes have not
     try:
         with mode:
-            yield mode
+            yield fake
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
-def _faked(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
-    """A copy of the model with fake parameters and buffers; the model's own are not touched."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(_empty_like(parameter), parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = _empty_like(buffer)
-    return copy.deepcopy(model, memo)
+def _unpredictable(error: Exception) -> ModelError:
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return ModelError(f"The memory of training could not be predicted: {line}")
 
 
 def _empty_like(tensor: Tensor) -> Tensor:
