@@ -81,6 +81,8 @@ class Database:
                 self._begin_reading(connection)
             with closing(connection):
                 yield connection if self._check_version(connection) else None
+        except sqlite3.ProgrammingError:
+            raise  # a slip of ours, and nothing that another try would mend
         except sqlite3.Error as error:
             raise self._explained(error, None if frozen else identity) from error
 
@@ -108,6 +110,8 @@ class Database:
             except BaseException:
                 self._roll_back()
                 raise
+        except sqlite3.ProgrammingError:
+            raise
         except sqlite3.Error as error:
             identity = self._file
             self._close()

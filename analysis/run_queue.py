@@ -26,6 +26,7 @@ _BUSY_POLL = 0.2  # seconds between two looks while a worker of this queue train
 _IDLE_POLL = 0.7  # seconds between two looks for runs that another process queued
 _STOP_GRACE = 1.3  # seconds that a worker has to stop by itself
 _SAVE_GRACE = 30.0  # seconds that a worker whose run has ended has to save weights
+_PATIENCE = 0.3  # seconds to wait for another writer before other runs are looked after
 _SILENCE = 3.0  # seconds without a sign of life before a worker can be taken for dead
 _HUNG = 30.0  # seconds of silence after which a worker without a server is ended
 _INTERRUPTED = "The dashboard or the computer was shut down during the run."
@@ -80,7 +81,8 @@ class RunQueue:
     def __init__(
         self, store: RunStore | None = None, *, pool: WorkerPool | None = None, limit: int = 1
     ) -> None:
-        self.store = store or RunStore()
+        self.store = store or RunStore()  # which pages read and write through
+        self._own_store = RunStore(self.store.path, patience=_PATIENCE)
         self._pool = pool or WorkerPool()
         self._owns_pool = pool is None
         self._limit = limit
@@ -93,7 +95,7 @@ class RunQueue:
         self._wake = threading.Event()
         self.recover()
         with self._telling("purge"):
-            self.store.purge()
+            self._own_store.purge()
         self._thread = threading.Thread(target=self._supervise, daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -146,7 +148,7 @@ class RunQueue:
     def recover(self) -> None:
         """Mark the runs whose server and worker are gone as interrupted."""
         with self._telling("recover"):
-            for claim in self.store.claims():
+            for claim in self._own_store.claims():
                 if self._is_abandoned(claim):
                     self._interrupt(claim)
 
@@ -170,6 +172,7 @@ class RunQueue:
         if self._owns_pool:
             self._pool.close()
         self.store.close()
+        self._own_store.close()
 
     # The supervising thread.
 
@@ -191,13 +194,13 @@ class RunQueue:
 
     def _claim(self) -> None:
         with self._telling("claim"):
-            while not self._closed and len(self.store.claims()) < self._limit:
-                if not self.store.waiting():
+            while not self._closed and len(self._own_store.claims()) < self._limit:
+                if not self._own_store.waiting():
                     return
                 worker = self._pool.take()
                 try:
                     identity = ProcessId.of(worker.process.pid)
-                    run_id = self.store.claim_next(self._identity, identity, limit=self._limit)
+                    run_id = self._own_store.claim_next(self._identity, identity, limit=self._limit)
                 except BaseException:
                     self._pool.give_back(worker)
                     raise
@@ -207,7 +210,7 @@ class RunQueue:
                 with self._lock:
                     self._trainings[run_id] = _Training(run_id, worker, identity, self._wake)
                 with suppress(OSError):  # it has died already, which is seen like any death
-                    worker.send(TrainingRequest(run_id, self.store.path, identity))
+                    worker.send(TrainingRequest(run_id, self._own_store.path, identity))
 
     def _watch(self, training: _Training) -> None:
         if training.over():
@@ -216,12 +219,12 @@ class RunQueue:
         now = time.monotonic()
         claim: Claim | None = None
         with suppress(StoreError):  # then it is judged by what was seen before
-            claim = self.store.claim_of(training.run_id)
+            claim = self._own_store.claim_of(training.run_id)
             if claim is None or claim.state != "running":
                 training.end_seen = training.end_seen or now
             if claim is not None and claim.stop_requested:
                 training.stop_seen = training.stop_seen or now
-            if not training.warmed and self.store.epochs_done(training.run_id):
+            if not training.warmed and self._own_store.epochs_done(training.run_id):
                 training.warmed = True
                 self._pool.warm()
         if training.end_seen is not None:
@@ -240,7 +243,7 @@ class RunQueue:
             code = training.worker.process.returncode
             stopped = training.stop_seen is not None
             with suppress(StoreError):
-                claim = self.store.claim_of(training.run_id)
+                claim = self._own_store.claim_of(training.run_id)
                 stopped = stopped or (claim is not None and claim.stop_requested)
             ending = Ending("stopped", _ENDED) if stopped else Ending("failed", _death(code))
             unsaved = Unsaved((), ending, "")
@@ -255,7 +258,7 @@ class RunQueue:
     def _write_the_rest(self) -> None:
         for run_id, (identity, unsaved) in list(self._unwritten.items()):
             with self._telling(run_id, "How a run ended could not be saved yet. "):
-                self.store.record(run_id, identity, unsaved.news, ending=unsaved.ending)
+                self._own_store.record(run_id, identity, unsaved.news, ending=unsaved.ending)
                 with self._lock:
                     del self._unwritten[run_id]
 
@@ -275,7 +278,7 @@ class RunQueue:
             if claim.worker.alive:
                 end_group(claim.worker.pid)
             ending = Ending("interrupted", _INTERRUPTED)
-            self.store.record(claim.run_id, claim.worker, ending=ending)
+            self._own_store.record(claim.run_id, claim.worker, ending=ending)
 
     def _telling(self, about: str, before: str = "") -> _Telling:
         return _Telling(self._trouble, self._lock, about, before)

@@ -25,6 +25,7 @@ RUN_STATES: tuple[RunState, ...] = get_args(RunState)
 ENDED: tuple[RunState, ...] = ("done", "stopped", "failed", "interrupted")
 Recorded = StepMetrics | MemorySample | EpochMetrics
 
+_HINTS = {kind: get_type_hints(kind) for kind in (StepMetrics, EpochMetrics)}
 _MetricT = TypeVar("_MetricT", StepMetrics, EpochMetrics)
 
 
@@ -137,7 +138,9 @@ def metric_row(metric: Recorded) -> tuple[object, ...]:
     if isinstance(metric, MemorySample):
         peak = astuple(metric.peak)
         return metric.step, metric.epoch, *peak, metric.resident, metric.allocator_peak
-    return astuple(metric)
+    hints = _HINTS[type(metric)]
+    # NumPy's numbers too: SQLite would keep their bytes.
+    return tuple(_number(hint, getattr(metric, name)) for name, hint in hints.items())
 
 
 def columns(kind: type[Recorded]) -> tuple[str, ...]:
@@ -152,7 +155,7 @@ def columns(kind: type[Recorded]) -> tuple[str, ...]:
 def metrics_from(kind: type[_MetricT], rows: Iterable[sqlite3.Row]) -> tuple[_MetricT, ...]:
     """Steps or epochs of their table's rows."""
     make: Callable[..., _MetricT] = kind
-    hints = get_type_hints(kind)
+    hints = _HINTS[kind]
     return tuple(
         make(**{name: _number(hint, row[name]) for name, hint in hints.items()}) for row in rows
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from analysis.database import Database
 from analysis.errors import StoreError
-from analysis.metrics import EpochMetrics, MemorySample, Selection, StepMetrics
+from analysis.metrics import EpochMetrics, Selection, StepMetrics
 from analysis.options import RunOptions
 from analysis.processes import ProcessId
 from analysis.run_records import (
@@ -26,51 +26,27 @@ from analysis.run_records import (
     Run,
     RunMetrics,
     claim_from,
-    columns,
     encoded,
     memory_from,
-    metric_row,
     metrics_from,
     run_from,
 )
+from analysis.run_tables import (
+    CLAIM,
+    METRIC_TABLES,
+    SCHEMA,
+    VERSION,
+    insert_metric,
+    mark_changed,
+    newer_rows,
+)
 from analysis.store import home
 
-VERSION = 1  # of the schema; raise it when `SCHEMA` changes, and say how old files follow
+__all__ = ["ENDED", "Claim", "Ending", "Run", "RunMetrics", "RunStore"]
+
 UNDO_FOR = 24 * 3600.0  # seconds for which a deleted run can be restored
 _PATIENCE = 2.0  # seconds to wait for another writer
-_TABLES: dict[type[Recorded], str] = {
-    StepMetrics: "steps",
-    EpochMetrics: "epochs",
-    MemorySample: "memory",
-}
-_CLAIM = (
-    "SELECT id, state, owner_pid, owner_created, worker_pid, worker_created, heartbeat, "
-    "stop_requested FROM runs"
-)
-
-SCHEMA = (
-    """CREATE TABLE runs (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, "group" TEXT NOT NULL,
-        created REAL NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL,
-        revision INTEGER NOT NULL DEFAULT 0, started REAL, ended REAL, heartbeat REAL,
-        stop_requested REAL, deleted REAL, owner_pid INTEGER, owner_created REAL,
-        worker_pid INTEGER, worker_created REAL, selection TEXT, result TEXT,
-        error TEXT NOT NULL DEFAULT '', versions TEXT NOT NULL DEFAULT '{}',
-        fingerprints TEXT NOT NULL DEFAULT '{}')""",
-    "CREATE INDEX runs_by_state ON runs (state)",
-    """CREATE TABLE steps (
-        run TEXT, step INTEGER, epoch INTEGER, loss REAL, accuracy REAL, learning_rate REAL,
-        images INTEGER, seconds REAL, tracked INTEGER, PRIMARY KEY (run, step)) WITHOUT ROWID""",
-    """CREATE TABLE memory (
-        run TEXT, step INTEGER, epoch INTEGER, parameters INTEGER, gradients INTEGER,
-        optimizer INTEGER, activations INTEGER, other INTEGER, resident INTEGER,
-        allocator_peak INTEGER, PRIMARY KEY (run, step)) WITHOUT ROWID""",
-    """CREATE TABLE epochs (
-        run TEXT, epoch INTEGER, train_loss REAL, train_accuracy REAL, val_loss REAL,
-        val_accuracy REAL, seconds REAL, PRIMARY KEY (run, epoch)) WITHOUT ROWID""",
-    "CREATE TABLE changes (counter INTEGER NOT NULL)",
-    "INSERT INTO changes VALUES (0)",
-)
+_ABANDONED = 3600.0  # seconds after which nobody is still writing a half-written file
 
 
 class RunStore:
@@ -132,11 +108,13 @@ class RunStore:
         with self._database.read() as db:
             if db is None:
                 return known
-            steps = _newer(db, "steps", "step", run_id, known.steps[-1].step if known.steps else 0)
+            steps = newer_rows(
+                db, "steps", "step", run_id, known.steps[-1].step if known.steps else 0
+            )
             last = known.epochs[-1].epoch if known.epochs else 0
-            epochs = _newer(db, "epochs", "epoch", run_id, last)
+            epochs = newer_rows(db, "epochs", "epoch", run_id, last)
             last = known.memory[-1].step if known.memory else 0
-            memory = _newer(db, "memory", "step", run_id, last)
+            memory = newer_rows(db, "memory", "step", run_id, last)
         return RunMetrics(
             steps=known.steps + metrics_from(StepMetrics, steps),
             epochs=known.epochs + metrics_from(EpochMetrics, epochs),
@@ -162,7 +140,7 @@ class RunStore:
                     "VALUES (?, ?, ?, ?, 'queued')",
                     (run_id, group, now, encoded(each)),
                 )
-            _changed(db, ids)
+            mark_changed(db, ids)
         return ids
 
     def request_stop(self, run_id: str) -> None:
@@ -176,7 +154,7 @@ class RunStore:
                 "WHERE id = ? AND state IN ('queued', 'running')",
                 (now, now, run_id),
             )
-            _changed(db, [run_id])
+            mark_changed(db, [run_id])
 
     def delete(self, run_ids: Sequence[str]) -> None:
         """Hide runs; a queued one is stopped. They can be restored until they are purged.
@@ -197,18 +175,19 @@ class RunStore:
                     "state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END WHERE id = ?",
                     (now, now, run_id),
                 )
-            _changed(db, run_ids)
+            mark_changed(db, run_ids)
 
     def restore(self, run_ids: Sequence[str]) -> None:
         """Undo `delete`."""
         with self._database.write() as db:
             for run_id in run_ids:
                 db.execute("UPDATE runs SET deleted = NULL WHERE id = ?", (run_id,))
-            _changed(db, run_ids)
+            mark_changed(db, run_ids)
 
     def purge(self, *, older_than: float = UNDO_FOR) -> int:
         """Remove for good, weights included, what was deleted so many seconds ago; how many."""
         before = time.time() - older_than
+        self._remove_parts()
         with self._database.read() as db:
             query = "SELECT id FROM runs WHERE deleted <= ?"
             ids = [] if db is None else [row["id"] for row in db.execute(query, (before,))]
@@ -219,10 +198,10 @@ class RunStore:
                 self.weights_path(run_id).unlink(missing_ok=True)
         with self._database.write() as db:
             for run_id in ids:
-                for table in _TABLES.values():
+                for table in METRIC_TABLES.values():
                     db.execute(f"DELETE FROM {table} WHERE run = ?", (run_id,))
                 db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
-            _changed(db, [])
+            mark_changed(db, [])
         return len(ids)
 
     # For the queue and its workers.
@@ -236,13 +215,13 @@ class RunStore:
     def claims(self) -> list[Claim]:
         """Who works on what, of all runs that are running."""
         with self._database.read() as db:
-            rows = [] if db is None else db.execute(f"{_CLAIM} WHERE state = 'running'").fetchall()
+            rows = [] if db is None else db.execute(f"{CLAIM} WHERE state = 'running'").fetchall()
         return [claim_from(row) for row in rows]
 
     def claim_of(self, run_id: str) -> Claim | None:
         """Who works on a run, or worked on it last; None if there is no such run."""
         with self._database.read() as db:
-            row = db and db.execute(f"{_CLAIM} WHERE id = ?", (run_id,)).fetchone()
+            row = db and db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
         return claim_from(row) if row else None
 
     def claim_next(self, owner: ProcessId, worker: ProcessId, *, limit: int) -> str | None:
@@ -262,7 +241,7 @@ class RunStore:
                 "owner_created = ?, worker_pid = ?, worker_created = ? WHERE id = ?",
                 (now, now, owner.pid, owner.created, worker.pid, worker.created, row["id"]),
             )
-            _changed(db, [row["id"]])
+            mark_changed(db, [row["id"]])
             return str(row["id"])
 
     def record(
@@ -285,14 +264,14 @@ class RunStore:
         news, now = list(news), time.time()
         found: dict[str, object] = {"heartbeat": now}
         with self._database.write() as db:
-            row = db.execute(f"{_CLAIM} WHERE id = ?", (run_id,)).fetchone()
+            row = db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
             if row is None or row["state"] != "running" or claim_from(row).worker != worker:
                 return False
             for item in news:
                 if isinstance(item, Selection):
                     found["selection"] = encoded(item)
                 else:
-                    _insert(db, run_id, item)
+                    insert_metric(db, run_id, item)
             for name, texts in (("versions", versions), ("fingerprints", fingerprints)):
                 if texts is not None:
                     found[name] = json.dumps(dict(texts))
@@ -302,12 +281,19 @@ class RunStore:
             settings = ", ".join(f"{name} = ?" for name in found)
             db.execute(f"UPDATE runs SET {settings} WHERE id = ?", (*found.values(), run_id))
             if len(found) > 1 or news:  # a heartbeat alone is nothing to draw again for
-                _changed(db, [run_id])
+                mark_changed(db, [run_id])
         return True
 
     def close(self) -> None:
         """Let go of the file; a later call opens it again."""
         self._database.close()
+
+    def _remove_parts(self) -> None:
+        """Weights that were being written when their worker was killed."""
+        for part in (self.path.parent / "runs").glob("*.part"):
+            with suppress(OSError):
+                if time.time() - part.stat().st_mtime > _ABANDONED:
+                    part.unlink()
 
     def _rows(self, deleted: bool) -> list[sqlite3.Row]:
         which = "NOT NULL" if deleted else "NULL"
@@ -318,32 +304,3 @@ class RunStore:
 
 def _new_id() -> str:
     return uuid.uuid4().hex[:12]
-
-
-def _newer(
-    db: sqlite3.Connection, table: str, column: str, run_id: str, after: int
-) -> list[sqlite3.Row]:
-    query = f"SELECT * FROM {table} WHERE run = ? AND {column} > ? ORDER BY {column}"
-    return db.execute(query, (run_id, after)).fetchall()
-
-
-def _insert(db: sqlite3.Connection, run_id: str, metric: Recorded) -> None:
-    names = columns(type(metric))
-    marks = ", ".join("?" * (1 + len(names)))
-    # A write that seemed to fail may have succeeded: said twice is said once.
-    db.execute(
-        f"INSERT OR REPLACE INTO {_TABLES[type(metric)]} (run, {', '.join(names)}) "
-        f"VALUES ({marks})",
-        (run_id, *metric_row(metric)),
-    )
-
-
-def _changed(db: sqlite3.Connection, run_ids: Sequence[str]) -> None:
-    db.execute("UPDATE changes SET counter = counter + 1")
-    for run_id in run_ids:
-        db.execute(
-            "UPDATE runs SET revision = (SELECT counter FROM changes) WHERE id = ?", (run_id,)
-        )
-
-
-__all__ = ["ENDED", "Claim", "Ending", "Run", "RunMetrics", "RunStore"]

@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], object], patience: float = PATIENCE) -> f
     begun = time.monotonic()
     while not condition():
         assert time.monotonic() - begun < patience, "it never came to that"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return time.monotonic() - begun
 
 

@@ -133,6 +133,16 @@ def test_what_the_person_got_wrong_is_told(jobs: Jobs) -> None:
     assert "Traceback" not in job.error
 
 
+def test_work_of_another_kind_is_no_analysis(jobs: Jobs) -> None:
+    job = jobs.start(("nobody", "answers this"))
+    wait_until(ended(job))
+    assert job.state == "failed"
+    assert "failed unexpectedly (KeyError" in job.error
+    assert job.report is None
+    with pytest.raises(TypeError, match="is no analysis"):
+        _ = job.options
+
+
 OWNER = """
 import sys, time
 from analysis.jobs import Jobs

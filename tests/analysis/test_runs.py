@@ -8,9 +8,10 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.errors import StoreError
@@ -152,6 +153,13 @@ def test_a_loss_that_left_the_numbers_is_kept(store: RunStore) -> None:
     assert losses[1] == math.inf
 
 
+def test_numbers_of_numpy_are_numbers(store: RunStore) -> None:
+    run_id = begun(store)
+    store.record(run_id, ME, [replace(step(1), loss=np.float32(0.5), images=np.int64(3))])
+    (found,) = store.metrics(run_id).steps
+    assert found == replace(step(1), loss=0.5, images=3)
+
+
 def test_a_page_reads_only_what_is_new(store: RunStore) -> None:
     run_id = begun(store)
     store.record(run_id, ME, [step(1)])
@@ -240,6 +248,26 @@ def test_delete_can_be_undone_until_it_is_purged(store: RunStore) -> None:
     assert store.metrics(run_id) == RunMetrics()
     assert not weights.exists()
     assert [run.id for run in store.runs()] == [kept]
+
+
+def test_half_written_weights_are_removed_when_nobody_writes_them_any_more(store: RunStore) -> None:
+    folder = store.weights_path("x").parent
+    folder.mkdir()
+    old, new, whole = (folder / name for name in ("old.part", "new.part", "x.safetensors"))
+    for file in (old, new, whole):
+        file.write_bytes(b"weights")
+    for file in (old, whole):
+        os.utime(file, (0, 0))
+    store.purge()
+    assert set(folder.iterdir()) == {new, whole}
+
+
+def test_what_cannot_be_written_is_an_error_of_ours_and_changes_nothing(store: RunStore) -> None:
+    run_id = begun(store)
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.record(run_id, ME, [step(1), MemorySample(1, 1, PEAK, [], None)])  # type: ignore[arg-type]
+    assert store.metrics(run_id).steps == ()
+    assert store.record(run_id, ME, [step(1)])
 
 
 def test_what_runs_is_not_deleted_and_what_waits_is_stopped(store: RunStore) -> None:
