@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from analysis.activations import LayerInfo, trace
-from analysis.datasets import DATASETS, ImageDataset, load_dataset, split_sizes
+from analysis.datasets import DATASETS, SHIFTS, ImageDataset, load_dataset, split_sizes
 from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
 from analysis.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.gradients import gradient_evidence
 from analysis.memory import Ledger
 from analysis.metrics import MemoryUse, Metric, Selection
-from analysis.models import load_model, prepare_images, weights_fingerprint
+from analysis.models import MODELS, load_model, prepare_images, weights_fingerprint
 from analysis.options import PRESETS, RunOptions, Split
 from analysis.pipeline import run
 from analysis.prediction import predict_peak
@@ -48,6 +48,8 @@ class Training:
     def __init__(self, options: RunOptions) -> None:
         problems = choice_problem("strategy", options.strategy, STRATEGIES)
         problems += choice_problem("normalization", options.normalization, NORMALIZATIONS)
+        problems += choice_problem("model", options.analysis.model, MODELS)
+        problems += choice_problem("shift", options.analysis.shift, SHIFTS)
         data = DATASETS.get(options.analysis.dataset)
         if data is None:
             problems += choice_problem("dataset", options.analysis.dataset, DATASETS)
