@@ -87,10 +87,10 @@ def _finetune(arguments: argparse.Namespace) -> None:
     assert selection is not None, "a training begins with the selection"
     assert first is not None, "goes on with steps"
     assert result is not None, "and ends with the result"
-    if arguments.save_weights is not None:
-        training.save_weights(arguments.save_weights)
     written = _result(options, selection, epochs, result)
     write_json(written | {"learning_rate": first.learning_rate}, arguments.json)
+    if arguments.save_weights is not None:  # last: should it fail, the result is there
+        training.save_weights(arguments.save_weights)
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
@@ -103,15 +103,16 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     except OptionError as error:
         problems.append(str(error))
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
-    names = ("model", "dataset", "weights", "shift", "severity", "samples", "seed")
+    names = ("model", "dataset", "weights", "shift", "severity", "samples")
     try:
         analysis = AnalysisOptions(
             **{name: getattr(arguments, name) for name in names},
+            seed=recipe.seed if recipe else 0,  # what is wrong with it was told above
             batch_size=preset.batch_size,
             pooling=preset.pooling,
         )
     except OptionError as error:
-        problems += [part for part in str(error).split("; ") if part not in "; ".join(problems)]
+        problems.append(str(error))
     if arguments.train_samples < 1:
         problems.append(f"`train_samples` must be at least 1, got {arguments.train_samples}")
     raise_problems(problems)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
 
 from analysis.__main__ import main
-from analysis.datasets import list_datasets
-from analysis.models import list_models
+from analysis.datasets import list_datasets, load_dataset
+from analysis.models import list_models, load_model, prepare_images
 from analysis.options import AnalysisOptions
 from analysis.pipeline import run
 from analysis.scores import score
+from analysis.strategies import STRATEGIES
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +154,165 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     datasets = capsys.readouterr().out
     assert [line.split()[0] for line in datasets.splitlines()[:2]] == list_datasets()
     assert "rotation" in datasets
+
+
+def finetune(*arguments: str) -> int:
+    return main(["finetune", *arguments])
+
+
+SHORT = [
+    "--model", "pocket-vgg", "--train-samples", "40", "--samples", "8", "--epochs", "2", "--seed",
+    "3", "--batch-size", "16",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """The JSON of a short fine-tune, and the weights that it saved."""
+    folder = tmp_path_factory.mktemp("tuned")
+    path, weights = folder / "out.json", folder / "weights.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BETTISCOPE_HOME", str(folder / "home"))
+        assert finetune(*SHORT, "--json", str(path), "--save-weights", str(weights)) == 0
+    return json.loads(path.read_text()), weights
+
+
+def test_the_json_of_a_fine_tune_is_that_of_the_design(tuned: tuple[dict[str, Any], Path]) -> None:
+    found, _ = tuned
+    whole = {
+        "trainable_parameters": int, "total_parameters": int, "seed": int, "version": str,
+        "best_val_accuracy": float, "last_val_accuracy": float, "test_accuracy": float,
+        "seconds": float, "strategy": str, "layers": list, "epochs": list, "peak_memory": dict,
+    }  # fmt: skip
+    assert all(type(found[key]) is kind for key, kind in whole.items())
+    each = {"epoch": int, "train_loss": float, "val_accuracy": float, "seconds": float}
+    assert len(found["epochs"]) == 2
+    for epoch in found["epochs"]:
+        assert all(type(epoch[key]) is kind for key, kind in each.items())
+    kinds = {"parameters", "gradients", "optimizer", "activations", "other"}
+    assert set(found["peak_memory"]) == {"total", *kinds}
+    assert all(type(size) is int for size in found["peak_memory"].values())
+
+
+def test_the_numbers_of_a_fine_tune_agree(tuned: tuple[dict[str, Any], Path]) -> None:
+    found, _ = tuned
+    accuracies = [epoch["val_accuracy"] for epoch in found["epochs"]]
+    assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
+    assert found["best_val_accuracy"] == max(accuracies)
+    assert found["last_val_accuracy"] == accuracies[-1]
+    assert all(0 <= a <= 1 for a in (*accuracies, found["test_accuracy"]))
+    assert found["test_accuracy"] * 360 == pytest.approx(round(found["test_accuracy"] * 360))
+    model = load_model("pocket-vgg")
+    trained = [model.get_submodule(layer) for layer in found["layers"]]
+    counted = sum(p.numel() for module in trained for p in module.parameters())
+    assert found["trainable_parameters"] == counted
+    assert found["total_parameters"] == sum(p.numel() for p in model.parameters())
+    assert found["layers"][-1] == "classifier.3"
+    memory = found["peak_memory"]
+    assert memory["total"] == sum(size for kind, size in memory.items() if kind != "total")
+    assert memory["parameters"] == 4 * found["total_parameters"]
+    assert memory["optimizer"] == 4 * found["trainable_parameters"]
+    assert found["predicted_peak_memory"] == memory
+    assert sum(epoch["seconds"] for epoch in found["epochs"]) <= found["seconds"]
+    told = {"strategy": "adabet", "model": "pocket-vgg", "dataset": "digits", "seed": 3}
+    told |= {"train_samples": 40, "samples": 8, "rho": 0.1, "batch_size": 16}
+    assert told.items() <= found.items()
+    assert found["learning_rate"] == 0.05
+    assert found["selection"]["used_labels"] is False
+    assert found["selection"]["seconds"] > 0
+
+
+def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -> None:
+    found, weights = tuned
+    model = load_model("pocket-vgg", weights="random", seed=9)
+    model.load_state_dict(safetensors.torch.load_file(weights))
+    data = load_dataset("digits", split="test")
+    with torch.no_grad():
+        guesses = model(prepare_images("pocket-vgg", data.images)).argmax(1)
+    assert (guesses == torch.from_numpy(data.labels)).float().mean().item() == pytest.approx(
+        found["test_accuracy"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--strategy", "mine"], "`strategy` must be one of adabet, raw-b1.*; got 'mine'"),
+        (["--train-samples", "1079"], "`train_samples` must be at most 1078, got 1079"),
+        (["--train-samples", "0"], "`train_samples` must be at least 1, got 0"),
+        (["--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
+        (["--save-weights", "/nowhere/w"], "/nowhere/w: No such file"),
+        (["--weights", "x", "--optimizer", "x"], "`optimizer` .* got 'x'; `weights` .* got 'x'$"),
+        (["--preset", "released", "--samples", "32", "--rho", "0.01"], "Nothing .* ρ = 0.01"),
+        (["--learning-rate", "1e38"], "no longer finite"),
+        (
+            ["--model", "x", "--dataset", "x", "--weights", "x", "--shift", "x", "--severity", "9",
+             "--strategy", "x", "--rho", "0", "--preset", "x", "--normalization", "x", "--samples",
+             "1", "--train-samples", "0", "--epochs", "0", "--batch-size", "0", "--learning-rate",
+             "0", "--optimizer", "x", "--momentum", "1", "--weight-decay", "-1",
+             "--augmentation", "x", "--seed", "-1"],
+            "model dataset weights shift severity strategy rho preset normalization samples "
+            "train_samples epochs batch_size learning_rate optimizer momentum weight_decay "
+            "augmentation seed",
+        ),
+    ],
+)  # fmt: skip
+def test_a_bad_fine_tune_is_one_clear_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune(*SHORT, *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    line = captured.err.splitlines()[-1]
+    if "no longer" not in told:  # that one is found while training
+        assert captured.err.count("\n") == 1
+    if len(arguments) < 9:
+        assert re.search(told, line)
+    else:
+        assert sorted(re.findall(r"`(\w+)` must be", line)) == sorted(told.split())
+
+
+def test_a_result_outlives_weights_that_cannot_be_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save", fail)
+    path = tmp_path / "out.json"
+    weights = str(tmp_path / "w")
+    asked = [*SHORT, "--strategy", "head", "--json", str(path), "--save-weights", weights]
+    assert finetune(*asked) == 2
+    assert "could not be saved" in capsys.readouterr().err.splitlines()[-1]
+    assert json.loads(path.read_text())["strategy"] == "head"
+
+
+def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
+    asked = [*SHORT, "--epochs", "1000", "--strategy", "head", "--json", str(tmp_path / "out.json")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analysis", "finetune", *asked],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        lines = []
+        for line in process.stderr:  # until it trains
+            lines.append(line)
+            if line.startswith("epoch   2"):
+                process.send_signal(signal.SIGINT)
+                break
+        lines += process.stderr.readlines()
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+        process.stderr.close()
+    assert lines[-1] == "stopped\n"
+    assert "Traceback" not in "".join(lines)
+    assert list(tmp_path.glob("out.json")) == []
+
+
+def test_strategies_are_listed_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["strategies"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(STRATEGIES)
+    assert "Surgical fine-tuning" in lines[list(STRATEGIES).index("first")]
