@@ -209,7 +209,7 @@ class RunStore:
     def waiting(self) -> bool:
         """Whether a run is queued."""
         with self._database.read() as db:
-            query = "SELECT 1 FROM runs WHERE state = 'queued' AND deleted IS NULL LIMIT 1"
+            query = "SELECT 1 FROM runs WHERE state = 'queued' LIMIT 1"
             return db is not None and db.execute(query).fetchone() is not None
 
     def claims(self) -> list[Claim]:
@@ -232,7 +232,7 @@ class RunStore:
             if db.execute(query).fetchone()[0] >= limit:
                 return None
             row = db.execute(
-                "SELECT id FROM runs WHERE state = 'queued' AND deleted IS NULL ORDER BY number"
+                "SELECT id FROM runs WHERE state = 'queued' ORDER BY number"
             ).fetchone()
             if row is None:
                 return None

@@ -23,7 +23,7 @@ from analysis.jobs import Jobs
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.processes import ProcessId, WorkerPool
 from analysis.run_queue import RunQueue
-from analysis.run_records import Run
+from analysis.run_records import Claim, Run
 from analysis.runs import RunStore
 from tests.analysis.run_faults import ROOT, STAND_IN, fill, locked, mount, unmount, wait_until
 
@@ -196,6 +196,7 @@ def test_stop_ends_a_training_that_does_not_listen(queue: RunQueue) -> None:
     assert "ended at once" in look(queue, run_id).error
     assert not alive([process])
     assert len(queue.store.metrics(run_id).steps) == 1
+    wait_until(lambda: len(workers()) == 1)  # the next one is ready, without an epoch here too
 
 
 def test_a_queued_run_is_stopped_at_once_and_never_runs(queue: RunQueue, home: Path) -> None:
@@ -329,6 +330,49 @@ def test_a_run_whose_server_and_worker_both_died_is_interrupted_by_the_next(home
         assert (run.state, run.error) == ("interrupted", analysis.run_queue._INTERRUPTED)
         wait_until(has_ended(queue, after))
         assert look(queue, after).state == "done"
+
+
+def test_a_worker_that_hangs_without_a_server_is_ended(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis.run_queue, "_SILENCE", 0.5)
+    monkeypatch.setattr(analysis.run_queue, "_HUNG", 1.0)
+    process, store = server("long"), RunStore()
+    wait_until(lambda: store.runs() and store.metrics(store.runs()[0].id).steps)
+    (claim,) = store.claims()
+    assert claim.worker is not None
+    os.kill(claim.worker.pid, signal.SIGSTOP)
+    end(process)
+    assert claim.worker.alive
+    with closing_queue() as queue:
+        wait_until(has_ended(queue, claim.run_id))
+        assert look(queue, claim.run_id).state == "interrupted"
+    wait_until(lambda: not claim.worker.alive)
+
+
+HERE = ProcessId.of(os.getpid())
+GONE = ProcessId(os.getpid(), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("owner", "worker", "silence", "abandoned"),
+    [
+        (GONE, GONE, 2, False),  # its clock or its process numbers may be others than ours
+        (GONE, GONE, 4, True),
+        (GONE, GONE, -3600, True),  # the clock was set back
+        (None, None, 4, True),
+        (HERE, GONE, 4, False),  # its server will say why it died
+        (HERE, GONE, 40, True),
+        (GONE, HERE, 4, False),  # it is about to end by itself
+        (GONE, HERE, 40, True),
+        (HERE, HERE, 40, False),  # the disk may be full, the computer may have slept
+    ],
+)
+def test_whose_runs_are_taken_for_abandoned(
+    queue: RunQueue, owner: ProcessId, worker: ProcessId, silence: float, abandoned: bool
+) -> None:
+    claim = Claim("run", "running", owner, worker, time.time() - silence, False)
+    assert queue._is_abandoned(claim) == abandoned
 
 
 def test_a_run_that_another_server_works_on_is_left_to_it(
