@@ -77,6 +77,7 @@ class Strategy:
         return self.scope == "layers"
 
 
+# In this order charts give them their colours: those compared most often come first.
 STRATEGIES: dict[str, Strategy] = {
     "adabet": Strategy(
         "AdaBet",
@@ -84,13 +85,6 @@ STRATEGIES: dict[str, Strategy] = {
         "AdaBet (arXiv 2510.03101), §4.2",
         "topology",
         scores=lambda e: score(e.topology(), normalization=e.normalization),
-    ),
-    "raw-b1": Strategy(
-        "Raw b₁",
-        "The layers with most loops, whatever their size.",
-        "AdaBet's ablation without normalisation (Figure 8)",
-        "topology",
-        scores=lambda e: score(e.topology(), normalization="none"),
     ),
     "size": Strategy(
         "Size alone",
@@ -105,6 +99,27 @@ STRATEGIES: dict[str, Strategy] = {
         "A null: chance",
         "nothing",
         scores=lambda e: e.series(np.random.default_rng(e.seed).permutation(len(e.layers))),
+    ),
+    "head": Strategy(
+        "Head only",
+        "The new classifier alone: the least that can be trained.",
+        "Linear probing; “transfer learning” in AdaBet's baselines",
+        "nothing",
+        scope="head",
+    ),
+    "full": Strategy(
+        "Full",
+        "Every parameter: the most that can be trained.",
+        "Full training, the reference for accuracy and memory",
+        "nothing",
+        scope="everything",
+    ),
+    "raw-b1": Strategy(
+        "Raw b₁",
+        "The layers with most loops, whatever their size.",
+        "AdaBet's ablation without normalisation (Figure 8)",
+        "topology",
+        scores=lambda e: score(e.topology(), normalization="none"),
     ),
     "first": Strategy(
         "First layers",
@@ -136,26 +151,12 @@ STRATEGIES: dict[str, Strategy] = {
         "gradients",
         scores=lambda e: e.column("relative"),
     ),
-    "head": Strategy(
-        "Head only",
-        "The new classifier alone: the least that can be trained.",
-        "Linear probing; “transfer learning” in AdaBet's baselines",
-        "nothing",
-        scope="head",
-    ),
     "bn-bias": Strategy(
         "Norms and biases",
         "Every norm and every bias, in all layers.",
         "TinyTL (Cai et al. 2020), BitFit (Ben Zaken et al. 2022); a baseline of AdaBet's",
         "nothing",
         scope="norms-and-biases",
-    ),
-    "full": Strategy(
-        "Full",
-        "Every parameter: the most that can be trained.",
-        "Full training, the reference for accuracy and memory",
-        "nothing",
-        scope="everything",
     ),
 }
 

@@ -26,13 +26,14 @@ _LATE = (
 
 def _warm() -> None:
     from analysis.store import load_analysis
-    from app.cache import jobs
+    from app.cache import jobs, run_queue
 
     try:
         if load_analysis(AnalysisOptions()) is None:
             job = jobs().start(AnalysisOptions())
             while job.state == "running":  # it needs the cores more than what follows
                 time.sleep(0.05)
+        run_queue().store.purge()  # and runs that a server left behind are taken up or told
     except AnalysisError:
         pass  # the page asks again, and tells
     for name in _LATE:

@@ -53,7 +53,10 @@ class Session:
     marked: str = ""  # the open layer at that time
     estimate: MemoryEstimate | None = None  # the last that was shown
     metrics: dict[str, RunMetrics] = field(default_factory=dict)  # of runs, by id; as last read
-    compared: list[str] = field(default_factory=list)  # ids of runs
+    compared: list[str] = field(  # ids of runs that are laid over each other; the URL has them
+        default_factory=lambda: st.query_params.get("runs", "").split()
+    )
+    table: int = 0  # raised when `compared` changes otherwise than by the table of runs
     deleted: list[str] = field(default_factory=list)  # ids of the runs that Undo brings back
 
     def request(self, options: AnalysisOptions) -> None:
@@ -86,3 +89,22 @@ def set_open_layer(name: str) -> None:
 def appearance() -> str:
     """ "light" or "dark", as the browser shows the page."""
     return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def remember_compared() -> None:
+    """Let the URL carry which runs are laid over each other."""
+    compared = session().compared
+    if compared:
+        st.query_params["runs"] = " ".join(compared)
+    elif "runs" in st.query_params:
+        del st.query_params["runs"]
+
+
+def toggle_compared(run_id: str) -> None:
+    """Lay a run over the others, or take it away."""
+    here = session()
+    if run_id in here.compared:
+        here.compared.remove(run_id)
+    else:
+        here.compared.append(run_id)
+    here.table += 1

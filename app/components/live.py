@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from statistics import median
 
 import plotly.graph_objects as go
@@ -35,8 +36,8 @@ from app.theme import PALETTES, chart_config
 
 POLL_EVERY = 0.8  # seconds
 CHART_HEIGHT = 290  # pixels
+_RUNNING = "the running one"
 _RECENT = 20  # steps by which the pace is judged
-_PALE = {"queued": "waiting", "stopped": "stopped", "interrupted": "interrupted"}
 
 MEMORY_HELP = (
     "The most memory that tensors took in a step, measured on the first step and on one of each "
@@ -149,16 +150,16 @@ def _pace(steps: Sequence[StepMetrics], total: int) -> str:
     recent = steps[-_RECENT:]
     if len(recent) < 3:
         return ""
-    each = [b.seconds - a.seconds for a, b in zip(recent, recent[1:], strict=False)]
+    each = [b.seconds - a.seconds for a, b in pairwise(recent)]
     typical = max(median(each), 1e-6)
     # Validation and sampled steps take time as well: the mean of all steps so far tells.
     left = (total - steps[-1].step) * steps[-1].seconds / steps[-1].step
     return f" · {recent[-1].images / typical:,.0f} images/s · about {max(1, left):.0f} s left"
 
 
-def render_curves(runs: Sequence[Run]) -> None:
-    """Draw accuracy and loss over the epochs."""
-    curves, palette = curves_of(runs), PALETTES[appearance()]
+def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
+    """Draw accuracy and loss over the epochs; runs of one strategy may share its colour."""
+    curves, palette = curves_of(runs, by_strategy=by_strategy), PALETTES[appearance()]
     epochs = max((run.options.recipe.epochs for run in runs), default=1)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -191,7 +192,7 @@ def _render_memory(runs: list[Run], names: dict[str, str]) -> None:
     if len(runs) > 1:
         chosen = st.selectbox(
             "Memory of",
-            ["the running one", *names],
+            [*([_RUNNING] if running else []), *names],
             key="memory_of",
             format_func=lambda each: names.get(each, each),
             label_visibility="collapsed",
@@ -211,8 +212,10 @@ def _render_memory(runs: list[Run], names: dict[str, str]) -> None:
     )  # fmt: skip
 
 
-def render_tradeoff(runs: Sequence[Run], *, key: str) -> None:
-    """Draw accuracy against memory or time."""
+def render_tradeoff(
+    runs: Sequence[Run], *, key: str, on_pick: Callable[[str], None] | None = None
+) -> None:
+    """Draw accuracy against memory or time; a click on a point hands its run's id on."""
     st.markdown("**Accuracy against cost**", help=FRONT_HELP)
     cost = st.segmented_control(
         "Cost",
@@ -222,7 +225,22 @@ def render_tradeoff(runs: Sequence[Run], *, key: str) -> None:
         key=f"{key}_cost",
         label_visibility="collapsed",
     )
-    _chart(tradeoff(runs, cost), f"{key}_tradeoff", f"Accuracy against {cost}")
+    chart = f"chart_{key}_tradeoff"
+
+    def pick() -> None:
+        points = st.session_state[chart].selection.points
+        if on_pick is not None and points:
+            on_pick(points[-1]["customdata"][0])
+
+    st.plotly_chart(
+        tradeoff(runs, cost),
+        key=chart,
+        on_select=pick if on_pick is not None else "ignore",
+        selection_mode="points",
+        theme=None,
+        config=chart_config(f"bettiscope-{key}-tradeoff"),
+        alt=f"Accuracy against {cost}",
+    )
 
 
 def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:

@@ -32,8 +32,13 @@ POLL_EVERY = 0.3  # seconds
 _DEFAULT = Recipe()
 
 
-def render_plan(shown: Shown | None, options: AnalysisOptions | None, choice: Choice) -> None:
-    """Draw the form; Start queues one run for each strategy and seed."""
+def render_plan(
+    shown: Shown | None, options: AnalysisOptions | None, choice: Choice, *, busy: bool
+) -> bool:
+    """Draw the form; Start queues one run for each strategy and seed. True if it did.
+
+    While runs go on (`busy`) nothing is predicted: they need the processor, and the room.
+    """
     with st.container(border=True, key="plan"):
         strategies = st.pills(
             "Strategies",
@@ -47,7 +52,7 @@ def render_plan(shown: Shown | None, options: AnalysisOptions | None, choice: Ch
             + "\n".join(["", *(f"- **{n}**: {s.help}" for n, s in STRATEGIES.items())]),
         )
         recipe, train_samples, seeds = _render_recipe(shown, options)
-        if strategies and shown is not None and recipe is not None:
+        if strategies and shown is not None and recipe is not None and not busy:
             _render_expectation(shown, choice, strategies, recipe)
         asked = _render_start(len(strategies) * seeds, shown, recipe)
     if asked and shown is not None and recipe is not None:
@@ -61,6 +66,9 @@ def render_plan(shown: Shown | None, options: AnalysisOptions | None, choice: Ch
             run_queue().start(runs)
         except AnalysisError as error:
             st.error(str(error))
+        else:
+            return True
+    return False
 
 
 def _render_recipe(
@@ -82,10 +90,9 @@ def _render_recipe(
             "never trained on.",
         )  # fmt: skip
         rate = st.number_input(
-            "Learning rate", 0.0, 10.0, 0.0, 0.001, format="%.4g", key="learning_rate",
-            bind="query-params", width=160,
-            help="The size of the first steps; it falls to zero along half a cosine. 0 takes the "
-            "default: "
+            "Learning rate", 1e-6, 10.0, None, 0.01, format="%.4g", key="learning_rate",
+            bind="query-params", width=170, placeholder="default",
+            help="The size of the first steps; it falls to zero along half a cosine. Left empty: "
             + ", ".join(f"{value:g} for {name}" for name, value in LEARNING_RATES.items())
             + ".",
         )  # fmt: skip
@@ -117,7 +124,7 @@ def _render_recipe(
         recipe = Recipe(
             epochs=int(epochs),
             batch_size=int(batch_size),
-            learning_rate=float(rate) or None,
+            learning_rate=rate,
             optimizer=optimizer,
             weight_decay=float(decay),
             augmentation=augmentation,
@@ -204,11 +211,11 @@ def _render_expectation(
             table.append(
                 {
                     "Strategy": STRATEGIES[name].title,
-                    "Trains": _trains(name, layers.get(name), report.head, choice),
                     "Predicted peak": size_text(peak)
                     if peak is not None
                     else ("when it runs" if name not in requests else "…"),
                     "Against full": saving,
+                    "Trains": _trains(name, layers.get(name), report.head, choice),
                 }
             )
         st.dataframe(

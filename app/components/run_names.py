@@ -54,11 +54,13 @@ def steps_per_epoch(run: Run) -> int:
     return math.ceil(run.options.train_samples / run.options.recipe.batch_size)
 
 
-def curves_of(runs: Sequence[Run]) -> list[Curve]:
-    """The curves of runs, each in the colour of its place."""
-    names = names_of(runs)
+def curves_of(runs: Sequence[Run], *, by_strategy: bool) -> list[Curve]:
+    """The curves of runs, in the colour of the strategy or each in one of its own."""
+    names, order = names_of(runs), list(STRATEGIES)
     found = []
     for place, run in enumerate(runs):
+        if by_strategy and run.options.strategy in order:
+            place = order.index(run.options.strategy)
         metrics = metrics_of(run)
         found.append(
             Curve.of(

@@ -71,4 +71,4 @@ def _title(standing: Standing) -> str:
 
 def _accuracy(standing: Standing) -> str:
     spread = f" ± {100 * standing.spread:.1f}" if len(standing.seeds) > 1 else ""
-    return f"{100 * standing.mean:.1f}{spread} %"
+    return f"{100 * standing.mean:.1f}{spread}\N{NO-BREAK SPACE}%"

@@ -13,6 +13,23 @@ from app.components.obtain import describe, render_obtained
 from app.components.plan import render_plan
 from app.state import Choice
 
+
+def latest_group() -> list[Run]:
+    """The runs that were started together and are under way, or were last, in their order."""
+    try:
+        runs = run_queue().store.runs()
+    except AnalysisError as error:
+        st.error(str(error))
+        return []
+    if not runs:
+        return []
+    group = next((run for run in runs if run.active), runs[0]).group
+    others = sum(run.active for run in runs if run.group != group)
+    if others:
+        st.caption(f"{others} other run{'' if others == 1 else 's'} on the way: see **Runs**.")
+    return sorted((run for run in runs if run.group == group), key=lambda run: run.number)
+
+
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 options, choice = controls
 
@@ -25,17 +42,13 @@ if shown is not None:
         help="A short training on the images of the dataset, from the same start, with the same "
         "budget. The sidebar decides the model, the data and the share ρ of layers.",
     )
-render_plan(shown, options, choice)
-
-latest: list[Run] = []
-try:
-    runs = run_queue().store.runs()
-    if runs:
-        group = next((run for run in runs if run.active), runs[0]).group
-        latest = sorted((run for run in runs if run.group == group), key=lambda run: run.number)
-except AnalysisError as error:
-    st.error(str(error))
-if latest:
-    render_live(latest)
+above, below = st.container(), st.container()
+with below:
+    group = latest_group()
+with above:
+    if render_plan(shown, options, choice, busy=any(run.active for run in group)):
+        st.rerun()
+if group:
+    render_live(group)
 else:
     st.info("No run yet. Press **Start**: the first points come within seconds.")

@@ -1,3 +1,68 @@
+"""Runs: what was tried, what it cost, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import streamlit as st
 
-st.title("Runs")
+from analysis.errors import AnalysisError
+from analysis.runs import Run
+from app.cache import run_queue
+from app.components.live import render_tradeoff
+from app.components.run_details import render_comparison
+from app.components.run_table import filtered, render_actions, render_table, render_undo
+from app.components.verdict import verdict_sentence
+from app.state import remember_compared, toggle_compared
+
+POLL_EVERY = 2.0  # seconds
+
+
+def watch(revision: int) -> None:
+    """Draw the page again when something happened to a run."""
+
+    def look() -> None:
+        if run_queue().store.revision() != revision:
+            st.rerun()
+
+    st.fragment(look, run_every=POLL_EVERY)()
+
+
+def render(runs: Sequence[Run]) -> None:
+    """Draw the page for at least one run."""
+    shown = filtered(runs)
+    if not shown:
+        st.info("No run passes these filters.")
+        return
+    sentence = verdict_sentence(shown)
+    if sentence:
+        st.markdown(sentence)
+    chosen = render_table(shown)
+    render_actions(shown, chosen)
+    if not chosen:
+        st.caption("Tick runs in the table, or click their points, to lay them over each other.")
+    render_tradeoff(shown, key="runs", on_pick=toggle_compared)
+    if chosen:
+        render_comparison(sorted(chosen, key=lambda run: run.number))
+    remember_compared()
+
+
+st.title("What has been tried?", anchor=False)
+try:
+    store = run_queue().store
+    now = store.revision()
+    for trouble in run_queue().problems():
+        st.warning(trouble)
+    render_undo()
+    found = store.runs()
+    if found:
+        render(found)
+    else:
+        st.info("No run yet. Start some on the page **Fine-tune**.")
+    unreadable = store.unreadable()
+    if unreadable:
+        st.caption(f"{len(unreadable)} runs of another version cannot be read, and are kept.")
+    if any(run.active for run in found):
+        watch(now)
+except AnalysisError as error:
+    st.error(str(error))

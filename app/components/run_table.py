@@ -1,0 +1,207 @@
+"""All runs as a table: filtered, chosen from, deleted and brought back, taken away."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from analysis.errors import AnalysisError
+from analysis.runs import Run
+from app.cache import run_queue
+from app.components.run_names import (
+    STATES,
+    metrics_of,
+    peak_bytes,
+    strategy_title,
+    training_seconds,
+)
+from app.state import session
+
+_FILTERS: dict[str, tuple[str, Callable[[Run], str]]] = {
+    "run_model": ("Model", lambda run: run.options.analysis.model),
+    "run_dataset": ("Dataset", lambda run: run.options.analysis.dataset),
+    "run_strategy": ("Strategy", lambda run: run.options.strategy),
+    "run_state": ("State", lambda run: STATES[run.state]),
+}
+MB = 1e6
+
+
+def filtered(runs: Sequence[Run]) -> list[Run]:
+    """Draw the filters, and return the runs that pass them."""
+    passing = list(runs)
+    with st.container(horizontal=True, key="run_filters"):
+        for key, (title, read) in _FILTERS.items():
+            known = sorted({read(run) for run in runs})
+            held = st.session_state.get(key)
+            if held and not set(held) <= set(known):
+                st.session_state[key] = [value for value in held if value in known]
+            chosen = st.multiselect(
+                title, known, key=key, placeholder="all", width=168,
+                help=f"Show only runs of this {title.lower()}; none chosen shows all.",
+            )  # fmt: skip
+            if chosen:
+                passing = [run for run in passing if read(run) in chosen]
+    return passing
+
+
+def render_table(runs: Sequence[Run]) -> list[Run]:
+    """Draw one row a run, and return those that are ticked."""
+    here = session()
+    ids = [run.id for run in runs]
+    here.compared = [each for each in here.compared if each in ids]
+    # A row is chosen by its position: with other rows, or other choices, it is another table.
+    key = f"runs_{hash((tuple(ids), here.table))}"
+    event = st.dataframe(
+        run_frame(runs),
+        key=key,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": [ids.index(each) for each in here.compared]}},
+        height=min(420, 38 + 35 * max(1, len(runs))),
+        column_config={
+            "#": st.column_config.NumberColumn(width="small", help="In the order of starting."),
+            "Test accuracy": st.column_config.NumberColumn(
+                format="%.1f %%", help="Of the last weights, taken once, at the end of the run."
+            ),
+            "Validation": st.column_config.NumberColumn(
+                format="%.1f %%", help="Validation accuracy after the last epoch."
+            ),
+            "Best": st.column_config.NumberColumn(
+                format="%.1f %%", help="The best validation accuracy of any epoch."
+            ),
+            "Peak memory": st.column_config.NumberColumn(
+                "Peak memory (MB)", format="%.1f", help="Measured: tensors, in the sampled steps."
+            ),
+            "Predicted": st.column_config.NumberColumn(
+                "Predicted (MB)", format="%.1f", help="Peak memory as predicted before the run."
+            ),
+            "Time": st.column_config.NumberColumn(
+                "Time (s)", format="%.1f", help="Training and validation."
+            ),
+            "Choice": st.column_config.NumberColumn(
+                "Choice (s)", format="%.2f", help="What choosing the layers took."
+            ),
+            "ρ": st.column_config.NumberColumn(format="%.2f", help="Share of layers to train."),
+            "Trained": st.column_config.NumberColumn(
+                format="percent", help="Share of the parameters that trained."
+            ),
+        },
+        alt="All runs",
+    )
+    rows = event["selection"]["rows"]
+    here.compared = [ids[row] for row in rows if row < len(ids)]
+    return [run for run in runs if run.id in here.compared]
+
+
+def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run; accuracies in percent, memory in MB, times in seconds."""
+    rows = []
+    for run in runs:
+        options, result = run.options, run.result
+        epochs, peak = metrics_of(run).epochs, peak_bytes(run)
+        predicted = run.selection.predicted if run.selection else None
+        validation = [epoch.val_accuracy for epoch in epochs]
+        selection = run.selection
+        rows.append(
+            {
+                "#": run.number,
+                "Strategy": strategy_title(run),
+                "Seed": options.recipe.seed,
+                "State": STATES[run.state],
+                "Test accuracy": 100 * result.test_accuracy if result else math.nan,
+                "Validation": 100 * validation[-1] if validation else math.nan,
+                "Best": 100 * max(validation, default=math.nan),
+                "Peak memory": peak / MB if peak else math.nan,
+                "Predicted": predicted.total / MB if predicted else math.nan,
+                "Time": training_seconds(run),
+                "Model": options.analysis.model,
+                "Dataset": options.analysis.dataset,
+                "ρ": options.rho,
+                "Epochs": options.recipe.epochs,
+                "Trained": selection.trainable_parameters / selection.total_parameters
+                if selection
+                else math.nan,
+                "Choice": selection.seconds if selection else math.nan,
+                "Started": datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
+    """Draw what can be done with runs: take away, run again, delete, bring back."""
+    meant, which = (chosen, f"{len(chosen)} chosen") if chosen else (runs, f"all {len(runs)}")
+    with st.container(horizontal=True, key="run_actions"):
+        for kind, mime, write in (
+            ("CSV", "text/csv", lambda: run_frame(meant).to_csv(index=False)),
+            ("JSON", "application/json", lambda: runs_json(meant)),
+        ):
+            st.download_button(
+                kind, data=write, file_name=f"bettiscope-runs.{kind.lower()}", mime=mime,
+                icon=":material/download:", key=f"save_runs_{kind}", on_click="ignore",
+                disabled=not meant,
+                help=f"Save {which}: "
+                + ("one row a run." if kind == "CSV" else "settings, layers and every metric."),
+            )  # fmt: skip
+        if st.button(
+            "Run again", key="again", icon=":material/replay:", disabled=not chosen,
+            help="Queue the chosen runs once more, with the same settings and seeds.",
+        ):  # fmt: skip
+            _attempt(lambda: run_queue().start([run.options for run in chosen]))
+        if st.button(
+            "Delete", key="delete", icon=":material/delete:", disabled=not chosen,
+            help="Remove the chosen runs. They can be brought back for a day.",
+        ):  # fmt: skip
+            ids = [run.id for run in chosen]
+            if _attempt(lambda: run_queue().store.delete(ids)):
+                session().deleted = ids
+                st.rerun()
+
+
+def render_undo() -> None:
+    """Offer to bring back what was deleted."""
+    here = session()
+    deleted = {run.id: run for run in run_queue().store.runs(deleted=True)}
+    here.deleted = [each for each in here.deleted if each in deleted]
+    if here.deleted:
+        text, button = st.columns([5, 1], vertical_alignment="center")
+        text.info(f"{_counted(len(here.deleted))} deleted.")
+        if button.button("Undo", key="undo", icon=":material/undo:", width="stretch"):
+            _restore(here.deleted)
+    elif deleted:
+        with st.expander(f"{_counted(len(deleted))} deleted lately"):
+            st.write(", ".join(f"#{r.number} {strategy_title(r)}" for r in deleted.values()))
+            if st.button("Bring back", key="restore", icon=":material/undo:"):
+                _restore(list(deleted))
+
+
+def runs_json(runs: Sequence[Run]) -> str:
+    """Everything that is known of runs, metrics included."""
+    found = [asdict(run) | {"metrics": asdict(metrics_of(run))} for run in runs]
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def _restore(ids: list[str]) -> None:
+    if _attempt(lambda: run_queue().store.restore(ids)):
+        session().deleted = []
+        st.rerun()
+
+
+def _attempt(action: Callable[[], object]) -> bool:
+    try:
+        action()
+    except AnalysisError as error:
+        st.error(str(error))
+        return False
+    return True
+
+
+def _counted(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
