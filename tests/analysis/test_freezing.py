@@ -186,6 +186,15 @@ def test_a_tied_parameter_trains_if_either_of_its_layers_does() -> None:
         assert trained_elements(model) == (16 + 4, 16 + 4 + 4 + 8 + 2)
 
 
+def test_norms_that_share_a_weight_that_trains_both_train() -> None:
+    model = normed()
+    model[4].weight = model[1].weight
+    freeze(model, ["4.weight"])
+    training_mode(model)
+    assert model[1].training
+    assert model[4].training
+
+
 def test_freezing_forgets_what_trained_before() -> None:
     model = normed()
     freeze(model, ["0.weight"])

@@ -281,6 +281,16 @@ def test_gradients_kept_after_the_step_are_still_counted() -> None:
     assert ledger.peak.gradients == FLOAT * 600
 
 
+def test_a_graph_that_nobody_needs_is_freed() -> None:
+    """What a ReLU keeps is its own output: the ledger must not hold it, lest it hold itself."""
+    model = nn.Linear(30, 20, bias=False)
+    with Ledger(model) as ledger:
+        output = torch.relu(model(torch.ones(2, 30)))
+        assert ledger.bytes > FLOAT * 600
+        del output  # and no backward pass
+        assert ledger.bytes == FLOAT * 600
+
+
 def test_memory_of_the_process_and_of_no_gpu() -> None:
     assert resident_bytes() > 50 * 2**20  # torch alone is larger
     assert allocator_peak(torch.device("cpu")) is None

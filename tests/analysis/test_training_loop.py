@@ -294,6 +294,20 @@ def test_an_abandoned_training_leaves_nothing_behind(metrics: int) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("track", [True, False])
+def test_an_error_in_the_backward_pass_leaves_nothing_behind(track: bool) -> None:
+    def fail(_: Tensor) -> None:
+        raise RuntimeError("on purpose")
+
+    model = network()
+    model[0].weight.register_hook(fail)  # the last to get a gradient
+    with pytest.raises(RuntimeError, match="on purpose"):
+        list(finetune(model, *[two_classes(10)] * 3, track_memory=track))
+    assert not any(module.training for module in model.modules())
+    assert hooks_left(model) == []
+    assert all(p.grad is None for p in model.parameters())
+
+
 def test_a_loss_that_is_not_finite_ends_the_training() -> None:
     model, data = network(), two_classes(10)
     data.tensor[3] = float("nan")
