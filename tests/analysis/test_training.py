@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from analysis.datasets import ImageDataset, load_dataset
 from analysis.errors import OptionError, StoreError, TrainingError
 from analysis.metrics import FinetuneResult, MemorySample, Selection
-from analysis.models import MODELS, load_model
+from analysis.models import MODELS, load_model, prepare_images
 from analysis.options import AnalysisOptions, Recipe, RunOptions, Split
 from analysis.training import Training
+from analysis.training_loop import TensorImages
 from tests.factories import POCKET, same_bits, state_of
 
 
@@ -164,6 +165,22 @@ def test_the_same_seed_gives_the_same_weights_and_another_others() -> None:
     first, again, other = weights(1), weights(1), weights(2)
     assert all(same_bits(first[name], again[name]) for name in first)
     assert not same_bits(first["classifier.3.weight"], other["classifier.3.weight"])
+
+
+def test_the_seed_draws_the_training_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Tensor] = []
+
+    def keep(_: object, train: TensorImages, *__: object, **___: object) -> Iterator[None]:
+        drawn.append(train.tensor)
+        return iter(())
+
+    monkeypatch.setattr("analysis.training.finetune", keep)
+    for seed in (1, 2):
+        list(Training(options("pocket-vgg", "head", seed=seed)))
+    for seed, found in zip((1, 2), drawn, strict=True):
+        images = load_dataset("digits", split="train").sample(24, seed=seed).images
+        assert torch.equal(found, prepare_images("pocket-vgg", images))
+    assert not torch.equal(*drawn)
 
 
 def test_random_weights_are_those_that_were_analysed() -> None:
