@@ -111,8 +111,6 @@ class Recorder:
         if not self._lock.acquire(timeout=2 * _LOCKED):
             raise StoreError("The run store is busy.")
         try:
-            if self._closing and ending is None:
-                return
             news = tuple(self._buffer)
             if not self.store.record(self._run_id, self._worker, news, ending=ending):
                 self.lost.set()

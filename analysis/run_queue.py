@@ -265,20 +265,20 @@ class RunQueue:
     def _is_abandoned(self, claim: Claim) -> bool:
         if claim.run_id in self._trainings or claim.run_id in self._unwritten:
             return False
-        silence = abs(time.time() - claim.heartbeat)
+        silence = abs(time.time() - claim.heartbeat)  # the clock may have been set back
         if silence < _SILENCE:
             return False
+        # A server that lives knows better than anybody else why its worker died.
         served = claim.owner is not None and claim.owner.alive
         if claim.worker is not None and claim.worker.alive:
             return silence > _HUNG and not served
         return silence > _HUNG or not served
 
     def _interrupt(self, claim: Claim) -> None:
-        if claim.worker is not None:
-            if claim.worker.alive:
-                end_group(claim.worker.pid)
-            ending = Ending("interrupted", _INTERRUPTED)
-            self._own_store.record(claim.run_id, claim.worker, ending=ending)
+        if claim.worker is not None and claim.worker.alive:
+            end_group(claim.worker.pid)
+        ending = Ending("interrupted", _INTERRUPTED)
+        self._own_store.record(claim.run_id, claim.worker, ending=ending)
 
     def _telling(self, about: str, before: str = "") -> _Telling:
         return _Telling(self._trouble, self._lock, about, before)

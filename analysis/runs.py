@@ -247,7 +247,7 @@ class RunStore:
     def record(
         self,
         run_id: str,
-        worker: ProcessId,
+        worker: ProcessId | None,
         news: Iterable[Recorded | Selection] = (),
         *,
         ending: Ending | None = None,

@@ -5,6 +5,7 @@ The training in the workers is `stand_in/training.py`, but for one test.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ import analysis.run_queue
 from analysis.errors import StoreError
 from analysis.jobs import Jobs
 from analysis.options import AnalysisOptions, Recipe, RunOptions
-from analysis.processes import ProcessId, WorkerPool
+from analysis.processes import ProcessId, Worker, WorkerPool
 from analysis.run_queue import RunQueue
 from analysis.run_records import Claim, Run
 from analysis.runs import RunStore
@@ -91,6 +92,16 @@ def workers() -> list[psutil.Process]:
     return found
 
 
+def idles(process: psutil.Process) -> bool:
+    """Whether it does nothing for a while, and waits for nothing but a request."""
+    before = process.cpu_times()
+    for _ in range(10):
+        time.sleep(0.03)
+        if process.status() != psutil.STATUS_SLEEPING:
+            return False
+    return bool(process.cpu_times() == before and before.user > 0)
+
+
 def alive(processes: list[psutil.Process]) -> bool:
     return any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
@@ -119,9 +130,11 @@ def test_a_run_is_trained_and_kept(queue: RunQueue) -> None:
 
 def test_a_warm_worker_has_its_first_step_in_the_store_at_once(queue: RunQueue) -> None:
     queue.warm()
-    time.sleep(1)  # until it waits
+    (spare,) = workers()
+    wait_until(lambda: idles(spare))
     (run_id,) = queue.start([doing("quick")])
-    assert wait_until(has_steps(queue, run_id)) < 1
+    assert wait_until(has_steps(queue, run_id)) < 2
+    assert worker_of(queue, run_id).pid == spare.pid
 
 
 def test_the_next_worker_is_warmed_after_the_first_epoch_and_not_before(queue: RunQueue) -> None:
@@ -506,6 +519,22 @@ def test_a_damaged_store_is_told_and_the_queue_goes_on(home: Path) -> None:
         wait_until(has_ended(queue, run_id))
         assert look(queue, run_id).state == "done"
         assert len(queue.problems()) == 1  # so that a page that comes later tells it too
+
+
+def test_a_system_without_room_for_a_process_is_told_and_tried_again(
+    queue: RunQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: WorkerPool) -> Worker:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerPool, "take", no_room)
+        (run_id,) = queue.start([doing("quick")])
+        wait_until(queue.problems)
+        assert queue.problems() == ["A process could not be started (Cannot allocate memory)."]
+        assert look(queue, run_id).state == "queued"
+    wait_until(has_ended(queue, run_id))
+    assert (look(queue, run_id).state, queue.problems()) == ("done", [])
 
 
 # With the real training.
