@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from analysis.datasets import ImageDataset, load_dataset
