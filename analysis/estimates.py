@@ -100,13 +100,21 @@ class Estimates:
                     self._working = False
                     return
                 request = self._waiting[-1]
-            job = self._jobs.start(request)
-            while job.state == "running":
-                time.sleep(_POLL)
-            answer = job.result if isinstance(job.result, MemoryEstimate) else job.error
+            answer = self._ask(request)
             with self._lock:
-                self._known[request] = answer or "No prediction."
+                self._known[request] = answer
                 if len(self._known) > _REMEMBERED:
                     self._known.popitem(last=False)
                 if request in self._waiting:
                     self._waiting.remove(request)
+
+    def _ask(self, request: MemoryRequest) -> MemoryEstimate | str:
+        try:
+            job = self._jobs.start(request)
+            while job.state == "running":
+                time.sleep(_POLL)
+        except Exception as error:  # such as a process that cannot be started
+            return f"The memory could not be predicted ({error})."
+        if isinstance(job.result, MemoryEstimate):
+            return job.result
+        return job.error or "The prediction was stopped."

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
-import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 import analysis.topology
 import app.cache
@@ -17,50 +12,9 @@ from analysis.options import AnalysisOptions
 from analysis.pipeline import run
 from analysis.selection import ranking
 from analysis.store import load_analysis
+from tests.app.pages import button, opened, settled, table, texts, tile
 
-MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
-PATIENCE = 60  # seconds
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BETTISCOPE_HOME", str(folder))
-        run(AnalysisOptions())
-        yield folder
-    app.cache.jobs().close()
-    st.cache_resource.clear()
-
-
-def opened(**query: str) -> AppTest:
-    page = AppTest.from_file(str(MAIN), default_timeout=30)
-    for name, value in query.items():
-        page.query_params[name] = value
-    return page.run()
-
-
-def settled(page: AppTest, condition: Callable[[AppTest], bool]) -> AppTest:
-    """Run the page until a condition holds, as the progress fragment does in a browser."""
-    end = time.monotonic() + PATIENCE
-    while not condition(page):
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.1)
-        page.run()
-    return page
-
-
-def tile(page: AppTest, label: str) -> str:
-    return next(metric.value for metric in page.metric if metric.label == label)
-
-
-def table(page: AppTest) -> pd.DataFrame:
-    return max((frame.value for frame in page.dataframe), key=len)
-
-
-def texts(page: AppTest) -> str:
-    kinds = (page.markdown, page.caption, page.warning, page.info, page.error)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def test_the_first_visit_shows_the_default_analysed() -> None:
@@ -89,7 +43,13 @@ def test_rho_and_normalization_move_the_selection_without_any_topology(
         raise AssertionError("topology was computed")
 
     monkeypatch.setattr(analysis.topology, "ripser", never)
-    monkeypatch.setattr(app.cache.jobs(), "start", never)
+    # A prediction of memory may be made, as that is no topology.
+    start = app.cache.jobs().start
+    monkeypatch.setattr(
+        app.cache.jobs(),
+        "start",
+        lambda request, *_: never() if isinstance(request, AnalysisOptions) else start(request),
+    )
     page.slider(key="rho").set_value(0.5).run()
     assert not page.exception
     assert tile(page, "Selected") == "21 of 42 layers"
@@ -121,7 +81,7 @@ def test_another_model_waits_for_the_button_and_is_then_analysed() -> None:
     page.selectbox(key="model").set_value("pocket-vgg").run()
     assert "press **Analyse** for pocket-vgg" in texts(page)
     assert len(table(page)) == 43  # what was there stays
-    page.button[[b.label for b in page.button].index("Analyse")].click().run()
+    button(page, "Analyse").click().run()
     settled(page, lambda p: len(table(p)) == 10)
     assert not page.exception
     assert load_analysis(AnalysisOptions(model="pocket-vgg")) is not None
@@ -131,12 +91,12 @@ def test_a_stopped_analysis_says_so_and_starts_again() -> None:
     page = opened()
     page.selectbox(key="model").set_value("vgg16").run()
     page.selectbox(key="weights").set_value("random").run()
-    page.button[[b.label for b in page.button].index("Analyse")].click().run()
+    button(page, "Analyse").click().run()
     assert "stop" in [b.key for b in page.button]
     page.button(key="stop").click().run()
     assert "Stopped. Press **Analyse** to start again." in texts(page)
     assert len(table(page)) == 43
-    page.button[[b.label for b in page.button].index("Analyse")].click().run()
+    button(page, "Analyse").click().run()
     assert "stop" in [b.key for b in page.button]
     page.button(key="stop").click().run()
 
@@ -144,7 +104,7 @@ def test_a_stopped_analysis_says_so_and_starts_again() -> None:
 def test_weights_that_cannot_be_fetched_leave_the_page_usable() -> None:
     page = opened()
     page.selectbox(key="model").set_value("resnet50").run()
-    page.button[[b.label for b in page.button].index("Analyse")].click().run()
+    button(page, "Analyse").click().run()
     settled(page, lambda p: bool(p.error))
     assert "Use weights = random, or a pocket model" in page.error[0].value
     assert not page.exception

@@ -1,0 +1,97 @@
+"""Predictions asked for and given: the newest question first, and no waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from analysis.estimates import Estimates, MemoryEstimate, MemoryRequest, estimate
+from analysis.jobs import Jobs
+from analysis.metrics import MemoryUse
+from analysis.options import Recipe
+
+HEAD = MemoryRequest("pocket-resnet20", 10, "head", ("fc",), ("fc",))
+PATIENCE = 60  # seconds
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    found = Jobs()
+    yield found
+    found.close()
+
+
+def wait_for(estimates: Estimates, request: MemoryRequest) -> MemoryEstimate | str:
+    end = time.monotonic() + PATIENCE
+    while (found := estimates.get(request)) is None:
+        assert time.monotonic() < end, "no answer came"
+        time.sleep(0.02)
+    return found
+
+
+class FakeJobs:
+    """Jobs that are done when they start, and remember what they were asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[MemoryRequest] = []
+        self.open = False
+
+    def start(self, request: MemoryRequest) -> SimpleNamespace:
+        self.asked.append(request)
+        while not self.open:
+            time.sleep(0.005)
+        if request.model == "broken":
+            return SimpleNamespace(state="failed", result=None, error="It cannot be.")
+        if request.model == "raising":
+            raise OSError("no process")
+        return SimpleNamespace(state="done", result=MemoryEstimate(MemoryUse(), 1), error="")
+
+
+def test_a_worker_answers_as_the_function_does(jobs: Jobs) -> None:
+    assert wait_for(Estimates(jobs), HEAD) == estimate(HEAD)
+
+
+def test_more_images_in_a_batch_take_more() -> None:
+    small, large = (
+        estimate(MemoryRequest("pocket-vgg", 10, "everything", recipe=Recipe(batch_size=n)))
+        for n in (8, 16)
+    )
+    # Only activations and the batch grow; weights, gradients and state stay.
+    assert small.peak.activations * 2 == large.peak.activations
+    assert small.peak.parameters == large.peak.parameters
+    assert small.analytic == large.analytic  # always of a batch of 8
+
+
+def test_the_newest_question_is_answered_first_and_none_twice() -> None:
+    fake = FakeJobs()
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    requests = [MemoryRequest(f"m{i}", 10, "everything") for i in range(4)]
+    for request in requests:
+        assert estimates.get(request) is None
+    fake.open = True
+    end = time.monotonic() + PATIENCE
+    while len(fake.asked) < len(requests):  # asking again would make a question the newest
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    for request in requests:
+        assert isinstance(wait_for(estimates, request), MemoryEstimate)
+    assert fake.asked[1:] == [r for r in requests[::-1] if r != fake.asked[0]]
+    assert len(set(fake.asked)) == len(fake.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"), [("broken", "cannot be"), ("raising", "no process")]
+)
+def test_a_failure_is_told_and_the_next_question_answered(model: str, sentence: str) -> None:
+    fake = FakeJobs()
+    fake.open = True
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    answer = wait_for(estimates, MemoryRequest(model, 10, "everything"))
+    assert isinstance(answer, str)
+    assert sentence in answer
+    assert isinstance(wait_for(estimates, HEAD), MemoryEstimate)

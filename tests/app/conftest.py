@@ -1,0 +1,26 @@
+"""A folder of analyses and runs for each file of tests, with the default analysis in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+
+import app.cache
+from analysis.options import AnalysisOptions
+from analysis.pipeline import run
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BETTISCOPE_HOME", str(folder))
+        run(AnalysisOptions())
+        yield folder
+    app.cache.run_queue().close()
+    app.cache.jobs().close()
+    app.cache._pool().close()
+    st.cache_resource.clear()

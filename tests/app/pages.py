@@ -1,0 +1,52 @@
+"""Drive the pages without a browser."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from streamlit.testing.v1 import AppTest
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+PATIENCE = 60  # seconds
+
+
+def opened(view: str = "explore", **query: str) -> AppTest:
+    """A page in a fresh session, with what its link carries."""
+    page = AppTest.from_file(str(MAIN), default_timeout=30)
+    for name, value in query.items():
+        page.query_params[name] = value
+    if view != "explore":
+        page.switch_page(f"views/{view}.py")
+    return page.run()
+
+
+def settled(page: AppTest, condition: Callable[[AppTest], bool]) -> AppTest:
+    """Run the page until a condition holds, as the progress fragment does in a browser."""
+    end = time.monotonic() + PATIENCE
+    while not condition(page):
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.1)
+        page.run()
+    return page
+
+
+def button(page: AppTest, label: str) -> Any:
+    """The button that says so."""
+    return page.button[[each.label for each in page.button].index(label)]
+
+
+def tile(page: AppTest, label: str) -> str:
+    return next(metric.value for metric in page.metric if metric.label == label)
+
+
+def table(page: AppTest) -> pd.DataFrame:
+    return max((frame.value for frame in page.dataframe), key=len)
+
+
+def texts(page: AppTest) -> str:
+    kinds = (page.markdown, page.caption, page.warning, page.info, page.error)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)

@@ -1,0 +1,143 @@
+"""The Runs page without a browser: what it tells, compares, gives away and brings back."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+
+import pytest
+
+import app.cache
+from analysis.run_records import Ending
+from analysis.runs import Run, RunStore
+from app.components.run_details import settings_frame
+from app.components.run_table import run_frame, runs_json
+from tests.app.pages import button, opened, texts
+from tests.run_factories import finished_run, run_options
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def store() -> Iterator[RunStore]:
+    """The store of the page, emptied afterwards."""
+    found = app.cache.run_queue().store
+    yield found
+    found.delete([run.id for run in found.runs()])
+    found.purge(older_than=0)
+
+
+@pytest.fixture
+def three(store: RunStore) -> list[Run]:
+    return [
+        finished_run(store, run_options("adabet"), accuracy=0.91, peak=12_000_000),
+        finished_run(store, run_options("size"), accuracy=0.94, peak=11_000_000),
+        finished_run(store, run_options("head"), accuracy=0.66, peak=9_000_000, layers=("fc",)),
+    ]
+
+
+def test_without_runs_the_page_says_where_they_come_from(store: RunStore) -> None:
+    page = opened("runs")
+    assert not page.exception
+    assert "No run yet. Start some on the page **Fine-tune**." in texts(page)
+
+
+def test_the_table_tells_every_run_and_the_sentence_the_winner(three: list[Run]) -> None:
+    page = opened("runs")
+    assert not page.exception
+    rows = page.dataframe[0].value
+    assert rows["Strategy"].tolist() == ["Head only", "Size alone", "AdaBet"]
+    assert rows["Test accuracy"].tolist() == pytest.approx([66, 94, 91])
+    assert rows["Peak memory"].tolist() == [9.0, 11.0, 12.0]
+    assert rows["Trained"].tolist() == [0.1, 0.1, 0.1]
+    assert "**Size alone** did best: 94.0\N{NO-BREAK SPACE}%" in texts(page)
+    assert "3.0 points more than AdaBet" in texts(page)
+    assert "AdaBet does not beat size alone here." in texts(page)
+    assert "One seed: not evidence." in texts(page)
+    assert len(page.get("plotly_chart")) == 1
+
+
+def test_filters_narrow_the_table(three: list[Run]) -> None:
+    page = opened("runs")
+    page.multiselect(key="run_strategy").set_value(["size", "head"]).run()
+    assert page.dataframe[0].value["Strategy"].tolist() == ["Head only", "Size alone"]
+    page.multiselect(key="run_state").set_value(["done"]).run()
+    assert not page.exception
+    assert len(page.dataframe[0].value) == 2
+
+
+def test_a_link_lays_the_same_runs_over_each_other(three: list[Run]) -> None:
+    page = opened("runs", runs=f"{three[0].id} {three[2].id} nonsense")
+    assert not page.exception
+    assert "2 runs side by side" in [each.value for each in page.subheader]
+    assert len(page.get("plotly_chart")) == 4
+    differing = page.dataframe[1].value.set_index("setting")
+    assert differing.index.tolist() == ["strategy", "layers"]
+    assert differing.loc["strategy"].tolist() == ["adabet", "head"]
+    (code,) = page.code
+    ast.parse(code.value)
+    assert '"layer3.2.bn2"' in code.value
+
+
+def test_deleted_runs_come_back(store: RunStore, three: list[Run]) -> None:
+    page = opened("runs", runs=three[1].id)
+    button(page, "Delete").click().run()
+    assert [run.id for run in store.runs()] == [three[2].id, three[0].id]
+    assert "1 run deleted." in texts(page)
+    assert page.dataframe[0].value["Strategy"].tolist() == ["Head only", "AdaBet"]
+    button(page, "Undo").click().run()
+    assert [run.id for run in store.runs()] == [run.id for run in three[::-1]]
+    assert store.metrics(three[1].id).epochs
+    assert not page.exception
+
+
+def test_a_run_deleted_in_another_session_can_be_brought_back(
+    store: RunStore, three: list[Run]
+) -> None:
+    store.delete([three[0].id])
+    page = opened("runs")
+    assert "#" in texts(page)
+    button(page, "Bring back").click().run()
+    assert len(store.runs()) == 3
+
+
+def test_a_run_can_be_queued_again_with_its_settings(store: RunStore) -> None:
+    failed = finished_run(
+        store, run_options("head", seed=5, train_samples=40), ending=Ending("failed", "It broke.")
+    )
+    page = opened("runs", runs=failed.id)
+    assert "It broke." in texts(page)
+    button(page, "Run again").click().run()
+    again = store.runs()[0]
+    assert again.id != failed.id
+    assert again.options == failed.options
+    app.cache.run_queue().stop(again.id)
+    while store.runs()[0].active:
+        page.run()
+    assert not page.exception
+
+
+def test_what_is_saved_holds_every_number(store: RunStore, three: list[Run]) -> None:
+    found = json.loads(runs_json(three))
+    assert [each["id"] for each in found] == [run.id for run in three]
+    first = found[0]
+    assert first["options"]["recipe"]["epochs"] == 8
+    assert first["selection"]["layers"] == ["layer3.2.bn2", "fc"]
+    assert first["result"]["test_accuracy"] == 0.91
+    assert first["metrics"]["epochs"][0]["val_accuracy"] == 0.91
+    assert first["metrics"]["memory"][0]["peak"]["activations"] == 6_000_000
+    table = run_frame(three).to_csv(index=False).splitlines()
+    assert len(table) == 4
+    assert table[1].split(",")[1] == "AdaBet"
+
+
+def test_settings_differ_where_they_do(store: RunStore) -> None:
+    runs = [
+        finished_run(store, run_options("adabet", seed=seed, rho=rho))
+        for seed, rho in ((0, 0.1), (1, 0.2))
+    ]
+    frame = settings_frame(runs)
+    assert frame.index.tolist() == ["analysis · seed", "rho", "recipe · seed"]
+    assert frame.loc["rho"].tolist() == ["0.1", "0.2"]
+    assert "recipe · epochs" in settings_frame(runs, all_of_them=True).index

@@ -1,0 +1,60 @@
+"""Runs in a store as workers leave them, without the training."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from analysis.metrics import (
+    EpochMetrics,
+    FinetuneResult,
+    MemorySample,
+    MemoryUse,
+    Selection,
+    StepMetrics,
+)
+from analysis.options import RunOptions
+from analysis.processes import ProcessId
+from analysis.runs import Ending, Run, RunStore
+
+
+def run_options(strategy: str, seed: int = 0, **others: object) -> RunOptions:
+    """The default run with another strategy and seed."""
+    default = RunOptions()
+    return replace(
+        default,
+        strategy=strategy,
+        analysis=replace(default.analysis, seed=seed),
+        recipe=replace(default.recipe, seed=seed),
+        **others,  # type: ignore[arg-type]
+    )
+
+
+def finished_run(
+    store: RunStore,
+    options: RunOptions | None = None,
+    *,
+    accuracy: float = 0.9,
+    peak: int = 10_000_000,
+    ending: Ending | None = None,
+    layers: tuple[str, ...] = ("layer3.2.bn2", "fc"),
+) -> Run:
+    """A run in the store as a worker would leave it; done with `accuracy` unless `ending` says."""
+    worker = ProcessId.of(os.getpid())
+    (run_id,) = store.add([options or RunOptions()])
+    assert store.claim_next(worker, worker, limit=1) == run_id, "another run was waiting"
+    use = MemoryUse(parameters=peak // 2, activations=peak - peak // 2)
+    selection = Selection(layers, 1000, 10_000, 0.25, 3_000_000, False, False, "sgd", use)
+    step = StepMetrics(1, 1, 2.0, 0.25, 0.05, 32, 0.5, True)
+    epoch = EpochMetrics(1, 1.5, 0.5, 1.25, accuracy, 1.0)
+    result = FinetuneResult(accuracy, 1, accuracy, accuracy, use, 1.5)
+    sample = MemorySample(1, 1, use, 400_000_000, None)
+    store.record(
+        run_id,
+        worker,
+        [selection, step, sample, epoch],
+        ending=ending or Ending("done", result=result),
+    )
+    found = store.run(run_id)
+    assert found is not None
+    return found
