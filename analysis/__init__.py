@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from analysis.selection import select
     from analysis.strategies import STRATEGIES
     from analysis.training import Training
-    from analysis.training_loop import finetune
+    from analysis.training_loop import TensorImages, finetune
 
 _HOMES = {
     "datasets": ["list_datasets", "load_dataset"],
@@ -45,7 +45,7 @@ _HOMES = {
     "selection": ["select"],
     "strategies": ["STRATEGIES"],
     "training": ["Training"],
-    "training_loop": ["finetune"],
+    "training_loop": ["TensorImages", "finetune"],
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -59,6 +59,7 @@ __all__ = [
     "LayerTopology",
     "Recipe",
     "RunOptions",
+    "TensorImages",
     "TopologyReport",
     "Training",
     "analyze",

@@ -31,6 +31,16 @@ class MemoryRequest:
     known: tuple[str, ...] = ()  # every layer of the model
     recipe: Recipe = field(default_factory=Recipe)  # its batch size and optimiser count
 
+    def __post_init__(self) -> None:
+        # What has no part in it is left out, lest the same question be asked twice.
+        rest = Recipe(
+            batch_size=self.recipe.batch_size,
+            optimizer=self.recipe.optimizer,
+            momentum=self.recipe.momentum,
+            weight_decay=self.recipe.weight_decay,
+        )
+        object.__setattr__(self, "recipe", rest)
+
 
 @dataclass(frozen=True)
 class MemoryEstimate:

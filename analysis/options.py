@@ -57,6 +57,11 @@ class AnalysisOptions:
             problems.append(f"`samples` must be at least {MIN_SAMPLES}, got {self.samples}")
         if self.batch_size < 1:
             problems.append(f"`batch_size` must be at least 1, got {self.batch_size}")
+        elif self.pooling == "per-batch" and MIN_SAMPLES <= self.samples < self.batch_size:
+            problems.append(
+                f"`samples` must be at least one batch of {self.batch_size} when `pooling` is "
+                f"'per-batch', got {self.samples}"
+            )
         if not 1 <= self.severity <= MAX_SEVERITY:
             problems.append(f"`severity` must be from 1 to {MAX_SEVERITY}, got {self.severity}")
         if not 0 <= self.seed < 2**32:

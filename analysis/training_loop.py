@@ -232,7 +232,10 @@ class _Randomness:
     def __init__(self, seed: int, device: torch.device) -> None:
         self._devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=self._devices):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
+            for each in self._devices:
+                with torch.cuda.device(each):
+                    torch.cuda.manual_seed(seed)
             self._states = self._get()
 
     @contextmanager

@@ -95,3 +95,12 @@ def test_a_failure_is_told_and_the_next_question_answered(model: str, sentence: 
     assert isinstance(answer, str)
     assert sentence in answer
     assert isinstance(wait_for(estimates, HEAD), MemoryEstimate)
+
+
+def test_a_question_is_the_same_whatever_the_seed_and_the_epochs() -> None:
+    one, other = (
+        MemoryRequest("pocket-vgg", 10, "everything", recipe=recipe)
+        for recipe in (Recipe(), Recipe(epochs=3, seed=7, learning_rate=0.5))
+    )
+    assert one == other
+    assert one != MemoryRequest("pocket-vgg", 10, "everything", recipe=Recipe(momentum=0))
