@@ -6,23 +6,16 @@ saved" is the first visit where that was not done, opened at the very moment the
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from dataclasses import dataclass
 from statistics import median
 
-from playwright.sync_api import Page, sync_playwright
-
-from tests.benchmarks.process import ROOT, run_python
+from tests.benchmarks.process import run_python
 from tests.benchmarks.table import show_table, verdict
+from tests.serving import DESKTOP, PATIENCE, chromium, serve
 
 TARGET_SECONDS = 5.0
-PATIENCE = 60.0  # seconds
 DRAWN = (
     "[data-testid=stDataFrame] canvas",
     ".st-key-profile_wide .js-plotly-plot .main-svg:visible",
@@ -63,47 +56,16 @@ def show(result: FirstView) -> None:
 
 
 def _visit(*, saved: bool) -> tuple[float, float]:
-    with tempfile.TemporaryDirectory() as home, socket.socket() as free:
+    with tempfile.TemporaryDirectory() as home:
         if saved:
             run_python("-m", "analysis", "analyze", environment={"BETTISCOPE_HOME": home})
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-        free.close()
-        options = ["--server.port", port, "--server.headless", "true"]
-        start = time.perf_counter()
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app/server.py", *options],
-            cwd=ROOT,
-            env=os.environ | {"BETTISCOPE_HOME": home},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            url = f"http://localhost:{port}"
-            _wait_for(url)
-            served = time.perf_counter() - start
-            return served, _draw(url)
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _wait_for(url: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise SystemExit("the server does not answer")
+        with serve(home) as server:
+            return server.started, _draw(server.url)
 
 
 def _draw(url: str) -> float:
-    chromium = subprocess.check_output([ROOT / ".ci" / "find-chromium"], text=True).strip()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page: Page = browser.new_page(viewport={"width": 1440, "height": 900})
+    with chromium() as browser:
+        page = browser.new_page(viewport=DESKTOP)
         start = time.perf_counter()
         page.goto(url)
         for selector in DRAWN:

@@ -1,0 +1,95 @@
+"""The dashboard as README says to serve it, and the browser to look at it with."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 60.0  # seconds; a machine may be busy
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A dashboard of its own process that answers."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    started: float  # seconds it took from the start to the first answer
+
+
+@contextmanager
+def serve(home: Path | str, output: IO[str] | int = subprocess.DEVNULL) -> Iterator[Server]:
+    """Start the dashboard on a free port and wait until it answers; end it afterwards.
+
+    Parameters
+    ----------
+    home : path
+        Its folder of analyses and runs.
+    output : file, optional
+        What it prints goes there.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app/server.py"]
+    command += ["--server.port", str(port), "--server.headless", "true"]
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"BETTISCOPE_HOME": str(home)},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        url = f"http://localhost:{port}"
+        _wait_for(f"{url}/_stcore/health", process)
+        yield Server(url, process, time.perf_counter() - start)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a browser without a window; `.ci/find-chromium` says which."""
+    found = subprocess.run(
+        [ROOT / ".ci" / "find-chromium"], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        raise RuntimeError(found.stderr.strip())
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found.stdout.strip(), args=["--no-sandbox"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with exit code {process.returncode}")
+        if time.monotonic() > end:
+            raise RuntimeError(f"the server does not answer after {PATIENCE:g} s")
+        try:
+            urllib.request.urlopen(url, timeout=1)
+            return
+        except OSError:
+            time.sleep(0.02)
