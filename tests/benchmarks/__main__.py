@@ -7,18 +7,50 @@ import json
 import os
 import platform
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tests.benchmarks import first_view, forward, pocket, rerun
+from tests.benchmarks import (
+    click,
+    first_view,
+    forward,
+    loop,
+    memory,
+    pocket,
+    rerun,
+    strategies,
+)
 from tests.benchmarks.process import SAME_FOR_ALL
-from tests.benchmarks.variants import BATCH, IMAGES, SIDE, VARIANTS
+from tests.benchmarks.variants import VARIANTS
 
-PARTS = ("forward", "rerun", "pocket", "first")
 BUSY = 0.5  # load for each core, from which on times mean little
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing to measure."""
+
+    measure: Callable[[argparse.Namespace], Any]  # to a dataclass, or a list of one
+    show: Callable[[Any], None]
+
+
+PARTS = {
+    "forward": Part(
+        lambda asked: forward.measure(asked.models, asked.variants, asked.repeats, _say),
+        forward.show,
+    ),
+    "rerun": Part(lambda _: rerun.measure(), rerun.show),
+    "pocket": Part(lambda asked: pocket.measure(asked.repeats), pocket.show),
+    "first": Part(lambda asked: first_view.measure(asked.repeats), first_view.show),
+    "memory": Part(lambda _: memory.measure(_say), memory.show),
+    "loop": Part(lambda _: loop.measure(), loop.show),
+    "click": Part(lambda asked: click.measure(asked.repeats), click.show),
+    "strategies": Part(lambda _: strategies.measure(_say), strategies.show),
+}
 
 
 def main() -> None:
@@ -27,37 +59,22 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in results["machine"].items()))
     if os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
         print("The machine is busy with other work: the times and their ratios mean little.")
-    print()
-    if "forward" in arguments.only:
-        print(f"{IMAGES} images of {SIDE}², random weights; bare pass in batches of {BATCH}.\n")
-        measured = forward.measure(arguments.models, arguments.variants, arguments.repeats, _say)
-        results["forward"] = forward.as_json(measured)
-        forward.show(measured)
+    for name, part in PARTS.items():
+        if name not in arguments.only:
+            continue
+        _say(name)
+        measured = part.measure(arguments)
+        several = isinstance(measured, list)
+        results[name] = [asdict(each) for each in measured] if several else asdict(measured)
         print()
-    if "rerun" in arguments.only:
-        _say("rerun of Explore")
-        reruns = rerun.measure()
-        results["rerun"] = asdict(reruns)
-        rerun.show(reruns)
-        print()
-    if "pocket" in arguments.only:
-        _say("pocket-resnet20 with 400 images")
-        pockets = pocket.measure(arguments.repeats)
-        results["pocket"] = asdict(pockets)
-        pocket.show(pockets)
-        print()
-    if "first" in arguments.only:
-        _say("first visit")
-        visits = first_view.measure(arguments.repeats)
-        results["first"] = asdict(visits)
-        first_view.show(visits)
+        part.show(measured)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=[*PARTS])
     parser.add_argument("--models", nargs="+", choices=forward.TARGETS, default=[*forward.TARGETS])
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=[*VARIANTS])
     parser.add_argument("--repeats", type=int, default=3, help="fresh processes for each number")

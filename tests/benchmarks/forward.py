@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from tests.benchmarks.process import run_module
 from tests.benchmarks.table import show_table, verdict
-from tests.benchmarks.variants import VARIANTS
+from tests.benchmarks.variants import BATCH, IMAGES, SIDE, VARIANTS
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def _measure_model(
 
 def show(results: list[ModelResult]) -> None:
     """Print what was measured, then the ratios beside the targets."""
+    print(f"{IMAGES} images of {SIDE}², random weights; bare pass in batches of {BATCH}.\n")
     measured = [
         [
             result.model,
@@ -129,10 +130,6 @@ def _agreement(result: ModelResult) -> str:
     if result.layers is None:
         return "-"
     return f"{result.layers - len(result.other_betti)} of {result.layers}"
-
-
-def as_json(results: list[ModelResult]) -> list[dict[str, Any]]:
-    return [asdict(result) for result in results]
 
 
 def _seconds(value: float | None) -> str:

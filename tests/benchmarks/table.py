@@ -1,4 +1,4 @@
-"""Plain text tables."""
+"""Tables as plain text and as Markdown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ def show_table(head: list[str], rows: list[list[str]]) -> None:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  ".join(cells).rstrip())
+
+
+def show_markdown(head: list[str], rows: list[list[str]]) -> None:
+    """Print the same as a Markdown table, to be put into a document."""
+    rule = ["---", *("---:" for _ in head[1:])]
+    for row in [head, rule, *rows]:
+        print(f"| {' | '.join(row)} |")
 
 
 def verdict(reached: bool) -> str:

@@ -1,0 +1,46 @@
+"""The networks that the benchmarks train, and the images they train on."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from analysis.datasets import DATASETS, load_dataset
+from analysis.models import MODELS, load_model, prepare_images
+from analysis.options import AnalysisOptions, Recipe, RunOptions, Split, Weights
+from analysis.training import choose
+from analysis.training_loop import TensorImages
+
+DATASET = "digits"
+FULL_SIZE_BATCH = 8  # images; the paper's
+
+
+def weights_of(model: str) -> Weights:
+    """Those that are there without a network."""
+    return "pretrained" if MODELS[model].source == "pocket" else "random"
+
+
+def batch_of(model: str) -> int:
+    """Images in a step: as the dashboard trains, but fewer of full size."""
+    return Recipe().batch_size if MODELS[model].source == "pocket" else FULL_SIZE_BATCH
+
+
+def frozen_model(model: str, strategy: str) -> nn.Module:
+    """A network with a new head, of which only what a strategy chooses trains.
+
+    The analysis that the choice may need is saved in the folder that `BETTISCOPE_HOME` names.
+    """
+    weights = weights_of(model)
+    network = load_model(model, weights=weights, num_classes=len(DATASETS[DATASET].class_names))
+    options = AnalysisOptions(model=model, dataset=DATASET, weights=weights)
+    choose(network, RunOptions(options, strategy=strategy))
+    return network
+
+
+def images_for(model: str, split: Split, count: int | None = None) -> TensorImages:
+    """So many images of a split, or all of them, as the network takes them."""
+    drawn = load_dataset(DATASET, split=split)
+    if count is not None:
+        drawn = drawn.sample(count, seed=0)
+    prepared = prepare_images(model, drawn.images, weights=weights_of(model))
+    return TensorImages(prepared, torch.from_numpy(drawn.labels))
