@@ -52,7 +52,8 @@ class Session:
     drawn: tuple[object, ...] | None = None  # what the profile was last drawn anew for
     marked: str = ""  # the open layer at that time
     estimate: MemoryEstimate | None = None  # the last that was shown
-    metrics: dict[str, RunMetrics] = field(default_factory=dict)  # of runs, by id; as last read
+    # What was read of runs, by id, with the revision of the run at that time.
+    metrics: dict[str, tuple[int, RunMetrics]] = field(default_factory=dict)
     compared: list[str] = field(  # ids of runs that are laid over each other; the URL has them
         default_factory=lambda: st.query_params.get("runs", "").split()
     )

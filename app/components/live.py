@@ -34,7 +34,7 @@ from app.components.verdict import verdict_sentence
 from app.state import appearance
 from app.theme import PALETTES, chart_config
 
-POLL_EVERY = 0.8  # seconds
+POLL_EVERY = 0.5  # seconds
 CHART_HEIGHT = 290  # pixels
 _RUNNING = "the running one"
 _RECENT = 20  # steps by which the pace is judged

@@ -43,10 +43,13 @@ def names_of(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def metrics_of(run: Run) -> RunMetrics:
-    """What was measured in a run; only what is new is read from the store."""
+    """What was measured in a run up to its revision; only what is new is read from the store."""
     read = session().metrics
-    read[run.id] = run_queue().store.metrics(run.id, known=read.get(run.id))
-    return read[run.id]
+    revision, known = read.get(run.id, (-1, RunMetrics()))
+    if revision != run.revision:
+        known = run_queue().store.metrics(run.id, known=known)
+        read[run.id] = (run.revision, known)
+    return known
 
 
 def steps_per_epoch(run: Run) -> int:
