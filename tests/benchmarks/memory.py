@@ -85,9 +85,9 @@ def _row(result: MemoryResult, full: MemoryResult) -> list[str]:
         f"{ratio:.4f}",
         f"1 ± {TOLERANCE:g}",
         verdict(abs(ratio - 1) <= TOLERANCE),
-        f"{1 - result.measured / full.measured:.0%}" if part else "",
+        f"{1 - result.measured / full.measured:.1%}" if part else "",
         f"{result.analytic / MB:.2f}",
-        f"{1 - result.analytic / full.analytic:.0%}" if part else "",
+        f"{1 - result.analytic / full.analytic:.1%}" if part else "",
     ]
 
 
