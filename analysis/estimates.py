@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _REMEMBERED = 512
 _WAITING = 16  # of older questions nobody looks at the answer any more
 _POLL = 0.02  # seconds
+_FAILED_FOR = 30.0  # seconds after which a question that failed may be asked again
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,16 @@ class Estimates:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._lock = threading.Lock()
-        self._known: OrderedDict[MemoryRequest, MemoryEstimate | str] = OrderedDict()
+        self._known: OrderedDict[MemoryRequest, MemoryEstimate] = OrderedDict()
+        self._failed: dict[MemoryRequest, tuple[str, float]] = {}  # and when; monotonic
         self._waiting: list[MemoryRequest] = []  # the newest last, and answered first
         self._working = False
 
     def get(self, request: MemoryRequest) -> MemoryEstimate | str | None:
         """The estimate; a sentence if there can be none; None while it is being made."""
         with self._lock:
-            known = self._known.get(request)
+            known = self._look_up(request)
             if known is not None:
-                self._known.move_to_end(request)
                 return known
             if request in self._waiting:
                 self._waiting.remove(request)
@@ -102,6 +103,18 @@ class Estimates:
                 self._working = True
                 threading.Thread(target=self._work, daemon=True).start()
         return None
+
+    def known(self, request: MemoryRequest) -> MemoryEstimate | str | None:
+        """The same, but nothing is made."""
+        with self._lock:
+            return self._look_up(request)
+
+    def _look_up(self, request: MemoryRequest) -> MemoryEstimate | str | None:
+        if request in self._known:
+            self._known.move_to_end(request)
+            return self._known[request]
+        sentence, when = self._failed.get(request, ("", 0.0))
+        return sentence if sentence and time.monotonic() - when < _FAILED_FOR else None
 
     def _work(self) -> None:
         while True:
@@ -112,7 +125,10 @@ class Estimates:
                 request = self._waiting[-1]
             answer = self._ask(request)
             with self._lock:
-                self._known[request] = answer
+                if isinstance(answer, MemoryEstimate):
+                    self._known[request] = answer
+                else:
+                    self._failed[request] = (answer, time.monotonic())
                 if len(self._known) > _REMEMBERED:
                     self._known.popitem(last=False)
                 if request in self._waiting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from analysis.errors import OptionError, choice_problem, raise_problems
@@ -136,7 +136,7 @@ class Recipe:
     momentum: float = 0.9  # of SGD
     weight_decay: float = 5e-3  # decoupled: weights shrink by learning rate x this, every step
     augmentation: Augmentation = "none"
-    seed: int = 0  # of the order of the images, augmentation and dropout
+    seed: int = 0  # of the training images, their order, a new head, augmentation and dropout
 
     def __post_init__(self) -> None:
         problems = choice_problem("optimizer", self.optimizer, OPTIMIZERS)
@@ -172,13 +172,22 @@ class RunOptions:
     rho: float = 0.1  # share of the layers to train, in (0, 1]
     normalization: str = "activation"  # a name of `analysis.scores.NORMALIZATIONS`
     preset: str = "recommended"  # a name of `PRESETS`: rounding, and whether the head is ranked
+    summary: str = "b1"  # a name of `analysis.summaries.SUMMARIES`: what the scores are made from
+    min_persistence: float = 0.0  # loops that live shorter do not count; units of the activations
     train_samples: int = 500  # images of the train split; validation and test are used whole
     recipe: Recipe = field(default_factory=Recipe)
+
+    @property
+    def largest_step(self) -> Recipe:
+        """The recipe with the batch of the largest step: there may be fewer images than asked."""
+        return replace(self.recipe, batch_size=min(self.recipe.batch_size, self.train_samples))
 
     def __post_init__(self) -> None:
         problems = choice_problem("preset", self.preset, PRESETS)
         if self.train_samples < 1:
             problems.append(f"`train_samples` must be at least 1, got {self.train_samples}")
+        if not self.min_persistence >= 0:
+            problems.append(f"`min_persistence` must be at least 0, got {self.min_persistence:g}")
         try:
             check_rho(self.rho)
         except OptionError as error:

@@ -21,8 +21,9 @@ from analysis.errors import ModelError
 from analysis.freezing import freeze, training_mode
 from analysis.memory import Ledger
 from analysis.metrics import MemoryUse
+from analysis.optimizers import make_optimizer
 from analysis.options import Recipe
-from analysis.training_loop import make_optimizer, training_step
+from analysis.training_loop import training_step
 
 
 def predict_peak(

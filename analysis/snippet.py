@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.freezing import Scope
 from analysis.metrics import Selection
+from analysis.models import MODELS
 from analysis.options import LEARNING_RATES, RunOptions
 from analysis.strategies import STRATEGIES
 
@@ -68,7 +69,7 @@ def snippet(options: RunOptions, selection: Selection) -> str:
     ----------
     options : RunOptions
     selection : Selection
-        Of the run: its last layer is taken to be the head.
+        Of the run.
 
     Returns
     -------
@@ -76,16 +77,17 @@ def snippet(options: RunOptions, selection: Selection) -> str:
         Python. It expects `model` and `loader` to be there.
     """
     recipe, scope = options.recipe, STRATEGIES[options.strategy].scope
+    head = MODELS[options.analysis.model].head
     rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]
     # A norm that trains is found by its kind, not by its name.
-    listed = selection.layers[-1:] if scope == "norms-and-biases" else selection.layers
+    listed = (head,) if scope == "norms-and-biases" else selection.layers
     layers = "[]" if scope == "everything" else _listed(listed)
     made = (_SGD if selection.optimizer == "sgd" else _ADAMW).format(
         rate=rate, momentum=recipe.momentum, decay=recipe.weight_decay
     )
     by_hand = selection.optimizer == "sgd" and recipe.weight_decay > 0
     return _TEMPLATE.format(
-        head=f'"{selection.layers[-1]}"',
+        head=f'"{head}"',
         strategy=options.strategy,
         model=options.analysis.model,
         dataset=options.analysis.dataset,

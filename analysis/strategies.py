@@ -29,6 +29,7 @@ class Evidence:
     sizes: Sequence[float]  # activations of each for one image
     normalization: str
     seed: int
+    summary: str = "b1"
     report: TopologyReport | None = None  # of the model before it got a new head
     gradients: pd.DataFrame | None = None  # see `gradients.gradient_evidence`
 
@@ -84,7 +85,7 @@ STRATEGIES: dict[str, Strategy] = {
         "The layers with most loops for their size, under the normalisation chosen.",
         "AdaBet (arXiv 2510.03101), §4.2",
         "topology",
-        scores=lambda e: score(e.topology(), normalization=e.normalization),
+        scores=lambda e: score(e.topology(), normalization=e.normalization, summary=e.summary),
     ),
     "size": Strategy(
         "Size alone",

@@ -19,15 +19,18 @@ from analysis.gradients import gradient_evidence
 from analysis.memory import Ledger
 from analysis.metrics import MemoryUse, Metric, Selection
 from analysis.models import MODELS, load_model, prepare_images, weights_fingerprint
+from analysis.optimizers import optimizer_name
 from analysis.options import PRESETS, RunOptions, Split
 from analysis.pipeline import run
 from analysis.prediction import predict_peak
+from analysis.reading import reread
 from analysis.results import head_of
 from analysis.scores import NORMALIZATIONS
 from analysis.selection import layer_count
 from analysis.store import replacing
 from analysis.strategies import STRATEGIES, Evidence, chosen_layers
-from analysis.training_loop import TensorImages, finetune, optimizer_name
+from analysis.summaries import SUMMARIES
+from analysis.training_loop import TensorImages, device_of, finetune
 
 HELD_BYTES = 2**29  # of a split's input; a larger one is prepared batch by batch
 
@@ -48,6 +51,7 @@ class Training:
     def __init__(self, options: RunOptions) -> None:
         problems = choice_problem("strategy", options.strategy, STRATEGIES)
         problems += choice_problem("normalization", options.normalization, NORMALIZATIONS)
+        problems += choice_problem("summary", options.summary, SUMMARIES)
         problems += choice_problem("model", options.analysis.model, MODELS)
         problems += choice_problem("shift", options.analysis.shift, SHIFTS)
         data = DATASETS.get(options.analysis.dataset)
@@ -63,6 +67,11 @@ class Training:
         self._model: nn.Module | None = None
 
     @property
+    def device(self) -> str:
+        """Where it trains: "cpu" or "cuda"."""
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
     def fingerprints(self) -> dict[str, str]:
         """What tells the weights and the data from any others: "model" and "data"."""
         analysis = self.options.analysis
@@ -74,7 +83,7 @@ class Training:
     def __iter__(self) -> Iterator[Selection | Metric]:
         options = self.options
         train = _draw(options, "train").sample(options.train_samples, seed=options.recipe.seed)
-        model = self._model = _load(options)
+        model = self._model = _load(options).to(self.device)
         selection = choose(model, options)
         example = _prepared(options, train.sample(1, seed=0))
         yield replace(selection, predicted=_predicted(model, example, options))
@@ -182,7 +191,9 @@ def _gather(
         sizes=[torch.Size(layer.shape).numel() for layer in layers],
         normalization=options.normalization,
         seed=options.recipe.seed,
+        summary=options.summary,
     )
+    images = images.to(device_of(model))
     ledger = Ledger(model, batch=(images,))
     needs = STRATEGIES[options.strategy].needs
     if needs == "topology":
@@ -190,7 +201,8 @@ def _gather(
         report = run(options.analysis)
         # An analysis that was saved took its time when it was made.
         made = report.seconds - (time.perf_counter() - begun)
-        return _Gathered(replace(evidence, report=report), max(0.0, made), report.peak_bytes)
+        read = reread(report, min_persistence=options.min_persistence)
+        return _Gathered(replace(evidence, report=read), max(0.0, made), report.peak_bytes)
     if needs == "gradients":
         with ledger:
             found = gradient_evidence(
@@ -209,14 +221,13 @@ def _draw(options: RunOptions, split: Split) -> ImageDataset:
 
 def _load(options: RunOptions) -> nn.Module:
     analysis = options.analysis
-    model = load_model(
+    return load_model(
         analysis.model,
         weights=analysis.weights,
         # Random weights are those that were analysed; of others the seed decides the new head.
         seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
         num_classes=len(DATASETS[analysis.dataset].class_names),
     )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _prepared(options: RunOptions, drawn: ImageDataset) -> Tensor:
@@ -250,10 +261,8 @@ def _labelled(options: RunOptions, drawn: ImageDataset) -> TensorImages | _Prepa
 
 def _predicted(model: nn.Module, example: Tensor, options: RunOptions) -> MemoryUse | None:
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    recipe = replace(
-        options.recipe, batch_size=min(options.recipe.batch_size, options.train_samples)
-    )
+    shape = tuple(example.shape[1:])
     try:
-        return predict_peak(model, tuple(example.shape[1:]), trained=trained, recipe=recipe)
+        return predict_peak(model, shape, trained=trained, recipe=options.largest_step)
     except AnalysisError:  # training does not depend on it
         return None

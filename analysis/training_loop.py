@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,10 @@ from analysis.metrics import (
     Metric,
     StepMetrics,
 )
-from analysis.options import LEARNING_RATES, Recipe
+from analysis.optimizers import make_optimizer
+from analysis.options import Recipe
 
-EVALUATION_BATCH = 128  # images; without gradients a batch costs little memory
+EVALUATION_BATCH = 128  # images at most
 
 
 class LabelledImages(Protocol):
@@ -96,6 +97,8 @@ def finetune(
     loop = _Loop(model, train, optimizer, recipe, _Randomness(recipe.seed, device_of(model)))
     sampled: list[MemoryUse] = []
     epochs: list[EpochMetrics] = []
+    # Not more than in a step, lest validation take more memory than training.
+    batch = min(recipe.batch_size, EVALUATION_BATCH)
     started = time.perf_counter()
     try:
         for epoch in range(1, recipe.epochs + 1):
@@ -105,7 +108,7 @@ def finetune(
                 if isinstance(metric, MemorySample):
                     sampled.append(metric.peak)
                 yield metric
-            accuracy, loss = evaluate(model, validation)
+            accuracy, loss = evaluate(model, validation, batch_size=batch)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"The validation loss is no longer finite after epoch {epoch}: lower the "
@@ -131,19 +134,21 @@ def finetune(
         best_val_accuracy=best.val_accuracy,
         best_epoch=best.epoch,
         last_val_accuracy=epochs[-1].val_accuracy,
-        test_accuracy=evaluate(model, test)[0],
+        test_accuracy=evaluate(model, test, batch_size=batch)[0],
         peak_memory=max(sampled, key=lambda use: use.total, default=None),
         seconds=seconds,
     )
 
 
-def evaluate(model: nn.Module, data: LabelledImages) -> tuple[float, float]:
+def evaluate(
+    model: nn.Module, data: LabelledImages, *, batch_size: int = EVALUATION_BATCH
+) -> tuple[float, float]:
     """Accuracy in [0, 1] and mean cross-entropy in nats; leaves the model in eval mode."""
     model.eval()
     device, correct, loss = device_of(model), 0.0, 0.0
     with torch.no_grad():
-        for start in range(0, len(data.labels), EVALUATION_BATCH):
-            indices = torch.arange(start, min(start + EVALUATION_BATCH, len(data.labels)))
+        for start in range(0, len(data.labels), batch_size):
+            indices = torch.arange(start, min(start + batch_size, len(data.labels)))
             labels = data.labels[indices].to(device)
             logits = model(data.images(indices).to(device))
             correct += (logits.argmax(1) == labels).sum().item()
@@ -164,59 +169,9 @@ def training_step(
     return loss.detach(), logits.detach()
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The optimiser of the parameters that require gradients.
-
-    Weight decay is decoupled from the gradients (Loshchilov and Hutter 2019) for SGD too, and
-    spares norms and biases.
-
-    Raises
-    ------
-    TrainingError
-        If nothing trains.
-    """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    if not trained:
-        raise TrainingError("Nothing is left to train: every parameter is frozen. Raise ρ.")
-    name = optimizer_name(model, recipe)
-    rate = recipe.learning_rate or LEARNING_RATES[name]
-    decayed: list[Tensor] = [p for p in trained if p.dim() > 1]
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate)
-    for group in groups:
-        group["weight_decay"] = 0.0  # torch's SGD would add it to the gradient
-    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum)
-    if recipe.weight_decay and decayed:
-        optimizer.register_step_pre_hook(_Decay(decayed, recipe.weight_decay))
-    return optimizer
-
-
-def optimizer_name(model: nn.Module, recipe: Recipe) -> str:
-    """ "adamw" for a model with attention and "sgd" for others, unless the recipe says."""
-    if recipe.optimizer != "auto":
-        return recipe.optimizer
-    attention = any("Attention" in type(module).__name__ for module in model.modules())
-    return "adamw" if attention else "sgd"
-
-
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's parameters are."""
     return next(model.parameters()).device
-
-
-class _Decay:
-    def __init__(self, parameters: list[Tensor], weight_decay: float) -> None:
-        self._parameters, self._weight_decay = parameters, weight_decay
-
-    def __call__(self, optimizer: Optimizer, *_: object) -> None:
-        with torch.no_grad():
-            shrink = 1 - optimizer.param_groups[0]["lr"] * self._weight_decay
-            torch._foreach_mul_(self._parameters, shrink)
 
 
 @dataclass
@@ -240,11 +195,13 @@ class _Randomness:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        outside = self._get()
+        outside, deterministic = self._get(), torch.backends.cudnn.deterministic
         self._set(self._states)
+        torch.backends.cudnn.deterministic = True  # its fastest kernels add in any order
         try:
             yield
         finally:
+            torch.backends.cudnn.deterministic = deterministic
             self._states = self._get()
             self._set(outside)
 

@@ -14,6 +14,7 @@ class Standing:
     """One strategy's runs, one a seed."""
 
     strategy: str
+    variant: str  # of AdaBet: how the layers were scored, where runs differ in that
     accuracies: tuple[float, ...]  # of the test split, by ascending seed
     seeds: tuple[int, ...]
 
@@ -30,14 +31,17 @@ class Standing:
 def comparable(run: Run) -> Hashable:
     """What runs must share for their accuracies to be held against each other.
 
-    Strategy and seed may differ; model, data, budget and recipe may not.
+    Strategy and seed may differ, and how AdaBet scores; model, data, budget, recipe and device
+    may not.
     """
     options = run.options
     return (
         replace(options.analysis, seed=0, samples=4, batch_size=1, pooling="pooled"),
         options.rho,
+        options.preset,
         options.train_samples,
         replace(options.recipe, seed=0),
+        run.versions.get("device", "cpu"),
     )
 
 
@@ -55,16 +59,30 @@ def standings(runs: Sequence[Run]) -> list[Standing]:
     list of Standing
         Empty if the strategies have no seed in common.
     """
-    found: dict[str, dict[int, float]] = {}
+    found: dict[tuple[str, str], dict[int, float]] = {}
     for run in sorted(runs, key=lambda run: run.number):
         if run.result is not None:
-            seeds = found.setdefault(run.options.strategy, {})
+            seeds = found.setdefault((run.options.strategy, _variant(run)), {})
             seeds[run.options.recipe.seed] = run.result.test_accuracy
     shared = sorted(set.intersection(*map(set, found.values()))) if found else []
     if not shared:
         return []
+    several = len({variant for _, variant in found if variant}) > 1
     each = [
-        Standing(strategy, tuple(seeds[seed] for seed in shared), tuple(shared))
-        for strategy, seeds in found.items()
+        Standing(
+            strategy,
+            variant if several else "",
+            tuple(seeds[seed] for seed in shared),
+            tuple(shared),
+        )
+        for (strategy, variant), seeds in found.items()
     ]
     return sorted(each, key=lambda standing: -standing.mean)
+
+
+def _variant(run: Run) -> str:
+    options = run.options
+    if options.strategy != "adabet":
+        return ""
+    shortest = f", loops from {options.min_persistence:g}" if options.min_persistence else ""
+    return f"{options.summary} by {options.normalization}{shortest}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.cache import jobs
+from app.cache import jobs, run_queue
 from app.components.sidebar import render_sidebar
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
@@ -21,4 +21,5 @@ page = st.navigation(
 )
 st.session_state["controls"] = render_sidebar()
 page.run()
+run_queue()  # which goes on with what is queued
 jobs().warm()  # after the page is drawn: starting a worker takes a core for seconds

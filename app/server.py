@@ -33,7 +33,7 @@ def _warm() -> None:
             job = jobs().start(AnalysisOptions())
             while job.state == "running":  # it needs the cores more than what follows
                 time.sleep(0.05)
-        run_queue().store.purge()  # and runs that a server left behind are taken up or told
+        run_queue()  # runs that another server left behind are taken up, or told
     except AnalysisError:
         pass  # the page asks again, and tells
     for name in _LATE:

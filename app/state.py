@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import streamlit as st
 
-from analysis.estimates import MemoryEstimate
+from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.jobs import Job
 from analysis.options import AnalysisOptions
 from analysis.results import TopologyReport
@@ -51,7 +51,8 @@ class Session:
     pinned: list[str] = field(default_factory=list)  # layer names
     drawn: tuple[object, ...] | None = None  # what the profile was last drawn anew for
     marked: str = ""  # the open layer at that time
-    estimate: MemoryEstimate | None = None  # the last that was shown
+    estimate: tuple[MemoryRequest, MemoryEstimate] | None = None  # the last that was shown
+    trouble: str = ""  # why a run could not be stopped
     # What was read of runs, by id, with the revision of the run at that time.
     metrics: dict[str, tuple[int, RunMetrics]] = field(default_factory=dict)
     compared: list[str] = field(  # ids of runs that are laid over each other; the URL has them

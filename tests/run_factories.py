@@ -21,13 +21,12 @@ from analysis.runs import Ending, Run, RunStore
 def run_options(strategy: str, seed: int = 0, **others: object) -> RunOptions:
     """The default run with another strategy and seed."""
     default = RunOptions()
-    return replace(
-        default,
-        strategy=strategy,
-        analysis=replace(default.analysis, seed=seed),
-        recipe=replace(default.recipe, seed=seed),
-        **others,  # type: ignore[arg-type]
-    )
+    settings = {
+        "strategy": strategy,
+        "analysis": replace(default.analysis, seed=seed),
+        "recipe": replace(default.recipe, seed=seed),
+    }
+    return replace(default, **(settings | others))  # type: ignore[arg-type]
 
 
 def finished_run(

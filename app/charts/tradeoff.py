@@ -36,6 +36,7 @@ def tradeoff_figure(
     unit: str,
     y_title: str = "Accuracy",
     strategies: Sequence[str] = (),
+    front: bool = True,
     palette: Palette,
     height: int = 340,
 ) -> go.Figure:
@@ -54,6 +55,8 @@ def tradeoff_figure(
     strategies : sequence of str, optional
         All that may come, in the order of the legend: a strategy then keeps its colour whatever
         is filtered away. Others follow as they appear.
+    front : bool, default=True
+        Draw the Pareto front; not for points that may not be compared.
     palette : Palette
     height : int, default=340
         Pixels. Strategies that take more than two lines of legend on a phone add to it.
@@ -69,10 +72,10 @@ def tradeoff_figure(
     accuracies = 100 * np.array([point.accuracy for point in drawn], dtype=float)
     right = 1.06 * float(costs.max(initial=0.0)) or 1.0
     figure = SelectableFigure()
-    front = pareto_front(costs, accuracies)
-    if len(front):
-        _draw_front(figure, costs[front], accuracies[front], right, palette)
-    best = set(front.tolist())
+    leading = pareto_front(costs, accuracies) if front else np.array([], dtype=np.intp)
+    if len(leading):
+        _draw_front(figure, costs[leading], accuracies[leading], right, palette)
+    best = set(leading.tolist())
     shown: list[str] = []
     order = list(dict.fromkeys([*strategies, *(point.strategy for point in points)]))
     for number, strategy in enumerate(order):

@@ -17,7 +17,8 @@ POLL_EVERY = 0.3  # seconds
 HELP = (
     "Predicted: the most memory that tensors take in one training step with batches of {batch} "
     "images (weights, gradients, optimiser state, activations kept for the backward pass). The "
-    "step is run on tensors without contents, which has agreed with measured steps to the byte. "
+    "step is run on tensors without contents; on the CPU, with the models tested, that agreed with "
+    "measured steps to the byte. "
     "{analytic}"
 )
 ANALYTIC = (
@@ -60,7 +61,7 @@ def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
         whole = estimates().get(full)
         if pending and found is not None and whole is not None:
             st.rerun()
-        _draw(found, whole, part.recipe.batch_size)
+        _draw(part, found, whole)
 
     waiting = [estimates().get(each) is None for each in ((part, full) if layers else (full,))]
     pending = any(waiting)
@@ -68,11 +69,15 @@ def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
 
 
 def _draw(
-    found: MemoryEstimate | str | None, whole: MemoryEstimate | str | None, batch: int
+    part: MemoryRequest,
+    found: MemoryEstimate | str | None,
+    whole: MemoryEstimate | str | None,
 ) -> None:
     here, note, analytic = session(), "predicting …", ""
-    if isinstance(found, MemoryEstimate):
-        here.estimate = found
+    if isinstance(found, str):
+        here.estimate, note = None, found
+    elif found is not None:
+        here.estimate = (part, found)
         if isinstance(whole, MemoryEstimate):
             note = f"{saving_text(found.peak.total, whole.peak.total)} than full training"
             analytic = ANALYTIC.format(
@@ -80,15 +85,19 @@ def _draw(
                 full=size_text(whole.analytic),
                 saving=saving_text(found.analytic, whole.analytic),
             )
-    elif isinstance(found, str):
-        here.estimate, note = None, found
-    value = size_text(here.estimate.peak.total) if here.estimate else "–"
+        elif whole is not None:
+            note = "full training: no prediction"
+    value = "–"
+    if here.estimate is not None:  # of another selection, but not of another model
+        request, known = here.estimate
+        if (request.model, request.classes) == (part.model, part.classes):
+            value = size_text(known.peak.total)
     st.metric(
         "Predicted peak memory",
         value,
         delta=note,
         delta_color="off",
         delta_arrow="off",
-        help=HELP.format(batch=batch, analytic=analytic),
+        help=HELP.format(batch=part.recipe.batch_size, analytic=analytic),
         border=True,
     )

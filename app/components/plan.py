@@ -20,6 +20,7 @@ from analysis.options import (
     Recipe,
     RunOptions,
 )
+from analysis.reading import reread
 from analysis.strategies import STRATEGIES, Evidence, chosen_layers
 from app.cache import estimates, run_queue
 from app.charts.memory import size_text
@@ -52,8 +53,9 @@ def render_plan(
             + "\n".join(["", *(f"- **{n}**: {s.help}" for n, s in STRATEGIES.items())]),
         )
         recipe, train_samples, seeds = _render_recipe(shown, options)
-        if strategies and shown is not None and recipe is not None and not busy:
-            _render_expectation(shown, choice, strategies, recipe)
+        step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step
+        if strategies and shown is not None and step_recipe is not None and not busy:
+            _render_expectation(shown, choice, strategies, step_recipe, seeds)
         asked = _render_start(len(strategies) * seeds, shown, recipe)
     if asked and shown is not None and recipe is not None:
         first = shown.options.seed
@@ -110,6 +112,10 @@ def _render_recipe(
             "Optimiser", OPTIMIZERS, key="optimizer", bind="query-params", width=160,
             help="auto: AdamW for transformers, SGD with momentum for other networks.",
         )  # fmt: skip
+        momentum = st.number_input(
+            "Momentum", 0.0, 0.999, _DEFAULT.momentum, 0.05, key="momentum", bind="query-params",
+            width=130, help="Of SGD: how much of the last step goes into the next.",
+        )  # fmt: skip
         decay = st.number_input(
             "Weight decay", 0.0, 1.0, _DEFAULT.weight_decay, 0.001, format="%.4g",
             key="weight_decay", bind="query-params", width=160,
@@ -126,6 +132,7 @@ def _render_recipe(
             batch_size=int(batch_size),
             learning_rate=rate,
             optimizer=optimizer,
+            momentum=float(momentum),
             weight_decay=float(decay),
             augmentation=augmentation,
         )
@@ -163,21 +170,25 @@ def _run(
         rho=choice.rho,
         normalization=choice.normalization,
         preset=choice.preset,
+        summary=choice.summary,
+        min_persistence=choice.min_persistence,
         train_samples=train_samples,
         recipe=dataclasses.replace(recipe, seed=seed),
     )
 
 
 def _render_expectation(
-    shown: Shown, choice: Choice, strategies: list[str], recipe: Recipe
+    shown: Shown, choice: Choice, strategies: list[str], recipe: Recipe, seeds: int
 ) -> None:
     """A row a strategy: what it would train, and the memory predicted for that."""
-    report = shown.report
+    report, seed = reread(shown.report, min_persistence=choice.min_persistence), shown.options.seed
+    trains = "Trains" if seeds == 1 else f"Trains (seed {seed})"
     evidence = Evidence(
         layers=report.layers,
         sizes=[layer.activation_size / report.samples for layer in report.layers],
         normalization=choice.normalization,
-        seed=shown.options.seed,
+        seed=seed,
+        summary=choice.summary,
         report=report,
     )
     layers = {
@@ -215,7 +226,10 @@ def _render_expectation(
                     if peak is not None
                     else ("when it runs" if name not in requests else "…"),
                     "Against full": saving,
-                    "Trains": _trains(name, layers.get(name), report.head, choice),
+                    "Analytic model": size_text(answer.analytic)
+                    if isinstance(answer, MemoryEstimate)
+                    else "",
+                    trains: _trains(name, layers.get(name), report.head, choice),
                 }
             )
         st.dataframe(
@@ -224,7 +238,10 @@ def _render_expectation(
             height="content",
             column_config={
                 "Strategy": st.column_config.Column(width="small"),
-                "Trains": st.column_config.Column(width="large"),
+                trains: st.column_config.Column(
+                    width="large",
+                    help="Other seeds draw other images, and may choose other layers.",
+                ),
                 "Predicted peak": st.column_config.Column(
                     width="small",
                     help=f"Memory of one training step with batches of {recipe.batch_size} images, "
@@ -232,6 +249,12 @@ def _render_expectation(
                 ),
                 "Against full": st.column_config.Column(
                     width="small", help="Compared with training every parameter."
+                ),
+                "Analytic model": st.column_config.Column(
+                    width="small",
+                    help="What the paper's figures rest on (after TinyTL): frozen weights at 4 "
+                    "bit, batches of 8, no gradients or optimiser state. Not to be compared with "
+                    "the other columns.",
                 ),
             },
             alt="What each strategy would train, and the memory predicted for it",

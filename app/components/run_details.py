@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from analysis.metrics import MemoryUse
 from analysis.runs import Run
 from analysis.snippet import snippet
 from app.cache import run_queue
 from app.charts.memory import MemoryRow, comparison_memory_figure
-from app.components.live import MEMORY_HELP, render_curves
-from app.components.run_names import metrics_of, names_of
+from app.components.live import MEMORY_HELP
+from app.components.run_charts import draw_chart, render_curves
+from app.components.run_names import names_of, peak_use
 from app.state import appearance
-from app.theme import PALETTES, chart_config
+from app.theme import PALETTES
 
 
 def render_comparison(runs: Sequence[Run]) -> None:
@@ -34,15 +34,15 @@ def render_comparison(runs: Sequence[Run]) -> None:
     with left:
         st.markdown("**Peak memory by kind**", help=MEMORY_HELP)
         rows = [
-            MemoryRow(names[run.id], _peak(run), run.selection.predicted if run.selection else None)
+            MemoryRow(
+                names[run.id], peak_use(run), run.selection.predicted if run.selection else None
+            )
             for run in runs
         ]
-        st.plotly_chart(
+        draw_chart(
             comparison_memory_figure(rows, palette=PALETTES[appearance()]),
-            key="chart_compared_memory",
-            theme=None,
-            config=chart_config("bettiscope-memory"),
-            alt="Peak memory of each run by kind",
+            "compared_memory",
+            "Peak memory of each run by kind",
         )
     with right:
         _render_settings(runs, names)
@@ -108,10 +108,6 @@ def _render_take_away(runs: Sequence[Run], names: dict[str, str]) -> None:
         st.caption("This run ended before its layers were chosen.")
     else:
         st.code(snippet(chosen.options, chosen.selection), language="python", height=360)
-
-
-def _peak(run: Run) -> MemoryUse | None:
-    return max((s.peak for s in metrics_of(run).memory), key=lambda u: u.total, default=None)
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -1,15 +1,18 @@
-"""How runs are called, and what is read of them, on every page that shows some."""
+"""How runs are called, and the numbers of them that several pages show."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from analysis.metrics import MemoryUse
 from analysis.runs import Run, RunMetrics
 from analysis.strategies import STRATEGIES
 from app.cache import run_queue
 from app.charts.training import Curve
 from app.state import session
+
+MOST_READ = 200  # runs whose metrics a session keeps
 
 STATES = {
     "queued": "waiting",
@@ -48,7 +51,10 @@ def metrics_of(run: Run) -> RunMetrics:
     revision, known = read.get(run.id, (-1, RunMetrics()))
     if revision != run.revision:
         known = run_queue().store.metrics(run.id, known=known)
+        read.pop(run.id, None)
         read[run.id] = (run.revision, known)
+        if len(read) > MOST_READ:
+            del read[next(iter(read))]
     return known
 
 
@@ -77,13 +83,21 @@ def curves_of(runs: Sequence[Run], *, by_strategy: bool) -> list[Curve]:
     return found
 
 
-def peak_bytes(run: Run) -> int | None:
+def peak_use(run: Run) -> MemoryUse | None:
     """The most memory that was measured in a run's sampled steps."""
-    sampled = [sample.peak.total for sample in metrics_of(run).memory]
-    return max(sampled, default=None)
+    samples = metrics_of(run).memory
+    return max((sample.peak for sample in samples), key=lambda use: use.total, default=None)
 
 
-def best_accuracy(run: Run) -> float:
+def peak_bytes(run: Run) -> float:
+    """Bytes at the peak of choosing the layers and training; NaN if that was not measured."""
+    peak = peak_use(run)
+    if peak is None or run.selection is None:
+        return math.nan
+    return max(peak.total, run.selection.peak_bytes)
+
+
+def shown_accuracy(run: Run) -> float:
     """Test accuracy of a run that is done, else the last on validation; NaN before that."""
     if run.result is not None:
         return run.result.test_accuracy

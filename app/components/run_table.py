@@ -12,12 +12,12 @@ import pandas as pd
 import streamlit as st
 
 from analysis.errors import AnalysisError
-from analysis.runs import Run
+from analysis.runs import Run, RunStore
 from app.cache import run_queue
 from app.components.run_names import (
     STATES,
     metrics_of,
-    peak_bytes,
+    peak_use,
     strategy_title,
     training_seconds,
 )
@@ -42,7 +42,7 @@ def filtered(runs: Sequence[Run]) -> list[Run]:
             if held and not set(held) <= set(known):
                 st.session_state[key] = [value for value in held if value in known]
             chosen = st.multiselect(
-                title, known, key=key, placeholder="all", width=168,
+                title, known, key=key, bind="query-params", placeholder="all", width=168,
                 help=f"Show only runs of this {title.lower()}; none chosen shows all.",
             )  # fmt: skip
             if chosen:
@@ -67,26 +67,32 @@ def render_table(runs: Sequence[Run]) -> list[Run]:
         height=min(420, 38 + 35 * max(1, len(runs))),
         column_config={
             "#": st.column_config.NumberColumn(width="small", help="In the order of starting."),
-            "Test accuracy": st.column_config.NumberColumn(
-                format="%.1f %%", help="Of the last weights, taken once, at the end of the run."
+            "Test accuracy (%)": st.column_config.NumberColumn(
+                format="%.1f", help="Of the last weights, taken once, at the end of the run."
             ),
-            "Validation": st.column_config.NumberColumn(
-                format="%.1f %%", help="Validation accuracy after the last epoch."
+            "Validation (%)": st.column_config.NumberColumn(
+                format="%.1f", help="Validation accuracy after the last epoch."
             ),
-            "Best": st.column_config.NumberColumn(
-                format="%.1f %%", help="The best validation accuracy of any epoch."
+            "Best (%)": st.column_config.NumberColumn(
+                format="%.1f", help="The best validation accuracy of any epoch."
             ),
-            "Peak memory": st.column_config.NumberColumn(
-                "Peak memory (MB)", format="%.1f", help="Measured: tensors, in the sampled steps."
+            "Peak memory (MB)": st.column_config.NumberColumn(
+                format="%.1f", help="Measured: tensors, in the sampled steps."
             ),
-            "Predicted": st.column_config.NumberColumn(
-                "Predicted (MB)", format="%.1f", help="Peak memory as predicted before the run."
+            "Predicted (MB)": st.column_config.NumberColumn(
+                format="%.1f", help="Peak memory as predicted before the run."
             ),
-            "Time": st.column_config.NumberColumn(
-                "Time (s)", format="%.1f", help="Training and validation."
+            "Time (s)": st.column_config.NumberColumn(
+                format="%.1f", help="Training and validation."
             ),
-            "Choice": st.column_config.NumberColumn(
-                "Choice (s)", format="%.2f", help="What choosing the layers took."
+            "Choice (s)": st.column_config.NumberColumn(
+                format="%.2f", help="What choosing the layers took."
+            ),
+            "Choice (MB)": st.column_config.NumberColumn(
+                format="%.1f", help="Tensor memory at the peak of choosing the layers."
+            ),
+            "Process (MB)": st.column_config.NumberColumn(
+                format="%.0f", help="The whole process at most (RSS), libraries included."
             ),
             "ρ": st.column_config.NumberColumn(format="%.2f", help="Share of layers to train."),
             "Trained": st.column_config.NumberColumn(
@@ -105,9 +111,9 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         options, result = run.options, run.result
-        epochs, peak = metrics_of(run).epochs, peak_bytes(run)
+        metrics, peak = metrics_of(run), peak_use(run)
         predicted = run.selection.predicted if run.selection else None
-        validation = [epoch.val_accuracy for epoch in epochs]
+        validation = [epoch.val_accuracy for epoch in metrics.epochs]
         selection = run.selection
         rows.append(
             {
@@ -115,12 +121,12 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Strategy": strategy_title(run),
                 "Seed": options.recipe.seed,
                 "State": STATES[run.state],
-                "Test accuracy": 100 * result.test_accuracy if result else math.nan,
-                "Validation": 100 * validation[-1] if validation else math.nan,
-                "Best": 100 * max(validation, default=math.nan),
-                "Peak memory": peak / MB if peak else math.nan,
-                "Predicted": predicted.total / MB if predicted else math.nan,
-                "Time": training_seconds(run),
+                "Test accuracy (%)": 100 * result.test_accuracy if result else math.nan,
+                "Validation (%)": 100 * validation[-1] if validation else math.nan,
+                "Best (%)": 100 * max(validation, default=math.nan),
+                "Peak memory (MB)": peak.total / MB if peak else math.nan,
+                "Predicted (MB)": predicted.total / MB if predicted else math.nan,
+                "Time (s)": training_seconds(run),
                 "Model": options.analysis.model,
                 "Dataset": options.analysis.dataset,
                 "ρ": options.rho,
@@ -128,7 +134,9 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Trained": selection.trainable_parameters / selection.total_parameters
                 if selection
                 else math.nan,
-                "Choice": selection.seconds if selection else math.nan,
+                "Choice (s)": selection.seconds if selection else math.nan,
+                "Choice (MB)": selection.peak_bytes / MB if selection else math.nan,
+                "Process (MB)": max((m.resident for m in metrics.memory), default=math.nan) / MB,
                 "Started": datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M"),
             }
         )
@@ -137,24 +145,39 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
 
 def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
     """Draw what can be done with runs: take away, run again, delete, bring back."""
+    store = run_queue().store  # downloads are written outside of any session
     meant, which = (chosen, f"{len(chosen)} chosen") if chosen else (runs, f"all {len(runs)}")
     with st.container(horizontal=True, key="run_actions"):
-        for kind, mime, write in (
-            ("CSV", "text/csv", lambda: run_frame(meant).to_csv(index=False)),
-            ("JSON", "application/json", lambda: runs_json(meant)),
-        ):
+        table = run_frame(meant)
+        for label, file, mime, write, what in (
+            ("CSV", "runs.csv", "text/csv", lambda: table.to_csv(index=False), "one row a run"),
+            (
+                "Epochs", "epochs.csv", "text/csv", lambda: epochs_csv(store, meant),
+                "one row an epoch, as CSV",
+            ),
+            (
+                "JSON", "runs.json", "application/json", lambda: runs_json(store, meant),
+                "settings, layers and every metric",
+            ),
+        ):  # fmt: skip
             st.download_button(
-                kind, data=write, file_name=f"bettiscope-runs.{kind.lower()}", mime=mime,
-                icon=":material/download:", key=f"save_runs_{kind}", on_click="ignore",
-                disabled=not meant,
-                help=f"Save {which}: "
-                + ("one row a run." if kind == "CSV" else "settings, layers and every metric."),
+                label, data=write, file_name=f"bettiscope-{file}", mime=mime,
+                icon=":material/download:", key=f"save_runs_{label}", on_click="ignore",
+                disabled=not meant, help=f"Save {which}: {what}.",
             )  # fmt: skip
-        if st.button(
+        again = st.button(
             "Run again", key="again", icon=":material/replay:", disabled=not chosen,
             help="Queue the chosen runs once more, with the same settings and seeds.",
+        )  # fmt: skip
+        if again and _attempt(lambda: run_queue().start([run.options for run in chosen])):
+            st.rerun()
+        going = [run for run in chosen if run.active]
+        if going and st.button(
+            "Stop", key="stop_chosen", icon=":material/stop_circle:",
+            help="End the chosen runs that wait or run; what they have is kept.",
         ):  # fmt: skip
-            _attempt(lambda: run_queue().start([run.options for run in chosen]))
+            for run in going:
+                _attempt(lambda run=run: run_queue().stop(run.id))  # type: ignore[misc]
         if st.button(
             "Delete", key="delete", icon=":material/delete:", disabled=not chosen,
             help="Remove the chosen runs. They can be brought back for a day.",
@@ -182,10 +205,21 @@ def render_undo() -> None:
                 _restore(list(deleted))
 
 
-def runs_json(runs: Sequence[Run]) -> str:
+def runs_json(store: RunStore, runs: Sequence[Run]) -> str:
     """Everything that is known of runs, metrics included."""
-    found = [asdict(run) | {"metrics": asdict(metrics_of(run))} for run in runs]
+    found = [asdict(run) | {"metrics": asdict(store.metrics(run.id))} for run in runs]
     return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def epochs_csv(store: RunStore, runs: Sequence[Run]) -> str:
+    """One row an epoch of every run."""
+    rows = [
+        {"run": run.number, "strategy": run.options.strategy, "seed": run.options.recipe.seed}
+        | asdict(epoch)
+        for run in runs
+        for epoch in store.metrics(run.id).epochs
+    ]
+    return pd.DataFrame(rows).to_csv(index=False)
 
 
 def _restore(ids: list[str]) -> None:

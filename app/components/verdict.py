@@ -53,7 +53,9 @@ def _winner(equal: list[Standing]) -> str:
 
 def _against_nulls(equal: list[Standing]) -> str:
     """Whether topology beat chance and size, wherever they ran beside it."""
-    by_name = {each.strategy: each.mean for each in equal}
+    by_name: dict[str, float] = {}
+    for each in equal:  # the best first: of AdaBet's variants that one counts
+        by_name.setdefault(each.strategy, each.mean)
     ours = by_name.get("adabet")
     nulls = [name for name in ("size", "random") if name in by_name]
     if ours is None or not nulls or equal[0].strategy == "adabet":
@@ -66,7 +68,8 @@ def _against_nulls(equal: list[Standing]) -> str:
 
 
 def _title(standing: Standing) -> str:
-    return STRATEGIES[standing.strategy].title
+    variant = f" ({standing.variant})" if standing.variant else ""
+    return STRATEGIES[standing.strategy].title + variant
 
 
 def _accuracy(standing: Standing) -> str:

@@ -11,23 +11,18 @@ from app.cache import run_queue
 from app.components.live import render_live
 from app.components.obtain import describe, render_obtained
 from app.components.plan import render_plan
+from app.components.watch import watch_runs
 from app.state import Choice
 
 
-def latest_group() -> list[Run]:
-    """The runs that were started together and are under way, or were last, in their order."""
-    try:
-        runs = run_queue().store.runs()
-    except AnalysisError as error:
-        st.error(str(error))
-        return []
-    if not runs:
-        return []
-    group = next((run for run in runs if run.active), runs[0]).group
-    others = sum(run.active for run in runs if run.group != group)
+def group_of(runs: list[Run]) -> list[Run]:
+    """The runs started together that are to be watched: under way, else waiting, else the last."""
+    first = {state: run for run in reversed(runs) for state in [run.state]}
+    chosen = first.get("running") or first.get("queued") or runs[0]
+    others = sum(run.active for run in runs if run.group != chosen.group)
     if others:
         st.caption(f"{others} other run{'' if others == 1 else 's'} on the way: see **Runs**.")
-    return sorted((run for run in runs if run.group == group), key=lambda run: run.number)
+    return sorted((run for run in runs if run.group == chosen.group), key=lambda run: run.number)
 
 
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
@@ -42,13 +37,19 @@ if shown is not None:
         help="A short training on the images of the dataset, from the same start, with the same "
         "budget. The sidebar decides the model, the data and the share ρ of layers.",
     )
-above, below = st.container(), st.container()
-with below:
-    group = latest_group()
-with above:
-    if render_plan(shown, options, choice, busy=any(run.active for run in group)):
-        st.rerun()
-if group:
-    render_live(group)
-else:
-    st.info("No run yet. Press **Start**: the first points come within seconds.")
+try:
+    runs = run_queue().store.runs()
+    above, below = st.container(), st.container()
+    with below:
+        group = group_of(runs) if runs else []
+        watch_runs(runs)
+    with above:
+        busy = any(run.active for run in runs)
+        if render_plan(shown, options, choice, busy=busy):
+            st.rerun()
+    if group:
+        render_live(group)
+    else:
+        st.info("No run yet. Press **Start**: the first points come within seconds.")
+except AnalysisError as error:
+    st.error(str(error))

@@ -9,23 +9,12 @@ import streamlit as st
 from analysis.errors import AnalysisError
 from analysis.runs import Run
 from app.cache import run_queue
-from app.components.live import render_tradeoff
+from app.components.run_charts import render_tradeoff
 from app.components.run_details import render_comparison
 from app.components.run_table import filtered, render_actions, render_table, render_undo
 from app.components.verdict import verdict_sentence
+from app.components.watch import watch_runs
 from app.state import remember_compared, toggle_compared
-
-POLL_EVERY = 2.0  # seconds
-
-
-def watch(revision: int) -> None:
-    """Draw the page again when something happened to a run."""
-
-    def look() -> None:
-        if run_queue().store.revision() != revision:
-            st.rerun()
-
-    st.fragment(look, run_every=POLL_EVERY)()
 
 
 def render(runs: Sequence[Run]) -> None:
@@ -50,7 +39,6 @@ def render(runs: Sequence[Run]) -> None:
 st.title("What has been tried?", anchor=False)
 try:
     store = run_queue().store
-    now = store.revision()
     for trouble in run_queue().problems():
         st.warning(trouble)
     render_undo()
@@ -62,7 +50,6 @@ try:
     unreadable = store.unreadable()
     if unreadable:
         st.caption(f"{len(unreadable)} runs of another version cannot be read, and are kept.")
-    if any(run.active for run in found):
-        watch(now)
+    watch_runs(found)
 except AnalysisError as error:
     st.error(str(error))

@@ -15,10 +15,11 @@ from analysis.memory import Ledger
 from analysis.metrics import MemoryUse
 from analysis.models import MODELS, load_model
 from analysis.models.loading import skeleton
+from analysis.optimizers import make_optimizer
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.prediction import analytic_bytes, predict_peak
 from analysis.training import choose
-from analysis.training_loop import make_optimizer, training_step
+from analysis.training_loop import training_step
 from tests.factories import POCKET, hooks_left, same_bits, state_of
 
 BATCH = Recipe(batch_size=8)

@@ -78,6 +78,13 @@ def test_the_code_takes_the_steps_of_the_run(model_name: str) -> None:
         torch.testing.assert_close(theirs[name], ours[name], rtol=1e-3, atol=1e-4)
 
 
+def test_the_code_names_the_head_where_it_is_ranked_with_the_others() -> None:
+    options = replace(RunOptions(), preset="paper")
+    selection = choose(load_model("pocket-resnet20", num_classes=10), options)
+    assert selection.layers[-1] != "fc"
+    assert 'its head ("fc") new' in snippet(options, selection)
+
+
 def test_the_code_names_its_origin_and_rate() -> None:
     options = replace(RunOptions(), recipe=Recipe(learning_rate=0.125, epochs=3))
     selection = choose(load_model("pocket-resnet20", num_classes=10), options)

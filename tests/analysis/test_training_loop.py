@@ -14,14 +14,13 @@ from torch.nn.functional import cross_entropy
 from analysis.errors import TrainingError
 from analysis.freezing import freeze
 from analysis.metrics import EpochMetrics, FinetuneResult, MemorySample, Metric, StepMetrics
+from analysis.optimizers import make_optimizer, optimizer_name
 from analysis.options import Recipe
 from analysis.training_loop import (
     EVALUATION_BATCH,
     TensorImages,
     evaluate,
     finetune,
-    make_optimizer,
-    optimizer_name,
 )
 from tests.factories import Drawn, hooks_left, same_bits, state_of, two_classes
 
@@ -237,7 +236,8 @@ def test_best_last_and_test_accuracy() -> None:
     assert isinstance(metrics[-1], FinetuneResult)
     assert [epoch.epoch for epoch in epochs] == list(range(1, 7))
     assert sum(epoch.seconds for epoch in epochs) <= result.seconds
-    assert len(test.batches) == 1, "the test images are looked at once"
+    assert torch.cat(test.batches).tolist() == list(range(50)), "the test images are seen once"
+    assert max(map(len, test.batches)) == 8, "in batches no larger than a step's"
 
 
 @pytest.mark.parametrize(
@@ -318,9 +318,11 @@ def test_a_loss_that_is_not_finite_ends_the_training() -> None:
 
 
 def test_weights_that_only_validation_finds_broken_end_the_training() -> None:
-    model = nn.Sequential(nn.Linear(6, 2))
+    model, data, larger = nn.Sequential(nn.Linear(6, 2)), two_classes(4), two_classes(4)
+    larger.tensor.mul_(1e4)
+    recipe = Recipe(epochs=1, learning_rate=1e36, weight_decay=0.0)
     with pytest.raises(TrainingError, match=r"no longer finite after epoch 1.*learning rate"):
-        train(model, two_classes(4), epochs=1, learning_rate=1e38, weight_decay=0.0)
+        list(finetune(model, data, larger, data, recipe=recipe))
 
 
 @pytest.mark.parametrize("empty", [0, 1, 2])

@@ -109,7 +109,24 @@ def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
     assert app.cache.run_queue().store.metrics(waiting.id).steps == ()
     page.run()
     assert not page.exception
-    assert [metric.delta for metric in page.metric] == ["stopped", "stopped"]
+    assert [metric.delta for metric in page.metric] == ["validation · stopped", "stopped"]
+
+
+def test_what_is_on_screen_is_what_trains() -> None:
+    """Explore ranks by the summary and the shortest loop chosen; so does the run."""
+    link = {"summary": "betti-maximum", "min_persistence": "0.5"}
+    page = opened("finetune", strategies=["adabet"], **link, **SHORT)
+    settled(page, lambda p: not button(p, "Start 1 run").disabled)
+    planned = page.dataframe[0].value["Trains"].item()
+    assert planned != ", ".join(adabet_layers())
+    rows = opened(**link).dataframe[-1].value
+    explored = rows.loc[rows["selected"]].sort_values("rank")["layer"]
+    assert planned == ", ".join([*explored, "fc"])
+    button(page, "Start 1 run").click().run()
+    settled(page, lambda _: over())
+    (ended,) = group()
+    assert ended.selection is not None
+    assert ", ".join(ended.selection.layers) == planned
 
 
 def test_nothing_to_start_is_said() -> None:

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 import app.cache
+from analysis.options import Recipe
 from analysis.run_records import Ending
 from analysis.runs import Run, RunStore
+from app.components.run_charts import MEMORY, TIME, tradeoff
 from app.components.run_details import settings_frame
-from app.components.run_table import run_frame, runs_json
-from tests.app.pages import button, opened, texts
+from app.components.run_table import epochs_csv, run_frame, runs_json
+from tests.app.pages import button, opened, settled, texts
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -48,8 +50,8 @@ def test_the_table_tells_every_run_and_the_sentence_the_winner(three: list[Run])
     assert not page.exception
     rows = page.dataframe[0].value
     assert rows["Strategy"].tolist() == ["Head only", "Size alone", "AdaBet"]
-    assert rows["Test accuracy"].tolist() == pytest.approx([66, 94, 91])
-    assert rows["Peak memory"].tolist() == [9.0, 11.0, 12.0]
+    assert rows["Test accuracy (%)"].tolist() == pytest.approx([66, 94, 91])
+    assert rows["Peak memory (MB)"].tolist() == [9.0, 11.0, 12.0]
     assert rows["Trained"].tolist() == [0.1, 0.1, 0.1]
     assert "**Size alone** did best: 94.0\N{NO-BREAK SPACE}%" in texts(page)
     assert "3.0 points more than AdaBet" in texts(page)
@@ -112,14 +114,44 @@ def test_a_run_can_be_queued_again_with_its_settings(store: RunStore) -> None:
     again = store.runs()[0]
     assert again.id != failed.id
     assert again.options == failed.options
-    app.cache.run_queue().stop(again.id)
-    while store.runs()[0].active:
-        page.run()
+    assert len(page.dataframe[0].value) == 2  # it is listed at once
+    settled(page, lambda _: not store.runs()[0].active)
     assert not page.exception
 
 
+def test_a_run_that_goes_on_can_be_stopped_here(store: RunStore) -> None:
+    (run_id,) = store.add([run_options("head", recipe=Recipe(epochs=1000))])
+    page = opened("runs", runs=run_id)
+    settled(page, lambda _: store.metrics(run_id).steps)
+    button(page, "Stop").click().run()
+    settled(page, lambda _: not store.runs()[0].active)
+    assert store.runs()[0].state == "stopped"
+    assert not page.exception
+
+
+def test_the_front_is_drawn_only_through_runs_that_may_be_compared(
+    store: RunStore, three: list[Run]
+) -> None:
+    unfinished = finished_run(store, run_options("last"), ending=Ending("stopped"))
+    traces = [trace.name for trace in tradeoff([*three, unfinished], MEMORY).data]
+    assert "Pareto front" in traces
+    assert "Last layers" not in traces  # it has no test accuracy
+    other = finished_run(store, run_options("random", rho=0.5))
+    traces = [trace.name for trace in tradeoff([*three, other], TIME).data]
+    assert "Pareto front" not in traces
+    assert "Random" in traces
+
+
+def test_costs_include_choosing_the_layers(store: RunStore) -> None:
+    run = finished_run(store, run_options("adabet"), peak=2_000_000)
+    (point,) = [trace for trace in tradeoff([run], MEMORY).data if trace.name == "AdaBet"]
+    assert list(point.x) == [3.0]  # MB, of the choice: more than the 2 of training
+    (point,) = [trace for trace in tradeoff([run], TIME).data if trace.name == "AdaBet"]
+    assert list(point.x) == [1.75]  # s, 0.25 of them for the choice
+
+
 def test_what_is_saved_holds_every_number(store: RunStore, three: list[Run]) -> None:
-    found = json.loads(runs_json(three))
+    found = json.loads(runs_json(store, three))
     assert [each["id"] for each in found] == [run.id for run in three]
     first = found[0]
     assert first["options"]["recipe"]["epochs"] == 8
@@ -130,6 +162,9 @@ def test_what_is_saved_holds_every_number(store: RunStore, three: list[Run]) -> 
     table = run_frame(three).to_csv(index=False).splitlines()
     assert len(table) == 4
     assert table[1].split(",")[1] == "AdaBet"
+    epochs = epochs_csv(store, three).splitlines()
+    assert epochs[0].startswith("run,strategy,seed,epoch,train_loss")
+    assert [line.split(",")[1] for line in epochs[1:]] == ["adabet", "size", "head"]
 
 
 def test_settings_differ_where_they_do(store: RunStore) -> None:

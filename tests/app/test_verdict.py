@@ -92,3 +92,20 @@ def test_runs_that_did_not_end_well_say_nothing(store: RunStore) -> None:
     failed = finished_run(store, run_options("adabet"), ending=Ending("failed", "It broke."))
     assert verdict_sentence([failed]) == ""
     assert "AdaBet" not in verdict_sentence([failed, *runs(store, size=[0.9])])
+
+
+def test_variants_of_adabet_are_told_apart(store: RunStore) -> None:
+    found = [
+        finished_run(store, run_options("adabet"), accuracy=0.9),
+        finished_run(store, run_options("adabet", normalization="none"), accuracy=0.5),
+        finished_run(store, run_options("size"), accuracy=0.7),
+    ]
+    text = verdict_sentence(found)
+    assert "**AdaBet (b1 by activation)** did best" in text
+    assert "does not beat" not in text
+    assert len(standings(found)) == 3
+
+
+def test_runs_under_different_presets_have_no_winner(store: RunStore) -> None:
+    other = finished_run(store, run_options("size", preset="paper"))
+    assert "no winner is told" in verdict_sentence([*runs(store, adabet=[0.9]), other])

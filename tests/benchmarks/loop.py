@@ -20,12 +20,12 @@ from torch.nn.functional import cross_entropy
 
 from analysis.freezing import training_mode
 from analysis.memory import Ledger
+from analysis.optimizers import make_optimizer
 from analysis.options import LEARNING_RATES, Recipe
 from analysis.training_loop import (
     EVALUATION_BATCH,
     TensorImages,
     finetune,
-    make_optimizer,
     training_step,
 )
 from tests.benchmarks.process import run_module
