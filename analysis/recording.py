@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis import __version__
 from analysis.errors import AnalysisError, StoreError
@@ -18,6 +19,9 @@ from analysis.metrics import EpochMetrics, FinetuneResult, Selection
 from analysis.processes import ProcessId
 from analysis.run_records import Ending, Recorded
 from analysis.runs import RunStore
+
+if TYPE_CHECKING:
+    from analysis.training import Training
 
 FLUSH_EVERY = 0.2  # seconds between two writes, and between two looks at Stop
 BEAT_EVERY = 1.0  # seconds between two signs of life when there is nothing to write
@@ -57,17 +61,23 @@ class Recorder:
         self._buffer: list[Recorded | Selection] = []
         self._lock = threading.Lock()  # of writing, so that the order stays
         self._wake = threading.Event()
+        self._versions: dict[str, str] | None = None  # what is not written of it yet
+        self._fingerprints: dict[str, str] | None = None
+        self._logged = ""  # the last error that was
+        self._ending: Ending | None = None
         self._closing = False
         self._beat = 0.0  # when it was last written to the store; seconds, monotonic
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self, fingerprints: dict[str, str]) -> None:
-        """Say what the run is made with, if the store can be written, and begin to listen."""
-        with suppress(StoreError):
-            self.store.record(
-                self._run_id, self._worker, versions=_versions(), fingerprints=fingerprints
-            )
+        """Say what the run is made with, at once if the store can be written, and listen."""
+        self._versions, self._fingerprints = _versions(), fingerprints
+        self._tried(lambda: self._write(None))
         self._thread.start()
+
+    def trains_on(self, device: str) -> None:
+        """Say on which type of device it trains, with what is written next."""
+        self._versions = _versions() | {"device": device}
 
     def put(self, item: Recorded | Selection) -> None:
         """Have something written within `FLUSH_EVERY` seconds, an epoch at once."""
@@ -76,10 +86,13 @@ class Recorder:
             self._wake.set()
 
     def end(self, ending: Ending, patience: float) -> Unsaved | None:
-        """Write the rest and how the run ended; what could not be written is given back."""
+        """Write the rest and how the run ended; what could not be written is given back.
+
+        Of several endings the first holds.
+        """
         self._closing = True
         self._wake.set()
-        ending = replace(ending, at=time.time())
+        ending = self._ending = self._ending or replace(ending, at=time.time())
         give_up = time.monotonic() + patience
         while True:
             try:
@@ -88,16 +101,39 @@ class Recorder:
             except StoreError as error:
                 if time.monotonic() > give_up:
                     return Unsaved(tuple(self._buffer), ending, str(error))
+            except Exception as error:  # another try would not mend it; the server knows more
+                traceback.print_exc()
+                return Unsaved(tuple(self._buffer), ending, str(error))
             time.sleep(FLUSH_EVERY / 2)
+
+    def note(self, words: str) -> None:
+        """Say that the work for a run that is done is over, and what to know of it."""
+        give_up = time.monotonic() + _END_PATIENCE
+        while time.monotonic() < give_up:
+            try:
+                self.store.note(self._run_id, self._worker, words)
+                return
+            except StoreError:
+                time.sleep(FLUSH_EVERY / 2)
 
     def _work(self) -> None:
         while not self._closing:
             self._wake.wait(FLUSH_EVERY)
             self._wake.clear()
-            with suppress(StoreError):  # kept, and tried again the next time
-                self._look()
-                if self._buffer or time.monotonic() - self._beat > BEAT_EVERY:
-                    self._write(None)
+            self._tried(self._look)
+            if self._buffer or time.monotonic() - self._beat > BEAT_EVERY:
+                self._tried(lambda: self._write(None))
+
+    def _tried(self, step: Callable[[], object]) -> None:
+        """Do something that is done again later: no error may end the listening."""
+        try:
+            step()
+        except StoreError:
+            pass  # what could not be written is kept
+        except Exception as error:
+            if self._logged != (words := repr(error)):
+                self._logged = words
+                traceback.print_exc()
 
     def _look(self) -> None:
         """Hear of Stop. Reading waits for no writer."""
@@ -111,18 +147,30 @@ class Recorder:
         if not self._lock.acquire(timeout=2 * _LOCKED):
             raise StoreError("The run store is busy.")
         try:
-            news = tuple(self._buffer)
-            if not self.store.record(self._run_id, self._worker, news, ending=ending):
+            news, versions, fingerprints = tuple(self._buffer), self._versions, self._fingerprints
+            if not self.store.record(
+                self._run_id,
+                self._worker,
+                news,
+                ending=ending,
+                versions=versions,
+                fingerprints=fingerprints,
+            ):
                 self.lost.set()
             del self._buffer[: len(news)]
+            self._fingerprints = None
+            if self._versions is versions:  # else there is more to say since
+                self._versions = None
             self._beat = time.monotonic()
         finally:
             self._lock.release()
 
 
 def train(
-    request: TrainingRequest, when_alone: Callable[[Callable[[], object]], None]
-) -> Unsaved | None:
+    request: TrainingRequest,
+    when_alone: Callable[[Callable[[], object]], None],
+    hand_over: Callable[[Unsaved], None],
+) -> None:
     """Carry out a run, and record how it goes and ends.
 
     Parameters
@@ -130,23 +178,25 @@ def train(
     request : TrainingRequest
     when_alone : callable
         Is given what to do when the server is gone, before the process ends.
-
-    Returns
-    -------
-    Unsaved or None
-        What the store would not take.
+    hand_over : callable
+        Is given what the store would not take; what it is given last holds.
     """
     recorder = Recorder(request)
     when_alone(lambda: recorder.end(Ending("interrupted", CLOSED), _STOP_PATIENCE))
     try:
-        return _train(request, recorder)
+        unsaved = _train(request, recorder, hand_over)
     except Exception as error:  # the person gets a sentence, the log the traceback
         if recorder.stopped.is_set():
-            return recorder.end(Ending("stopped"), _STOP_PATIENCE)
-        return recorder.end(Ending("failed", _sentence(error)), _END_PATIENCE)
+            unsaved = recorder.end(Ending("stopped"), _STOP_PATIENCE)
+        else:
+            unsaved = recorder.end(Ending("failed", _sentence(error)), _END_PATIENCE)
+    if unsaved is not None:
+        hand_over(unsaved)
 
 
-def _train(request: TrainingRequest, recorder: Recorder) -> Unsaved | None:
+def _train(
+    request: TrainingRequest, recorder: Recorder, hand_over: Callable[[Unsaved], None]
+) -> Unsaved | None:
     run = recorder.store.run(request.run_id)
     if run is None:
         raise StoreError("The settings of this run cannot be read by this version of BettiScope.")
@@ -154,26 +204,41 @@ def _train(request: TrainingRequest, recorder: Recorder) -> Unsaved | None:
 
     training = Training(run.options)
     recorder.start(training.fingerprints)
-    result: FinetuneResult | None = None
-    for item in training:
+    ending, patience = Ending("done"), _END_PATIENCE
+    for number, item in enumerate(training):
+        if number == 0:
+            recorder.trains_on(getattr(training, "device", "cpu"))
         if isinstance(item, FinetuneResult):
-            result = item
+            ending = replace(ending, result=item)
         else:
             recorder.put(item)
         if recorder.lost.is_set():
             return None
-        if recorder.stopped.is_set() and result is None:
-            # First how it ended: saving may take longer than the person should wait.
-            unsaved = recorder.end(Ending("stopped"), _STOP_PATIENCE)
-            with suppress(AnalysisError):
-                training.save_weights(recorder.store.weights_path(request.run_id))
-            return unsaved
-    note = ""
+        if recorder.stopped.is_set() and ending.result is None:
+            ending, patience = Ending("stopped"), _STOP_PATIENCE
+            break
+    # First how it ended: saving may fail, or take longer than the person should wait.
+    unsaved = recorder.end(ending, patience)
+    if unsaved is not None:
+        hand_over(unsaved)
+    note = _save_weights(training, recorder.store.weights_path(request.run_id))
+    if unsaved is None and ending.state == "done":
+        recorder.note(note)
+    elif unsaved is not None and ending.state == "done":
+        return replace(unsaved, ending=replace(unsaved.ending, error=note))
+    return None
+
+
+def _save_weights(training: Training, path: Path) -> str:
+    """Save what was trained; why not, for the person, if that fails."""
     try:
-        training.save_weights(recorder.store.weights_path(request.run_id))
-    except AnalysisError as error:
-        note = f"The trained weights were not saved. {error}"
-    return recorder.end(Ending("done", note, result), _END_PATIENCE)
+        training.save_weights(path)
+    except Exception as error:  # the run is over, and nothing here may change how
+        if not isinstance(error, AnalysisError):
+            traceback.print_exc()
+        why = "There was not enough memory." if _is_out_of_memory(error) else str(error)
+        return f"The trained weights were not saved. {why}"
+    return ""
 
 
 def _sentence(error: Exception) -> str:

@@ -14,13 +14,13 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from analysis.database import SetAside
 from analysis.errors import StoreError
 from analysis.options import RunOptions
 from analysis.processes import ProcessId, Worker, WorkerPool, end_group, why_it_died
 from analysis.recording import CLOSED, TrainingRequest, Unsaved
 from analysis.run_records import Claim, Ending
 from analysis.runs import RunStore
+from analysis.troubles import Troubles
 
 _BUSY_POLL = 0.2  # seconds between two looks while a worker of this queue trains
 _IDLE_POLL = 0.7  # seconds between two looks for runs that another process queued
@@ -28,6 +28,7 @@ _STOP_GRACE = 1.3  # seconds that a worker has to stop by itself
 _SAVE_GRACE = 30.0  # seconds that a worker whose run has ended has to save weights
 _PATIENCE = 0.3  # seconds to wait for another writer before other runs are looked after
 _SILENCE = 3.0  # seconds without a sign of life before a worker can be taken for dead
+_PURGE_POLL = 3600.0  # seconds between two removals of what was deleted long ago
 _HUNG = 30.0  # seconds of silence after which a worker without a server is ended
 _INTERRUPTED = "The dashboard or the computer was shut down during the run."
 _ENDED = "Its last step took long, so it was ended at once, without saving the trained weights."
@@ -90,12 +91,11 @@ class RunQueue:
         self._lock = threading.RLock()  # of what follows
         self._trainings: dict[str, _Training] = {}
         self._unwritten: dict[str, tuple[ProcessId, Unsaved]] = {}
-        self._trouble: dict[str, str] = {}  # sentences for the person, by what they are about
+        self._troubles = Troubles()
         self._closed = False
         self._wake = threading.Event()
         self.recover()
-        with self._telling("purge"):
-            self._own_store.purge()
+        self._purge()
         self._thread = threading.Thread(target=self._supervise, daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -142,15 +142,18 @@ class RunQueue:
 
     def problems(self) -> list[str]:
         """What a person should know of the store, in sentences; empty when all is well."""
-        with self._lock:
-            return list(dict.fromkeys(self._trouble.values()))
+        return self._troubles.sentences()
 
     def recover(self) -> None:
         """Mark the runs whose server and worker are gone as interrupted."""
-        with self._telling("recover"):
-            for claim in self._own_store.claims():
-                if self._is_abandoned(claim):
-                    self._interrupt(claim)
+        telling = self._troubles.telling
+        with telling("recover"):
+            claims = self._own_store.claims()
+            self._troubles.forget("recover one", all_but=[claim.run_id for claim in claims])
+            for claim in claims:
+                with telling("recover one", claim.run_id):
+                    if self._is_abandoned(claim):
+                        self._interrupt(claim)
 
     def close(self) -> None:
         """End the workers of this queue. Their runs are interrupted; queued runs stay queued."""
@@ -166,9 +169,11 @@ class RunQueue:
         for training in trainings:
             training.worker.let_go(patience=2.0)
             training.worker.kill()
+            unsaved = training.unsaved or Unsaved((), Ending("interrupted", CLOSED), "")
             with suppress(StoreError):
-                ending = Ending("interrupted", CLOSED)
-                self.store.record(training.run_id, training.identity, ending=ending)
+                self.store.record(
+                    training.run_id, training.identity, unsaved.news, ending=unsaved.ending
+                )
         if self._owns_pool:
             self._pool.close()
         self.store.close()
@@ -177,23 +182,31 @@ class RunQueue:
     # The supervising thread.
 
     def _supervise(self) -> None:
-        looked = time.monotonic()
+        """Each step by itself: whatever happens to one run, the others must go on."""
+        looked = purged = time.monotonic()
         while not self._closed:
-            try:
-                self._write_the_rest()
-                for training in list(self._trainings.values()):
+            self._write_the_rest()
+            for training in list(self._trainings.values()):
+                with self._troubles.telling("watch", training.run_id):
                     self._watch(training)
-                if time.monotonic() - looked > _IDLE_POLL:
-                    self.recover()
-                    looked = time.monotonic()
-                self._claim()
-            except Exception:  # the queue must go on whatever happens to one run
-                traceback.print_exc()
+            for about in ("watch", "look"):
+                self._troubles.forget(about, all_but=self._trainings)
+            if time.monotonic() - looked > _IDLE_POLL:
+                self.recover()
+                looked = time.monotonic()
+            if time.monotonic() - purged > _PURGE_POLL:
+                self._purge()
+                purged = time.monotonic()
+            self._claim()
             self._wake.wait(_BUSY_POLL if self._trainings else _IDLE_POLL)
             self._wake.clear()
 
+    def _purge(self) -> None:
+        with self._troubles.telling("purge"):
+            self._own_store.purge()
+
     def _claim(self) -> None:
-        with self._telling("claim"):
+        with self._troubles.telling("claim"):
             while not self._closed and len(self._own_store.claims()) < self._limit:
                 if not self._own_store.waiting():
                     return
@@ -217,16 +230,8 @@ class RunQueue:
             self._bury(training)
             return
         now = time.monotonic()
-        claim: Claim | None = None
-        with suppress(StoreError):  # then it is judged by what was seen before
-            claim = self._own_store.claim_of(training.run_id)
-            if claim is None or claim.state != "running":
-                training.end_seen = training.end_seen or now
-            if claim is not None and claim.stop_requested:
-                training.stop_seen = training.stop_seen or now
-            if not training.warmed and self._own_store.epochs_done(training.run_id):
-                training.warmed = True
-                self._pool.warm()
+        with self._troubles.telling("look", training.run_id):  # else judged by what was seen before
+            self._look(training, now)
         if training.end_seen is not None:
             late = now - training.end_seen > _SAVE_GRACE
         else:
@@ -235,6 +240,19 @@ class RunQueue:
             training.worker.kill()
             self._bury(training)
 
+    def _look(self, training: _Training, now: float) -> None:
+        """Hear from the store of Stop, of the end, and of the first epoch."""
+        if training.unsaved is not None:  # it has ended, and may be saving its weights
+            training.end_seen = training.end_seen or now
+        claim = self._own_store.claim_of(training.run_id)
+        if claim is None or claim.state != "running":
+            training.end_seen = training.end_seen or now
+        if claim is not None and claim.stop_requested:
+            training.stop_seen = training.stop_seen or now
+        if not training.warmed and self._own_store.epochs_done(training.run_id):
+            training.warmed = True
+            self._warm()
+
     def _bury(self, training: _Training) -> None:
         """Write down how a run ended whose process is gone, unless it did so itself."""
         training.over()
@@ -242,7 +260,7 @@ class RunQueue:
         if unsaved is None:
             code = training.worker.process.returncode
             stopped = training.stop_seen is not None
-            with suppress(StoreError):
+            with self._troubles.telling("look", training.run_id):
                 claim = self._own_store.claim_of(training.run_id)
                 stopped = stopped or (claim is not None and claim.stop_requested)
             ending = Ending("stopped", _ENDED) if stopped else Ending("failed", _death(code))
@@ -253,14 +271,29 @@ class RunQueue:
             self._unwritten[training.run_id] = (training.identity, unsaved)
         self._write_the_rest()
         if not self._closed:
+            self._warm()
+
+    def _warm(self) -> None:
+        with self._troubles.telling("warm"):
             self._pool.warm()
 
     def _write_the_rest(self) -> None:
-        for run_id, (identity, unsaved) in list(self._unwritten.items()):
-            with self._telling(run_id, "How a run ended could not be saved yet. "):
-                self._own_store.record(run_id, identity, unsaved.news, ending=unsaved.ending)
-                with self._lock:
-                    del self._unwritten[run_id]
+        for run_id in list(self._unwritten):
+            before = "How a run ended could not be saved yet. "
+            with self._troubles.telling("ending", run_id, before=before):
+                self._write_ending(run_id)
+
+    def _write_ending(self, run_id: str) -> None:
+        identity, unsaved = self._unwritten[run_id]
+        try:
+            self._own_store.record(run_id, identity, unsaved.news, ending=unsaved.ending)
+        except StoreError:
+            raise
+        except Exception as error:  # a number that no table takes: better without it than never
+            self._own_store.record(run_id, identity, ending=unsaved.ending)
+            traceback.print_exception(error)
+        with self._lock:
+            del self._unwritten[run_id]
 
     def _is_abandoned(self, claim: Claim) -> bool:
         if claim.run_id in self._trainings or claim.run_id in self._unwritten:
@@ -279,36 +312,6 @@ class RunQueue:
             end_group(claim.worker.pid)
         ending = Ending("interrupted", _INTERRUPTED)
         self._own_store.record(claim.run_id, claim.worker, ending=ending)
-
-    def _telling(self, about: str, before: str = "") -> _Telling:
-        return _Telling(self._trouble, self._lock, about, before)
-
-
-class _Telling:
-    """Keeps the sentence of an error for `problems`, until the same thing succeeds."""
-
-    def __init__(
-        self, trouble: dict[str, str], lock: threading.RLock, about: str, before: str
-    ) -> None:
-        self._trouble = trouble
-        self._lock = lock
-        self._about = about
-        self._before = before
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        with self._lock:
-            if isinstance(error, SetAside):
-                self._trouble["set aside"] = str(error)  # it stays true
-            elif isinstance(error, StoreError):
-                self._trouble[self._about] = self._before + str(error)
-            elif isinstance(error, OSError):
-                self._trouble[self._about] = f"A process could not be started ({error.strerror})."
-            elif error is None:
-                self._trouble.pop(self._about, None)
-        return isinstance(error, StoreError | OSError)
 
 
 def _death(code: int | None) -> str:

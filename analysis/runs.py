@@ -284,6 +284,22 @@ class RunStore:
                 mark_changed(db, [run_id])
         return True
 
+    def note(self, run_id: str, worker: ProcessId, words: str) -> bool:
+        """Say that a worker has nothing more to do for a run that is done, and what to know of it.
+
+        Returns
+        -------
+        bool
+            False, with nothing written, if the run is not done, or not by that worker.
+        """
+        with self._database.write() as db:
+            row = db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
+            if row is None or row["state"] != "done" or claim_from(row).worker != worker:
+                return False
+            db.execute("UPDATE runs SET error = ? WHERE id = ?", (words, run_id))
+            mark_changed(db, [run_id])  # without words too: the weights are there to be shown
+        return True
+
     def close(self) -> None:
         """Let go of the file; a later call opens it again."""
         self._database.close()

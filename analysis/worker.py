@@ -116,9 +116,7 @@ def main() -> None:
     while True:
         request = inbox.requests.get()
         if isinstance(request, TrainingRequest):
-            unsaved = train(request, inbox.when_alone)
-            if unsaved is not None:
-                send(unsaved)
+            train(request, inbox.when_alone, send)
             sys.stderr.flush()
             os._exit(0)  # a thread waits on the input, which an orderly exit would wait for
         send(_answer(request, send))

@@ -9,9 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from analysis.options import Recipe, RunOptions
+
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = Path(__file__).with_name("stand_in")
 PATIENCE = 60.0  # seconds; a machine may be busy
+# What the stand-in of the training can do. A run's `train_samples` is the number of its kind here,
+# as a name that no registry has could not be read again.
+KINDS = (
+    "", "quick", "long", "waits", "stubborn", "diverges", "wrong", "broken", "memory",
+    "unsavable", "bursting", "slow to save",
+)  # fmt: skip
 
 _LOCK = """
 import sqlite3, sys
@@ -20,6 +28,11 @@ connection.execute("BEGIN EXCLUSIVE")
 print("locked", flush=True)
 sys.stdin.read()
 """
+
+
+def doing(kind: str, *, seed: int = 0, epochs: int = 2) -> RunOptions:
+    """A run for the stand-in."""
+    return RunOptions(train_samples=KINDS.index(kind), recipe=Recipe(seed=seed, epochs=epochs))
 
 
 def wait_until(condition: Callable[[], object], patience: float = PATIENCE) -> float:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import analysis.recording
 from analysis.errors import StoreError
-from analysis.metrics import StepMetrics
+from analysis.metrics import FinetuneResult, MemorySample, MemoryUse, StepMetrics
 from analysis.options import RunOptions
 from analysis.processes import ProcessId
-from analysis.recording import Recorder, TrainingRequest
+from analysis.recording import Recorder, TrainingRequest, Unsaved, train
 from analysis.run_records import Ending, Recorded
 from analysis.runs import RunStore
+from tests.analysis.run_faults import wait_until
 
 ME = ProcessId.of(os.getpid())
 
@@ -82,3 +88,110 @@ def test_a_run_that_was_ended_elsewhere_is_given_up(recorder: Recorder) -> None:
     assert recorder.end(Ending("done"), patience=0) is None
     assert steps(recorder) == []
     assert recorder.store.runs()[0].state == "interrupted"
+
+
+def slip(*_: object, **__: object) -> Any:
+    raise sqlite3.ProgrammingError("a slip")
+
+
+def heartbeat(recorder: Recorder) -> float:
+    return recorder.store.runs()[0].heartbeat or 0.0
+
+
+def test_a_slip_in_listening_does_not_end_the_writing(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.store, "claim_of", slip)
+        recorder.start({})
+        time.sleep(0.5)  # two looks
+        recorder.put(step(1))
+        wait_until(lambda: steps(recorder) == [1], 10)
+        before = heartbeat(recorder)
+        wait_until(lambda: heartbeat(recorder) > before, 10)
+    recorder.store.request_stop(recorder.store.runs()[0].id)
+    wait_until(recorder.stopped.is_set, 10)
+    recorder.end(Ending("stopped"), patience=1)
+    assert capsys.readouterr().err.count("ProgrammingError: a slip") == 1
+
+
+def test_a_slip_in_writing_does_not_end_the_listening(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder.store, "record", slip)
+    recorder.start({})
+    recorder.put(step(1))
+    time.sleep(0.5)
+    recorder.store.request_stop(recorder.store.runs()[0].id)
+    wait_until(recorder.stopped.is_set, 10)
+    recorder.end(Ending("stopped"), patience=0)
+
+
+def test_what_can_never_be_written_is_given_to_the_server(recorder: Recorder) -> None:
+    recorder.put(MemorySample(1, 1, MemoryUse(), [], None))  # type: ignore[arg-type]
+    unsaved = recorder.end(Ending("done"), patience=0)
+    assert unsaved is not None
+    assert unsaved.ending.state == "done"
+
+
+def test_of_several_endings_the_first_holds(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> bool:
+        raise StoreError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.store, "record", full)
+        recorder.end(Ending("done"), patience=0)
+    assert recorder.end(Ending("interrupted"), patience=0) is None
+    assert recorder.store.runs()[0].state == "done"
+
+
+def test_what_it_is_made_with_is_written_when_the_store_can_be(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.store, "record", slip)
+        recorder.start({"model": "m"})
+        recorder.trains_on("cuda")
+    recorder.end(Ending("done"), patience=1)
+    (run,) = recorder.store.runs()
+    assert run.versions["device"] == "cuda"
+    assert run.fingerprints == {"model": "m"}
+
+
+RESULT = FinetuneResult(0.75, 2, 0.5, 0.625, MemoryUse(), 1.5)
+
+
+def test_a_finished_run_is_handed_over_before_its_weights_are_saved(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store takes nothing, and the weights burst the memory."""
+    handed: list[Unsaved] = []
+    before: list[Unsaved] = []
+
+    class Bursting:
+        fingerprints: dict[str, str] = {}  # noqa: RUF012
+
+        def __init__(self, _: RunOptions) -> None:
+            pass
+
+        def __iter__(self) -> Iterator[FinetuneResult]:
+            yield RESULT
+
+        def save_weights(self, _: Path) -> None:
+            before.extend(handed)
+            raise MemoryError
+
+    def full(*_: object, **__: object) -> bool:
+        raise StoreError("no space left")
+
+    monkeypatch.setitem(sys.modules, "analysis.training", SimpleNamespace(Training=Bursting))
+    monkeypatch.setattr(RunStore, "record", full)
+    monkeypatch.setattr(analysis.recording, "_END_PATIENCE", 0.0)
+    (run,) = recorder.store.runs()
+    train(TrainingRequest(run.id, recorder.store.path, ME), lambda _: None, handed.append)
+    assert [(each.ending.state, each.ending.result) for each in before] == [("done", RESULT)]
+    assert handed[-1].ending.result == RESULT
+    assert handed[-1].ending.state == "done"
+    assert "weights were not saved. There was not enough memory" in handed[-1].ending.error

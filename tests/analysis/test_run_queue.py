@@ -8,12 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,12 +23,23 @@ import pytest
 import analysis.run_queue
 from analysis.errors import StoreError
 from analysis.jobs import Jobs
+from analysis.metrics import MemorySample, MemoryUse
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.processes import ProcessId, Worker, WorkerPool
+from analysis.recording import Unsaved
 from analysis.run_queue import RunQueue
-from analysis.run_records import Claim, Run
+from analysis.run_records import Claim, Ending, Run
 from analysis.runs import RunStore
-from tests.analysis.run_faults import ROOT, STAND_IN, fill, locked, mount, unmount, wait_until
+from tests.analysis.run_faults import (
+    ROOT,
+    STAND_IN,
+    doing,
+    fill,
+    locked,
+    mount,
+    unmount,
+    wait_until,
+)
 
 LATE = 0.5  # seconds that a busy machine may add to a bound
 
@@ -46,17 +59,13 @@ def queue(home: Path) -> Iterator[RunQueue]:
 
 @contextmanager
 def closing_queue(
-    store: RunStore | None = None, pool: WorkerPool | None = None
+    store: RunStore | None = None, pool: WorkerPool | None = None, limit: int = 1
 ) -> Iterator[RunQueue]:
-    found = RunQueue(store, pool=pool)
+    found = RunQueue(store, pool=pool, limit=limit)
     try:
         yield found
     finally:
         found.close()
-
-
-def doing(kind: str, *, seed: int = 0, epochs: int = 2) -> RunOptions:
-    return RunOptions(strategy=kind, recipe=Recipe(seed=seed, epochs=epochs))
 
 
 def look(queue: RunQueue, run_id: str) -> Run:
@@ -116,12 +125,13 @@ def test_a_run_is_trained_and_kept(queue: RunQueue) -> None:
     assert run.result is not None
     assert run.result.test_accuracy == 0.625
     assert run.fingerprints == {"model": "m", "data": "d"}
-    assert set(run.versions) == {"bettiscope", "python", "torch", "torchvision"}
+    assert set(run.versions) == {"bettiscope", "python", "torch", "torchvision", "device"}
+    assert run.versions["device"] == "a device"
     metrics = queue.store.metrics(run_id)
     assert [each.step for each in metrics.steps] == list(range(1, 11))
     assert [each.epoch for each in metrics.epochs] == [1, 2]
     assert len(metrics.memory) == 1
-    assert queue.store.weights_path(run_id).exists()
+    wait_until(queue.store.weights_path(run_id).exists)
     assert run.started is not None
     assert run.ended is not None
     assert run.created <= run.started < run.ended
@@ -130,6 +140,7 @@ def test_a_run_is_trained_and_kept(queue: RunQueue) -> None:
 
 def test_a_warm_worker_has_its_first_step_in_the_store_at_once(queue: RunQueue) -> None:
     queue.warm()
+    wait_until(workers)  # it has no command line until it has become another program
     (spare,) = workers()
     wait_until(lambda: idles(spare))
     (run_id,) = queue.start([doing("quick")])
@@ -173,11 +184,36 @@ def test_a_failure_is_a_sentence_and_the_queue_goes_on(queue: RunQueue) -> None:
     assert look(queue, after).state == "done"
 
 
-def test_weights_that_cannot_be_saved_do_not_spoil_the_run(queue: RunQueue) -> None:
-    (run_id,) = queue.start([doing("unsavable")])
-    wait_until(has_ended(queue, run_id))
+@pytest.mark.parametrize(
+    ("kind", "why"), [("unsavable", "No room."), ("bursting", "There was not enough memory.")]
+)
+def test_weights_that_cannot_be_saved_do_not_spoil_the_run(
+    queue: RunQueue, kind: str, why: str
+) -> None:
+    (run_id,) = queue.start([doing(kind)])
+    wait_until(lambda: look(queue, run_id).error)
     run = look(queue, run_id)
-    assert (run.state, run.error) == ("done", "The trained weights were not saved. No room.")
+    assert (run.state, run.error) == ("done", f"The trained weights were not saved. {why}")
+    assert run.result is not None
+    assert run.result.test_accuracy == 0.625
+
+
+def test_a_run_is_done_before_its_weights_are_saved_and_stop_comes_too_late(
+    queue: RunQueue, home: Path
+) -> None:
+    (run_id,) = queue.start([doing("slow to save")])
+    wait_until(has_ended(queue, run_id))
+    done, revision = look(queue, run_id), queue.store.revision()
+    assert done.state == "done"
+    assert done.result is not None
+    queue.stop(run_id)
+    time.sleep(1.3 + LATE)  # a worker that is told to stop has so long
+    assert worker_of(queue, run_id).alive
+    (home / "go").touch()
+    wait_until(queue.store.weights_path(run_id).exists)
+    wait_until(lambda: queue.store.revision() > revision)  # a page that shows the run looks again
+    run = look(queue, run_id)
+    assert (run.state, run.error, run.result) == ("done", "", done.result)
 
 
 # Stop.
@@ -195,7 +231,7 @@ def test_stop_keeps_what_a_run_has_and_the_next_one_starts(queue: RunQueue) -> N
     assert [each.step for each in kept.steps] == list(range(1, len(kept.steps) + 1))
     wait_until(has_ended(queue, after))
     assert look(queue, after).state == "done"
-    assert queue.store.weights_path(stopped).exists()
+    wait_until(queue.store.weights_path(stopped).exists)
     assert queue.store.metrics(stopped) == kept
 
 
@@ -265,6 +301,7 @@ def test_a_killed_worker_is_a_failed_run_in_plain_words(queue: RunQueue) -> None
 
 def test_a_warm_worker_that_died_is_not_used(queue: RunQueue) -> None:
     queue.warm()
+    wait_until(workers)  # it has no command line until it has become another program
     (spare,) = workers()
     spare.kill()
     (run_id,) = queue.start([doing("quick")])
@@ -274,12 +311,12 @@ def test_a_warm_worker_that_died_is_not_used(queue: RunQueue) -> None:
 
 OWNER = """
 import sys, time
-from analysis.options import Recipe, RunOptions
 from analysis.run_queue import RunQueue
+from tests.analysis.run_faults import doing
 queue = RunQueue()
 kind, count, first = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 seeds = range(first, first + count)
-queue.start([RunOptions(strategy=kind, recipe=Recipe(seed=s, epochs=1)) for s in seeds])
+queue.start([doing(kind, seed=s, epochs=1) for s in seeds])
 print("there", flush=True)
 sys.stdin.read()
 queue.close()
@@ -431,6 +468,113 @@ def test_closing_interrupts_the_run_and_the_queue_goes_on_next_time(home: Path) 
         assert look(again, queued).state == "done"
 
 
+# Slips of ours, which no other run may suffer from.
+
+
+def raising(step: Callable[..., object], guilty: str, error: Exception) -> Callable[..., object]:
+    """A step of the queue that always fails for one run."""
+
+    def fails(training: Any) -> object:
+        if training.run_id == guilty:
+            raise error
+        return step(training)
+
+    return fails
+
+
+def test_a_run_that_cannot_be_watched_holds_up_no_other(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with closing_queue(limit=2) as queue:
+        (guilty,) = queue.start([doing("waits")])
+        wait_until(has_steps(queue, guilty))
+        slip = raising(queue._watch, guilty, sqlite3.ProgrammingError("a slip"))
+        with monkeypatch.context() as patch:
+            patch.setattr(queue, "_watch", slip)
+            stopped, after = queue.start([doing("stubborn"), doing("quick")])
+            wait_until(has_steps(queue, stopped), 20)
+            queue.stop(stopped)
+            wait_until(has_ended(queue, after), 20)
+            assert look(queue, stopped).state == "stopped"
+            assert look(queue, after).state == "done"
+            (problem,) = queue.problems()
+            assert "unexpected" in problem
+            assert "a slip" in problem
+        (home / "go").touch()
+        wait_until(has_ended(queue, guilty))
+        wait_until(lambda: queue.problems() == [])
+    assert capfd.readouterr().err.count("sqlite3.ProgrammingError: a slip") == 1
+
+
+def test_stop_is_carried_out_although_the_store_cannot_be_asked(
+    queue: RunQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slip(_: str) -> Claim:
+        raise sqlite3.ProgrammingError("a slip")
+
+    (run_id,) = queue.start([doing("stubborn")])
+    wait_until(has_steps(queue, run_id))
+    monkeypatch.setattr(queue._own_store, "claim_of", slip)
+    queue.stop(run_id)
+    wait_until(has_ended(queue, run_id), 20)
+    assert look(queue, run_id).state == "stopped"
+
+
+def test_a_run_that_cannot_be_recovered_holds_up_no_other(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing_queue(limit=3) as queue:
+        slip = raising(queue._is_abandoned, "guilty", psutil.AccessDenied())
+        monkeypatch.setattr(queue, "_is_abandoned", slip)
+        with queue.store._database.write() as db:
+            for run_id in ("guilty", "other"):
+                db.execute(
+                    'INSERT INTO runs (id, "group", created, options, state) '
+                    "VALUES (?, 'group', 0, '{}', 'running')",
+                    (run_id,),
+                )
+        (after,) = queue.start([doing("quick")])
+        wait_until(has_ended(queue, "other"), 20)
+        wait_until(has_ended(queue, after), 20)
+        assert look(queue, "other").state == "interrupted"
+        assert look(queue, after).state == "done"
+        assert look(queue, "guilty").state == "running"
+        assert "AccessDenied" in queue.problems()[0]
+        with queue.store._database.write() as db:
+            db.execute("DELETE FROM runs WHERE id = 'guilty'")
+        wait_until(lambda: queue.problems() == [])
+
+
+def test_a_run_ends_without_the_numbers_that_cannot_be_written(queue: RunQueue) -> None:
+    (odd,) = queue.store.add([doing("quick")])
+    with queue.store._database.write() as db:
+        db.execute(
+            "UPDATE runs SET state = 'running', heartbeat = ?, worker_pid = ?, worker_created = ?",
+            (time.time(), HERE.pid, HERE.created),
+        )
+    news = [MemorySample(1, 1, MemoryUse(), [], None)]  # type: ignore[arg-type]
+    queue._unwritten[odd] = HERE, Unsaved(news, Ending("done"), "")
+    wait_until(has_ended(queue, odd), 20)
+    assert look(queue, odd).state == "done"
+    (after,) = queue.start([doing("quick")])
+    wait_until(has_ended(queue, after))
+
+
+def test_what_was_deleted_long_ago_is_purged_while_the_server_lives(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis.run_queue, "_PURGE_POLL", 0.1)
+    store = RunStore()
+    with closing_queue() as queue:
+        old, new = queue.store.add([doing("quick"), doing("quick")])
+        kept = queue.start([doing("quick")])
+        queue.store.delete([old, new])
+        with queue.store._database.write() as db:
+            db.execute("UPDATE runs SET deleted = deleted - 25 * 3600 WHERE id = ?", (old,))
+        wait_until(lambda: [run.id for run in store.runs(deleted=True)] == [new], 20)
+        assert [run.id for run in store.runs()] == kept
+
+
 # Several servers.
 
 
@@ -556,7 +700,7 @@ def test_a_real_training_in_the_worker_that_made_an_analysis(
             first, second = queue.start(
                 [
                     RunOptions(analysis=options, train_samples=64, recipe=short),
-                    RunOptions(analysis=options, strategy="no such", recipe=short),
+                    RunOptions(analysis=options, train_samples=10**6, recipe=short),
                 ]
             )
             wait_until(has_steps(queue, first))
@@ -570,9 +714,10 @@ def test_a_real_training_in_the_worker_that_made_an_analysis(
             assert len(metrics.steps) == 2
             assert metrics.epochs[-1].val_accuracy == run.result.last_val_accuracy
             assert metrics.memory[0].peak.total > 0
-            assert queue.store.weights_path(first).exists()
+            wait_until(queue.store.weights_path(first).exists)
+            assert run.versions["device"] in ("cpu", "cuda")
             assert look(queue, second).state == "failed"
-            assert "`strategy` must be one of" in look(queue, second).error
+            assert "`train_samples` must be at most" in look(queue, second).error
     finally:
         jobs.close()
         pool.close()

@@ -1,4 +1,4 @@
-"""Stands in for `analysis.training`. The run's strategy names what it does."""
+"""Stands in for `analysis.training`. The run's `train_samples` is the number of what it does."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from analysis.metrics import (
 )
 from analysis.options import RunOptions
 from analysis.store import home
+from tests.analysis.run_faults import KINDS
 
 PEAK = MemoryUse(parameters=1, gradients=2, optimizer=3, activations=4, other=5)
 SELECTION = Selection(("fc", "conv"), 10, 100, 0.5, 1000, True, False, predicted=PEAK)
@@ -28,13 +29,15 @@ STEPS = 5  # an epoch
 
 
 class Training:
+    device = "a device"
+
     def __init__(self, options: RunOptions) -> None:
         self.options = options
         self.fingerprints = {"model": "m", "data": "d"}
 
     def __iter__(self) -> Iterator[Selection | Metric]:
         _log(self.options, "begins")
-        kind = self.options.strategy
+        kind = KINDS[self.options.train_samples]
         if kind == "wrong":
             raise TrainingError("`train_samples` must be at most 7.")
         if kind == "broken":
@@ -54,20 +57,29 @@ class Training:
             if kind == "stubborn":
                 time.sleep(600)
             if kind == "waits" and step == 2:
-                while not (home() / "go").exists():
-                    time.sleep(0.02)
+                _wait()
             time.sleep(0.02)
         yield RESULT
         _log(self.options, "ends")
 
     def save_weights(self, path: Path) -> None:
-        if self.options.strategy == "unsavable":
+        kind = KINDS[self.options.train_samples]
+        if kind == "unsavable":
             raise StoreError("No room.")
+        if kind == "bursting":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        if kind == "slow to save":
+            _wait()
         try:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"weights" * 1000)
         except OSError as error:
             raise StoreError("No room for the weights.") from error
+
+
+def _wait() -> None:
+    while not (home() / "go").exists():
+        time.sleep(0.02)
 
 
 def _log(options: RunOptions, what: str) -> None:
