@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
+from analysis.datasets import DATASETS, SHIFTS
 from analysis.metrics import (
     EpochMetrics,
     FinetuneResult,
@@ -17,8 +18,12 @@ from analysis.metrics import (
     Selection,
     StepMetrics,
 )
-from analysis.options import AnalysisOptions, Recipe, RunOptions
+from analysis.models import MODELS
+from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
 from analysis.processes import ProcessId
+from analysis.scores import NORMALIZATIONS
+from analysis.strategies import STRATEGIES
+from analysis.summaries import SUMMARIES
 
 RunState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 RUN_STATES: tuple[RunState, ...] = get_args(RunState)
@@ -186,7 +191,19 @@ def _number(hint: type, value: float | None) -> float:
 def _options(found: dict[str, Any]) -> RunOptions:
     analysis = AnalysisOptions(**found.pop("analysis", {}))
     recipe = Recipe(**found.pop("recipe", {}))
-    return RunOptions(analysis=analysis, recipe=recipe, **found)
+    options = RunOptions(analysis=analysis, recipe=recipe, **found)
+    for name, known in (
+        (analysis.model, MODELS),
+        (analysis.dataset, DATASETS),
+        (analysis.shift, SHIFTS),
+        (options.strategy, STRATEGIES),
+        (options.normalization, NORMALIZATIONS),
+        (options.preset, PRESETS),
+        (options.summary, SUMMARIES),
+    ):
+        if name not in known:  # pages look every name up
+            raise KeyError(name)
+    return options
 
 
 def _selection(text: str | None) -> Selection | None:

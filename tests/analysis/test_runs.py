@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +30,7 @@ from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.processes import ProcessId
 from analysis.run_records import Ending, Recorded, columns
 from analysis.runs import RunMetrics, RunStore
+from tests.analysis.run_faults import ROOT
 
 ME = ProcessId.of(os.getpid())
 OTHER = ProcessId(ME.pid + 1, ME.created)
@@ -123,6 +127,35 @@ def test_a_row_that_cannot_be_read_leaves_the_others(
     assert store.run(bad) is None
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strategy": "no such"},
+        {"normalization": "no such"},
+        {"preset": "no such"},
+        {"summary": "no such"},
+        {"summary": ["b1"]},
+        {"analysis": {"model": "no such"}},
+        {"analysis": {"dataset": "no such"}},
+        {"analysis": {"shift": "no such"}},
+    ],
+)
+def test_a_run_with_a_name_that_no_registry_has_cannot_be_read_and_is_kept(
+    store: RunStore, settings: dict[str, object]
+) -> None:
+    bad, good = store.add([RunOptions(), RunOptions(strategy="head")])
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE runs SET options = ? WHERE id = ?", (json.dumps(settings), bad))
+    db.close()
+    assert [run.id for run in store.runs()] == [good]
+    assert store.unreadable() == [bad]
+
+
+def test_reading_runs_does_not_import_torch() -> None:
+    code = "import sys, analysis.run_queue; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_options_added_since_have_their_default(store: RunStore) -> None:
     (run_id,) = store.add([RunOptions(strategy="head")])
     with sqlite3.connect(store.path) as db:
@@ -198,6 +231,23 @@ def test_only_the_worker_of_a_run_writes_to_it_and_only_until_it_ends(store: Run
     assert (run.state, run.result, run.error) == ("done", RESULT, "")
     assert run.ended is not None
     assert store.metrics(run_id).steps == (step(1),)
+
+
+def test_a_note_is_written_to_a_run_that_is_done_and_by_its_worker_alone(store: RunStore) -> None:
+    run_id, failed = begun(store), begun(store, RunOptions(strategy="head"))
+    assert not store.note(run_id, ME, "too early")
+    store.record(run_id, ME, ending=Ending("done", "", RESULT))
+    store.record(failed, ME, ending=Ending("failed", "It broke."))
+    before = {run.id: run for run in store.runs()}
+    assert not store.note(run_id, OTHER, "by another")
+    assert not store.note(failed, ME, "hides why")
+    assert not store.note("nobody", ME, "")
+    assert {run.id: run for run in store.runs()} == before
+    assert store.note(run_id, ME, "No weights.")
+    run = store.run(run_id)
+    assert run is not None
+    assert run.revision > before[run_id].revision
+    assert run == replace(before[run_id], error="No weights.", revision=run.revision)
 
 
 def test_no_two_workers_get_one_run(store: RunStore) -> None:
