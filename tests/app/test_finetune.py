@@ -90,7 +90,8 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_what_came_out() -> 
     assert "Means over 2 seeds, ± standard deviation." in texts(page)
     assert "not evidence" not in texts(page)
     assert len(page.get("plotly_chart")) == 4
-    assert app.cache.run_queue().store.weights_path(ended.id).is_file()
+    weights = app.cache.run_queue().store.weights_path(ended.id)
+    settled(page, lambda _: weights.is_file())  # they are written when all else is safe
 
 
 def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
