@@ -22,12 +22,7 @@ from analysis.freezing import training_mode
 from analysis.memory import Ledger
 from analysis.optimizers import make_optimizer
 from analysis.options import LEARNING_RATES, Recipe
-from analysis.training_loop import (
-    EVALUATION_BATCH,
-    TensorImages,
-    finetune,
-    training_step,
-)
+from analysis.training_loop import TensorImages, finetune, training_step
 from tests.benchmarks.process import run_module
 from tests.benchmarks.subjects import batch_of, frozen_model, images_for
 from tests.benchmarks.table import show_table, verdict
@@ -150,18 +145,16 @@ def train_by_hand(
             optimizer.step()
             scheduler.step()
             told.append((loss.item(), (logits.argmax(1) == labels).float().mean().item()))
-        told.append(_evaluate_by_hand(model, validation))
-    told.append(_evaluate_by_hand(model, test))
+        told.append(_evaluate_by_hand(model, validation, recipe.batch_size))
+    told.append(_evaluate_by_hand(model, test, recipe.batch_size))
     return told
 
 
-def _evaluate_by_hand(model: nn.Module, data: TensorImages) -> tuple[float, float]:
+def _evaluate_by_hand(model: nn.Module, data: TensorImages, batch: int) -> tuple[float, float]:
     model.eval()
     correct = loss = 0.0
     with torch.no_grad():
-        batches = zip(
-            data.tensor.split(EVALUATION_BATCH), data.labels.split(EVALUATION_BATCH), strict=True
-        )
+        batches = zip(data.tensor.split(batch), data.labels.split(batch), strict=True)
         for images, labels in batches:
             logits = model(images)
             correct += (logits.argmax(1) == labels).sum().item()
