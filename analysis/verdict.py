@@ -45,8 +45,8 @@ def comparable(run: Run) -> Hashable:
     )
 
 
-def standings(runs: Sequence[Run]) -> list[Standing]:
-    """Strategies by mean test accuracy, the best first, over the seeds that all of them have.
+def standings(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
+    """Strategies by mean test accuracy, the best first, all over the same seeds.
 
     Parameters
     ----------
@@ -56,17 +56,19 @@ def standings(runs: Sequence[Run]) -> list[Standing]:
 
     Returns
     -------
-    list of Standing
-        Empty if the strategies have no seed in common.
+    table : list of Standing
+        Over the seeds for which most results can be held against each other.
+    left_out : list of str
+        Strategies that have results, but not for all of these seeds.
     """
     found: dict[tuple[str, str], dict[int, float]] = {}
     for run in sorted(runs, key=lambda run: run.number):
         if run.result is not None:
             seeds = found.setdefault((run.options.strategy, _variant(run)), {})
             seeds[run.options.recipe.seed] = run.result.test_accuracy
-    shared = sorted(set.intersection(*map(set, found.values()))) if found else []
-    if not shared:
-        return []
+    if not found:
+        return [], []
+    shared = _shared_seeds([frozenset(seeds) for seeds in found.values()])
     several = len({variant for _, variant in found if variant}) > 1
     each = [
         Standing(
@@ -76,8 +78,22 @@ def standings(runs: Sequence[Run]) -> list[Standing]:
             tuple(shared),
         )
         for (strategy, variant), seeds in found.items()
+        if set(shared) <= set(seeds)
     ]
-    return sorted(each, key=lambda standing: -standing.mean)
+    left_out = [strategy for (strategy, _), seeds in found.items() if not set(shared) <= set(seeds)]
+    return sorted(each, key=lambda standing: -standing.mean), left_out
+
+
+def _shared_seeds(owned: Sequence[frozenset[int]]) -> list[int]:
+    """The seeds that give most results to compare; of equals those that more strategies have."""
+
+    def worth(seeds: frozenset[int]) -> tuple[int, int, list[int]]:
+        strategies = sum(seeds <= each for each in owned)
+        return strategies * len(seeds), strategies, [-seed for seed in sorted(seeds)]
+
+    candidates: set[frozenset[int]] = {one & other for one in owned for other in owned}
+    best: frozenset[int] = max((seeds for seeds in candidates if seeds), key=worth)
+    return sorted(best)
 
 
 def _variant(run: Run) -> str:

@@ -52,6 +52,7 @@ class Session:
     drawn: tuple[object, ...] | None = None  # what the profile was last drawn anew for
     marked: str = ""  # the open layer at that time
     estimate: tuple[MemoryRequest, MemoryEstimate] | None = None  # the last that was shown
+    watching: bool = False  # runs went on while the Fine-tune page was open
     trouble: str = ""  # why a run could not be stopped
     # What was read of runs, by id, with the revision of the run at that time.
     metrics: dict[str, tuple[int, RunMetrics]] = field(default_factory=dict)

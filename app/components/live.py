@@ -22,6 +22,7 @@ from app.components.run_names import (
     metrics_of,
     names_of,
     peak_use,
+    settings_text,
     shown_accuracy,
     steps_per_epoch,
 )
@@ -64,6 +65,7 @@ def _render_group(runs: list[Run]) -> None:
     names = names_of(runs)
     for trouble in run_queue().problems():
         st.warning(trouble)
+    st.caption(settings_text(runs[0]))
     with st.container(horizontal=True, key="live_tiles"):
         for run in runs:
             _render_tile(run, names[run.id])
@@ -140,7 +142,11 @@ def _render_running(run: Run, name: str) -> None:
     if run.stop_requested:
         button.button("Stopping …", key=f"stop_{run.id}", disabled=True, width="stretch")
     elif button.button(
-        "Stop", key=f"stop_{run.id}", icon=":material/stop_circle:", width="stretch"
+        "Stop",
+        key=f"stop_{run.id}",
+        icon=":material/stop_circle:",
+        width="stretch",
+        help=f"End {name} now; what it has is kept.",
     ):
         _stop(run)
         st.rerun(scope="fragment")

@@ -92,6 +92,8 @@ def _draw(
         request, known = here.estimate
         if (request.model, request.classes) == (part.model, part.classes):
             value = size_text(known.peak.total)
+            if request != part:
+                note = "of the last selection; predicting …"
     st.metric(
         "Predicted peak memory",
         value,

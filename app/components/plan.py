@@ -25,7 +25,7 @@ from analysis.strategies import STRATEGIES, Evidence, chosen_layers
 from app.cache import estimates, run_queue
 from app.charts.memory import size_text
 from app.components.memory_tile import memory_request, saving_text
-from app.state import Choice, Shown
+from app.state import Choice, Shown, session
 
 DEFAULT_STRATEGIES = ["adabet", "size", "head"]
 MOST_SEEDS = 10
@@ -38,9 +38,14 @@ def render_plan(
 ) -> bool:
     """Draw the form; Start queues one run for each strategy and seed. True if it did.
 
-    While runs go on (`busy`) nothing is predicted: they need the processor, and the room.
+    While runs go on (`busy`) nothing is predicted, as they need the processor. From then on the
+    form is folded until it is opened, so that the curves have the room.
     """
-    with st.container(border=True, key="plan"):
+    session().watching = session().watching or busy
+    with (
+        st.container(key="plan"),
+        st.expander("What to train", expanded=not session().watching),
+    ):
         strategies = st.pills(
             "Strategies",
             list(STRATEGIES),
@@ -56,7 +61,9 @@ def render_plan(
         step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step
         if strategies and shown is not None and step_recipe is not None and not busy:
             _render_expectation(shown, choice, strategies, step_recipe, seeds)
-        asked = _render_start(len(strategies) * seeds, shown, recipe)
+        elif busy:
+            st.caption("What the strategies would train and take is shown again after the runs.")
+        asked = _render_start(len(strategies) * seeds, shown, recipe, busy)
     if asked and shown is not None and recipe is not None:
         first = shown.options.seed
         try:
@@ -142,12 +149,13 @@ def _render_recipe(
     return recipe, int(train_samples), int(seeds)
 
 
-def _render_start(runs: int, shown: Shown | None, recipe: Recipe | None) -> bool:
+def _render_start(runs: int, shown: Shown | None, recipe: Recipe | None, busy: bool) -> bool:
     why = "Choose a strategy first." if not runs else ""
     if shown is None:
         why = "The analysis comes first: it chooses the layers."
+    verb = "Queue" if busy else "Start"
     return st.button(
-        f"Start {runs} run{'' if runs == 1 else 's'}" if runs else "Start",
+        f"{verb} {runs} {'more ' if busy else ''}run{'' if runs == 1 else 's'}" if runs else verb,
         type="primary",
         icon=":material/play_arrow:",
         key="start",

@@ -127,7 +127,13 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
 
 
 def draw_chart(figure: go.Figure, name: str, alt: str) -> None:
-    """Draw a figure that nobody clicks on."""
+    """Draw a figure that nobody clicks on; traces of one name stand once in its legend."""
+    told: set[str] = set()
+    for trace in figure.data:
+        if trace.name in told:
+            trace.showlegend = False
+        elif trace.showlegend is not False:
+            told.add(trace.name)
     st.plotly_chart(
         figure, key=f"chart_{name}", theme=None, config=chart_config(f"bettiscope-{name}"), alt=alt
     )

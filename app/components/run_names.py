@@ -24,6 +24,18 @@ STATES = {
 }
 
 
+def settings_text(run: Run) -> str:
+    """What the runs of one group share, in a line."""
+    options, recipe = run.options, run.options.recipe
+    rate = "" if recipe.learning_rate is None else f" · learning rate {recipe.learning_rate:g}"
+    epochs = f"{recipe.epochs} epoch{'' if recipe.epochs == 1 else 's'}"
+    return (
+        f"{options.analysis.model} ({options.analysis.weights}) on {options.analysis.dataset} · "
+        f"ρ = {options.rho:.2f} · {options.train_samples} images, {epochs}, "
+        f"batches of {recipe.batch_size}{rate}"
+    )
+
+
 def strategy_title(run: Run) -> str:
     """The strategy of a run as people read it."""
     known = STRATEGIES.get(run.options.strategy)
@@ -64,16 +76,17 @@ def steps_per_epoch(run: Run) -> int:
 
 
 def curves_of(runs: Sequence[Run], *, by_strategy: bool) -> list[Curve]:
-    """The curves of runs, in the colour of the strategy or each in one of its own."""
+    """The curves of runs, in the colour and name of the strategy or each in one of its own."""
     names, order = names_of(runs), list(STRATEGIES)
     found = []
     for place, run in enumerate(runs):
+        name = names[run.id]
         if by_strategy and run.options.strategy in order:
-            place = order.index(run.options.strategy)
+            place, name = order.index(run.options.strategy), strategy_title(run)
         metrics = metrics_of(run)
         found.append(
             Curve.of(
-                names[run.id],
+                name,
                 place,
                 metrics.steps,
                 metrics.epochs,

@@ -61,6 +61,7 @@ def render_table(runs: Sequence[Run]) -> list[Run]:
         run_frame(runs),
         key=key,
         hide_index=True,
+        placeholder="–",
         on_select="rerun",
         selection_mode="multi-row",
         selection_default={"selection": {"rows": [ids.index(each) for each in here.compared]}},
@@ -131,6 +132,9 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Dataset": options.analysis.dataset,
                 "ρ": options.rho,
                 "Epochs": options.recipe.epochs,
+                "Images": options.train_samples,
+                "Batch": options.recipe.batch_size,
+                "Learning rate": metrics.steps[0].learning_rate if metrics.steps else math.nan,
                 "Trained": selection.trainable_parameters / selection.total_parameters
                 if selection
                 else math.nan,
@@ -138,6 +142,7 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Choice (MB)": selection.peak_bytes / MB if selection else math.nan,
                 "Process (MB)": max((m.resident for m in metrics.memory), default=math.nan) / MB,
                 "Started": datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M"),
+                "Id": run.id,
             }
         )
     return pd.DataFrame(rows)

@@ -18,9 +18,7 @@ def verdict_sentence(runs: Sequence[Run]) -> str:
         return ""
     if len({comparable(run) for run in done}) > 1:
         return "These runs differ in more than strategy and seed, so no winner is told."
-    table = standings(done)
-    if not table:
-        return "These strategies have no seed in common, so no winner is told."
+    table, left_out = standings(done)
     seeds = len(table[0].seeds)
     proof = ONE_SEED if seeds == 1 else f"Means over {seeds} seeds, ± standard deviation."
     equal = [each for each in table if STRATEGIES[each.strategy].equal_budget]
@@ -30,6 +28,9 @@ def verdict_sentence(runs: Sequence[Run]) -> str:
         listed = ", ".join(f"{_title(each)} {_accuracy(each)}" for each in others)
         parts.append(f"{'For comparison' if equal else 'On the test images'}: {listed}.")
     parts.append(_against_nulls(equal))
+    if left_out:
+        names = " and ".join(STRATEGIES[name].title for name in dict.fromkeys(left_out))
+        parts.append(f"Left out, since other seeds are done: {names}.")
     return " ".join(part for part in [*parts, proof] if part)
 
 
@@ -38,7 +39,7 @@ def _winner(equal: list[Standing]) -> str:
     if len(equal) == 1:
         return f"{_title(best)} reaches {_accuracy(best)} of the test images."
     second = equal[1]
-    lead = 100 * (best.mean - second.mean)
+    lead = round(100 * best.mean, 1) - round(100 * second.mean, 1)  # as they are told
     start = (
         f"Of the strategies that train equally many layers, **{_title(best)}** did best: "
         f"{_accuracy(best)} of the test images right"

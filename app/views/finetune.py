@@ -35,7 +35,8 @@ if shown is not None:
         f"{describe(shown.options)}; ρ = {choice.rho:.2f}. Each strategy trains its layers and "
         "the new classifier; the rest stays frozen.",
         help="A short training on the images of the dataset, from the same start, with the same "
-        "budget. The sidebar decides the model, the data and the share ρ of layers.",
+        "images and steps. Most strategies train equally many layers, which need not be equally "
+        "much memory. The sidebar decides the model, the data and the share ρ of layers.",
     )
 try:
     runs = run_queue().store.runs()

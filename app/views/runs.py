@@ -23,10 +23,11 @@ def render(runs: Sequence[Run]) -> None:
     if not shown:
         st.info("No run passes these filters.")
         return
-    sentence = verdict_sentence(shown)
-    if sentence:
-        st.markdown(sentence)
+    above = st.container()
     chosen = render_table(shown)
+    sentence = verdict_sentence(chosen if len(chosen) > 1 else shown)
+    if sentence:
+        above.markdown(("Of the ticked runs: " if len(chosen) > 1 else "") + sentence)
     render_actions(shown, chosen)
     if not chosen:
         st.caption("Tick runs in the table, or click their points, to lay them over each other.")

@@ -32,25 +32,32 @@ def sentence(store: RunStore, **accuracies: list[float]) -> str:
 
 
 def test_means_and_spreads_are_of_the_seeds(store: RunStore) -> None:
-    table = standings(runs(store, adabet=[0.9, 0.92, 0.97], size=[0.8, 0.8, 0.8]))
+    table, _ = standings(runs(store, adabet=[0.9, 0.92, 0.97], size=[0.8, 0.8, 0.8]))
     assert [each.strategy for each in table] == ["adabet", "size"]
     assert table[0].mean == pytest.approx(0.93)
     assert table[0].spread == pytest.approx(0.0360555, rel=1e-5)  # √(0.0026 / 2)
     assert table[1].spread == 0
 
 
-def test_only_seeds_that_all_have_count(store: RunStore) -> None:
-    table = standings(runs(store, adabet=[0.9, 0.1], size=[0.8]))
+def test_a_strategy_that_lacks_a_seed_spoils_no_other(store: RunStore) -> None:
+    table, left_out = standings(runs(store, adabet=[0.9, 0.8], size=[0.8, 0.6], head=[0.5]))
     assert [(each.strategy, each.seeds, each.mean) for each in table] == [
-        ("adabet", (0,), 0.9),
-        ("size", (0,), 0.8),
+        ("adabet", (0, 1), pytest.approx(0.85)),
+        ("size", (0, 1), pytest.approx(0.7)),
     ]
+    assert left_out == ["head"]
+
+
+def test_of_equally_many_results_those_of_more_strategies_count(store: RunStore) -> None:
+    table, left_out = standings(runs(store, adabet=[0.9, 0.1], size=[0.8]))
+    assert [(each.strategy, each.seeds) for each in table] == [("adabet", (0,)), ("size", (0,))]
+    assert left_out == []
 
 
 def test_the_newest_of_two_alike_runs_counts(store: RunStore) -> None:
     both = runs(store, adabet=[0.5]) + runs(store, adabet=[0.7])
-    assert standings(both)[0].accuracies == (0.7,)
-    assert standings(both[::-1])[0].accuracies == (0.7,)
+    assert standings(both)[0][0].accuracies == (0.7,)
+    assert standings(both[::-1])[0][0].accuracies == (0.7,)
 
 
 def test_a_clear_winner_over_seeds(store: RunStore) -> None:
@@ -83,9 +90,16 @@ def test_runs_that_are_not_comparable_have_no_winner(store: RunStore) -> None:
     assert text == "These runs differ in more than strategy and seed, so no winner is told."
 
 
-def test_strategies_without_a_common_seed_have_no_winner(store: RunStore) -> None:
-    other = finished_run(store, run_options("size", seed=4))
-    assert "no seed in common" in verdict_sentence([*runs(store, adabet=[0.9]), other])
+def test_strategies_without_a_common_seed_are_not_compared(store: RunStore) -> None:
+    other = finished_run(store, run_options("size", seed=4), accuracy=0.99)
+    text = verdict_sentence([*runs(store, adabet=[0.9]), other])
+    assert "did best" not in text
+    assert "Left out, since other seeds are done: Size alone." in text
+
+
+def test_a_lead_is_the_difference_of_what_is_told(store: RunStore) -> None:
+    text = sentence(store, adabet=[0.9466], size=[0.9414])  # 94.7 and 94.1, 0.52 apart
+    assert "0.6 points more" in text
 
 
 def test_runs_that_did_not_end_well_say_nothing(store: RunStore) -> None:
@@ -103,7 +117,7 @@ def test_variants_of_adabet_are_told_apart(store: RunStore) -> None:
     text = verdict_sentence(found)
     assert "**AdaBet (b1 by activation)** did best" in text
     assert "does not beat" not in text
-    assert len(standings(found)) == 3
+    assert len(standings(found)[0]) == 3
 
 
 def test_runs_under_different_presets_have_no_winner(store: RunStore) -> None:
