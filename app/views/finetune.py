@@ -11,6 +11,7 @@ from app.cache import run_queue
 from app.components.live import render_live
 from app.components.obtain import describe, render_obtained
 from app.components.plan import render_plan
+from app.components.run_charts import render_curves
 from app.components.watch import watch_runs
 from app.state import Choice
 
@@ -52,5 +53,6 @@ try:
         render_live(group)
     else:
         st.info("No run yet. Press **Start**: the first points come within seconds.")
+        render_curves([])  # the browser fetches what draws charts now, not after the click
 except AnalysisError as error:
     st.error(str(error))
