@@ -30,7 +30,7 @@ from app.components.verdict import verdict_sentence
 from app.state import appearance, session
 from app.theme import PALETTES
 
-POLL_EVERY = 0.5  # seconds
+POLL_EVERY = 1.0  # seconds
 _RUNNING = "the running one"
 _RECENT = 20  # steps by which the pace is judged
 
