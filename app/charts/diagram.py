@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
+from app.charts.parts import say_empty
 from app.theme import Palette, style, translucent
 
 NO_LOOPS = "No loops in this layer"
@@ -192,14 +193,4 @@ def _span(scales: NDArray[np.float64]) -> list[float]:
 def _say_empty(figure: go.Figure, palette: Palette) -> None:
     figure.update_xaxes(showticklabels=False)
     figure.update_yaxes(showticklabels=False)
-    figure.add_annotation(
-        text=NO_LOOPS,
-        x=0.5,
-        y=0.5,
-        xref="x domain",
-        yref="y domain",
-        showarrow=False,
-        font={"color": palette.secondary, "size": 13},
-        bgcolor=palette.surface,
-        borderpad=4,
-    )
+    say_empty(figure, NO_LOOPS, palette)
