@@ -12,6 +12,7 @@ from analysis import __version__
 from analysis.command_options import (
     add_choice_options,
     add_data_options,
+    add_machine_options,
     check_writable,
     fill_from_preset,
     print_progress,
@@ -34,6 +35,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     analyze.set_defaults(command=_analyze)
     add, default, preset = analyze.add_argument, AnalysisOptions(), PRESETS["recommended"]
     add_data_options(add)
+    add_machine_options(add)
     add("--split", default=default.split, help=f"{', '.join(SPLITS)} (%(default)s)")
     add("--seed", type=int, default=0, help="of the images drawn and of random weights (0)")
     add("--preset", default="recommended", help=f"{', '.join(PRESETS)}: defaults of what follows")

@@ -12,6 +12,7 @@ from analysis import __version__
 from analysis.command_options import (
     add_choice_options,
     add_data_options,
+    add_machine_options,
     check_writable,
     fill_from_preset,
     shared_problems,
@@ -45,6 +46,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add, run, recipe = finetune.add_argument, RunOptions(), Recipe()
     rates = ", ".join(f"{rate:g} with {name}" for name, rate in LEARNING_RATES.items())
     add_data_options(add)
+    add_machine_options(add)
     add("--strategy", default=run.strategy, help=f"{', '.join(STRATEGIES)} (%(default)s)")
     add("--preset", default=run.preset, help=f"{', '.join(PRESETS)} (%(default)s)")
     add("--samples", type=int, help="images by which the layers are chosen (of the preset)")
@@ -103,7 +105,8 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     except OptionError as error:
         problems.append(str(error))
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
-    names = ("model", "dataset", "weights", "shift", "severity", "samples")
+    names = ("model", "dataset", "weights", "shift", "severity", "samples", "input_side",
+             "precision", "device", "memory")  # fmt: skip
     try:
         analysis = AnalysisOptions(
             **{name: getattr(arguments, name) for name in names},

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from analysis.datasets import DATASETS, SHIFTS
+from analysis.datasets import SHIFTS, dataset_problem
 from analysis.errors import OptionError, choice_problem
-from analysis.models import MODELS
-from analysis.options import PRESETS, WEIGHTS, AnalysisOptions, check_rho
+from analysis.models import model_problem, weights_problem
+from analysis.options import DEVICES, PRECISIONS, PRESETS, WEIGHTS, AnalysisOptions, check_rho
 from analysis.results import Progress
 from analysis.scores import NORMALIZATIONS
 
 _REGISTRIES = {
-    "model": MODELS,
-    "dataset": DATASETS,
     "shift": SHIFTS,
     "preset": PRESETS,
     "normalization": NORMALIZATIONS,
@@ -35,6 +33,16 @@ def add_data_options(add: Callable[..., Any]) -> None:
     add("--severity", type=int, default=default.severity, help="of the shift, 1 to 5 (%(default)s)")
 
 
+def add_machine_options(add: Callable[..., Any]) -> None:
+    """Add what says how the numbers are computed; `add` is a parser's `add_argument`."""
+    default = AnalysisOptions()
+    add("--input-side", type=int, default=0, help="pixels (what the model's weights ask for)")
+    add("--precision", default=default.precision, help=f"{', '.join(PRECISIONS)} (%(default)s)")
+    add("--device", default=default.device, help=f"{', '.join(DEVICES)} (%(default)s)")
+    add("--memory", type=_gigabytes, default=0, metavar="GB",
+        help="that an analysis may take (most of what is free)")  # fmt: skip
+
+
 def add_choice_options(add: Callable[..., Any]) -> None:
     """Add what says how a ranking becomes a selection."""
     preset = PRESETS["recommended"]
@@ -44,7 +52,9 @@ def add_choice_options(add: Callable[..., Any]) -> None:
 
 def shared_problems(arguments: argparse.Namespace) -> list[str]:
     """What is wrong with names and with rho."""
-    problems = []
+    problems = model_problem(arguments.model)
+    problems += weights_problem(arguments.model, arguments.weights) if not problems else []
+    problems += dataset_problem(arguments.dataset)
     for name, known in _REGISTRIES.items():
         value = getattr(arguments, name)
         if value is not None:
@@ -79,6 +89,10 @@ def write_json(result: dict[str, Any], path: Path | None) -> None:
         path.write_text(text + "\n")
     else:
         print(text)
+
+
+def _gigabytes(text: str) -> int:
+    return round(float(text) * 1e9)
 
 
 def print_progress(progress: Progress) -> None:

@@ -25,7 +25,7 @@ _FAILED_FOR = 30.0  # seconds after which a question that failed may be asked ag
 class MemoryRequest:
     """One selection to predict the memory of."""
 
-    model: str  # a name of `analysis.models.MODELS`
+    model: str  # a name that `analysis.models.model_spec` knows
     classes: int  # of the new head
     scope: Scope
     layers: tuple[str, ...] = ()  # that train, the head among them if it does
@@ -60,13 +60,13 @@ def estimate(request: MemoryRequest) -> MemoryEstimate:
         With a sentence for the person.
     """
     from analysis.freezing import trained_names
-    from analysis.models import MODELS
+    from analysis.models import model_spec
     from analysis.models.loading import skeleton
     from analysis.prediction import analytic_bytes, predict_peak
 
     model = skeleton(request.model, request.classes)
     trained = trained_names(model, request.scope, request.layers, known=request.known)
-    side = MODELS[request.model].input_side
+    side = model_spec(request.model).input_side
     shape = (3, side, side)
     return MemoryEstimate(
         peak=predict_peak(model, shape, trained=trained, recipe=request.recipe),

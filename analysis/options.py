@@ -10,14 +10,17 @@ from analysis.errors import OptionError, choice_problem, raise_problems
 
 Pooling = Literal["pooled", "per-batch"]
 Rounding = Literal["nearest", "floor", "at-least-one"]
-Weights = Literal["pretrained", "random"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bfloat16", "float16"]
 Split = Literal["train", "validation", "test"]
 Augmentation = Literal["none", "flip-crop"]
 Optimizer = Literal["auto", "sgd", "adamw"]
 
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
-WEIGHTS: tuple[Weights, ...] = get_args(Weights)
+WEIGHTS = ("pretrained", "random")  # beside weight sets by name and checkpoints by path
+DEVICES: tuple[Device, ...] = get_args(Device)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SPLITS: tuple[Split, ...] = get_args(Split)
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
@@ -40,7 +43,7 @@ class AnalysisOptions:
 
     model: str = "pocket-resnet20"
     dataset: str = "digits"
-    weights: Weights = "pretrained"
+    weights: str = "pretrained"  # or "random", a weight set's name, or "file:" and a checkpoint
     shift: str = "none"  # a name of `analysis.datasets.SHIFTS`
     severity: int = 3  # 1 (slight) to 5; without effect when `shift` is "none"
     samples: int = 40  # images, each one point of every cloud
@@ -48,10 +51,20 @@ class AnalysisOptions:
     seed: int = 0  # of the images drawn and of random weights
     pooling: Pooling = "pooled"
     split: Split = "train"
+    input_side: int = 0  # pixels; 0: what the model's weights ask for
+    precision: Precision = "float32"  # of the activations; distances are never taken in less
+    # These two decide how the numbers are computed, not what they are.
+    device: Device = "auto"  # CUDA if there is any, else MPS, else the CPU
+    memory: int = 0  # bytes that the analysis may take; 0: most of what is free
 
     def __post_init__(self) -> None:
-        problems = choice_problem("weights", self.weights, WEIGHTS)
-        problems += choice_problem("pooling", self.pooling, POOLINGS)
+        problems = choice_problem("pooling", self.pooling, POOLINGS)
+        problems += choice_problem("precision", self.precision, PRECISIONS)
+        problems += choice_problem("device", self.device, DEVICES)
+        if self.input_side < 0:
+            problems.append(f"`input_side` must be at least 0, got {self.input_side}")
+        if self.memory < 0:
+            problems.append(f"`memory` must be at least 0, got {self.memory}")
         problems += choice_problem("split", self.split, SPLITS)
         if self.samples < MIN_SAMPLES:
             problems.append(f"`samples` must be at least {MIN_SAMPLES}, got {self.samples}")

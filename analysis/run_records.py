@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from analysis.datasets import DATASETS, SHIFTS
+from analysis.datasets import SHIFTS, dataset_spec
 from analysis.metrics import (
     EpochMetrics,
     FinetuneResult,
@@ -18,7 +18,7 @@ from analysis.metrics import (
     Selection,
     StepMetrics,
 )
-from analysis.models import MODELS
+from analysis.models import model_spec
 from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
 from analysis.processes import ProcessId
 from analysis.scores import NORMALIZATIONS
@@ -192,9 +192,8 @@ def _options(found: dict[str, Any]) -> RunOptions:
     analysis = AnalysisOptions(**found.pop("analysis", {}))
     recipe = Recipe(**found.pop("recipe", {}))
     options = RunOptions(analysis=analysis, recipe=recipe, **found)
+    model_spec(analysis.model), dataset_spec(analysis.dataset)
     for name, known in (
-        (analysis.model, MODELS),
-        (analysis.dataset, DATASETS),
         (analysis.shift, SHIFTS),
         (options.strategy, STRATEGIES),
         (options.normalization, NORMALIZATIONS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.freezing import Scope
 from analysis.metrics import Selection
-from analysis.models import MODELS
+from analysis.models import model_spec
 from analysis.options import LEARNING_RATES, RunOptions
 from analysis.strategies import STRATEGIES
 
@@ -77,7 +77,7 @@ def snippet(options: RunOptions, selection: Selection) -> str:
         Python. It expects `model` and `loader` to be there.
     """
     recipe, scope = options.recipe, STRATEGIES[options.strategy].scope
-    head = MODELS[options.analysis.model].head
+    head = model_spec(options.analysis.model).head
     rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]
     # A norm that trains is found by its kind, not by its name.
     listed = (head,) if scope == "norms-and-biases" else selection.layers

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from platformdirs import user_cache_path
 
-from analysis.datasets import DATASETS
+from analysis.datasets import dataset_spec
 from analysis.errors import StoreError
 from analysis.models import weights_fingerprint
 from analysis.options import ANALYSIS_VERSION, AnalysisOptions
@@ -32,13 +32,14 @@ def fingerprint(options: AnalysisOptions) -> str:
     """A name for everything that decides an analysis' numbers, the weights' checksum included."""
     key = asdict(options) | {
         "weights": weights_fingerprint(options.model, options.weights, options.seed),
-        "data": DATASETS[options.dataset].fingerprint(),
+        "data": dataset_spec(options.dataset).fingerprint(),
         "version": ANALYSIS_VERSION,
     }
     if options.shift == "none":
         key["severity"] = None
     if options.pooling == "pooled":
         key["batch_size"] = None
+    del key["device"], key["memory"]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -12,13 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from analysis.activations import LayerInfo, trace
-from analysis.datasets import DATASETS, SHIFTS, ImageDataset, load_dataset, split_sizes
+from analysis.datasets import SHIFTS, ImageDataset, dataset_problem, dataset_spec, load_dataset
 from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
 from analysis.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.gradients import gradient_evidence
 from analysis.memory import Ledger
 from analysis.metrics import MemoryUse, Metric, Selection
-from analysis.models import MODELS, load_model, prepare_images, weights_fingerprint
+from analysis.models import (
+    load_model,
+    model_problem,
+    prepare_images,
+    weights_fingerprint,
+    weights_problem,
+)
 from analysis.optimizers import optimizer_name
 from analysis.options import PRESETS, RunOptions, Split
 from analysis.pipeline import run
@@ -52,15 +58,16 @@ class Training:
         problems = choice_problem("strategy", options.strategy, STRATEGIES)
         problems += choice_problem("normalization", options.normalization, NORMALIZATIONS)
         problems += choice_problem("summary", options.summary, SUMMARIES)
-        problems += choice_problem("model", options.analysis.model, MODELS)
+        model, weights = options.analysis.model, options.analysis.weights
+        problems += model_problem(model) or weights_problem(model, weights)
         problems += choice_problem("shift", options.analysis.shift, SHIFTS)
-        data = DATASETS.get(options.analysis.dataset)
-        if data is None:
-            problems += choice_problem("dataset", options.analysis.dataset, DATASETS)
-        elif options.train_samples > (most := split_sizes(data.size)["train"]):
+        dataset = options.analysis.dataset
+        missing = dataset_problem(dataset)
+        problems += missing
+        if not missing and options.train_samples > (most := dataset_spec(dataset).sizes["train"]):
             problems.append(
                 f"`train_samples` must be at most {most}, got {options.train_samples}: "
-                f"the train split of {data.name} has {most} images"
+                f"the train split of {dataset} has {most} images"
             )
         raise_problems(problems)
         self.options = options
@@ -77,7 +84,7 @@ class Training:
         analysis = self.options.analysis
         return {
             "model": weights_fingerprint(analysis.model, analysis.weights, analysis.seed),
-            "data": DATASETS[analysis.dataset].fingerprint(),
+            "data": dataset_spec(analysis.dataset).fingerprint(),
         }
 
     def __iter__(self) -> Iterator[Selection | Metric]:
@@ -226,7 +233,7 @@ def _load(options: RunOptions) -> nn.Module:
         weights=analysis.weights,
         # Random weights are those that were analysed; of others the seed decides the new head.
         seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
-        num_classes=len(DATASETS[analysis.dataset].class_names),
+        num_classes=len(dataset_spec(analysis.dataset).class_names),
     )
 
 

@@ -1,7 +1,7 @@
 """Labelled images: the bundled sets, their splits and their shifted versions. Needs no torch."""
 
-from analysis.datasets.loading import ImageDataset, list_datasets, load_dataset, split_sizes
-from analysis.datasets.registry import DATASETS, DatasetSpec
+from analysis.datasets.loading import ImageDataset, list_datasets, load_dataset
+from analysis.datasets.registry import DATASETS, DatasetSpec, dataset_problem, dataset_spec
 from analysis.datasets.shifts import SHIFTS, Shift
 
 __all__ = [
@@ -10,7 +10,8 @@ __all__ = [
     "DatasetSpec",
     "ImageDataset",
     "Shift",
+    "dataset_problem",
+    "dataset_spec",
     "list_datasets",
     "load_dataset",
-    "split_sizes",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.datasets.registry import DATASETS, Images, Labels
+from analysis.datasets.registry import DATASETS, Images, Labels, dataset_problem, dataset_spec
 from analysis.datasets.shifts import SHIFTS
 from analysis.errors import choice_problem, raise_problems
 from analysis.options import MAX_SEVERITY, SPLITS, Split
@@ -62,12 +62,6 @@ def list_datasets() -> list[str]:
     return list(DATASETS)
 
 
-def split_sizes(size: int) -> dict[Split, int]:
-    """Images of each split of a dataset of `size` images: 60, 20 and 20 %."""
-    train, validation = 3 * size // 5, size // 5
-    return {"train": train, "validation": validation, "test": size - train - validation}
-
-
 def load_dataset(
     name: str,
     *,
@@ -107,14 +101,15 @@ def load_dataset(
     AssetError
         If a bundled file is missing or damaged.
     """
-    problems = choice_problem("dataset", name, DATASETS)
+    problems = dataset_problem(name)
     problems += choice_problem("split", split, SPLITS)
     problems += choice_problem("shift", shift, SHIFTS)
     if not 1 <= severity <= MAX_SEVERITY:
         problems.append(f"`severity` must be from 1 to {MAX_SEVERITY}, got {severity}")
     raise_problems(problems + _seed_problem(seed))
-    images, labels = DATASETS[name].load()
-    indices = _split_indices(labels, seed)[split]
+    spec = dataset_spec(name)
+    images, labels = spec.load()
+    indices = _split_indices(labels, spec.sizes, seed)[split]
     # Drawn for the whole split: an image's noise does not depend on how many are sampled later.
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     return ImageDataset(
@@ -122,15 +117,14 @@ def load_dataset(
         split=split,
         images=SHIFTS[shift].function(images[indices], severity, rng),
         labels=labels[indices],
-        class_names=DATASETS[name].class_names,
+        class_names=spec.class_names,
         indices=indices,
     )
 
 
-def _split_indices(labels: Labels, seed: int) -> dict[Split, Labels]:
+def _split_indices(labels: Labels, sizes: dict[Split, int], seed: int) -> dict[Split, Labels]:
     from sklearn.model_selection import train_test_split  # slow to import
 
-    sizes = split_sizes(len(labels))
     everything = np.arange(len(labels), dtype=np.int64)
     train, rest = train_test_split(
         everything, train_size=sizes["train"], stratify=labels, random_state=seed

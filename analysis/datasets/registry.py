@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.asset_files import asset_entry, verified
+from analysis.errors import choice_problem, raise_problems
+from analysis.options import Split
 
 Images = NDArray[np.float32]  # (N, C, H, W), values in [0, 1]
 Labels = NDArray[np.int64]  # (N,)
@@ -29,6 +31,12 @@ class DatasetSpec:
     source: str
     load: Callable[[], tuple[Images, Labels]]
     asset: str = ""  # the bundled file it is read from, if any
+
+    @property
+    def sizes(self) -> dict[Split, int]:
+        """Images of each split: 60, 20 and 20 %."""
+        train, validation = 3 * self.size // 5, self.size // 5
+        return {"train": train, "validation": validation, "test": self.size - train - validation}
 
     def fingerprint(self) -> str:
         """A name for the data's exact content."""
@@ -85,3 +93,20 @@ _SPECS = (
     ),
 )
 DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def dataset_problem(name: str) -> list[str]:
+    """Say that there is no such dataset, or nothing."""
+    return choice_problem("dataset", name, DATASETS)
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """What is known of a dataset by name.
+
+    Raises
+    ------
+    OptionError
+        If there is no such dataset.
+    """
+    raise_problems(dataset_problem(name))
+    return DATASETS[name]

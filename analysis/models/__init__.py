@@ -5,8 +5,11 @@ from analysis.models.registry import (
     ModelSpec,
     list_models,
     load_model,
+    model_problem,
+    model_spec,
     prepare_images,
     weights_fingerprint,
+    weights_problem,
 )
 
 __all__ = [
@@ -14,6 +17,9 @@ __all__ = [
     "ModelSpec",
     "list_models",
     "load_model",
+    "model_problem",
+    "model_spec",
     "prepare_images",
     "weights_fingerprint",
+    "weights_problem",
 ]

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from analysis.errors import choice_problem, raise_problems
 from analysis.models.pocket import POCKET_BUILDERS
-from analysis.models.registry import MODELS, ModelSpec
+from analysis.models.registry import ModelSpec, model_spec
 from analysis.models.weights_files import damaged, pocket_state, torchvision_state
-from analysis.options import Weights
 from analysis.torchvision_guard import torchvision
 
 
-def build_model(spec: ModelSpec, weights: Weights, seed: int, num_classes: int | None) -> nn.Module:
+def build_model(spec: ModelSpec, weights: str, seed: int, num_classes: int | None) -> nn.Module:
     """What `analysis.models.load_model` gives, its arguments checked already."""
     with _seeded(seed):
         if weights == "random":
@@ -31,9 +29,8 @@ def build_model(spec: ModelSpec, weights: Weights, seed: int, num_classes: int |
 
 def skeleton(name: str, num_classes: int) -> nn.Module:
     """A network by name with the shapes of its parameters and nothing in them ("meta" device)."""
-    raise_problems(choice_problem("model", name, MODELS))
     with torch.device("meta"):
-        return _network(MODELS[name], num_classes)
+        return _network(model_spec(name), num_classes)
 
 
 def _network(spec: ModelSpec, num_classes: int) -> nn.Module:

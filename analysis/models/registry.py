@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.asset_files import asset_entry
 from analysis.errors import choice_problem, raise_problems
-from analysis.options import WEIGHTS, Weights
+from analysis.options import WEIGHTS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -101,8 +101,30 @@ def list_models() -> list[str]:
     return list(MODELS)
 
 
+def model_problem(name: str) -> list[str]:
+    """Say that there is no such model, or nothing."""
+    return choice_problem("model", name, MODELS)
+
+
+def weights_problem(name: str, weights: str) -> list[str]:
+    """Say that there are no such weights of a model that there is, or nothing."""
+    return choice_problem("weights", weights, WEIGHTS)
+
+
+def model_spec(name: str) -> ModelSpec:
+    """What is known of a model by name.
+
+    Raises
+    ------
+    OptionError
+        If there is no such model.
+    """
+    raise_problems(model_problem(name))
+    return MODELS[name]
+
+
 def load_model(
-    name: str, *, weights: Weights = "pretrained", seed: int = 0, num_classes: int | None = None
+    name: str, *, weights: str = "pretrained", seed: int = 0, num_classes: int | None = None
 ) -> nn.Module:
     """Build a network that nobody else holds, in eval mode, on the CPU, in float32.
 
@@ -136,11 +158,11 @@ def load_model(
     raise_problems(problems)
     from analysis.models.loading import build_model
 
-    return build_model(MODELS[name], weights, seed, num_classes)
+    return build_model(model_spec(name), weights, seed, num_classes)
 
 
 def prepare_images(
-    name: str, images: NDArray[np.float32], *, weights: Weights = "pretrained"
+    name: str, images: NDArray[np.float32], *, weights: str = "pretrained"
 ) -> Tensor:
     """Turn images into a network's input, the way it was trained.
 
@@ -174,11 +196,11 @@ def prepare_images(
     raise_problems(problems)
     from analysis.models.preparation import pocket_input, torchvision_input
 
-    spec = MODELS[name]
+    spec = model_spec(name)
     return pocket_input(images) if spec.source == "pocket" else torchvision_input(spec, images)
 
 
-def weights_fingerprint(name: str, weights: Weights, seed: int) -> str:
+def weights_fingerprint(name: str, weights: str, seed: int) -> str:
     """What tells these weights from any other of the same network.
 
     Returns
@@ -195,7 +217,7 @@ def weights_fingerprint(name: str, weights: Weights, seed: int) -> str:
         If the manifest of the assets is missing or damaged.
     """
     raise_problems(_problems(name, weights))
-    spec = MODELS[name]
+    spec = model_spec(name)
     if weights == "random":
         return f"random:{seed}"
     if spec.source == "pocket":
@@ -204,4 +226,4 @@ def weights_fingerprint(name: str, weights: Weights, seed: int) -> str:
 
 
 def _problems(name: str, weights: str) -> list[str]:
-    return choice_problem("model", name, MODELS) + choice_problem("weights", weights, WEIGHTS)
+    return model_problem(name) or weights_problem(name, weights)

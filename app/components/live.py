@@ -9,7 +9,7 @@ from statistics import median
 
 import streamlit as st
 
-from analysis.datasets import DATASETS
+from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
 from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.metrics import StepMetrics
@@ -207,7 +207,7 @@ def _partial(run: Run) -> bool:
 def _full_request(run: Run) -> MemoryRequest:
     return MemoryRequest(
         model=run.options.analysis.model,
-        classes=len(DATASETS[run.options.analysis.dataset].class_names),
+        classes=len(dataset_spec(run.options.analysis.dataset).class_names),
         scope="everything",
         recipe=run.options.largest_step,
     )

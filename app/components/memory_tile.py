@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.datasets import DATASETS
+from analysis.datasets import dataset_spec
 from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.freezing import Scope
 from analysis.options import Recipe
@@ -33,7 +33,7 @@ def memory_request(
     """The question what training these layers of the model on the page takes."""
     return MemoryRequest(
         model=shown.options.model,
-        classes=len(DATASETS[shown.options.dataset].class_names),
+        classes=len(dataset_spec(shown.options.dataset).class_names),
         scope=scope,
         layers=layers,
         known=() if scope == "everything" else tuple(shown.report.names),

@@ -7,7 +7,7 @@ import dataclasses
 import pandas as pd
 import streamlit as st
 
-from analysis.datasets import DATASETS, split_sizes
+from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
 from analysis.estimates import MemoryEstimate
 from analysis.options import (
@@ -84,7 +84,7 @@ def _render_recipe(
     shown: Shown | None, options: AnalysisOptions | None
 ) -> tuple[Recipe | None, int, int]:
     dataset = (shown.options if shown else options or AnalysisOptions()).dataset
-    most = split_sizes(DATASETS[dataset].size)["train"]
+    most = dataset_spec(dataset).sizes["train"]
     if st.session_state.get("train_samples", 0) > most:
         st.session_state["train_samples"] = most
     with st.container(horizontal=True, key="recipe"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.datasets import DATASETS, SHIFTS, split_sizes
+from analysis.datasets import DATASETS, SHIFTS, dataset_spec
 from analysis.errors import OptionError
 from analysis.models import MODELS
 from analysis.options import (
@@ -14,7 +14,6 @@ from analysis.options import (
     WEIGHTS,
     AnalysisOptions,
     Preset,
-    Weights,
 )
 from analysis.scores import NORMALIZATIONS
 from analysis.summaries import SUMMARIES
@@ -63,7 +62,7 @@ def _render_options(preset: Preset) -> AnalysisOptions | None:
         help="The network whose layers are compared. Pocket models come with BettiScope and need "
         "no network connection. " + _listed({n: s.description for n, s in MODELS.items()}),
     )
-    weights: Weights = st.selectbox(
+    weights = st.selectbox(
         "Weights",
         WEIGHTS,
         key="weights",
@@ -99,7 +98,7 @@ def _render_options(preset: Preset) -> AnalysisOptions | None:
             bind="query-params",
             help="How strong the shift is, from 1 (slight) to 5.",
         )
-    most = split_sizes(DATASETS[dataset].size)["train"]
+    most = dataset_spec(dataset).sizes["train"]
     least = preset.batch_size if preset.pooling == "per-batch" else MIN_SAMPLES
     held = st.session_state.get("samples")
     if held is not None and not least <= held <= most:

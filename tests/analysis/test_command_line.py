@@ -242,7 +242,7 @@ def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -
         (["--train-samples", "0"], "`train_samples` must be at least 1, got 0"),
         (["--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
         (["--save-weights", "/nowhere/w"], "/nowhere/w: No such file"),
-        (["--weights", "x", "--optimizer", "x"], "`optimizer` .* got 'x'; `weights` .* got 'x'$"),
+        (["--weights", "x", "--optimizer", "x"], "`weights` .* got 'x'; `optimizer` .* got 'x'$"),
         (["--preset", "released", "--samples", "32", "--rho", "0.01"], "Nothing .* ρ = 0.01"),
         (["--learning-rate", "1e38"], "no longer finite"),
         (
@@ -251,7 +251,7 @@ def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -
              "1", "--train-samples", "0", "--epochs", "0", "--batch-size", "0", "--learning-rate",
              "0", "--optimizer", "x", "--momentum", "1", "--weight-decay", "-1",
              "--augmentation", "x", "--seed", "-1"],
-            "model dataset weights shift severity strategy rho preset normalization samples "
+            "model dataset shift severity strategy rho preset normalization samples "
             "train_samples epochs batch_size learning_rate optimizer momentum weight_decay "
             "augmentation seed",
         ),

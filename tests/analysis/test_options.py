@@ -72,7 +72,7 @@ def test_every_bad_field_of_a_run_is_told() -> None:
 
 def test_every_bad_field_of_an_analysis_is_told() -> None:
     told = problems(
-        AnalysisOptions, weights="mine", pooling="all", split="dev", samples=3, batch_size=0,
-        severity=6, seed=-1,
+        AnalysisOptions, precision="half", device="tpu", memory=-1, input_side=-1, pooling="all",
+        split="dev", samples=3, batch_size=0, severity=6, seed=-1,
     )  # fmt: skip
-    assert len(told) == 7
+    assert len(told) == 10

@@ -7,7 +7,7 @@ from torch import nn
 
 from analysis.datasets import DATASETS, load_dataset
 from analysis.models import MODELS, load_model, prepare_images
-from analysis.options import AnalysisOptions, Recipe, RunOptions, Split, Weights
+from analysis.options import AnalysisOptions, Recipe, RunOptions, Split
 from analysis.training import choose
 from analysis.training_loop import TensorImages
 
@@ -15,7 +15,7 @@ DATASET = "digits"
 FULL_SIZE_BATCH = 8  # images; the paper's
 
 
-def weights_of(model: str) -> Weights:
+def weights_of(model: str) -> str:
     """Those that are there without a network."""
     return "pretrained" if MODELS[model].source == "pocket" else "random"
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from analysis import asset_files
-from analysis.datasets import DATASETS, list_datasets, load_dataset, split_sizes
+from analysis.datasets import DATASETS, dataset_spec, list_datasets, load_dataset
 from analysis.errors import AssetError, OptionError
 from analysis.options import SPLITS
 
@@ -42,12 +42,12 @@ def test_splits_are_disjoint_and_hold_everything(name: str) -> None:
     splits = {split: load_dataset(name, split=split) for split in SPLITS}
     indices = np.concatenate([part.indices for part in splits.values()])
     assert np.array_equal(np.sort(indices), np.arange(DATASETS[name].size))
-    assert {split: len(part) for split, part in splits.items()} == split_sizes(DATASETS[name].size)
+    assert {split: len(part) for split, part in splits.items()} == dataset_spec(name).sizes
 
 
 def test_split_sizes() -> None:
-    assert split_sizes(1797) == {"train": 1078, "validation": 359, "test": 360}
-    assert split_sizes(3000) == {"train": 1800, "validation": 600, "test": 600}
+    assert dataset_spec("digits").sizes == {"train": 1078, "validation": 359, "test": 360}
+    assert dataset_spec("fashion").sizes == {"train": 1800, "validation": 600, "test": 600}
 
 
 @both
