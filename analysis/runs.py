@@ -15,6 +15,7 @@ from pathlib import Path
 
 from analysis.database import Database
 from analysis.errors import StoreError
+from analysis.home_folder import home
 from analysis.metrics import EpochMetrics, Selection, StepMetrics
 from analysis.options import RunOptions
 from analysis.processes import ProcessId
@@ -40,7 +41,6 @@ from analysis.run_tables import (
     mark_changed,
     newer_rows,
 )
-from analysis.store import home
 
 __all__ = ["ENDED", "Claim", "Ending", "Run", "RunMetrics", "RunStore"]
 

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from platformdirs import user_cache_path
 
 from analysis.datasets import dataset_spec
 from analysis.errors import StoreError
+from analysis.home_folder import home, replacing
 from analysis.models import weights_fingerprint
 from analysis.options import ANALYSIS_VERSION, AnalysisOptions
 from analysis.results import Clustering, Float32, LayerTopology, TopologyReport
-
-
-def home() -> Path:
-    """Where analyses are kept: `BETTISCOPE_HOME`, else the platform's cache folder."""
-    chosen = os.environ.get("BETTISCOPE_HOME")
-    return Path(chosen) if chosen else user_cache_path("bettiscope", appauthor=False)
 
 
 def fingerprint(options: AnalysisOptions) -> str:
@@ -41,20 +32,6 @@ def fingerprint(options: AnalysisOptions) -> str:
         key["batch_size"] = None
     del key["device"], key["memory"]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that becomes `path` when all went well, and nothing when it did not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
 
 
 def save_analysis(options: AnalysisOptions, report: TopologyReport) -> Path:

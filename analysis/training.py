@@ -16,6 +16,7 @@ from analysis.datasets import SHIFTS, ImageDataset, dataset_problem, dataset_spe
 from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
 from analysis.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.gradients import gradient_evidence
+from analysis.home_folder import replacing
 from analysis.memory import Ledger
 from analysis.metrics import MemoryUse, Metric, Selection
 from analysis.models import (
@@ -33,7 +34,6 @@ from analysis.reading import reread
 from analysis.results import head_of
 from analysis.scores import NORMALIZATIONS
 from analysis.selection import layer_count
-from analysis.store import replacing
 from analysis.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.summaries import SUMMARIES
 from analysis.training_loop import TensorImages, device_of, finetune

@@ -14,9 +14,10 @@ import pytest
 
 import analysis.store
 from analysis.errors import StoreError
+from analysis.home_folder import home
 from analysis.options import AnalysisOptions
 from analysis.results import TopologyReport
-from analysis.store import fingerprint, home, load_analysis, save_analysis
+from analysis.store import fingerprint, load_analysis, save_analysis
 from tests.factories import blobs, circle, layer, report
 
 OPTIONS = AnalysisOptions(model="pocket-vgg")

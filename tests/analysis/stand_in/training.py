@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.errors import StoreError, TrainingError
+from analysis.home_folder import home
 from analysis.metrics import (
     EpochMetrics,
     FinetuneResult,
@@ -19,7 +20,6 @@ from analysis.metrics import (
     StepMetrics,
 )
 from analysis.options import RunOptions
-from analysis.store import home
 from tests.analysis.run_faults import KINDS
 
 PEAK = MemoryUse(parameters=1, gradients=2, optimizer=3, activations=4, other=5)
