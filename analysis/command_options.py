@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from analysis.datasets import SHIFTS, dataset_problem
+from analysis.datasets import DATASETS, SHIFTS, dataset_problem
 from analysis.errors import OptionError, choice_problem
 from analysis.models import model_problem, weights_problem
 from analysis.options import DEVICES, PRECISIONS, PRESETS, WEIGHTS, AnalysisOptions, check_rho
-from analysis.results import Progress
+from analysis.results import DOWNLOAD, Progress
 from analysis.scores import NORMALIZATIONS
 
 _REGISTRIES = {
@@ -26,11 +27,27 @@ _REGISTRIES = {
 def add_data_options(add: Callable[..., Any]) -> None:
     """Add what says which model sees which images; `add` is a parser's `add_argument`."""
     default = AnalysisOptions()
-    add("--model", default=default.model, help="a name that `models` lists (%(default)s)")
-    add("--dataset", default=default.dataset, help="a name that `datasets` lists (%(default)s)")
-    add("--weights", default=default.weights, help=f"{' or '.join(WEIGHTS)} (%(default)s)")
+    add(
+        "--model",
+        type=_model,
+        default=default.model,
+        help="a name that `models` lists, timm/NAME, or FILE.py:FUNCTION (%(default)s)",
+    )
+    add(
+        "--dataset",
+        type=_dataset,
+        default=default.dataset,
+        help="a name that `datasets` lists, or a folder of images (%(default)s)",
+    )
+    add(
+        "--weights",
+        type=_weights,
+        default=default.weights,
+        help=f"{', '.join(WEIGHTS)}, a weight set's name, or a checkpoint (%(default)s)",
+    )
     add("--shift", default=default.shift, help=f"{', '.join(SHIFTS)} (%(default)s)")
-    add("--severity", type=int, default=default.severity, help="of the shift, 1 to 5 (%(default)s)")
+    add("--severity", type=int, default=default.severity,
+        help="of the shift, 1 to 5 (%(default)s)")  # fmt: skip
 
 
 def add_machine_options(add: Callable[..., Any]) -> None:
@@ -91,11 +108,31 @@ def write_json(result: dict[str, Any], path: Path | None) -> None:
         print(text)
 
 
+def _model(text: str) -> str:
+    file, python, function = text.partition(".py:")
+    return f"{Path(file).resolve()}.py:{function}" if python else text
+
+
+def _dataset(text: str) -> str:
+    is_path = text not in DATASETS and ":" not in text and (os.sep in text or Path(text).is_dir())
+    return f"folder:{Path(text).resolve()}" if is_path else text
+
+
+def _weights(text: str) -> str:
+    is_path = Path(text).suffix in (".safetensors", ".pt", ".pth") and not text.startswith("file:")
+    return f"file:{Path(text).resolve()}" if is_path else text
+
+
 def _gigabytes(text: str) -> int:
     return round(float(text) * 1e9)
 
 
 def print_progress(progress: Progress) -> None:
     """Tell on stderr how far an analysis is."""
+    if progress.stage == DOWNLOAD:  # on one line, as it comes often
+        of = f" of {progress.total / 1e6:,.0f}" if progress.total else ""
+        end = "\n" if progress.done == progress.total else "\r"
+        print(f"{progress.layer}: {progress.done / 1e6:,.0f}{of} MB", end=end, file=sys.stderr)
+        return
     share = f"{progress.done + 1:4d}/{progress.total}"
     print(f"{share}  {progress.stage}  {progress.layer}", file=sys.stderr)

@@ -19,6 +19,9 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+DOWNLOAD = "Download"  # the stage of progress that is told in bytes
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far an analysis is."""

@@ -6,22 +6,25 @@ that `cache_data` would make.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from analysis.datasets import ImageDataset, load_dataset
+from analysis.datasets import load_dataset
 from analysis.embedding import embed
 from analysis.estimates import Estimates
 from analysis.jobs import Jobs
 from analysis.options import AnalysisOptions
 from analysis.processes import WorkerPool
 from analysis.reading import reread
-from analysis.results import Float64, TopologyReport
+from analysis.results import Float64, Integers, TopologyReport
 from analysis.run_queue import RunQueue
 from analysis.scores import NORMALIZATIONS
 from analysis.selection import ranking
 from app.charts.profile import Column, profile_figure
+from app.pictures import Picture, picture
 from app.state import Choice
 from app.theme import PALETTES
 
@@ -52,13 +55,30 @@ def estimates() -> Estimates:
     return Estimates(jobs())
 
 
+@dataclass(frozen=True, eq=False)
+class DrawnImages:
+    """What a page shows of an analysis' images."""
+
+    indices: Integers  # positions in the whole dataset
+    names: tuple[str, ...]  # of each image's class
+    classes: tuple[str, ...]  # all that there are; none of a dataset without labels
+    pictures: tuple[Picture, ...]
+
+
 @st.cache_resource(max_entries=16, show_spinner=False)
-def drawn_images(options: AnalysisOptions) -> ImageDataset:
+def drawn_images(options: AnalysisOptions) -> DrawnImages:
     """The images that an analysis was made of."""
     data = load_dataset(
         options.dataset, split=options.split, shift=options.shift, severity=options.severity
     )
-    return data.sample(options.samples, seed=options.seed)
+    drawn = data.sample(options.samples, seed=options.seed)
+    classes = drawn.class_names
+    return DrawnImages(
+        indices=drawn.indices,
+        names=tuple(classes[label] if classes else "no label" for label in drawn.labels),
+        classes=classes,
+        pictures=tuple(picture(image) for image in drawn.images),
+    )
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

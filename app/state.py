@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
 import streamlit as st
@@ -39,6 +40,16 @@ class Shown:
 
 
 @dataclass
+class Import:
+    """A file that the person gave, being checked or done with."""
+
+    file_id: str  # Streamlit's, another for each upload
+    path: Path  # of the file while it is needed
+    job: Job
+    ended: bool = False  # and told
+
+
+@dataclass
 class Session:
     """What one browser session remembers beside its widgets."""
 
@@ -61,6 +72,13 @@ class Session:
     )
     table: int = 0  # raised when `compared` changes otherwise than by the table of runs
     deleted: list[str] = field(default_factory=list)  # ids of the runs that Undo brings back
+
+    imports: dict[str, Import] = field(default_factory=dict)  # by the widget that will have it
+    chosen: dict[str, str] = field(default_factory=dict)  # values that widgets will take
+
+    def choose(self, widget: str, value: str) -> None:
+        """Have a widget take a value when it is drawn next."""
+        self.chosen[widget] = value
 
     def request(self, options: AnalysisOptions) -> None:
         """Ask for an analysis; one that was stopped or failed may be asked for again."""

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.datasets import ImageDataset
 from analysis.errors import AnalysisError
 from analysis.results import LayerTopology
 from analysis.summaries import SUMMARIES, average, betti_curve, long_intervals
-from app.cache import drawn_images, embedding
+from app.cache import DrawnImages, drawn_images, embedding
 from app.charts.diagram import barcode_figure, betti_curve_figure, diagram_figure
 from app.charts.embedding import embedding_figure
 from app.components.thumbnails import render_thumbnails
@@ -169,10 +168,10 @@ def _render_images(shown: Shown, layer: LayerTopology) -> None:
         with pictures:
             data = _images_of(shown)
             if data is not None:
-                render_thumbnails(data, groups(layer))
+                render_thumbnails(data.pictures, groups(layer))
 
 
-def _images_of(shown: Shown) -> ImageDataset | None:
+def _images_of(shown: Shown) -> DrawnImages | None:
     try:
         return drawn_images(shown.options)
     except AnalysisError as error:  # the analysis was saved, and its images are gone
@@ -184,7 +183,6 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
     data = _images_of(shown)
     if data is None:
         return
-    names = [data.class_names[label] for label in data.labels]
     assert layer.clustering is not None
     count, noise = layer.clustering.count, layer.clustering.noise_share
     st.caption(
@@ -192,13 +190,15 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
         f"radius {layer.clustering.eps:.4g}",
         help=MAP_HELP,
     )
-    short = max(map(len, data.class_names)) <= 2  # long names are told when hovered over
+    short = (
+        data.classes and max(map(len, data.classes)) <= 2
+    )  # long names are told when hovered over
     points = embedding(shown.key, layer.name, shown.report)
     figure = embedding_figure(
         points,
-        groups=groups(layer) if colour == "cluster" else names,
-        texts=[f"image {i}: {name}" for i, name in zip(data.indices, names, strict=True)],
-        labels=names if short else None,
+        groups=groups(layer) if colour == "cluster" else list(data.names),
+        texts=[f"image {i}: {name}" for i, name in zip(data.indices, data.names, strict=True)],
+        labels=list(data.names) if short else None,
         palette=PALETTES[appearance()],
         height=height,
     )
@@ -211,7 +211,7 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
     )
     if key == "map":
         table = pd.DataFrame(points, columns=["x", "y"])
-        table = table.assign(image=data.indices, label=names, cluster=groups(layer))
+        table = table.assign(image=data.indices, label=data.names, cluster=groups(layer))
         _offer(table, "map", layer)
 
 

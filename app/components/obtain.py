@@ -7,11 +7,14 @@ import streamlit as st
 from analysis.errors import AnalysisError
 from analysis.jobs import Job
 from analysis.options import AnalysisOptions
+from analysis.results import DOWNLOAD
 from analysis.store import fingerprint, load_analysis
 from app.cache import jobs
+from app.components.subject_names import dataset_name, weights_name
 from app.state import Shown, session
 
 POLL_EVERY = 0.2  # seconds
+_WEIGHTS = {"random": "random weights", "pretrained": "pre-trained"}
 
 
 def render_obtained(options: AnalysisOptions | None) -> Shown | None:
@@ -44,9 +47,9 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
 
 def describe(options: AnalysisOptions) -> str:
     """An analysis in a few words."""
-    weights = "random weights" if options.weights == "random" else "pre-trained"
+    weights = _WEIGHTS.get(options.weights) or weights_name(options.weights)
     shift = "" if options.shift == "none" else f" with {options.shift} {options.severity}"
-    images = f"{options.samples} images of {options.dataset}{shift}"
+    images = f"{options.samples} images of {dataset_name(options.dataset)}{shift}"
     if options.pooling == "per-batch":
         batches = options.samples // options.batch_size
         images += f" in {batches} batch{'' if batches == 1 else 'es'} of {options.batch_size}"
@@ -95,6 +98,13 @@ def _render_progress() -> None:
     bar, button = st.columns([5, 1], vertical_alignment="center")
     if progress is None:
         bar.progress(0.0, text=f"Getting ready: {describe(job.options)}")
+    elif progress.stage == DOWNLOAD:
+        done, total = progress.done / 1e6, progress.total / 1e6
+        of = f" of {total:,.0f}" if total else ""
+        bar.progress(
+            min(1.0, progress.done / (progress.total or progress.done + 1)),
+            text=f"Downloading {progress.layer}: {done:,.0f}{of} MB",
+        )
     else:
         layers = progress.total // 2
         at = progress.done % layers + 1

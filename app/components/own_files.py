@@ -1,0 +1,128 @@
+"""A checkpoint or images of one's own: uploaded, checked in a worker, then chosen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from analysis.datasets import Imported, ImportRequest
+from analysis.home_folder import home
+from analysis.models import Checkpoint, CheckpointRequest
+from app.cache import jobs
+from app.state import Import, session
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+POLL_EVERY = 0.3  # seconds
+_FORGOTTEN = 3600.0  # seconds after which an upload that nobody waits for is removed
+_MOST_NAMED = 8  # skipped files
+
+
+def render_own_checkpoint(model: str) -> None:
+    """Draw what takes a checkpoint for this architecture."""
+    with st.popover("Weights of your own", type="tertiary"):
+        given = st.file_uploader(
+            f"Checkpoint of {model}",
+            type=["safetensors", "pt", "pth"],
+            key=f"own_checkpoint_{model}",
+            help="A state dict of this architecture. It may have another number of classes. "
+            "Files that would run code when opened are refused.",
+        )
+        _render_import("weights", given, lambda path, name: CheckpointRequest(path, name, model))
+
+
+def render_own_images() -> None:
+    """Draw what takes images."""
+    with st.popover("Images of your own", type="tertiary"):
+        given = st.file_uploader(
+            "Zip of images",
+            type="zip",
+            key="own_images",
+            help="One folder for each class, or images alone: to compare layers, no labels are "
+            "needed. They stay on this computer.",
+        )
+        _render_import("dataset", given, ImportRequest)
+
+
+def _render_import(
+    widget: str, given: UploadedFile | None, request: Callable[[Path, str], Hashable]
+) -> None:
+    """Hand a file to a worker and tell how it goes; what comes out is chosen in `widget`."""
+    imports = session().imports
+    if given is not None and (widget not in imports or imports[widget].file_id != given.file_id):
+        try:
+            path = _written(given)
+        except OSError as error:
+            st.error(f"The file could not be kept ({error.strerror}).")
+            return
+        job = jobs().start(request(path, given.name), session().name)
+        imports[widget] = Import(given.file_id, path, job)
+    if widget not in imports:
+        return
+    job = imports[widget].job
+    if job.state == "running":
+        st.fragment(_render_waiting, run_every=POLL_EVERY)(widget)
+        return
+    if not imports[widget].ended:
+        imports[widget].ended = True
+        imports[widget].path.unlink(missing_ok=True)
+        if isinstance(job.result, Imported):
+            session().choose("dataset", job.result.dataset)
+        elif isinstance(job.result, Checkpoint):
+            session().choose("weights", job.result.weights)
+        st.rerun()
+    if job.state == "stopped":
+        st.info("Stopped. Nothing was kept.")
+    elif job.state == "failed":
+        st.error(job.error)
+    elif isinstance(job.result, Imported):
+        _tell_images(job.result)
+    elif isinstance(job.result, Checkpoint):
+        st.success(f"Chosen: a checkpoint with {job.result.classes} classes.")
+        for note in job.result.notes:
+            st.caption(note)
+
+
+def _render_waiting(widget: str) -> None:
+    found = session().imports[widget]
+    if found.job.state != "running":
+        st.rerun()
+    jobs().watch(found.job, session().name)
+    progress = found.job.progress
+    share = progress.done / progress.total if progress and progress.total else 0.0
+    st.progress(min(1.0, share), text=progress.stage if progress else "Checking the file")
+    if st.button("Stop", key=f"stop_{widget}", icon=":material/stop_circle:"):
+        jobs().leave(found.job, session().name)
+        st.rerun()
+
+
+def _tell_images(result: Imported) -> None:
+    classes = f" in {result.classes} classes" if result.classes else ", without labels"
+    st.success(f"Chosen: {result.images:,} images{classes}.")
+    if result.skipped:
+        named = [f"- {name}: {reason}" for name, reason in result.skipped[:_MOST_NAMED]]
+        more = len(result.skipped) - len(named)
+        st.caption(
+            f"{len(result.skipped)} skipped:\n"
+            + "\n".join(named)
+            + (f"\n- {more} more" * (more > 0))
+        )
+
+
+def _written(given: UploadedFile) -> Path:
+    """The upload as a file that a worker can read; those that were left behind are removed."""
+    folder = home() / "uploads"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > _FORGOTTEN:
+                old.unlink()
+    path = folder / f"{given.file_id}{Path(given.name).suffix.lower()}"
+    path.write_bytes(given.getbuffer())
+    return path

@@ -1,0 +1,189 @@
+"""The controls of what is analysed: model, weights, images, and the machine's part in it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.datasets import DATASETS, SHIFTS, dataset_spec, own_datasets
+from analysis.errors import OptionError
+from analysis.models import MODELS, model_spec, own_checkpoints, weights_choices
+from analysis.options import (
+    DEVICES,
+    MAX_SEVERITY,
+    MIN_SAMPLES,
+    PRECISIONS,
+    AnalysisOptions,
+    Device,
+    Precision,
+    Preset,
+)
+from app.components.help_texts import listed
+from app.components.own_files import render_own_checkpoint, render_own_images
+from app.components.subject_names import dataset_name, weights_name
+
+_DEFAULT = AnalysisOptions()
+
+
+def render_subject(preset: Preset) -> AnalysisOptions | None:
+    """Draw the controls.
+
+    Returns
+    -------
+    AnalysisOptions or None
+        None, with a message on the page, if what they say cannot be.
+    """
+    model, weights = _render_model()
+    dataset, shift, severity = _render_dataset()
+    samples, seed = _render_images(dataset, preset)
+    with st.expander("Precision and device"):
+        side, precision, device, memory = _render_machine(model)
+    try:
+        return AnalysisOptions(
+            model=model,
+            dataset=dataset,
+            weights=weights,
+            shift=shift,
+            severity=severity,
+            samples=samples,
+            batch_size=preset.batch_size,
+            seed=seed,
+            pooling=preset.pooling,
+            input_side=side,
+            precision=precision,
+            device=device,
+            memory=memory,
+        )
+    except OptionError as error:
+        st.error(str(error))
+        return None
+
+
+def _render_model() -> tuple[str, str]:
+    spec = model_spec(st.session_state.get("model") or _DEFAULT.model)
+    model = st.selectbox(
+        "Model",
+        list(MODELS),
+        key="model",
+        bind="query-params",
+        help="The network whose layers are compared; type to search. Pocket models come with "
+        "BettiScope and need no network connection. The others are torchvision's classifiers, "
+        "those of the paper first.\n\n" + f"**{spec.title}**: {spec.description}",
+    )
+    weights = st.selectbox(
+        "Weights",
+        [*weights_choices(model), *own_checkpoints(model)],
+        key="weights",
+        bind="query-params",
+        format_func=weights_name,
+        help=f"pretrained: as learned on {spec.trained_on}. random: a network that has "
+        "learned nothing, to compare with. The weights of full-size models are fetched over the "
+        "network once, and kept.",
+    )
+    render_own_checkpoint(model)
+    return model, weights
+
+
+def _render_dataset() -> tuple[str, str, int]:
+    dataset = st.selectbox(
+        "Dataset",
+        [*DATASETS, *own_datasets()],
+        key="dataset",
+        bind="query-params",
+        format_func=dataset_name,
+        help="The images that go through the model. No labels are used. "
+        + listed({n: s.description for n, s in DATASETS.items()}),
+    )
+    render_own_images()
+    shift = st.selectbox(
+        "Shift",
+        list(SHIFTS),
+        key="shift",
+        bind="query-params",
+        help="Alter the images, to see how far the layers' shapes depend on them. "
+        + listed({n: s.help for n, s in SHIFTS.items()}),
+    )
+    severity = _DEFAULT.severity
+    if shift != "none":
+        severity = st.slider(
+            "Severity",
+            1,
+            MAX_SEVERITY,
+            _DEFAULT.severity,
+            key="severity",
+            bind="query-params",
+            help="How strong the shift is, from 1 (slight) to 5.",
+        )
+    return dataset, shift, severity
+
+
+def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
+    most = dataset_spec(dataset).sizes["train"]
+    least = preset.batch_size if preset.pooling == "per-batch" else MIN_SAMPLES
+    held = st.session_state.get("samples")
+    if held is not None and not least <= held <= most:
+        st.session_state["samples"] = max(least, min(held, most))
+    left, right = st.columns(2)
+    samples = left.number_input(
+        "Images",
+        least,
+        max(least, most),
+        min(_DEFAULT.samples, max(least, most)),
+        preset.batch_size,
+        key="samples",
+        bind="query-params",
+        help=f"How many images, each one point of every layer's cloud. This preset takes "
+        f"{preset.batches} batches of {preset.batch_size}; {dataset_name(dataset)} has {most:,} "
+        "to draw from.",
+    )
+    seed = right.number_input(
+        "Seed",
+        0,
+        9999,
+        _DEFAULT.seed,
+        key="seed",
+        bind="query-params",
+        help="Which images are drawn, and which random weights. The same seed repeats a result.",
+    )
+    return int(samples), int(seed)
+
+
+def _render_machine(model: str) -> tuple[int, Precision, Device, int]:
+    own = model_spec(model).input_side
+    side = st.number_input(
+        "Image side",
+        0,
+        2048,
+        0,
+        32,
+        key="input_side",
+        bind="query-params",
+        help=f"Pixels. 0: what the weights ask for, {own} × {own} here. Smaller images take less "
+        "time and memory, and give other numbers. Some models take one size only.",
+    )
+    precision = st.selectbox(
+        "Precision of the activations",
+        PRECISIONS,
+        key="precision",
+        bind="query-params",
+        help="Half-width activations take less memory on a GPU. Distances between images are "
+        "computed in float32 or better all the same.",
+    )
+    device = st.selectbox(
+        "Device",
+        DEVICES,
+        key="device",
+        bind="query-params",
+        help="Where the network runs. auto: the graphics card if there is one, else the CPU.",
+    )
+    memory = st.number_input(
+        "Memory limit",
+        0.0,
+        1024.0,
+        0.0,
+        0.5,
+        key="memory",
+        bind="query-params",
+        help="Gigabytes that an analysis may take; 0: most of what is free. With less, the images "
+        "pass in more and smaller blocks: slower, with the same result.",
+    )
+    return int(side), precision, device, round(1e9 * memory)

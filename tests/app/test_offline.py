@@ -1,0 +1,41 @@
+"""Without a network: one sentence that says what works, and a page that goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.app.pages import opened, settled, texts, tile
+
+
+@pytest.fixture
+def offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes find no way out: nothing listens on port 9 of this machine."""
+    for name in ("https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("TORCH_HOME", str(home / "torch"))
+
+
+@pytest.mark.usefixtures("offline")
+def test_weights_out_of_reach_are_one_sentence_and_the_page_goes_on() -> None:
+    page = opened(model="vgg16")
+    settled(page, lambda page: bool(page.error))
+    assert not page.exception
+    (error,) = page.error
+    assert "vgg16 could not be fetched from download.pytorch.org" in error.value
+    assert "random" in error.value
+    page.selectbox(key="model").set_value("pocket-resnet20").run()
+    assert not page.exception
+    assert tile(page, "Selected") == "4 of 42 layers"
+    assert not page.error
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_dataset_out_of_reach_is_one_sentence_too() -> None:
+    page = opened(dataset="pets")
+    settled(page, lambda page: bool(page.error))
+    assert "could not be fetched" in page.error[0].value
+    page.selectbox(key="dataset").set_value("digits").run()
+    assert tile(page, "Selected") == "4 of 42 layers"
+    assert "could not" not in texts(page)

@@ -1,0 +1,116 @@
+"""A zip of images and a checkpoint of one's own: uploaded, analysed, fine-tuned."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from analysis.datasets import load_dataset
+from analysis.models import load_model
+
+pytestmark = pytest.mark.e2e
+Visit = Callable[..., Page]
+SOON = 90_000  # milliseconds; a machine may be busy
+CLASSES = ("nought", "one", "two")
+EACH = 20  # images of a class
+
+
+def zipped_digits() -> bytes:
+    """Real digits as PNG files in a folder a class, and one file that is no image."""
+    data = load_dataset("digits")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for label, name in enumerate(CLASSES):
+            for number, index in enumerate(np.flatnonzero(data.labels == label)[:EACH]):
+                picture = io.BytesIO()
+                pixels = (data.images[index, 0] * 255).astype(np.uint8)
+                Image.fromarray(pixels).save(picture, "png")
+                archive.writestr(f"shapes/{name}/{number}.png", picture.getvalue())
+        archive.writestr("shapes/one/broken.png", b"no image at all")
+    return packed.getvalue()
+
+
+def checkpoint(path: Path) -> Path:
+    torch.save(load_model("pocket-resnet20", num_classes=7).state_dict(), path)
+    return path
+
+
+def upload(page: Page, popover: str, name: str, content: bytes) -> Locator:
+    """Give a file to the uploader inside a popover of the sidebar, and give back what it says."""
+    page.get_by_test_id("stSidebar").get_by_role("button", name=popover).click()
+    body = page.get_by_test_id("stPopoverBody")
+    mime = "application/octet-stream"
+    body.locator("input[type=file]").set_input_files(
+        {"name": name, "mimeType": mime, "buffer": content}
+    )
+    return body
+
+
+def chosen(page: Page, key: str) -> str:
+    return page.locator(f".st-key-{key} input").first.input_value()
+
+
+def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
+    visit: Visit, tmp_path: Path
+) -> None:
+    page = visit()
+    told = upload(page, "Images of your own", "shapes.zip", zipped_digits())
+    expect(told).to_contain_text("60 images in 3 classes", timeout=SOON)
+    expect(told).to_contain_text("broken.png")
+    page.keyboard.press("Escape")
+    assert "shapes" in chosen(page, "dataset")
+
+    mine = checkpoint(tmp_path / "mine.pt").read_bytes()
+    told = upload(page, "Weights of your own", "mine.pt", mine)
+    expect(told).to_contain_text("7 classes", timeout=SOON)
+    page.keyboard.press("Escape")
+    assert "mine" in chosen(page, "weights")
+
+    page.get_by_role("button", name="Analyse").click()
+    tiles = page.get_by_test_id("stMetric")
+    expect(tiles.filter(has_text="Selected")).to_contain_text("4 of 42 layers", timeout=SOON)
+    expect(page.get_by_text("The settings have changed")).to_have_count(0)
+    page.screenshot(path=tmp_path / "analysed.png")
+
+    page.get_by_role("link", name="Fine-tune").first.click()
+    expect(page.get_by_role("heading", name="Does training")).to_be_visible(timeout=SOON)
+    epochs = page.locator(".st-key-epochs input")
+    epochs.fill("2")
+    epochs.press("Enter")
+    start = page.get_by_role("button", name="Start 3 runs")
+    expect(start).to_be_enabled(timeout=SOON)
+    start.click()
+    for strategy in ("AdaBet", "Size alone", "Head only"):
+        tile = page.get_by_test_id("stMetric").filter(has_text=strategy)
+        expect(tile).to_contain_text("%", timeout=SOON)
+        expect(tile).to_contain_text("test", timeout=SOON)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_the_page_goes_on(
+    visit: Visit, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    harmful = io.BytesIO()
+    torch.save({"fc.weight": _Harmful(str(victim))}, harmful)
+    page = visit()
+    told = upload(page, "Weights of your own", "bad.pt", harmful.getvalue())
+    expect(told.get_by_role("alert")).to_contain_text("code", timeout=SOON)
+    assert not victim.exists()
+    page.keyboard.press("Escape")
+    assert chosen(page, "weights") == "pretrained"
+
+
+class _Harmful:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return Path.touch, (Path(self.path),)  # type: ignore[return-value]
