@@ -24,9 +24,10 @@ class Progress:
     """How far an analysis is."""
 
     stage: str  # what is being done, for the person
-    layer: str
-    done: int  # steps, of `total`; forward pass and topology are one step a layer each
-    total: int
+    layer: str  # or the file that is being fetched
+    done: int  # steps, of `total`: a step a layer in each forward pass and then for topology
+    total: int  # 0: not known
+    layers: int = 0  # of the model; 0: the steps are not layers, but bytes, say
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.errors import AnalysisError
 from analysis.jobs import Job
 from analysis.options import AnalysisOptions
+from analysis.results import Progress
 from analysis.store import fingerprint, load_analysis
 from app.cache import jobs
 from app.state import Shown, session
@@ -96,15 +97,20 @@ def _render_progress() -> None:
     if progress is None:
         bar.progress(0.0, text=f"Getting ready: {describe(job.options)}")
     else:
-        layers = progress.total // 2
-        at = progress.done % layers + 1
         left = job.seconds_left
         wait = f" · about {left:.0f} s left" if left is not None and left >= 1 else ""
-        bar.progress(
-            min(1.0, progress.done / progress.total),
-            text=f"{progress.stage}: layer {at} of {layers}, {progress.layer}{wait}",
-        )
+        share = min(1.0, progress.done / progress.total) if progress.total else 0.0
+        bar.progress(share, text=f"{_step(progress)}{wait}")
     if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
         jobs().leave(job, session().name)
         session().stopped = True
         st.rerun()
+
+
+def _step(progress: Progress) -> str:
+    if not progress.layers:  # a download, say
+        return f"{progress.stage}: {progress.layer}"
+    at = progress.done % progress.layers + 1
+    number, passes = progress.done // progress.layers + 1, progress.total // progress.layers - 1
+    several = f" {number} of {passes}" if 1 < passes >= number else ""
+    return f"{progress.stage}{several}: layer {at} of {progress.layers}, {progress.layer}"
