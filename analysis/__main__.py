@@ -1,4 +1,4 @@
-"""The command line: `python -m analysis models | datasets | strategies | analyze | finetune`."""
+"""The command line: `python -m analysis models | datasets | strategies | analyze | …`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from analysis import __version__, command_analyze, command_finetune
+from analysis import __version__, command_analyze, command_finetune, command_sweep
 from analysis.datasets import DATASETS, SHIFTS
 from analysis.errors import AnalysisError
 from analysis.models import MODELS
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=what, description=what).set_defaults(command=listing)
     command_analyze.add_to(commands)
     command_finetune.add_to(commands)
+    command_sweep.add_to(commands)
     return parser
 
 

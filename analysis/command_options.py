@@ -14,7 +14,7 @@ from analysis.datasets import DATASETS, SHIFTS, dataset_problem
 from analysis.errors import OptionError, choice_problem
 from analysis.models import model_problem, weights_problem
 from analysis.options import DEVICES, PRECISIONS, PRESETS, WEIGHTS, AnalysisOptions, check_rho
-from analysis.results import DOWNLOAD, Progress
+from analysis.results import Progress
 from analysis.scores import NORMALIZATIONS
 
 _REGISTRIES = {
@@ -71,7 +71,7 @@ def shared_problems(arguments: argparse.Namespace) -> list[str]:
     """What is wrong with names and with rho."""
     problems = model_problem(arguments.model)
     problems += weights_problem(arguments.model, arguments.weights) if not problems else []
-    problems += dataset_problem(arguments.dataset)
+    problems += dataset_problem(arguments.dataset, print_progress)
     for name, known in _REGISTRIES.items():
         value = getattr(arguments, name)
         if value is not None:
@@ -129,10 +129,10 @@ def _gigabytes(text: str) -> int:
 
 def print_progress(progress: Progress) -> None:
     """Tell on stderr how far an analysis is."""
-    if progress.stage == DOWNLOAD:  # on one line, as it comes often
-        of = f" of {progress.total / 1e6:,.0f}" if progress.total else ""
+    if not progress.layers:  # such as a download: on one line, as it comes often
         end = "\n" if progress.done == progress.total else "\r"
-        print(f"{progress.layer}: {progress.done / 1e6:,.0f}{of} MB", end=end, file=sys.stderr)
+        told = f"{progress.stage}: {progress.layer} {progress.amount}"
+        print(told.rstrip(), end=end, file=sys.stderr)
         return
     share = f"{progress.done + 1:4d}/{progress.total}"
     print(f"{share}  {progress.stage}  {progress.layer}", file=sys.stderr)

@@ -6,19 +6,32 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from analysis.activations import LayerInfo, trace, watch
+from analysis.activations import LayerInfo
+from analysis.clouds import measure_clouds
 from analysis.clustering import cluster
 from analysis.datasets import load_dataset
-from analysis.distances import pairwise_distances
+from analysis.devices import free_bytes, full_float32, pick_device
 from analysis.errors import OptionError, StoreError, choice_problem, raise_problems
-from analysis.memory import Ledger
-from analysis.models import load_model, prepare_images
-from analysis.options import MIN_SAMPLES, POOLINGS, AnalysisOptions, Pooling
+from analysis.footprints import ImageBlocks, device_of, plan_within, traced_footprint
+from analysis.memory import resident_bytes
+from analysis.models import load_model
+from analysis.options import (
+    MIN_SAMPLES,
+    POOLINGS,
+    PRECISIONS,
+    AnalysisOptions,
+    Pooling,
+    Precision,
+)
+from analysis.passes import Budget, gigabytes
+from analysis.prepared import prepared
 from analysis.results import Float32, LayerTopology, Progress, TopologyReport
 from analysis.store import load_analysis, save_analysis
 from analysis.summaries import average
@@ -37,22 +50,28 @@ class _CloudOptions:
 
 def analyze(
     model: nn.Module,
-    images: Tensor,
+    images: Tensor | ImageBlocks,
     *,
     batch_size: int = 8,
     pooling: Pooling = "pooled",
     min_persistence: float = 0.0,
     seed: int = 0,
+    memory: int = 0,
+    precision: Precision = "float32",
     progress: ProgressCallback | None = None,
 ) -> TopologyReport:
-    """Topology of every layer's activations (AdaBet §4.2), in one forward pass.
+    """Topology of every layer's activations (AdaBet §4.2).
+
+    All images go through the model in one pass, or, where that would take too much memory, in
+    one pass for each pair of blocks of them. The distances are the same.
 
     Parameters
     ----------
     model : nn.Module
         On any device, left as it was.
-    images : Tensor (N, C, H, W), floating
-        Already preprocessed for the model; N >= 4. Other shapes the model takes will do.
+    images : Tensor (N, C, H, W), floating, or ImageBlocks
+        Already preprocessed for the model; N >= 4. Other shapes the model takes will do. Only
+        those of one pass are moved to the model's device.
     batch_size : int
         Images a batch. It decides the clouds of "per-batch"; the numbers of "pooled" do not
         depend on it.
@@ -62,8 +81,14 @@ def analyze(
         Loops with a shorter life are not counted in b₁, in the units of the activations.
     seed : int
         Recorded in the report: the seed with which the images were drawn.
+    memory : int
+        Bytes that the analysis may take on the model's device beyond what is held now; 0: most
+        of what is free.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the activations: the two half widths by torch's autocast. Distances between them are
+        taken in float32 and float64 all the same.
     progress : callable (Progress), optional
-        Called when a layer is reached in the forward pass, and when its topology is there. What
+        Called when a layer is reached in a forward pass, and when its topology is there. What
         it raises ends the analysis and is passed on.
 
     Returns
@@ -75,34 +100,29 @@ def analyze(
     OptionError
         Naming every parameter that is out of range.
     ModelError
-        If the model cannot run on the images, or has no layer.
+        If the model cannot run on the images, has no layer, or takes too much memory.
     """
-    _check(images, batch_size, pooling, min_persistence)
+    _check(images, batch_size, pooling, min_persistence, memory, precision)
     started = time.perf_counter()
-    traced = trace(model, images)
+    traced, most = traced_footprint(model, images[:2], precision)
     infos = {layer.name: layer for layer in traced.layers}
-    tell = _teller(progress, total=2 * len(infos))
-    clouds: dict[str, Float32 | None] = {}
-    outside: list[str] = []
-
-    def measure(name: str, output: Tensor | None) -> None:
-        if name not in infos:
-            return
-        if output is None or len(output) != len(images):
-            outside.append(name)
-            return
-        tell("Forward pass", name, len(clouds))
-        clouds[name] = pairwise_distances(output)
-
-    with Ledger(model, batch=(images,)) as ledger:
-        watch(model, images, measure)
-
+    plan = plan_within(_budget(device_of(model), memory), model, images, most, precision)
+    tell = _teller(progress, layers=len(infos), passes=plan.passes)
+    clouds = measure_clouds(
+        model,
+        images,
+        infos.keys(),
+        plan,
+        precision=precision,
+        reached=partial(tell, "Forward pass"),
+    )
     options = _CloudOptions(len(images), batch_size, pooling, min_persistence)
-    seen = [info for info in traced.layers if info.name in clouds]
+    seen = [info for info in traced.layers if info.name in clouds.distances]
     layers: list[LayerTopology] = []
-    for layer in _topologies(seen, clouds, options):
-        tell("Topology", layer.name, len(infos) + len(layers))
+    for layer in _topologies(seen, clouds.distances, options):
+        tell("Topology", plan.passes * len(infos) + len(layers), layer.name)
         layers.append(layer)
+    ran = (*clouds.distances, *clouds.outside)
     return TopologyReport(
         layers=tuple(layers),
         samples=len(images),
@@ -111,9 +131,9 @@ def analyze(
         min_persistence=min_persistence,
         seed=seed,
         seconds=time.perf_counter() - started,
-        peak_bytes=ledger.peak.total,
-        never_run=(*traced.never_run, *(n for n in infos if n not in (*clouds, *outside))),
-        outside=(*traced.outside, *outside),
+        peak_bytes=clouds.peak_bytes,
+        never_run=(*traced.never_run, *(n for n in infos if n not in ran)),
+        outside=(*traced.outside, *clouds.outside),
     )
 
 
@@ -143,18 +163,23 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
             return saved
     except StoreError as error:
         notes.append(str(error))
+    device = pick_device(options.device)
     drawn = load_dataset(
         options.dataset, split=options.split, shift=options.shift, severity=options.severity
     ).sample(options.samples, seed=options.seed)
-    model = load_model(options.model, weights=options.weights, seed=options.seed)
-    report = analyze(
-        model,
-        prepare_images(options.model, drawn.images, weights=options.weights),
-        batch_size=options.batch_size,
-        pooling=options.pooling,
-        seed=options.seed,
-        progress=progress,
-    )
+    model = load_model(options.model, weights=options.weights, seed=options.seed).to(device)
+    images = prepared(options, drawn)
+    with full_float32():
+        report = analyze(
+            model,
+            images,
+            batch_size=options.batch_size,
+            pooling=options.pooling,
+            seed=options.seed,
+            memory=_left(options.memory, device),
+            precision=options.precision,
+            progress=progress,
+        )
     try:
         save_analysis(options, report)
     except StoreError as error:
@@ -162,12 +187,41 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
     return replace(report, notes=tuple(notes))
 
 
-def _check(images: Tensor, batch_size: int, pooling: str, min_persistence: float) -> None:
-    if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() < 2:
+def _budget(device: torch.device, memory: int) -> Budget:
+    host = free_bytes(torch.device("cpu")) if device.type == "cuda" else None
+    return Budget(memory or free_bytes(device), host)
+
+
+def _left(memory: int, device: torch.device) -> int:
+    """What a budget for the whole process leaves to the analysis itself."""
+    if not memory:
+        return 0
+    held = torch.cuda.memory_reserved(device) if device.type == "cuda" else resident_bytes()
+    if memory <= held:
+        raise OptionError(
+            f"`memory` must be more than the {gigabytes(held)} that the program, the weights and "
+            f"the images take before anything runs, got {gigabytes(memory)}"
+        )
+    return memory - held
+
+
+def _check(
+    images: Tensor | ImageBlocks,
+    batch_size: int,
+    pooling: str,
+    min_persistence: float,
+    memory: int,
+    precision: str,
+) -> None:
+    few = images[:2] if hasattr(images, "__getitem__") else images
+    if not isinstance(few, Tensor) or not few.is_floating_point() or few.dim() < 2:
         found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         kind = f"{images.dtype} " if isinstance(images, Tensor) else ""
         raise OptionError(f"`images` must be a floating tensor (N, C, H, W), got {kind}{found}")
     problems = choice_problem("pooling", pooling, POOLINGS)
+    problems += choice_problem("precision", precision, PRECISIONS)
+    if memory < 0:
+        problems.append(f"`memory` must be at least 0, got {memory}")
     if len(images) < MIN_SAMPLES:
         problems.append(f"`images` must hold at least {MIN_SAMPLES} images, got {len(images)}")
     if batch_size < 1:
@@ -182,10 +236,12 @@ def _check(images: Tensor, batch_size: int, pooling: str, min_persistence: float
     raise_problems(problems)
 
 
-def _teller(progress: ProgressCallback | None, total: int) -> Callable[[str, str, int], None]:
-    def tell(stage: str, layer: str, done: int) -> None:
+def _teller(
+    progress: ProgressCallback | None, layers: int, passes: int
+) -> Callable[[str, int, str], None]:
+    def tell(stage: str, done: int, layer: str) -> None:
         if progress is not None:
-            progress(Progress(stage, layer, done, total))
+            progress(Progress(stage, layer, done, total=(passes + 1) * layers, layers=layers))
 
     return tell
 

@@ -55,7 +55,7 @@ def predict_peak(
         If nothing trains.
     """
     recipe = recipe or Recipe()
-    with _faked(model) as fake:
+    with faked(model) as fake:
         freeze(fake, trained)
         training_mode(fake)
         optimizer = make_optimizer(fake, recipe)
@@ -106,7 +106,7 @@ def analytic_bytes(
         elif reached and type(module).__module__ == nn.ReLU.__module__:
             kept += each * FLOAT_BITS
 
-    with _faked(model) as fake:
+    with faked(model) as fake:
         freeze(fake, trained)
         fake.eval()
         for module in fake.modules():
@@ -119,7 +119,7 @@ def analytic_bytes(
 
 
 @contextmanager
-def _faked(model: nn.Module) -> Iterator[nn.Module]:
+def faked(model: nn.Module) -> Iterator[nn.Module]:
     """A copy of the model with fake parameters and buffers; the model's own are not touched."""
     # A module may hold plain tensors that are neither parameters nor buffers.
     mode = FakeTensorMode(allow_non_fake_inputs=True)

@@ -71,13 +71,13 @@ class Recorder:
 
     def start(self, fingerprints: dict[str, str]) -> None:
         """Say what the run is made with, at once if the store can be written, and listen."""
-        self._versions, self._fingerprints = _versions(), fingerprints
+        self._versions, self._fingerprints = versions_now(), fingerprints
         self._tried(lambda: self._write(None))
         self._thread.start()
 
     def trains_on(self, device: str) -> None:
         """Say on which type of device it trains, with what is written next."""
-        self._versions = _versions() | {"device": device}
+        self._versions = versions_now() | {"device": device}
 
     def put(self, item: Recorded | Selection) -> None:
         """Have something written within `FLUSH_EVERY` seconds, an epoch at once."""
@@ -189,7 +189,7 @@ def train(
         if recorder.stopped.is_set():
             unsaved = recorder.end(Ending("stopped"), _STOP_PATIENCE)
         else:
-            unsaved = recorder.end(Ending("failed", _sentence(error)), _END_PATIENCE)
+            unsaved = recorder.end(Ending("failed", failure_sentence(error)), _END_PATIENCE)
     if unsaved is not None:
         hand_over(unsaved)
 
@@ -241,7 +241,8 @@ def _save_weights(training: Training, path: Path) -> str:
     return ""
 
 
-def _sentence(error: Exception) -> str:
+def failure_sentence(error: Exception) -> str:
+    """Why a run failed, for the person; what was not foreseen is also traced in the log."""
     if isinstance(error, AnalysisError):
         return str(error)
     traceback.print_exc()
@@ -260,7 +261,8 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told)
 
 
-def _versions() -> dict[str, str]:
+def versions_now() -> dict[str, str]:
+    """Of what a run is made with here."""
     found = {"bettiscope": __version__, "python": platform.python_version()}
     for package in ("torch", "torchvision"):
         with suppress(importlib.metadata.PackageNotFoundError):

@@ -19,17 +19,23 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-DOWNLOAD = "Download"  # the stage of progress that is told in bytes
-
-
 @dataclass(frozen=True)
 class Progress:
     """How far an analysis is."""
 
     stage: str  # what is being done, for the person
-    layer: str
-    done: int  # steps, of `total`; forward pass and topology are one step a layer each
-    total: int
+    layer: str  # or the file that is being fetched
+    done: int  # steps, of `total`: a step a layer in each forward pass and then for topology
+    total: int  # 0: not known
+    layers: int = 0  # of the model; 0: the steps are not layers, but bytes, say
+
+    @property
+    def amount(self) -> str:
+        """How much of a download is there, as "12 of 98 MB"; empty of other work."""
+        if self.stage != "Download":
+            return ""
+        of = f" of {self.total / 1e6:,.0f}" if self.total else ""
+        return f"{self.done / 1e6:,.0f}{of} MB"
 
 
 @dataclass(frozen=True, eq=False)

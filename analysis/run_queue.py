@@ -100,8 +100,8 @@ class RunQueue:
         self._thread.start()
         atexit.register(self.close)
 
-    def start(self, options: Sequence[RunOptions]) -> list[str]:
-        """Queue runs as one group.
+    def start(self, options: Sequence[RunOptions], *, group: str = "") -> list[str]:
+        """Queue runs as one group, a new one unless it is named.
 
         Returns
         -------
@@ -113,7 +113,7 @@ class RunQueue:
         StoreError
             If they cannot be kept; none is queued then.
         """
-        ids = self.store.add(options)
+        ids = self.store.add(options, group=group)
         self._wake.set()
         return ids
 

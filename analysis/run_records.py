@@ -28,6 +28,7 @@ from analysis.summaries import SUMMARIES
 RunState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 RUN_STATES: tuple[RunState, ...] = get_args(RunState)
 ENDED: tuple[RunState, ...] = ("done", "stopped", "failed", "interrupted")
+SWEPT = "grid:"  # with this begins the group of runs that are cells of a grid
 Recorded = StepMetrics | MemorySample | EpochMetrics
 
 _HINTS = {kind: get_type_hints(kind) for kind in (StepMetrics, EpochMetrics)}
@@ -55,6 +56,11 @@ class Run:
     error: str = ""  # why it failed or was interrupted; else what the person should know
     versions: Mapping[str, str] = field(default_factory=dict)  # of python, torch, …
     fingerprints: Mapping[str, str] = field(default_factory=dict)  # of the model and the data
+
+    @property
+    def swept(self) -> bool:
+        """Whether it is a cell of a grid."""
+        return self.group.startswith(SWEPT)
 
     @property
     def active(self) -> bool:
@@ -91,6 +97,18 @@ class Ending:
     error: str = ""
     result: FinetuneResult | None = None
     at: float = 0.0  # seconds since 1970; 0: now
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A whole run that was carried out away from the store."""
+
+    ending: Ending
+    started: float  # seconds since 1970
+    selection: Selection | None = None
+    metrics: RunMetrics = field(default_factory=RunMetrics)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 def encoded(value: object) -> str | None:
@@ -192,7 +210,11 @@ def _options(found: dict[str, Any]) -> RunOptions:
     analysis = AnalysisOptions(**found.pop("analysis", {}))
     recipe = Recipe(**found.pop("recipe", {}))
     options = RunOptions(analysis=analysis, recipe=recipe, **found)
-    model_spec(analysis.model), dataset_spec(analysis.dataset)
+    # A run stays readable when the images or the code of one's own are gone.
+    if ":" not in analysis.model:
+        model_spec(analysis.model)
+    if ":" not in analysis.dataset:
+        dataset_spec(analysis.dataset)
     for name, known in (
         (analysis.shift, SHIFTS),
         (options.strategy, STRATEGIES),

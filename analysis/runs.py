@@ -23,6 +23,7 @@ from analysis.run_records import (
     ENDED,
     Claim,
     Ending,
+    Outcome,
     Recorded,
     Run,
     RunMetrics,
@@ -129,9 +130,9 @@ class RunStore:
 
     # Asked for by a person.
 
-    def add(self, options: Sequence[RunOptions]) -> list[str]:
-        """Queue runs as one group; their ids in the same order."""
-        group, now = _new_id(), time.time()
+    def add(self, options: Sequence[RunOptions], *, group: str = "") -> list[str]:
+        """Queue runs as one group, a new one unless it is named; their ids in the same order."""
+        group, now = group or _new_id(), time.time()
         ids = [_new_id() for _ in options]
         with self._database.write() as db:
             for run_id, each in zip(ids, options, strict=True):
@@ -142,6 +143,37 @@ class RunStore:
                 )
             mark_changed(db, ids)
         return ids
+
+    def keep(self, options: RunOptions, outcome: Outcome, *, group: str) -> str:
+        """Add a run that was carried out elsewhere, whole and as it ended; its id.
+
+        No queue ever sees it wait or run, so that none can take it up or take it for abandoned.
+        """
+        run_id, ending, metrics = _new_id(), outcome.ending, outcome.metrics
+        measured: list[Recorded] = [*metrics.steps, *metrics.epochs, *metrics.memory]
+        found: dict[str, object] = {
+            "id": run_id,
+            '"group"': group,
+            "created": outcome.started,
+            "started": outcome.started,
+            "ended": ending.at or time.time(),
+            "options": encoded(options),
+            "state": ending.state,
+            "error": ending.error,
+            "selection": encoded(outcome.selection),
+            "result": encoded(ending.result),
+            "versions": json.dumps(dict(outcome.versions)),
+            "fingerprints": json.dumps(dict(outcome.fingerprints)),
+        }
+        marks = ", ".join("?" * len(found))
+        with self._database.write() as db:
+            db.execute(
+                f"INSERT INTO runs ({', '.join(found)}) VALUES ({marks})", tuple(found.values())
+            )
+            for item in measured:
+                insert_metric(db, run_id, item)
+            mark_changed(db, [run_id])
+        return run_id
 
     def request_stop(self, run_id: str) -> None:
         """Stop a queued run, and tell the worker of a running one to stop."""

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from joblib import Parallel, delayed
 from ripser import ripser
 
+from analysis.passes import PARALLEL_FROM
 from analysis.results import Float32
-
-# Below it a layer takes Ripser less than about 10 ms: starting processes would cost more.
-_PARALLEL_FROM = 150  # points
 
 
 def persistence(distances: Float32) -> tuple[Float32, Float32]:
@@ -36,7 +34,7 @@ def persistence(distances: Float32) -> tuple[Float32, Float32]:
 def persistences(clouds: Sequence[Float32]) -> Iterator[tuple[Float32, Float32]]:
     """`persistence` of each matrix, in order, over processes when the clouds are large."""
     cores = os.cpu_count() or 1
-    if cores == 1 or len(clouds) < 2 or max(map(len, clouds)) < _PARALLEL_FROM:
+    if cores == 1 or len(clouds) < 2 or max(map(len, clouds)) < PARALLEL_FROM:
         return map(persistence, clouds)
     # loky rather than multiprocessing: it does not run the caller's main module again.
     results: Iterator[tuple[Float32, Float32]] = Parallel(

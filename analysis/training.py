@@ -51,7 +51,7 @@ class Training:
     Raises
     ------
     OptionError
-        Naming every unknown name, and too many training images.
+        Naming every unknown name, data that nothing can be learned from, and too many images.
     """
 
     def __init__(self, options: RunOptions) -> None:
@@ -64,7 +64,10 @@ class Training:
         dataset = options.analysis.dataset
         missing = dataset_problem(dataset)
         problems += missing
-        if not missing and options.train_samples > (most := dataset_spec(dataset).sizes["train"]):
+        spec = None if missing else dataset_spec(dataset)
+        if spec is not None and spec.why_untrainable:
+            problems.append(f"`dataset`: {spec.why_untrainable}")
+        elif spec is not None and options.train_samples > (most := spec.sizes["train"]):
             problems.append(
                 f"`train_samples` must be at most {most}, got {options.train_samples}: "
                 f"the train split of {dataset} has {most} images"

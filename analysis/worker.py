@@ -19,6 +19,9 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
+from analysis.costs import CostRequest
+from analysis.datasets import ImportRequest, import_archive
+from analysis.devices import DevicesRequest, find_devices
 from analysis.errors import AnalysisError
 from analysis.estimates import MemoryRequest, estimate
 from analysis.options import AnalysisOptions
@@ -43,11 +46,28 @@ def _estimate(request: MemoryRequest, _: Tell) -> object:
     return estimate(request)
 
 
+def _import(request: ImportRequest, tell: Tell) -> object:
+    return import_archive(request.path, request.name, progress=tell)
+
+
+def _probe(request: CostRequest, _: Tell) -> object:
+    from analysis.probing import probe
+
+    return probe(request)
+
+
+def _devices(_: DevicesRequest, __: Tell) -> object:
+    return find_devices()
+
+
 # What answers a request, by the request's type: one entry adds a kind. Each raises
 # `AnalysisError` with a sentence for the person.
 ANSWERS: dict[type, Callable[[Any, Tell], object]] = {
     AnalysisOptions: _analysis,
     MemoryRequest: _estimate,
+    CostRequest: _probe,
+    DevicesRequest: _devices,
+    ImportRequest: _import,
 }
 
 

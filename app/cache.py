@@ -12,8 +12,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from analysis.datasets import load_dataset
+from analysis.datasets import is_fetched, load_dataset
 from analysis.embedding import embed
+from analysis.errors import AssetError
 from analysis.estimates import Estimates
 from analysis.jobs import Jobs
 from analysis.options import AnalysisOptions
@@ -67,7 +68,15 @@ class DrawnImages:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def drawn_images(options: AnalysisOptions) -> DrawnImages:
-    """The images that an analysis was made of."""
+    """The images that an analysis was made of.
+
+    Raises
+    ------
+    AnalysisError
+        If they are not there any more.
+    """
+    if not is_fetched(options.dataset):  # a page fetches nothing behind a person's back
+        raise AssetError(f"The images of {options.dataset} are not here any more.")
     data = load_dataset(
         options.dataset, split=options.split, shift=options.shift, severity=options.severity
     )

@@ -1,17 +1,33 @@
-"""Labelled images: the bundled sets, their splits and their shifted versions. Needs no torch."""
+"""Images to analyse and to learn from: bundled, fetched, or one's own. Needs no torch.
 
+Only the first look at a fetched dataset reads it with torchvision, and so imports torch.
+"""
+
+from analysis.datasets.archives import Imported, ImportRequest, import_archive
+from analysis.datasets.downloadable import is_fetched
+from analysis.datasets.image_files import FileImages
 from analysis.datasets.loading import ImageDataset, list_datasets, load_dataset
-from analysis.datasets.registry import DATASETS, DatasetSpec, dataset_problem, dataset_spec
+from analysis.datasets.own import needs_look, own_datasets, remove_dataset
+from analysis.datasets.registry import DATASETS, dataset_problem, dataset_spec
 from analysis.datasets.shifts import SHIFTS, Shift
+from analysis.datasets.specs import DatasetSpec
 
 __all__ = [
     "DATASETS",
     "SHIFTS",
     "DatasetSpec",
+    "FileImages",
     "ImageDataset",
+    "ImportRequest",
+    "Imported",
     "Shift",
     "dataset_problem",
     "dataset_spec",
+    "import_archive",
+    "is_fetched",
     "list_datasets",
     "load_dataset",
+    "needs_look",
+    "own_datasets",
+    "remove_dataset",
 ]

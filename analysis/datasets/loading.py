@@ -6,9 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.datasets.registry import DATASETS, Images, Labels, dataset_problem, dataset_spec
+from analysis.datasets.image_files import FileImages, Picture
+from analysis.datasets.registry import DATASETS, dataset_problem, dataset_spec
 from analysis.datasets.shifts import SHIFTS
-from analysis.errors import choice_problem, raise_problems
+from analysis.datasets.specs import Bytes, Images
+from analysis.datasets.splits import Labels
+from analysis.downloads import ProgressCallback
+from analysis.errors import OptionError, choice_problem, raise_problems
 from analysis.options import MAX_SEVERITY, SPLITS, Split
 
 
@@ -18,16 +22,17 @@ class ImageDataset:
 
     name: str
     split: Split
-    images: Images  # (N, C, H, W) float32, values in [0, 1]
-    labels: Labels  # (N,) int64, positions in `class_names`
-    class_names: tuple[str, ...]
+    # float32, values in [0, 1]: an array (N, C, H, W), or a lazy sequence of (3, h, w)
+    images: Images | FileImages
+    labels: Labels  # (N,) int64, positions in `class_names`; all 0 without any
+    class_names: tuple[str, ...]  # empty: the images have no labels
     indices: Labels  # (N,) int64, positions in the whole dataset
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def sample(self, n: int, *, seed: int) -> ImageDataset:
-        """Draw images at random, without replacement.
+        """Draw images at random, without replacement. Images in files are not opened.
 
         Parameters
         ----------
@@ -58,7 +63,7 @@ class ImageDataset:
 
 
 def list_datasets() -> list[str]:
-    """Names that `load_dataset` knows."""
+    """Names of the registered datasets; `load_dataset` also knows one's own."""
     return list(DATASETS)
 
 
@@ -69,8 +74,9 @@ def load_dataset(
     shift: str = "none",
     severity: int = 3,
     seed: int = 0,
+    progress: ProgressCallback | None = None,
 ) -> ImageDataset:
-    """Load one split of a dataset.
+    """Load one split of a dataset, fetching it first if it has to be.
 
     The three splits hold every image once, each with the classes in the same proportions. A
     shifted split holds the images of the unshifted one, index by index.
@@ -78,9 +84,10 @@ def load_dataset(
     Parameters
     ----------
     name : str
-        One of `list_datasets()`.
+        One of `list_datasets()`, "folder:" and an absolute path, or an upload ("own:…").
     split : {"train", "validation", "test"}
-        60, 20 and 20 % of the images.
+        60, 20 and 20 % of the images, or the dataset's official splits; where those have no
+        validation images, a fifth of the training images.
     shift : str
         One of `analysis.datasets.SHIFTS`.
     severity : int
@@ -88,51 +95,67 @@ def load_dataset(
     seed : int
         Decides which image falls into which split, and the noise. Keep it fixed when models or
         runs are compared, lest one is tested on what another learned from.
+    progress : callable (Progress), optional
+        Told how far a download is, and the look through a new folder.
 
     Returns
     -------
     ImageDataset
-        images float32 (N, C, H, W) in [0, 1], labels int64 (N,).
+        images float32 (N, C, H, W) in [0, 1], or `FileImages`; labels int64 (N,).
 
     Raises
     ------
     OptionError
-        Naming every unknown name and every value out of range.
+        Naming every unknown name and every value out of range; or an empty split.
     AssetError
-        If a bundled file is missing or damaged.
+        If a bundled file is missing or damaged, or a download fails.
     """
-    problems = dataset_problem(name)
+    problems = dataset_problem(name, progress)
     problems += choice_problem("split", split, SPLITS)
     problems += choice_problem("shift", shift, SHIFTS)
     if not 1 <= severity <= MAX_SEVERITY:
         problems.append(f"`severity` must be from 1 to {MAX_SEVERITY}, got {severity}")
     raise_problems(problems + _seed_problem(seed))
     spec = dataset_spec(name)
-    images, labels = spec.load()
-    indices = _split_indices(labels, spec.sizes, seed)[split]
-    # Drawn for the whole split: an image's noise does not depend on how many are sampled later.
-    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    images, labels, splits = spec.load(progress)
+    indices = splits(seed)[split]
+    if not len(indices):
+        raise OptionError(
+            f"`split` must be train for {name}, got {split!r}: that split is empty. "
+            f"{spec.why_untrainable}"
+        )
     return ImageDataset(
         name=name,
         split=split,
-        images=SHIFTS[shift].function(images[indices], severity, rng),
+        images=_shifted(images, indices, shift, severity, [seed, SPLITS.index(split)]),
         labels=labels[indices],
         class_names=spec.class_names,
         indices=indices,
     )
 
 
-def _split_indices(labels: Labels, sizes: dict[Split, int], seed: int) -> dict[Split, Labels]:
-    from sklearn.model_selection import train_test_split  # slow to import
+def _shifted(
+    images: Images | Bytes | FileImages, indices: Labels, shift: str, severity: int, seed: list[int]
+) -> Images | FileImages:
+    alter = SHIFTS[shift].function
 
-    everything = np.arange(len(labels), dtype=np.int64)
-    train, rest = train_test_split(
-        everything, train_size=sizes["train"], stratify=labels, random_state=seed
-    )
-    validation, test = train_test_split(
-        rest, train_size=sizes["validation"], stratify=labels[rest], random_state=seed
-    )
-    return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
+    def altered(image: Picture, position: int) -> Picture:
+        # Its noise is its own, whichever images are drawn with it.
+        rng = np.random.default_rng([*seed, position])
+        changed: Picture = alter(image[None], severity, rng)[0]
+        return changed
+
+    if isinstance(images, FileImages):
+        chosen = images[indices]
+        return chosen if shift == "none" else replace(chosen, alter=altered)
+    # Drawn for the whole split: an image's noise does not depend on how many are sampled later.
+    return alter(_floats(images[indices]), severity, np.random.default_rng(seed))
+
+
+def _floats(images: Images | Bytes) -> Images:
+    if images.dtype == np.float32:
+        return images.astype(np.float32, copy=False)
+    return np.divide(images, 255, dtype=np.float32)
 
 
 def _seed_problem(seed: int) -> list[str]:

@@ -9,13 +9,13 @@ from statistics import median
 
 import streamlit as st
 
-from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
 from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.metrics import StepMetrics
 from analysis.runs import Run
 from app.cache import estimates, run_queue
 from app.charts.memory import memory_figure, size_text
+from app.components.memory_tile import classes_of
 from app.components.run_charts import HEIGHT, draw_chart, render_curves, render_tradeoff
 from app.components.run_names import (
     STATES,
@@ -207,7 +207,7 @@ def _partial(run: Run) -> bool:
 def _full_request(run: Run) -> MemoryRequest:
     return MemoryRequest(
         model=run.options.analysis.model,
-        classes=len(dataset_spec(run.options.analysis.dataset).class_names),
+        classes=classes_of(run.options.analysis.dataset),
         scope="everything",
         recipe=run.options.largest_step,
     )

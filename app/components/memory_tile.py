@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.datasets import dataset_spec
+from analysis.datasets import dataset_problem, dataset_spec
 from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.freezing import Scope
 from analysis.options import Recipe
@@ -33,12 +33,19 @@ def memory_request(
     """The question what training these layers of the model on the page takes."""
     return MemoryRequest(
         model=shown.options.model,
-        classes=len(dataset_spec(shown.options.dataset).class_names),
+        classes=classes_of(shown.options.dataset),
         scope=scope,
         layers=layers,
         known=() if scope == "everything" else tuple(shown.report.names),
         recipe=recipe or Recipe(),
     )
+
+
+def classes_of(dataset: str) -> int:
+    """Classes that a new head would tell apart, at least one."""
+    if dataset_problem(dataset):  # a run remains when its images are gone
+        return 1
+    return max(1, len(dataset_spec(dataset).class_names))
 
 
 def saving_text(part: float, full: float) -> str:

@@ -7,9 +7,10 @@ import streamlit as st
 from analysis.errors import AnalysisError
 from analysis.jobs import Job
 from analysis.options import AnalysisOptions
-from analysis.results import DOWNLOAD
+from analysis.results import Progress
 from analysis.store import fingerprint, load_analysis
 from app.cache import jobs
+from app.components.cost import render_cost
 from app.components.subject_names import dataset_name, weights_name
 from app.state import Shown, session
 
@@ -36,6 +37,7 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
         return here.shown
     if here.wanted != options:
         st.info(f"The settings have changed: press **Analyse** for {describe(options)}.{_below()}")
+        render_cost(options)
         return here.shown
     if here.job is None or here.job.options != options:
         if here.job is not None and not here.stopped:
@@ -98,23 +100,21 @@ def _render_progress() -> None:
     bar, button = st.columns([5, 1], vertical_alignment="center")
     if progress is None:
         bar.progress(0.0, text=f"Getting ready: {describe(job.options)}")
-    elif progress.stage == DOWNLOAD:
-        done, total = progress.done / 1e6, progress.total / 1e6
-        of = f" of {total:,.0f}" if total else ""
-        bar.progress(
-            min(1.0, progress.done / (progress.total or progress.done + 1)),
-            text=f"Downloading {progress.layer}: {done:,.0f}{of} MB",
-        )
     else:
-        layers = progress.total // 2
-        at = progress.done % layers + 1
         left = job.seconds_left
         wait = f" · about {left:.0f} s left" if left is not None and left >= 1 else ""
-        bar.progress(
-            min(1.0, progress.done / progress.total),
-            text=f"{progress.stage}: layer {at} of {layers}, {progress.layer}{wait}",
-        )
+        share = min(1.0, progress.done / progress.total) if progress.total else 0.0
+        bar.progress(share, text=f"{_step(progress)}{wait}")
     if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
         jobs().leave(job, session().name)
         session().stopped = True
         st.rerun()
+
+
+def _step(progress: Progress) -> str:
+    if not progress.layers:  # a download, say
+        return f"{progress.stage}: {progress.layer} {progress.amount}"
+    at = progress.done % progress.layers + 1
+    number, passes = progress.done // progress.layers + 1, progress.total // progress.layers - 1
+    several = f" {number} of {passes}" if 1 < passes >= number else ""
+    return f"{progress.stage}{several}: layer {at} of {progress.layers}, {progress.layer}"

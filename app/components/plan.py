@@ -153,6 +153,9 @@ def _render_start(runs: int, shown: Shown | None, recipe: Recipe | None, busy: b
     why = "Choose a strategy first." if not runs else ""
     if shown is None:
         why = "The analysis comes first: it chooses the layers."
+    elif untrainable := dataset_spec(shown.options.dataset).why_untrainable:
+        why = untrainable
+        st.warning(untrainable)
     verb = "Queue" if busy else "Start"
     return st.button(
         f"{verb} {runs} {'more ' if busy else ''}run{'' if runs == 1 else 's'}" if runs else verb,

@@ -1,0 +1,139 @@
+"""Where a model runs and in what width. Importing this needs no torch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from analysis.errors import OptionError, choice_problem, raise_problems
+from analysis.options import DEVICES, Device, Precision
+
+if TYPE_CHECKING:
+    import torch
+
+# The rest is for other processes, and for what grows while an analysis runs.
+HOST_SHARE, DEVICE_SHARE = 0.6, 0.8
+
+
+@dataclass(frozen=True)
+class DevicesRequest:
+    """Asks a worker which devices there are, as finding out takes torch."""
+
+
+@dataclass(frozen=True)
+class DevicesFound:
+    """What this machine has."""
+
+    available: tuple[Device, ...]  # as "auto" prefers them
+    free: int  # bytes, of the first: what an analysis may take
+
+
+def find_devices() -> DevicesFound:
+    """What answers a `DevicesRequest`."""
+    return DevicesFound(available_devices(), free_bytes(pick_device("auto")))
+
+
+def available_devices() -> tuple[Device, ...]:
+    """The devices that torch can use here, as "auto" prefers them; the CPU is always there."""
+    import torch
+
+    found: list[Device] = ["cuda"] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return (*found, "cpu")
+
+
+def device_problem(choice: str) -> list[str]:
+    """Say that a device is unknown or not there, or nothing."""
+    problems = choice_problem("device", choice, DEVICES)
+    if problems or choice == "auto":
+        return problems
+    available = available_devices()
+    if choice in available:
+        return []
+    return [
+        f"`device` is {choice!r}, which torch does not find on this machine: "
+        f"choose auto or {' or '.join(available)}"
+    ]
+
+
+def pick_device(choice: str) -> torch.device:
+    """The device of a choice.
+
+    Parameters
+    ----------
+    choice : {"auto", "cuda", "mps", "cpu"}
+        "auto" is CUDA if there is any, else MPS, else the CPU.
+
+    Raises
+    ------
+    OptionError
+        If it is unknown or not there, naming those that are.
+    """
+    raise_problems(device_problem(choice))
+    import torch
+
+    return torch.device(available_devices()[0] if choice == "auto" else choice)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Most of the memory that is free on a device."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * DEVICE_SHARE)
+    host = int(psutil.virtual_memory().available * HOST_SHARE)
+    if device.type == "mps":  # a share of the host's memory, with a limit of its own
+        left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return min(host, int(left * DEVICE_SHARE))
+    return host
+
+
+@contextmanager
+def activations_in(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Run a model's forward pass in a width: float32 as it is, others by torch's autocast.
+
+    Raises
+    ------
+    OptionError
+        If the device has no autocast in that width.
+    """
+    if precision == "float32":
+        yield
+        return
+    import torch
+
+    with ExitStack() as stack:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it warns and does nothing where it cannot
+                stack.enter_context(torch.autocast(device.type, getattr(torch, precision)))
+            able = torch.is_autocast_enabled(device.type)
+        except RuntimeError:
+            able = False
+        if not able:
+            raise OptionError(
+                f"`precision` must be float32 on this {device.type.upper()}, which cannot run "
+                f"in {precision}; got {precision!r}"
+            )
+        yield
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """No TF32 in convolutions: an analysis' numbers must not depend on the device."""
+    import torch
+
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    matrices = torch.backends.cuda.matmul
+    before = convolutions.fp32_precision, matrices.fp32_precision
+    try:
+        convolutions.fp32_precision = matrices.fp32_precision = "ieee"
+        yield
+    finally:
+        convolutions.fp32_precision, matrices.fp32_precision = before

@@ -1,0 +1,286 @@
+"""What a grid's runs come to: one row a model and dataset, one column a strategy.
+
+Measured, predicted and claimed numbers stay apart, and each says which it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from analysis.claims import MEMORY_MODEL, Claim, average_claims, claim_for
+from analysis.grid import DataChoice
+from analysis.options import RunOptions
+from analysis.run_records import Run
+from analysis.strategies import STRATEGIES
+
+MB = 1e6
+_NULLS = ("random", "size")
+_TIE = 0.0005  # of accuracies: less is not told apart in the table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One strategy on one pair, over the seeds that are done."""
+
+    accuracies: tuple[float, ...]  # of the test split, by seed
+    peak: float  # bytes, measured: the largest over the seeds; NaN if none was sampled
+    predicted: float  # bytes, the same; NaN where there is no prediction
+    seconds: float  # choosing the layers, training and validation; mean over the seeds
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the seeds."""
+        return mean(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one dataset."""
+
+    model: str
+    data: DataChoice
+    cells: Mapping[str, Cell]  # by strategy, of those that have a run that is done
+
+    @property
+    def claim(self) -> Claim | None:
+        """What the paper claims of AdaBet here."""
+        if self.data.shift != "none":
+            return None
+        return claim_for(self.model, self.data.dataset)
+
+    @property
+    def saving(self) -> float:
+        """Per cent less peak memory of AdaBet than of full training, measured; else NaN."""
+        ours, full = self.cells.get("adabet"), self.cells.get("full")
+        return math.nan if ours is None or full is None else 100 * (1 - ours.peak / full.peak)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """AdaBet against one null, over the pairs where both are done, seed by seed."""
+
+    null: str  # the strategy
+    won: int
+    lost: int
+    even: int
+    gain: float  # mean difference in test accuracy
+    chance: float  # that a fair coin is as one-sided (two-sided sign test); even pairs left out
+
+    @property
+    def pairs(self) -> int:
+        return self.won + self.lost + self.even
+
+
+def rows_of(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> list[Row]:
+    """One row for every pair of a grid, in its order.
+
+    Parameters
+    ----------
+    cells : iterable of RunOptions
+    found : mapping of RunOptions to Run
+        As `grid_progress.runs_of` gives it.
+    """
+    pairs: dict[tuple[str, DataChoice], dict[str, list[Run]]] = {}
+    for cell in cells:
+        data = DataChoice(cell.analysis.dataset, cell.analysis.shift, cell.analysis.severity)
+        done = pairs.setdefault((cell.analysis.model, data), {})
+        run = found.get(cell)
+        if run is not None and run.result is not None:
+            done.setdefault(cell.strategy, []).append(run)
+    return [
+        Row(model, data, {strategy: _cell(runs) for strategy, runs in done.items()})
+        for (model, data), done in pairs.items()
+    ]
+
+
+def duels(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> list[Duel]:
+    """AdaBet against random layers and against size alone, wherever they ran beside it."""
+    accuracies: dict[tuple[str, DataChoice], dict[str, dict[int, float]]] = {}
+    for cell in cells:
+        run = found.get(cell)
+        if run is not None and run.result is not None:
+            data = DataChoice(cell.analysis.dataset, cell.analysis.shift, cell.analysis.severity)
+            pair = accuracies.setdefault((cell.analysis.model, data), {})
+            pair.setdefault(cell.strategy, {})[cell.recipe.seed] = run.result.test_accuracy
+    fought = []
+    for null in _NULLS:
+        gains = []
+        for pair in accuracies.values():
+            ours, theirs = pair.get("adabet", {}), pair.get(null, {})
+            shared = ours.keys() & theirs.keys()
+            if shared:
+                gains.append(mean(ours[seed] - theirs[seed] for seed in shared))
+        if gains:
+            won, lost = sum(g > _TIE for g in gains), sum(g < -_TIE for g in gains)
+            even = len(gains) - won - lost
+            fought.append(Duel(null, won, lost, even, mean(gains), sign_test(won, lost)))
+    return fought
+
+
+def sign_test(won: int, lost: int) -> float:
+    """The chance that so many fair coins fall as one-sidedly, to either side."""
+    tosses, most = won + lost, max(won, lost)
+    tail = sum(math.comb(tosses, k) for k in range(most, tosses + 1)) / 2**tosses
+    return float(min(1.0, 2 * tail))
+
+
+def verdict(fought: Sequence[Duel], seeds: int) -> str:
+    """What the runs show of AdaBet, in a sentence or two; empty as long as they show nothing."""
+    if not fought:
+        return ""
+    told = [
+        f"{STRATEGIES[duel.null].title.lower()} on {duel.won} of {duel.pairs} "
+        f"pair{'' if duel.pairs == 1 else 's'} ({100 * duel.gain:+.1f} points on average; "
+        f"sign test p = {duel.chance:.2g})"
+        for duel in fought
+    ]
+    proof = "One seed each: a hint, not evidence." if seeds == 1 else f"Means over {seeds} seeds."
+    return f"At equal numbers of layers, AdaBet beats {' and '.join(told)}. {proof}"
+
+
+def number(cell: Cell, shown: str) -> str:
+    """One cell's number as people read it; `shown` is a name of `NUMBERS`."""
+    return NUMBERS[shown].text(cell)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the numbers that the table can show."""
+
+    title: str
+    help: str
+    text: Callable[[Cell], str]
+
+
+def _accuracy_text(cell: Cell) -> str:
+    return f"{100 * cell.accuracy:.1f}"
+
+
+def _memory_text(cell: Cell) -> str:
+    if math.isnan(cell.peak):
+        return "–"
+    predicted = "" if math.isnan(cell.predicted) else f" (predicted {_megabytes(cell.predicted)})"
+    return _megabytes(cell.peak) + predicted
+
+
+def _seconds_text(cell: Cell) -> str:
+    return f"{cell.seconds:.1f}" if cell.seconds < 100 else f"{cell.seconds:.0f}"
+
+
+def _megabytes(value: float) -> str:
+    return f"{value / MB:.1f}" if value < 1e9 else f"{value / MB:,.0f}"
+
+
+NUMBERS = {
+    "accuracy": Number(
+        "Test accuracy (%)",
+        "Share of the test images classified right by the last weights; the mean over the seeds.",
+        _accuracy_text,
+    ),
+    "memory": Number(
+        "Peak memory (MB)",
+        "The most that tensors took in a training step: measured, and predicted beforehand.",
+        _memory_text,
+    ),
+    "time": Number(
+        "Time (s)",
+        "Choosing the layers, training and validation; the mean over the seeds.",
+        _seconds_text,
+    ),
+}
+
+
+def markdown(rows: Sequence[Row], strategies: Sequence[str]) -> str:
+    """A table for each number, with the paper's claims where it makes any."""
+    parts = []
+    for name, shown in NUMBERS.items():
+        claims = name == "memory" and any(row.claim for row in rows)
+        head = ["Model", "Dataset", *(STRATEGIES[each].title for each in strategies)]
+        if claims:
+            head += ["AdaBet against full, measured", f"claim of the paper ({MEMORY_MODEL})"]
+        body = []
+        for row in rows:
+            line = [row.model, str(row.data)]
+            line += [number(row.cells[s], name) if s in row.cells else "–" for s in strategies]
+            if claims:
+                line += ["–" if math.isnan(row.saving) else f"{-row.saving:+.1f} %"]
+                line += [row.claim.short if row.claim else ""]
+            body.append(line)
+        rule = ["---", "---", *["---:"] * (len(head) - 2)]
+        lines = [f"| {' | '.join(line)} |" for line in (head, rule, *body)]
+        parts.append("\n".join([f"**{shown.title}**", "", *lines]))
+    told = average_claims((row.model, row.data.dataset) for row in rows)
+    if told:
+        parts.append(f"The paper claims, over its sixteen pairs: {'; '.join(told)}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def records(
+    cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]
+) -> list[dict[str, str | int | float | None]]:
+    """One record a cell, with plain units in the names; None where there is no number yet."""
+    told = []
+    for cell in cells:
+        run, analysis = found.get(cell), cell.analysis
+        result, selection = (run.result, run.selection) if run else (None, None)
+        peak = result.peak_memory if result else None
+        predicted = selection.predicted if selection else None
+        shifted = analysis.shift != "none"
+        claim = None if shifted else claim_for(analysis.model, analysis.dataset)
+        told.append(
+            {
+                "model": analysis.model,
+                "dataset": analysis.dataset,
+                "shift": analysis.shift,
+                "severity": analysis.severity if shifted else None,
+                "strategy": cell.strategy,
+                "seed": cell.recipe.seed,
+                "rho": cell.rho,
+                "epochs": cell.recipe.epochs,
+                "train_samples": cell.train_samples,
+                "state": run.state if run else "missing",
+                "error": run.error if run else "",
+                "test_accuracy": result.test_accuracy if result else None,
+                "measured_peak_bytes": peak.total if peak else None,
+                "predicted_peak_bytes": predicted.total if predicted else None,
+                "selection_seconds": selection.seconds if selection else None,
+                "training_seconds": result.seconds if result else None,
+                "claimed_saving_percent": claim.saving
+                if claim and cell.strategy == "adabet"
+                else None,
+                "run": run.id if run else None,
+            }
+        )
+    return told
+
+
+def as_csv(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> str:
+    """`records`, as CSV."""
+    written, lines = io.StringIO(), records(cells, found)
+    writer = csv.DictWriter(written, list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return written.getvalue()
+
+
+def _cell(runs: Sequence[Run]) -> Cell:
+    peaks, predicted, seconds, accuracies = [], [], [], []
+    for run in runs:
+        assert run.result is not None, "only runs that are done come here"
+        accuracies.append(run.result.test_accuracy)
+        seconds.append(run.result.seconds + (run.selection.seconds if run.selection else 0.0))
+        if run.result.peak_memory is not None:
+            peaks.append(run.result.peak_memory.total)
+        if run.selection is not None and run.selection.predicted is not None:
+            predicted.append(run.selection.predicted.total)
+    return Cell(
+        tuple(accuracies),
+        max(peaks, default=math.nan),
+        max(predicted, default=math.nan),
+        mean(seconds),
+    )

@@ -1,0 +1,56 @@
+"""What an analysis will take, told before it starts."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.costs import AnalysisCost, CostRequest, analysis_cost
+from analysis.options import AnalysisOptions
+from app.cache import estimates
+from app.charts.memory import size_text
+
+POLL_EVERY = 0.3  # seconds
+HELP = (
+    "Predicted: a few images are sent through the model on this machine, and the rest is reckoned "
+    "from that. The time counts from the first layer on; loading or fetching the model and the "
+    "images comes before it. The memory is that of the whole process."
+)
+
+
+def render_cost(options: AnalysisOptions) -> None:
+    """Tell the time and memory of an analysis; measuring the machine takes a moment once."""
+    request = CostRequest(options)
+
+    def draw() -> None:
+        found = estimates().get(request)
+        if found is None:
+            st.caption("Measuring what this will take …")
+        elif pending:
+            st.rerun()
+        elif isinstance(found, str):
+            st.caption(f"What it will take could not be predicted. {found}")
+        else:
+            _tell(analysis_cost(found, options))
+
+    pending = estimates().get(request) is None
+    st.fragment(draw, run_every=POLL_EVERY if pending else None)()
+
+
+def _tell(cost: AnalysisCost) -> None:
+    if not cost.fits:
+        st.warning(cost.suggestion, title="This will not fit into memory")
+        return
+    passes = f" in {cost.passes} passes" if cost.passes > 1 else ""
+    st.caption(
+        f"Predicted for this machine: about {_time_text(cost.seconds)} and "
+        f"{size_text(cost.peak_bytes)} of memory{passes}.",
+        help=HELP,
+    )
+    if cost.suggestion:
+        st.caption(cost.suggestion)
+
+
+def _time_text(seconds: float) -> str:
+    if seconds < 1:
+        return "a second"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
