@@ -24,6 +24,7 @@ from analysis.datasets import ImportRequest, import_archive
 from analysis.devices import DevicesRequest, find_devices
 from analysis.errors import AnalysisError
 from analysis.estimates import MemoryRequest, estimate
+from analysis.models import CheckpointRequest, keep_checkpoint
 from analysis.options import AnalysisOptions
 from analysis.processes import Failure, end_group
 from analysis.recording import TrainingRequest, train
@@ -65,6 +66,7 @@ def _devices(_: DevicesRequest, __: Tell) -> object:
 ANSWERS: dict[type, Callable[[Any, Tell], object]] = {
     AnalysisOptions: _analysis,
     MemoryRequest: _estimate,
+    CheckpointRequest: keep_checkpoint,
     CostRequest: _probe,
     DevicesRequest: _devices,
     ImportRequest: _import,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.datasets.image_files import BrokenImage, check, is_image_name
@@ -37,8 +37,6 @@ class Folder:
     skipped: tuple[Skipped, ...]
     digest: str  # of the names, sizes and times of all its images
     others: int  # files that are no images
-    directories: tuple[tuple[str, int], ...]  # all in it, and their times in ns
-    listed: int  # ns since 1970
 
 
 @dataclass
@@ -54,7 +52,14 @@ class _Listing:
         return hashlib.sha256(found.encode()).hexdigest()[:32]
 
 
-_known: dict[Path, Folder] = {}
+@dataclass(frozen=True)
+class _Seen:
+    folder: Folder
+    directories: tuple[tuple[str, int], ...]  # all in it, and their times in ns
+    listed: int  # ns since 1970
+
+
+_known: dict[Path, _Seen] = {}
 
 
 def scanned(root: Path, progress: ProgressCallback | None = None) -> Folder:
@@ -79,15 +84,15 @@ def scanned(root: Path, progress: ProgressCallback | None = None) -> Folder:
     """
     known = _known.get(root)
     if known is not None and _unchanged(known):
-        return known
+        return known.folder
     began = time.time_ns()
     listing = _listed(root)
-    if known is not None and known.digest == listing.digest:
-        known = replace(known, directories=tuple(listing.directories), listed=began)
+    if known is not None and known.folder.digest == listing.digest:
+        folder = known.folder
     else:
-        known = _classified(root, listing, _reasons(root, listing, progress), began)
-    _known[root] = known
-    return known
+        folder = _classified(root, listing, _reasons(root, listing, progress))
+    _known[root] = _Seen(folder, tuple(listing.directories), began)
+    return folder
 
 
 def digest_now(root: Path) -> str:
@@ -99,7 +104,7 @@ def digest_now(root: Path) -> str:
         If it cannot be opened.
     """
     digest = _listed(root).digest
-    if root in _known and _known[root].digest != digest:
+    if root in _known and _known[root].folder.digest != digest:
         del _known[root]
     return digest
 
@@ -140,10 +145,10 @@ def some_of(skipped: tuple[Skipped, ...]) -> str:
     return named + (f" and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else "")
 
 
-def _unchanged(known: Folder) -> bool:
+def _unchanged(known: _Seen) -> bool:
     try:
         return all(
-            (known.root / name).stat().st_mtime_ns == then and then < known.listed - _SETTLED
+            (known.folder.root / name).stat().st_mtime_ns == then and then < known.listed - _SETTLED
             for name, then in known.directories
         )
     except OSError:
@@ -248,7 +253,7 @@ def _remembered(root: Path) -> dict[str, str]:
         return {}
 
 
-def _classified(root: Path, listing: _Listing, reasons: dict[str, str], began: int) -> Folder:
+def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folder:
     skipped = listing.skipped + [(shown(n), reason) for n, reason in reasons.items() if reason]
     names = sorted(name for name, reason in reasons.items() if not reason)
     if not names:
@@ -269,8 +274,6 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str], began: i
         skipped=tuple(skipped),
         digest=listing.digest,
         others=listing.others,
-        directories=tuple(listing.directories),
-        listed=began,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import overload
 
@@ -23,7 +24,7 @@ SUFFIXES = (
 )
 # Of all that Pillow reads, what cameras and drawing programs write. EPS is left out on purpose: it
 # is a program, which Ghostscript would run.
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 _DRAFT = (64, 64)  # pixels: a JPEG's decoder may shrink to not less than this
 _NUMBERS = ("I", "F")  # how the modes begin whose values are not 8-bit colours
 
@@ -78,7 +79,7 @@ def check(path: Path) -> None:
 @contextmanager
 def _loaded(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BrokenImage(_too_large(f"{image.width} × {image.height} pixels"))
             if draft:
@@ -101,6 +102,12 @@ def _loaded(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
         raise BrokenImage("there is not enough memory to decode it") from error
     except Exception as error:  # Pillow's readers trust the numbers in a file, and may stumble
         raise BrokenImage(f"it is damaged ({type(error).__name__})") from error
+
+
+@lru_cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # a build may lack some
 
 
 def _too_large(found: str) -> str:

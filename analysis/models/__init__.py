@@ -1,25 +1,39 @@
 """The networks a person may choose. Listing them imports neither torch nor torchvision."""
 
+from analysis.models.catalogue import MODELS, ModelSpec, WeightSet
+from analysis.models.kept_checkpoints import (
+    Checkpoint,
+    CheckpointRequest,
+    keep_checkpoint,
+    own_checkpoints,
+    remove_checkpoint,
+)
+from analysis.models.names import model_problem, weights_choices, weights_problem
 from analysis.models.registry import (
-    MODELS,
-    ModelSpec,
     list_models,
     load_model,
-    model_problem,
     model_spec,
     prepare_images,
+    side_of_input,
     weights_fingerprint,
-    weights_problem,
 )
 
 __all__ = [
     "MODELS",
+    "Checkpoint",
+    "CheckpointRequest",
     "ModelSpec",
+    "WeightSet",
+    "keep_checkpoint",
     "list_models",
     "load_model",
     "model_problem",
     "model_spec",
+    "own_checkpoints",
     "prepare_images",
+    "remove_checkpoint",
+    "side_of_input",
+    "weights_choices",
     "weights_fingerprint",
     "weights_problem",
 ]

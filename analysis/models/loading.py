@@ -2,56 +2,261 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from analysis.activations import watch
+from analysis.downloads import ProgressCallback
+from analysis.errors import ModelError
+from analysis.models.catalogue import ModelSpec
+from analysis.models.checkpoint_shapes import vit_side
+from analysis.models.checkpoints import (
+    Fitted,
+    fitted,
+    read_checkpoint,
+    size_limit,
+    without_prefix,
+)
+from analysis.models.names import FILE
+from analysis.models.own_code import code_network, side_of_code
 from analysis.models.pocket import POCKET_BUILDERS
-from analysis.models.registry import ModelSpec, model_spec
+from analysis.models.registry import model_spec
+from analysis.models.timm_models import timm_network, timm_preset
 from analysis.models.weights_files import damaged, pocket_state, torchvision_state
 from analysis.torchvision_guard import torchvision
 
+# Auxiliary classifiers serve a training from scratch only. The input is transformed as with
+# torchvision's weights, whatever the weights, since the images are prepared alike.
+_OPTIONS = {
+    "googlenet": {"aux_logits": False, "transform_input": True},
+    "inception_v3": {"aux_logits": False, "transform_input": True},
+}
 
-def build_model(spec: ModelSpec, weights: str, seed: int, num_classes: int | None) -> nn.Module:
+
+def build_model(
+    spec: ModelSpec,
+    weights: str,
+    seed: int,
+    num_classes: int | None,
+    progress: ProgressCallback | None = None,
+) -> nn.Module:
     """What `analysis.models.load_model` gives, its arguments checked already."""
     with _seeded(seed):
-        if weights == "random":
-            model = _network(spec, num_classes or spec.classes)
+        if weights.startswith(FILE):
+            found = fit_checkpoint(spec, Path(weights.removeprefix(FILE)))
+            model, head = found.network, found.head
+            model.load_state_dict(found.fitted.state, assign=True)
+        elif spec.source in ("pocket", "torchvision") and weights != "random":
+            model, head = _pretrained(spec, weights, progress), spec.head
         else:
-            model = _pretrained(spec)
-            if num_classes is not None:
-                features = model.get_parameter(f"{spec.head}.weight").shape[1]
-                model.set_submodule(spec.head, nn.Linear(features, num_classes))
+            return _network(spec, num_classes, weights=weights).float().eval()
+        if num_classes is not None:
+            replace_head(model, head, num_classes)
     return model.eval()
 
 
+@dataclass(frozen=True, eq=False)
+class FittedNetwork:
+    """A checkpoint, and a network with the same head that may take it."""
+
+    fitted: Fitted
+    network: nn.Module
+    head: str
+
+
+def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNetwork:
+    """Read a checkpoint and check it against an architecture; `called` is for the person.
+
+    Raises
+    ------
+    AssetError
+        If the file is refused, with the reason.
+    ModelError, OptionError
+        If the architecture cannot be built.
+    """
+    called = called or path.name
+    network = _bare(spec)
+    state = read_checkpoint(path, called=called, most_bytes=size_limit(network))
+    own_side = vit_side({key: tuple(t.shape) for key, t in without_prefix(state).items()})
+    if spec.source == "torchvision" and own_side not in (0, spec.input_side):
+        network = _bare(spec, own_side)
+    head = spec.head or find_head(network, built_side(spec))
+    fit = fitted(state, network, spec, head, called)
+    if fit.classes != _classes_of(network, head):
+        replace_head(network, head, fit.classes)
+    # Some networks refuse weights that do not say which version of their layout they have.
+    versioned = OrderedDict(fit.state)
+    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    return FittedNetwork(replace(fit, state=versioned), network, head)
+
+
 def skeleton(name: str, num_classes: int) -> nn.Module:
-    """A network by name with the shapes of its parameters and nothing in them ("meta" device)."""
-    with torch.device("meta"):
-        return _network(model_spec(name), num_classes)
+    """A network by name with the shapes of its parameters and nothing in them ("meta" device).
+
+    Raises
+    ------
+    ModelError, OptionError
+        If there is no such model, or code of one's own cannot be run.
+    """
+    spec = model_spec(name)
+    model = _bare(spec)
+    replace_head(model, spec.head or find_head(model, built_side(spec)), num_classes)
+    return model.to("meta")
 
 
-def _network(spec: ModelSpec, num_classes: int) -> nn.Module:
-    if spec.source == "pocket":
-        return POCKET_BUILDERS[spec.name](num_classes=num_classes)
+@lru_cache(maxsize=64)
+def built_side(spec: ModelSpec) -> int:
+    """Pixels of the input of a network whose `input_side` is known only when it is built."""
+    if spec.source == "timm":
+        return timm_preset(spec.name).crop
+    if spec.source == "code":
+        return side_of_code(code_network(spec.name, None)[0])
+    return spec.input_side
+
+
+class Bare(TorchFunctionMode):
+    """Parameters made in this context take no memory, and drawing them at random no time.
+
+    `torch.device("meta")` does the same to every tensor, also to those with which a RegNet
+    computes its widths.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.empty:
+            kwargs = {**kwargs, "device": "meta"}
+        return function(*args, **kwargs)
+
+
+def torchvision_network(
+    name: str, num_classes: int, side: int, *, initialize: bool = True
+) -> nn.Module:
+    """One of torchvision's networks, for images of `side` pixels if it must know."""
+    options: dict[str, Any] = dict(_OPTIONS.get(name, {}))
+    if options:
+        options["init_weights"] = initialize
+    if name.startswith("vit_"):
+        options["image_size"] = side
     model: nn.Module = torchvision.models.get_model(
-        spec.name, weights=None, num_classes=num_classes
+        name, weights=None, num_classes=num_classes, **options
     )
     return model
 
 
-def _pretrained(spec: ModelSpec) -> nn.Module:
-    state = pocket_state(spec) if spec.source == "pocket" else torchvision_state(spec)
-    # On the meta device nothing is drawn at random only to be overwritten: 4 s for VGG16.
-    with torch.device("meta"):
-        model = _network(spec, spec.classes)
-    try:
-        model.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        raise damaged(spec) from error
+def replace_head(model: nn.Module, head: str, num_classes: int) -> None:
+    """Put a new, randomly initialised layer in the place of a linear or convolution layer.
+
+    Raises
+    ------
+    ModelError
+        If the layer is of another kind.
+    """
+    old = model.get_submodule(head) if head else model
+    bias = getattr(old, "bias", None) is not None
+    device = next((parameter.device for parameter in old.parameters()), None)
+    new: nn.Module
+    if isinstance(old, nn.Linear):
+        new = nn.Linear(old.in_features, num_classes, bias=bias, device=device)
+    elif isinstance(old, nn.Conv2d) and old.groups == 1:
+        new = nn.Conv2d(
+            old.in_channels,
+            num_classes,
+            old.kernel_size,  # type: ignore[arg-type]
+            old.stride,  # type: ignore[arg-type]
+            old.padding,  # type: ignore[arg-type]
+            bias=bias,
+            device=device,
+        )
+    else:
+        raise ModelError(
+            "The model's last layer to run must be linear or a convolution to be replaced for "
+            f"other classes; {head or 'it'} is of kind {type(old).__name__}."
+        )
+    model.set_submodule(head, new)
+
+
+def find_head(model: nn.Module, side: int) -> str:
+    """The last linear or convolution layer to run on images of `side` pixels.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot run on them, or has no such layer.
+    """
+    seen: list[str] = []
+    watch(model, torch.zeros(2, 3, side, side), lambda name, _: seen.append(name))
+    modules = dict(model.named_modules())
+    heads = [name for name in seen if isinstance(modules[name], nn.Linear | nn.Conv2d)]
+    if not heads or not heads[-1]:
+        raise ModelError("The model has no linear or convolution layer that gives the classes.")
+    return heads[-1]
+
+
+def _bare(spec: ModelSpec, side: int = 0) -> nn.Module:
+    """A network whose weights do not matter, on the "meta" device where that can be."""
+    if spec.source not in ("pocket", "torchvision"):  # it may compute with what it draws
+        return _network(spec, None, weights="random")
+    with Bare():
+        return _network(spec, None, weights="random", side=side, initialize=False)
+
+
+def _network(
+    spec: ModelSpec,
+    num_classes: int | None,
+    *,
+    weights: str,
+    side: int = 0,
+    initialize: bool = True,
+) -> nn.Module:
+    if spec.source == "pocket":
+        return POCKET_BUILDERS[spec.name](num_classes=num_classes or spec.classes)
+    if spec.source == "torchvision":
+        return torchvision_network(
+            spec.name,
+            num_classes or spec.classes,
+            side or spec.input_side,
+            initialize=initialize,
+        )
+    if spec.source == "timm":
+        return timm_network(spec.name, num_classes, pretrained=weights == "pretrained")
+    model, done = code_network(spec.name, num_classes)
+    if num_classes is not None and not done:
+        replace_head(model, find_head(model, side_of_code(model)), num_classes)
     return model
+
+
+def _pretrained(spec: ModelSpec, weights: str, progress: ProgressCallback | None) -> nn.Module:
+    chosen = spec.weight_set(weights)
+    state = torchvision_state(spec, chosen, progress) if chosen else pocket_state(spec)
+    with Bare():
+        side = chosen.input_side if chosen else 0
+        model = _network(spec, None, weights=weights, side=side, initialize=False)
+    try:
+        if chosen and chosen.accuracy is None:
+            # The file has no classifier: it is drawn, and always alike.
+            with _seeded(0):
+                model = _network(spec, None, weights=weights)
+            model.load_state_dict(state, strict=False)
+        else:
+            model.load_state_dict(state, assign=True)
+    except (RuntimeError, ValueError) as error:
+        raise damaged(spec, chosen) from error
+    return model
+
+
+def _classes_of(network: nn.Module, head: str) -> int:
+    return len(network.get_parameter(f"{head}.weight"))
 
 
 @contextmanager

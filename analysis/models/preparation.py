@@ -2,33 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from analysis.models.registry import ModelSpec
+from analysis.models.catalogue import ModelSpec
+from analysis.models.presets import Preset
 from analysis.models.weights_files import torchvision_weights
 
+Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
+
+POCKET_SIDE = 32
 DATA_SIDE, PADDING = 28, 2  # pixels: the pocket models learned from 28 x 28, padded to 32 x 32
 MEAN, STD = 0.2860, 0.3530  # of Fashion-MNIST's 60,000 training images at 28 x 28
 
 
-def pocket_input(images: NDArray[np.float32]) -> Tensor:
-    """float32 (N, C, H, W) in [0, 1] to the (N, 3, 32, 32) on which the pocket zoo was trained."""
-    pixels = _tensor(images)
-    if pixels.shape[2:] != (DATA_SIDE, DATA_SIDE):
-        pixels = interpolate(pixels, (DATA_SIDE, DATA_SIDE), mode="bilinear", antialias=True)
-    scaled = (pad(pixels, (PADDING,) * 4) - MEAN) / STD
-    return scaled.expand(-1, 3, -1, -1).contiguous()
+def prepared(spec: ModelSpec, images: Images, weights: str, side: int) -> Tensor:
+    """What `analysis.models.prepare_images` gives, its arguments checked already.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    images : float32 (N, C, H, W), or a sequence of (C, H, W)
+    weights : str
+    side : int
+        Pixels of the input.
+    """
+    if spec.source == "pocket":
+        prepare: Callable[[Tensor], Tensor] = partial(_pocket_input, side=side)
+    else:
+        prepare = preset_of(spec, weights).at(side)
+    if isinstance(images, np.ndarray):
+        return prepare(_tensor(images)).contiguous()
+    together = torch.empty(len(images), 3, side, side)
+    for place, image in zip(together, images, strict=True):  # one at a time: they may be large
+        place.copy_(prepare(_tensor(image[None]))[0])
+    return together
 
 
-def torchvision_input(spec: ModelSpec, images: NDArray[np.float32]) -> Tensor:
-    """float32 (N, C, H, W) in [0, 1] through the preset that belongs to torchvision's weights."""
-    preset = torchvision_weights(spec).transforms()
-    prepared: Tensor = preset(_tensor(images).expand(-1, 3, -1, -1))
-    return prepared
+def preset_of(spec: ModelSpec, weights: str) -> Preset:
+    """How images are prepared for these weights; for random ones as for the pre-trained."""
+    if spec.source == "timm":
+        from analysis.models.timm_models import timm_preset
+
+        return timm_preset(spec.name)
+    if spec.source == "code":
+        from analysis.models.own_code import INPUT_SIDE
+
+        return Preset(crop=INPUT_SIDE, resize=256)
+    own = torchvision_weights(spec, spec.weight_set(weights) or spec.weight_sets[0]).transforms()
+    return Preset(
+        crop=own.crop_size[0],
+        resize=own.resize_size[0],
+        mean=tuple(own.mean),
+        std=tuple(own.std),
+        interpolation=own.interpolation.value,
+    )
+
+
+def _pocket_input(pixels: Tensor, *, side: int) -> Tensor:
+    """To the 32 × 32 pixels on which the pocket zoo was trained, or as many as asked for."""
+    padding = round(PADDING * side / POCKET_SIDE)
+    inner = side - 2 * padding
+    if pixels.shape[2:] != (inner, inner):
+        pixels = interpolate(pixels, (inner, inner), mode="bilinear", antialias=True)
+    scaled = (pad(pixels, (padding,) * 4) - MEAN) / STD
+    return scaled.expand(-1, 3, -1, -1)
 
 
 def _tensor(images: NDArray[np.float32]) -> Tensor:

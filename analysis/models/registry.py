@@ -1,114 +1,38 @@
-"""The models by name: what each is, and the way to its network, weights and input.
+"""The way from a model's name to its network, weights and input.
 
 This module must not import torch: the dashboard lists models without it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.asset_files import asset_entry
-from analysis.errors import choice_problem, raise_problems
-from analysis.options import WEIGHTS
+from analysis.downloads import digest_of
+from analysis.errors import AssetError, raise_problems
+from analysis.models.catalogue import MODELS, ModelSpec
+from analysis.models.names import (
+    FILE,
+    model_problem,
+    side_problem,
+    spec_of,
+    weights_problem,
+)
+from analysis.results import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Source = Literal["pocket", "torchvision"]
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One network."""
-
-    name: str
-    title: str
-    family: str
-    description: str  # one line
-    source: Source  # "pocket": weights come with BettiScope; "torchvision": over the network
-    input_side: int  # pixels
-    classes: int
-    head: str  # the classifier's qualified module name
-    trained_on: str
-    weights_name: str  # torchvision's name of the weights; of a pocket model its asset
-    weights_file: str  # as it is called in assets/, or in torch hub's cache
-
-
-def _pocket(name: str, title: str, family: str, description: str, head: str) -> ModelSpec:
-    return ModelSpec(
-        name, title, family, description, "pocket", 32, 10, head, "Fashion-MNIST",
-        weights_name=name, weights_file=f"{name}.safetensors",
-    )  # fmt: skip
-
-
-def _full_size(
-    name: str, title: str, family: str, description: str, head: str, weights: str, file: str
-) -> ModelSpec:
-    return ModelSpec(
-        name, title, family, description, "torchvision", 224, 1000, head, "ImageNet-1k",
-        weights_name=weights, weights_file=file,
-    )  # fmt: skip
-
-
-_SPECS = (
-    _pocket(
-        "pocket-resnet20", "Pocket ResNet-20", "ResNet",
-        "Nine residual blocks in three stages, 0.3 million parameters.", "fc",
-    ),
-    _pocket(
-        "pocket-vgg", "Pocket VGG", "VGG",
-        "Eight narrow convolutions without batch norm, two linear layers.", "classifier.3",
-    ),
-    _pocket(
-        "pocket-mobilenetv2", "Pocket MobileNetV2", "MobileNetV2",
-        "torchvision's inverted residuals, narrow and eleven blocks deep.", "classifier.1",
-    ),
-    _pocket(
-        "pocket-vit", "Pocket ViT", "ViT",
-        "torchvision's vision transformer: six blocks of width 64, patches of 4 × 4.",
-        "heads.head",
-    ),
-    _full_size(
-        "resnet50", "ResNet-50", "ResNet",
-        "Sixteen bottleneck blocks, 25.6 million parameters.", "fc",
-        "IMAGENET1K_V2", "resnet50-11ad3fa6.pth",
-    ),
-    _full_size(
-        "vgg16", "VGG-16", "VGG",
-        "Thirteen convolutions and three linear layers, 138.4 million parameters.",
-        "classifier.6", "IMAGENET1K_V1", "vgg16-397923af.pth",
-    ),
-    _full_size(
-        "mobilenet_v2", "MobileNetV2", "MobileNetV2",
-        "Seventeen inverted residual blocks, 3.5 million parameters.", "classifier.1",
-        "IMAGENET1K_V2", "mobilenet_v2-7ebf99e0.pth",
-    ),
-    _full_size(
-        "vit_b_16", "ViT-B/16", "ViT",
-        "Twelve transformer blocks of width 768, 86.6 million parameters.", "heads.head",
-        "IMAGENET1K_V1", "vit_b_16-c867db91.pth",
-    ),
-)  # fmt: skip
-MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
-
 
 def list_models() -> list[str]:
-    """Names that `load_model` knows."""
+    """Names that `load_model` knows; timm's and code of one's own come on top."""
     return list(MODELS)
-
-
-def model_problem(name: str) -> list[str]:
-    """Say that there is no such model, or nothing."""
-    return choice_problem("model", name, MODELS)
-
-
-def weights_problem(name: str, weights: str) -> list[str]:
-    """Say that there are no such weights of a model that there is, or nothing."""
-    return choice_problem("weights", weights, WEIGHTS)
 
 
 def model_spec(name: str) -> ModelSpec:
@@ -120,11 +44,18 @@ def model_spec(name: str) -> ModelSpec:
         If there is no such model.
     """
     raise_problems(model_problem(name))
-    return MODELS[name]
+    spec = spec_of(name)
+    assert spec is not None  # for the type checker: `model_problem` would have said so
+    return spec
 
 
 def load_model(
-    name: str, *, weights: str = "pretrained", seed: int = 0, num_classes: int | None = None
+    name: str,
+    *,
+    weights: str = "pretrained",
+    seed: int = 0,
+    num_classes: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> nn.Module:
     """Build a network that nobody else holds, in eval mode, on the CPU, in float32.
 
@@ -133,13 +64,17 @@ def load_model(
     Parameters
     ----------
     name : str
-        One of `list_models()`.
-    weights : {"pretrained", "random"}
+        One of `list_models()`, "timm/<name>", or "<path>.py:<function>", which is run.
+    weights : str
+        "pretrained", "random", the name of one of the model's weight sets, or "file:" and the
+        path of a checkpoint. Code of one's own gives what it gives, seeded.
     seed : int
         Of random weights and of a new head.
     num_classes : int, optional
         Give the network a new, randomly initialised head for so many classes. By default it
         keeps its own.
+    progress : callable (Progress), optional
+        Told of a download; see `analysis.downloads.fetch`.
 
     Returns
     -------
@@ -150,7 +85,10 @@ def load_model(
     OptionError
         Naming every unknown name and every value out of range.
     AssetError
-        If the pre-trained weights are missing, damaged or out of reach.
+        If the pre-trained weights are missing, damaged or out of reach, or a checkpoint is
+        refused.
+    ModelError
+        If code of one's own fails, or has no head to replace.
     """
     problems = _problems(name, weights)
     if num_classes is not None and num_classes < 1:
@@ -158,46 +96,83 @@ def load_model(
     raise_problems(problems)
     from analysis.models.loading import build_model
 
-    return build_model(model_spec(name), weights, seed, num_classes)
+    return build_model(model_spec(name), weights, seed, num_classes, progress)
 
 
-def prepare_images(
-    name: str, images: NDArray[np.float32], *, weights: str = "pretrained"
-) -> Tensor:
-    """Turn images into a network's input, the way it was trained.
-
-    A pocket model takes 28 × 28 pixels (others are resized) padded to 32 × 32; a full-size model
-    takes what torchvision's weights ask for. With random weights the input is the same, so that
-    the two can be compared.
+def side_of_input(name: str, *, weights: str = "pretrained", input_side: int = 0) -> int:
+    """Pixels of a network's input. Only for timm and code of one's own torch is needed.
 
     Parameters
     ----------
-    name : str
-        One of `list_models()`.
-    images : float32 array of shape (N, C, H, W)
-        Values in [0, 1]; C is 1 (grey) or 3. They are not altered.
-    weights : {"pretrained", "random"}
-
-    Returns
-    -------
-    torch.Tensor
-        float32 (N, 3, S, S), S the model's `input_side`.
+    name, weights : str
+        As for `load_model`.
+    input_side : int
+        What is asked for; 0: the side that the weights ask for.
 
     Raises
     ------
     OptionError
-        If a name is unknown or the images have another shape.
+        If a name is unknown, or the network takes no such images.
     """
-    problems = _problems(name, weights)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        problems.append(
-            f"`images` must have the shape (N, 1 or 3, height, width), got {images.shape}"
-        )
-    raise_problems(problems)
-    from analysis.models.preparation import pocket_input, torchvision_input
-
+    raise_problems(_problems(name, weights))
     spec = model_spec(name)
-    return pocket_input(images) if spec.source == "pocket" else torchvision_input(spec, images)
+    own = spec.input_side
+    if chosen := spec.weight_set(weights):
+        own = chosen.input_side
+    elif weights.startswith(FILE) and spec.family == "ViT" and spec.source == "torchvision":
+        from analysis.models.checkpoint_shapes import checkpoint_side
+
+        own = checkpoint_side(Path(weights.removeprefix(FILE))) or own
+    elif not own and not input_side:
+        from analysis.models.loading import built_side
+
+        own = built_side(spec)
+    raise_problems(side_problem(spec, own, input_side))
+    return input_side or own
+
+
+def prepare_images(
+    name: str,
+    images: NDArray[np.float32] | Sequence[NDArray[np.float32]],
+    *,
+    weights: str = "pretrained",
+    input_side: int = 0,
+) -> Tensor:
+    """Turn images into a network's input, the way it was trained.
+
+    A pocket model takes 28 × 28 pixels (others are resized) padded to 32 × 32; a full-size model
+    takes what belongs to the weight set. With random weights or a checkpoint the input is that of
+    the pre-trained ones, so that they can be compared.
+
+    Parameters
+    ----------
+    name : str
+        As for `load_model`.
+    images : float32 array (N, C, H, W), or a sequence of float32 arrays (C, h, w)
+        Values in [0, 1]; C is 1 (grey) or 3. They are not altered. A sequence is gone through one
+        image at a time.
+    weights : str
+        As for `load_model`.
+    input_side : int
+        Pixels; 0: what the weights ask for. Another resizes in proportion.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 (N, 3, S, S), S as `side_of_input` says.
+
+    Raises
+    ------
+    OptionError
+        If a name is unknown, the images have another shape, or the network takes none of that
+        side.
+    """
+    problems = _problems(name, weights) + _image_problems(images)
+    raise_problems(problems)
+    side = side_of_input(name, weights=weights, input_side=input_side)
+    from analysis.models.preparation import prepared
+
+    return prepared(model_spec(name), images, weights, side)
 
 
 def weights_fingerprint(name: str, weights: str, seed: int) -> str:
@@ -206,24 +181,47 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
     Returns
     -------
     str
-        The SHA-256 of a pocket model's file, torchvision's name and hash of its weights, or
-        "random:" and the seed.
+        The SHA-256 of a pocket model's file or of a checkpoint, torchvision's name and hash of
+        its weights, or "random:" and the seed; with the SHA-256 of code of one's own.
 
     Raises
     ------
     OptionError
         If a name is unknown.
     AssetError
-        If the manifest of the assets is missing or damaged.
+        If the manifest of the assets is missing or damaged, or a file cannot be read.
     """
     raise_problems(_problems(name, weights))
     spec = model_spec(name)
-    if weights == "random":
-        return f"random:{seed}"
+    code = f":{_digest(Path(name.rpartition(':')[0]))}" if spec.source == "code" else ""
+    if weights.startswith(FILE):
+        return FILE + _digest(Path(weights.removeprefix(FILE))) + code
+    if weights == "random" or code:
+        return f"random:{seed}{code}"
     if spec.source == "pocket":
-        return asset_entry(spec.weights_name).sha256
-    return f"{spec.weights_name}-{spec.weights_file.rpartition('-')[2].removesuffix('.pth')}"
+        return asset_entry(name).sha256
+    chosen = spec.weight_set(weights)
+    return f"{chosen.name}-{chosen.sha256}" if chosen else f"timm-{version('timm')}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest_of(path.resolve())
+    except OSError as error:
+        raise AssetError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def _problems(name: str, weights: str) -> list[str]:
     return model_problem(name) or weights_problem(name, weights)
+
+
+def _image_problems(images: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> list[str]:
+    if isinstance(images, np.ndarray):
+        if images.ndim == 4 and images.shape[1] in (1, 3) and 0 not in images.shape:
+            return []
+        found: object = images.shape
+    else:
+        if len(images):
+            return []
+        found = "none"
+    return [f"`images` must have the shape (N, 1 or 3, height, width), got {found}"]

@@ -2,116 +2,103 @@
 
 from __future__ import annotations
 
-import socket
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from http.client import HTTPException
+import re
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from analysis.asset_files import verified
+from analysis.downloads import ProgressCallback, fetch
 from analysis.errors import AssetError
-from analysis.models.registry import ModelSpec
+from analysis.models.catalogue import ModelSpec, WeightSet
 from analysis.torchvision_guard import torchvision
 
-ANSWER_SECONDS = 8.0  # for the server to answer at all, name look-up included
-STALL_SECONDS = 20.0  # without a byte, then a download is given up
-
 StateDict = dict[str, Tensor]
+
+_INSTEAD = (
+    "Use weights = random, a checkpoint of your own, or a pocket model, which ships with "
+    "BettiScope."
+)
+# As torchvision's own loader renames what an old DenseNet file calls "norm.1.weight".
+_OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def pocket_state(spec: ModelSpec) -> StateDict:
     """Weights from assets/, from the very bytes whose checksum was verified."""
-    state = safetensors.torch.load(verified(spec.weights_name))
+    state = safetensors.torch.load(verified(spec.name))
     # Copies: what safetensors gives may share memory with the bytes it was given.
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
-def torchvision_weights(spec: ModelSpec) -> Any:
+def torchvision_weights(spec: ModelSpec, chosen: WeightSet) -> Any:
     """The member of torchvision's weights enumeration."""
-    return torchvision.models.get_model_weights(spec.name)[spec.weights_name]
+    return torchvision.models.get_model_weights(spec.name)[chosen.name]
 
 
-def torchvision_state(spec: ModelSpec) -> StateDict:
+def cached_file(chosen: WeightSet) -> Path:
+    """Where torch hub keeps a file, and so do we."""
+    return Path(torch.hub.get_dir(), "checkpoints", chosen.file)
+
+
+def torchvision_state(
+    spec: ModelSpec, chosen: WeightSet, progress: ProgressCallback | None = None
+) -> StateDict:
     """Weights from torch hub's cache, fetched into it first if they are not there.
+
+    Returns
+    -------
+    dict of str to Tensor
+        As torchvision's own loader would have it, in float32: a few files hold float16. The
+        classifier is left out where the file has none.
 
     Raises
     ------
     AssetError
         If the weights cannot be fetched, or the file is damaged.
     """
-    weights = torchvision_weights(spec)
-    cached = Path(torch.hub.get_dir(), "checkpoints", spec.weights_file)
-    if not cached.exists():
-        _require_answer(spec, weights.url)
+    file = cached_file(chosen)
+    fetch(
+        chosen.url,
+        file,
+        checksum=f"sha256:{chosen.sha256}",
+        what=f"The pre-trained weights of {spec.name}",
+        instead=_INSTEAD,
+        progress=progress,
+    )
     try:
-        # torch hub announces a download on stdout, which may be carrying JSON.
-        with redirect_stdout(sys.stderr), _socket_timeout(STALL_SECONDS):
-            state: StateDict = weights.get_state_dict(
-                progress=False, check_hash=True, map_location="cpu", weights_only=True
-            )
-        return state
-    except (OSError, HTTPException) as error:
-        raise AssetError(
-            f"The pre-trained weights of {spec.name} could not be fetched into {cached.parent} "
-            f"({error}). {_INSTEAD}"
-        ) from error
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise damaged(spec) from error
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+        if not (isinstance(loaded, dict) and all(isinstance(t, Tensor) for t in loaded.values())):
+            raise ValueError("no tensors by name")
+        return _present(loaded, chosen)
+    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise damaged(spec, chosen) from error
 
 
-def damaged(spec: ModelSpec) -> AssetError:
+def damaged(spec: ModelSpec, chosen: WeightSet | None) -> AssetError:
     """The error to raise when a file was read, but does not hold this network's weights."""
-    if spec.source == "pocket":
+    if chosen is None:
         return AssetError(
-            f"assets/{spec.weights_file} does not hold the weights of {spec.name}: "
+            f"assets/{spec.name}.safetensors does not hold the weights of {spec.name}: "
             "run `make assets` or restore it with git"
         )
-    cached = Path(torch.hub.get_dir(), "checkpoints", spec.weights_file)
     return AssetError(
-        f"The pre-trained weights of {spec.name} are damaged. Delete {cached} if it is there, "
-        "and they are fetched again."
+        f"The pre-trained weights of {spec.name} are damaged. Delete {cached_file(chosen)}, and "
+        "they are fetched again."
     )
 
 
-_INSTEAD = "Use weights = random, or a pocket model, which ships with BettiScope."
-
-
-def _require_answer(spec: ModelSpec, url: str) -> None:
-    """Ask for the file's header first: no timeout covers the name look-up of a download."""
-    failures = ["no answer in time"]
-
-    def ask() -> None:
-        try:
-            with urlopen(Request(url, method="HEAD"), timeout=ANSWER_SECONDS):
-                failures.clear()
-        except (OSError, HTTPException) as error:
-            failures.append(str(error))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    if failures:
-        raise AssetError(
-            f"The pre-trained weights of {spec.name} could not be fetched from "
-            f"{urlsplit(url).hostname} (no network?). {_INSTEAD}"
-        )
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def _present(state: StateDict, chosen: WeightSet) -> StateDict:
+    for key in list(state):
+        tensor = state[key]
+        if key.startswith(_AUXILIARY) or (chosen.accuracy is None and tensor.isnan().all()):
+            del state[key]
+        elif tensor.is_floating_point():
+            state[key] = tensor.float()
+        if old := _OLD_DENSENET.match(key):
+            state["".join(old.groups())] = state.pop(key)
+    return state

@@ -1,160 +1,234 @@
 """torchvision's weights: from torch hub's cache, or one clear sentence when out of reach."""
 
+import hashlib
+import os
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 
+from analysis import downloads
 from analysis.errors import AssetError
-from analysis.models import MODELS, load_model, weights_files
-from analysis.models.weights_files import torchvision_weights
+from analysis.models import MODELS, load_model
+from analysis.models.catalogue import WeightSet
+from analysis.models.loading import Bare, skeleton, torchvision_network
+from analysis.models.weights_files import _present
+from analysis.results import Progress
+from analysis.torchvision_guard import torchvision
 
+State = dict[str, torch.Tensor]
+NAME, FILE = "squeezenet1_1", "squeezenet1_1-b8a52dc0.pth"
 UNREACHABLE = (
-    r"The pre-trained weights of mobilenet_v2 could not be fetched from {host} \(no network\?\)\. "
-    "Use weights = random, or a pocket model, which ships with BettiScope"
+    r"^The pre-trained weights of squeezenet1_1 could not be fetched from {host} \(no network\?\)"
+    r"\. Use weights = random, a checkpoint of your own, or a pocket model, which ships with "
+    r"BettiScope\.$"
 )
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """torch hub's cache folder, empty and ours, with every proxy out of the way."""
+    """torch hub's cache folder, empty and ours, with no network and every proxy out of the way."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for scheme in ("http", "https", "all"):
-        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
-        monkeypatch.delenv(f"{scheme.upper()}_PROXY", raising=False)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr("analysis.models.catalogue.WEIGHTS_ADDRESS", f"http://127.0.0.1:{port}/")
     return tmp_path / "hub" / "checkpoints"
 
 
 @pytest.fixture
-def url(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Real weights of mobilenet_v2, behind an address that a test may move."""
-    real = torchvision_weights(MODELS["mobilenet_v2"])
-
-    def get_state_dict(**options: Any) -> Any:
-        return torch.hub.load_state_dict_from_url(moved.url, **options)
-
-    moved = SimpleNamespace(url=real.url, get_state_dict=get_state_dict)
-    monkeypatch.setattr(weights_files, "torchvision_weights", lambda spec: moved)
-    return moved
+def online(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that a server gives files from, in the place of torchvision's."""
+    folder = tmp_path / "online"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        monkeypatch.setattr("analysis.models.catalogue.WEIGHTS_ADDRESS", address)
+        yield folder
+        server.shutdown()
 
 
 @pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port whose server takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, object], State]:
+    """Save something as the weights that torchvision offers, with their checksum."""
+
+    def save(folder: Path, content: object = None) -> State:
+        state: State = load_model(NAME, weights="random", seed=11).state_dict()  # type: ignore[assignment]
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state if content is None else content, folder / FILE)
+        digest = hashlib.sha256((folder / FILE).read_bytes()).hexdigest()
+        chosen = replace(MODELS[NAME].weight_sets[0], sha256=digest[:8])
+        monkeypatch.setitem(MODELS, NAME, replace(MODELS[NAME], weight_sets=(chosen,)))
+        return state
+
+    return save
 
 
-def save_state(cache: Path) -> dict[str, torch.Tensor]:
-    state = load_model("mobilenet_v2", weights="random", seed=11).state_dict()
-    cache.mkdir(parents=True)
-    torch.save(state, cache / "mobilenet_v2-7ebf99e0.pth")
-    return state
+def same(model: torch.nn.Module, state: State) -> bool:
+    own = model.state_dict()
+    return own.keys() == state.keys() and all(torch.equal(own[key], state[key]) for key in own)
 
 
-def test_cached_weights_need_no_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("the network was asked")
-
-    monkeypatch.setattr(weights_files, "urlopen", refuse)
-    monkeypatch.setattr(torch.hub, "urlopen", refuse)
-    state = save_state(cache)
-    model = load_model("mobilenet_v2")
-    assert model.state_dict().keys() == state.keys()
-    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+def test_cached_weights_need_no_network(cache: Path, publish: Callable[..., State]) -> None:
+    state = publish(cache)
+    model = load_model(NAME)
+    assert same(model, state)
     assert not model.training
-    assert load_model("mobilenet_v2", num_classes=3).get_parameter("classifier.1.bias").shape == (
-        3,
-    )
+    assert same(load_model(NAME, weights="IMAGENET1K_V1"), state)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "another network's"])
-def test_damaged_cached_weights_are_named(cache: Path, damage: str) -> None:
-    save_state(cache)
-    file = cache / "mobilenet_v2-7ebf99e0.pth"
-    if damage == "another network's":
-        torch.save({"weight": torch.zeros(3)}, file)
-    else:
-        whole = file.read_bytes()
-        file.write_bytes(
-            {"truncated": whole[:-5000], "empty": b"", "text": b"<html>Sign in</html>"}[damage]
-        )
-    with pytest.raises(
-        AssetError, match=r"weights of mobilenet_v2 are damaged\. Delete .*mobilenet_v2-7ebf99e0"
-    ):
-        load_model("mobilenet_v2")
-
-
-def test_a_refused_connection_is_one_clear_sentence(cache: Path, url: SimpleNamespace) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    url.url = f"http://127.0.0.1:{port}/mobilenet_v2-7ebf99e0.pth"
-    started = time.monotonic()
-    with pytest.raises(AssetError, match=UNREACHABLE.format(host=r"127\.0\.0\.1")) as told:
-        load_model("mobilenet_v2")
-    assert time.monotonic() - started < 5
-    assert "\n" not in str(told.value)
-    assert not list(cache.glob("*"))
-
-
-def test_a_server_that_never_answers_is_given_up(
-    cache: Path, url: SimpleNamespace, silent_port: int, monkeypatch: pytest.MonkeyPatch
+def test_weights_are_fetched_into_torch_hub_s_cache(
+    cache: Path, online: Path, publish: Callable[..., State]
 ) -> None:
-    assert weights_files.ANSWER_SECONDS <= 10
-    monkeypatch.setattr(weights_files, "ANSWER_SECONDS", 0.3)
-    url.url = f"http://127.0.0.1:{silent_port}/mobilenet_v2-7ebf99e0.pth"
+    state = publish(online)
+    told: list[Progress] = []
+    assert same(load_model(NAME, progress=told.append), state)
+    assert [path.name for path in cache.iterdir()] == [FILE]
+    size = (online / FILE).stat().st_size
+    assert told[-1] == Progress("Download", FILE, size, size)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
+def test_a_damaged_cached_file_is_fetched_again(
+    cache: Path, online: Path, publish: Callable[..., State], damage: str
+) -> None:
+    state = publish(online)
+    cache.mkdir(parents=True)
+    whole = (online / FILE).read_bytes()
+    (cache / FILE).write_bytes(
+        {"truncated": whole[:-5000], "empty": b"", "text": b"<html>Sign in</html>"}[damage]
+    )
+    assert same(load_model(NAME), state)
+    assert (cache / FILE).read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [{"weight": torch.zeros(3)}, [1, 2], "text"])
+def test_a_file_that_holds_something_else_is_named(
+    cache: Path, publish: Callable[..., State], content: object
+) -> None:
+    publish(cache, content)
+    with pytest.raises(
+        AssetError, match=rf"weights of {NAME} are damaged\. Delete {cache / FILE}, and they are"
+    ):
+        load_model(NAME)
+
+
+def test_no_network_is_one_clear_sentence(cache: Path) -> None:
+    started = time.monotonic()
     with pytest.raises(AssetError, match=UNREACHABLE.format(host=r"127\.0\.0\.1")):
-        load_model("mobilenet_v2")
+        load_model(NAME)
+    assert time.monotonic() - started < 5
+    assert not list(cache.glob("*"))
 
 
 def test_a_name_look_up_that_hangs_is_given_up(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights_files, "ANSWER_SECONDS", 0.3)
-    # No timeout of a socket covers the resolver.
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3) or [])
-    started = time.monotonic()
-    with pytest.raises(AssetError, match=UNREACHABLE.format(host=r"download\.pytorch\.org")):
-        load_model("mobilenet_v2")
-    assert time.monotonic() - started < 2
-
-
-def test_a_download_that_breaks_off_leaves_nothing_behind(
-    cache: Path,
-    url: SimpleNamespace,
-    silent_port: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(weights_files, "_require_answer", lambda spec, url: None)
-    monkeypatch.setattr(weights_files, "STALL_SECONDS", 0.3)
-    url.url = f"http://127.0.0.1:{silent_port}/mobilenet_v2-7ebf99e0.pth"
-    with pytest.raises(
-        AssetError,
-        match=r"mobilenet_v2 could not be fetched into .*timed out.*Use weights = random",
-    ):
-        load_model("mobilenet_v2")
-    assert not list(cache.glob("*"))
-    assert socket.getdefaulttimeout() is None
-    assert capsys.readouterr().out == ""  # stdout may be carrying JSON
-
-
-def test_a_download_with_another_checksum_is_refused(
-    cache: Path, url: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = cache.parent.parent / "mobilenet_v2-7ebf99e0.pth"
-    answer.write_bytes(b"not what was asked for")
-    url.url = answer.as_uri()
-    with pytest.raises(AssetError, match="weights of mobilenet_v2 are damaged"):
-        load_model("mobilenet_v2")
-    assert not list(cache.glob("*"))
+    monkeypatch.setattr("analysis.models.catalogue.WEIGHTS_ADDRESS", "https://nowhere.example/")
+    monkeypatch.setattr(downloads, "ANSWER_SECONDS", 0.3)
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(20) and [])
+    with pytest.raises(AssetError, match=UNREACHABLE.format(host=r"nowhere\.example")):
+        load_model(NAME)
+    assert not released.is_set()
+    released.set()
 
 
 def test_random_weights_never_ask_the_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_files, "_require_answer", pytest.fail)
-    assert load_model("mobilenet_v2", weights="random") is not None
+    monkeypatch.setattr(downloads, "urlopen", pytest.fail)
+    assert load_model(NAME, weights="random") is not None
+
+
+def test_half_precision_files_become_float32(cache: Path, publish: Callable[..., State]) -> None:
+    state = publish(cache)
+    publish(cache, {key: tensor.half() for key, tensor in state.items()})
+    model = load_model(NAME)
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+    assert same(model, {key: tensor.half().float() for key, tensor in state.items()})
+
+
+def test_a_new_head_of_a_network_that_ends_in_a_convolution(
+    cache: Path, publish: Callable[..., State]
+) -> None:
+    state = publish(cache)
+    model = load_model(NAME, num_classes=5)
+    head = model.get_submodule("classifier.1")
+    assert isinstance(head, torch.nn.Conv2d)
+    assert head.weight.shape == (5, *state["classifier.1.weight"].shape[1:])
+    with torch.inference_mode():
+        assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 5)
+    assert torch.equal(model.state_dict()["features.0.weight"], state["features.0.weight"])
+
+
+def some_set(name: str, weights: str = "pretrained") -> WeightSet:
+    chosen = MODELS[name].weight_set(weights)
+    assert chosen is not None
+    return chosen
+
+
+def test_old_densenet_files_are_renamed_as_torchvision_does() -> None:
+    state: State = dict(skeleton("densenet121", 1000).state_dict())
+    old = {
+        key.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): v for key, v in state.items()
+    }
+    assert old.keys() != state.keys()
+    assert _present(old, some_set("densenet121")).keys() == state.keys()
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_classifiers_are_dropped(name: str) -> None:
+    with Bare():
+        whole = torchvision.models.get_model(
+            name, weights=None, aux_logits=True, init_weights=False
+        )
+    ours = skeleton(name, 1000).state_dict()
+    assert whole.state_dict().keys() > ours.keys()
+    assert _present(dict(whole.state_dict()), some_set(name)).keys() == ours.keys()
+
+
+def test_the_input_of_googlenet_is_transformed_as_with_torchvision_s_weights() -> None:
+    assert load_model("googlenet", weights="random").transform_input is True
+    assert torchvision_network("inception_v3", 2, 299, initialize=False).transform_input is True
+
+
+def test_a_set_for_larger_images_makes_a_larger_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Bare():
+        large = torchvision_network("vit_b_32", 1000, 384).state_dict()
+    wanted = replace(some_set("vit_b_32"), name="LARGE", input_side=384)
+    spec = replace(MODELS["vit_b_32"], weight_sets=(some_set("vit_b_32"), wanted))
+    monkeypatch.setitem(MODELS, "vit_b_32", spec)
+    monkeypatch.setattr("analysis.models.loading.torchvision_state", lambda *_: large)
+    model = load_model("vit_b_32", weights="LARGE")
+    assert model.get_parameter("encoder.pos_embedding").shape[1] == (384 // 32) ** 2 + 1
+    assert model.image_size == 384
+
+
+def test_a_set_without_a_classifier_gets_one_that_is_always_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(
+        MODELS,
+        NAME,
+        replace(MODELS[NAME], weight_sets=(replace(some_set(NAME), accuracy=None),)),
+    )
+    state: State = dict(load_model(NAME, weights="random", seed=4).state_dict())
+    for key in ("classifier.1.weight", "classifier.1.bias"):
+        state[key] = torch.full_like(state[key], torch.nan)
+    present = _present(dict(state), some_set(NAME))
+    assert present.keys() == {key for key in state if not key.startswith("classifier")}
+    monkeypatch.setattr("analysis.models.loading.torchvision_state", lambda *_: present)
+    one, other = load_model(NAME, seed=1).state_dict(), load_model(NAME, seed=2).state_dict()
+    assert one["classifier.1.weight"].isfinite().all()
+    assert torch.equal(one["classifier.1.weight"], other["classifier.1.weight"])
+    assert torch.equal(one["features.0.weight"], state["features.0.weight"])

@@ -1,0 +1,57 @@
+"""What the shapes in a checkpoint tell before its weights are read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_MOST_HEADER = 2**24  # bytes
+
+
+def vit_side(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The input side, in pixels, that a vision transformer's weights are for; 0 of others."""
+    positions = shapes.get("encoder.pos_embedding", ())
+    patches = shapes.get("conv_proj.weight", ())
+    if len(positions) != 3 or len(patches) != 4:
+        return 0
+    return math.isqrt(max(0, positions[1] - 1)) * patches[-1]
+
+
+def checkpoint_side(path: Path) -> int:
+    """The same of a file; 0 also if it cannot be read, which is told when it is loaded.
+
+    Only a `.pt` or `.pth` file needs torch.
+    """
+    try:
+        stat = path.stat()
+        return _side(path, stat.st_size, stat.st_mtime_ns)
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _side(path: Path, *_: int) -> int:
+    if path.suffix == ".safetensors":
+        return vit_side(_header(path))
+    from analysis.errors import AssetError
+    from analysis.models.checkpoints import read_checkpoint, without_prefix
+
+    try:
+        state = without_prefix(read_checkpoint(path))
+        return vit_side({key: tuple(tensor.shape) for key, tensor in state.items()})
+    except AssetError:
+        return 0
+
+
+def _header(path: Path) -> dict[str, tuple[int, ...]]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            entries: dict[str, Any] = json.loads(file.read(min(length, _MOST_HEADER)))
+            return {key: tuple(entry.get("shape", ())) for key, entry in entries.items()}
+        except (ValueError, AttributeError, TypeError):
+            return {}

@@ -1,0 +1,81 @@
+"""What the names of models and weights may be, checked without torch."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+from analysis.models.catalogue import MODELS, ModelSpec
+
+FILE = "file:"  # before the path of a checkpoint
+TIMM = "timm/"
+CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth")
+_CODE = re.compile(r"(.+\.py):([^\W\d]\w*)")
+
+
+def spec_of(name: str) -> ModelSpec | None:
+    """What is known of a model; None if no model can be called so."""
+    if name in MODELS:
+        return MODELS[name]
+    if name.startswith(TIMM) and len(name) > len(TIMM):
+        title = name.removeprefix(TIMM)
+        return ModelSpec(name, title, "timm", f"timm's {title}.", "timm", trained_on="ImageNet")
+    if found := _CODE.fullmatch(name):
+        return ModelSpec(name, found[2], "own code", f"Built by {found[1]}.", "code")
+    return None
+
+
+def model_problem(name: str) -> list[str]:
+    """Say that there is no such model, or nothing. What timm knows is seen when it is loaded."""
+    spec = spec_of(name)
+    if spec is None:
+        close = get_close_matches(name, MODELS, 5, 0.5) or list(MODELS)[:4]
+        return [
+            f"`model` must be one of the {len(MODELS)} that `python -m analysis models` lists, "
+            f"such as {', '.join(close)}; got {name!r}"
+        ]
+    if spec.source == "timm" and find_spec("timm") is None:
+        return [f"`model` is {name!r}, but timm is not installed: pip install timm"]
+    if spec.source == "code" and not Path(name.rpartition(":")[0]).is_file():
+        return [f"`model` must name a file that is there, got {name!r}"]
+    return []
+
+
+def weights_choices(name: str) -> list[str]:
+    """Values of `weights` for a model that there is, checkpoints of one's own left out."""
+    spec = spec_of(name)
+    return ["pretrained", "random", *(each.name for each in (spec.weight_sets if spec else ()))]
+
+
+def weights_problem(name: str, weights: str) -> list[str]:
+    """Say that there are no such weights of a model that there is, or nothing."""
+    if not weights.startswith(FILE):
+        choices = weights_choices(name)
+        if weights in choices:
+            return []
+        return [
+            f"`weights` must be one of {', '.join(choices)}, or {FILE} and the path of a "
+            f"checkpoint; got {weights!r}"
+        ]
+    path = Path(weights.removeprefix(FILE))
+    if path.suffix not in CHECKPOINT_ENDINGS:
+        return [
+            f"`weights` must name a checkpoint that ends in {', '.join(CHECKPOINT_ENDINGS)}; "
+            f"got {weights!r}"
+        ]
+    return [] if path.exists() else [f"`weights` must name a file that is there, got {weights!r}"]
+
+
+def side_problem(spec: ModelSpec, own: int, input_side: int) -> list[str]:
+    """Say that a model takes no images of so many pixels, or nothing; `own` is its own side."""
+    if input_side and spec.fixed_side and input_side != own:
+        return [f"`input_side` must be {own} for {spec.name} with these weights, got {input_side}"]
+    if 0 < input_side < spec.smallest_side:
+        return [
+            f"`input_side` must be at least {spec.smallest_side} for {spec.name}, got {input_side}"
+        ]
+    if input_side < 0:
+        return [f"`input_side` must be at least 0, got {input_side}"]
+    return []

@@ -1,0 +1,82 @@
+"""timm's networks, where timm is installed. It is no requirement of BettiScope."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from contextlib import redirect_stdout
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from analysis.errors import AssetError, ModelError, OptionError
+from analysis.models.presets import Preset
+from analysis.torchvision_guard import torchvision  # noqa: F401  (timm imports torchvision)
+
+
+def timm_network(name: str, num_classes: int | None, *, pretrained: bool) -> nn.Module:
+    """Build "timm/<name>", with a new head if `num_classes` is given.
+
+    Raises
+    ------
+    OptionError
+        If timm has no such model, naming those called alike.
+    AssetError
+        If its weights cannot be had.
+    ModelError
+        If it cannot be built.
+    """
+    timm, own = _timm(), _own_name(name)
+    # An answer is to be there within ten seconds.
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "4")
+    classes = {} if num_classes is None else {"num_classes": num_classes}
+    try:
+        with redirect_stdout(sys.stderr):
+            model: nn.Module = timm.create_model(own, pretrained=pretrained, **classes)
+        return model
+    except Exception as error:  # timm and the hub raise what they like
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        if pretrained:
+            raise AssetError(
+                f"The pre-trained weights of {name} could not be had ({reason}). Use weights = "
+                "random, a pocket model, or a checkpoint of your own."
+            ) from error
+        raise ModelError(f"timm could not build {own} ({reason}).") from error
+
+
+def timm_preset(name: str) -> Preset:
+    """How the images of a network's own training were prepared."""
+    config = _data(_timm().get_pretrained_cfg(_own_name(name)))
+    side = config["input_size"][-1]
+    return Preset(
+        crop=side,
+        resize=int(side / config["crop_pct"]),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config["interpolation"],
+    )
+
+
+def _data(config: Any) -> dict[str, Any]:
+    data: dict[str, Any] = importlib.import_module("timm.data").resolve_data_config(
+        pretrained_cfg=config.to_dict()
+    )
+    return data
+
+
+def _timm() -> Any:
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        raise ModelError(f"timm cannot be imported ({error}): pip install timm") from error
+
+
+def _own_name(name: str) -> str:
+    timm, own = _timm(), name.removeprefix("timm/")
+    if not timm.is_model(own):
+        close = get_close_matches(own, timm.list_models(), 5, 0.5)
+        hint = f"; alike are {', '.join(f'timm/{each}' for each in close)}" if close else ""
+        raise OptionError(f"`model` must be a name that timm knows, got {name!r}{hint}")
+    return own

@@ -1,0 +1,363 @@
+"""Folders of images as datasets: layout, faults, changes, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.datasets import (
+    FileImages,
+    dataset_problem,
+    dataset_spec,
+    folders,
+    load_dataset,
+    needs_look,
+)
+from analysis.errors import AssetError, OptionError
+from analysis.options import SPLITS, AnalysisOptions, RunOptions
+from analysis.results import Progress
+from tests.analysis.datasets.picture_files import class_folders, level_of, png_bytes
+
+
+@pytest.fixture(autouse=True)
+def remembered_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "_known", {})
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    return class_folders(tmp_path / "pets", {"cat": 10, "dog": 5})
+
+
+def name_of(root: Path) -> str:
+    return f"folder:{root}"
+
+
+def looks(name: str) -> list[Progress]:
+    """Every image that had to be decoded to describe a dataset."""
+    told: list[Progress] = []
+    dataset_spec(name, told.append)
+    return told
+
+
+def test_class_folders_are_a_labelled_dataset(pets: Path) -> None:
+    spec = dataset_spec(name_of(pets))
+    assert spec.class_names == ("cat", "dog")
+    assert spec.sizes == {"train": 9, "validation": 3, "test": 3}
+    assert spec.image_shape is None
+    assert spec.title == "pets"
+    assert spec.description == "15 images in 2 classes."
+    assert (spec.why_untrainable, spec.skipped) == ("", ())
+    for split in SPLITS:
+        data = load_dataset(name_of(pets), split=split)
+        assert isinstance(data.images, FileImages)
+        assert len(data) == spec.sizes[split]
+        assert [level_of(image) for image in data.images] == data.indices.tolist()
+        assert np.array_equal(data.labels, data.indices >= 10)
+
+
+def test_images_may_lie_at_any_depth(tmp_path: Path) -> None:
+    class_folders(tmp_path / "a", {"x/1/2": 4, "x/0": 1, "y": 4})
+    spec = dataset_spec(name_of(tmp_path / "a"))
+    assert spec.class_names == ("x", "y")
+    assert spec.size == 9
+
+
+def test_names_may_be_of_any_script_and_their_suffixes_large(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "фото", {"кошка": 4, "犬 1": 4})
+    (root / "кошка" / "0.png").rename(root / "кошка" / "Ä.PNG")
+    spec = dataset_spec(name_of(root))
+    assert spec.class_names == ("кошка", "犬 1")
+    assert spec.size == 8
+
+
+def test_a_name_that_is_no_text_is_shown_as_it_can(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "a", {"cat": 4})
+    odd = os.fsencode(root) + b"/\xff"
+    Path(os.fsdecode(odd)).mkdir()
+    (Path(os.fsdecode(odd)) / "a.png").write_bytes(png_bytes(200))
+    (Path(os.fsdecode(odd)) / os.fsdecode(b"\xfe.png")).write_bytes(b"")
+    spec = dataset_spec(name_of(root))
+    assert spec.class_names == ("cat", "�")
+    assert spec.skipped == (("�/�.png", "it is empty"),)
+    "".join(spec.class_names).encode()  # a page sends it as UTF-8
+    folders._known.clear()
+    assert dataset_spec(name_of(root)).size == 5
+    assert 200 in [level_of(image) for image in load_dataset(name_of(root)).images]
+
+
+def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "a", {"flat": 6}) / "flat"
+    spec = dataset_spec(name_of(root))
+    assert spec.class_names == ()
+    assert spec.sizes == {"train": 6, "validation": 0, "test": 0}
+    assert spec.description == "6 images without labels."
+    assert "have no labels" in spec.why_untrainable
+    assert load_dataset(name_of(root)).sample(4, seed=0).labels.tolist() == [0] * 4
+    with pytest.raises(OptionError, match=r"`split` must be train for folder:.*, got 'test'"):
+        load_dataset(name_of(root), split="test")
+
+
+def test_images_beside_class_folders_are_left_out_and_named(pets: Path) -> None:
+    (pets / "stray.png").write_bytes(png_bytes(99))
+    spec = dataset_spec(name_of(pets))
+    assert spec.class_names == ("cat", "dog")
+    assert spec.size == 15
+    assert spec.skipped == (("stray.png", "it lies beside the class folders"),)
+    assert "left out: stray.png (it lies beside the class folders)" in spec.description
+
+
+def test_images_beside_one_folder_are_all_taken_without_labels(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "a", {"best": 3})
+    (root / "one.png").write_bytes(png_bytes(99))
+    spec = dataset_spec(name_of(root))
+    assert (spec.class_names, spec.size, spec.skipped) == ((), 4, ())
+
+
+def test_broken_images_are_named_and_others_counted(pets: Path) -> None:
+    (pets / "cat" / "empty.jpg").write_bytes(b"")
+    (pets / "dog" / "cut.png").write_bytes(png_bytes(3, 40)[:-30])
+    (pets / "notes.txt").write_text("hello", encoding="utf-8")
+    (pets / "dog" / "labels.csv").write_text("0", encoding="utf-8")
+    (pets / ".hidden.png").write_bytes(b"")
+    (pets / ".trash").mkdir()
+    (pets / ".trash" / "a.png").write_bytes(png_bytes())
+    spec = dataset_spec(name_of(pets))
+    assert spec.size == 15
+    assert [name for name, _ in spec.skipped] == ["cat/empty.jpg", "dog/cut.png"]
+    assert spec.skipped[0][1] == "it is empty"
+    assert spec.skipped[1][1].startswith("it is damaged")
+    assert spec.description.endswith("; 2 other files passed over.")
+
+
+def test_a_class_whose_images_are_all_broken_is_none(pets: Path) -> None:
+    (pets / "fox").mkdir()
+    (pets / "fox" / "a.png").write_bytes(b"x")
+    (pets / "empty").mkdir()
+    spec = dataset_spec(name_of(pets))
+    assert spec.class_names == ("cat", "dog")
+    assert len(spec.skipped) == 1
+
+
+def test_links_that_leave_the_folder_are_not_followed(pets: Path, tmp_path: Path) -> None:
+    outside = class_folders(tmp_path / "outside", {"secret": 3})
+    (pets / "cat" / "out.png").symlink_to(outside / "secret" / "0.png")
+    (pets / "outside").symlink_to(outside)
+    (pets / "cat" / "in.png").symlink_to(pets / "dog" / "0.png")
+    (pets / "again").symlink_to(pets / "cat")
+    (pets / "cat" / "gone.png").symlink_to(tmp_path / "nothing")
+    (pets / "loop").symlink_to(pets / "loop")
+    spec = dataset_spec(name_of(pets))
+    assert dict(spec.skipped) == {
+        "again": "it is a link to a folder",
+        "cat/gone.png": "it is a link that leads nowhere",
+        "cat/out.png": "it is a link out of the folder",
+        "loop": "it is a link that leads nowhere",
+        "outside": "it is a link out of the folder",
+    }
+    assert spec.size == 16  # the link inside is an image
+
+
+def test_the_folder_may_itself_be_reached_by_a_link(pets: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(pets)
+    assert dataset_spec(name_of(tmp_path / "link")).size == 15
+    assert load_dataset(name_of(tmp_path / "link")).images[0].shape == (3, 6, 6)
+
+
+def test_special_files_are_not_opened(pets: Path) -> None:
+    os.mkfifo(pets / "cat" / "pipe.png")  # opening it would wait for ever
+    assert dataset_spec(name_of(pets)).size == 15
+
+
+def test_nothing_in_the_folder_is_changed(pets: Path) -> None:
+    def state() -> dict[Path, tuple[bytes | None, int]]:
+        paths = [pets, *pets.rglob("*")]
+        return {p: (None if p.is_dir() else p.read_bytes(), p.stat().st_mtime_ns) for p in paths}
+
+    before = state()
+    list(load_dataset(name_of(pets), shift="noise").images)
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("folder:/nowhere/at/all", "there is no /nowhere/at/all"),
+        ("folder:cats", '"folder:" and an absolute path'),
+        ("folder:", '"folder:" and an absolute path'),
+        (f"folder:/{'a' * 300}", "cannot be opened (File name too long)"),
+        ("folder:/a\0b", '"folder:" and an absolute path'),
+        ("own:nothing-1234", "there is no upload 'own:nothing-1234'"),
+        ("own:../../etc", "there is no upload"),
+        ("own:", "there is no upload"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(name: str, told: str) -> None:
+    (problem,) = dataset_problem(name)
+    assert told in problem
+    with pytest.raises(OptionError, match="`dataset`"):
+        dataset_spec(name)
+    with pytest.raises(OptionError, match=r"`dataset`.*`severity` must be"):
+        load_dataset(name, severity=9)
+    assert not needs_look(name)
+
+
+def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert "holds none (it is empty)" in dataset_problem(name_of(tmp_path / "a"))[0]
+    (tmp_path / "a" / "b.txt").write_text("", encoding="utf-8")
+    assert "its 1 files are of other kinds" in dataset_problem(name_of(tmp_path / "a"))[0]
+    for k in range(5):
+        (tmp_path / "a" / f"{k}.png").write_bytes(b"")
+    assert dataset_problem(name_of(tmp_path / "a"))[0].endswith(
+        "can be read: 0.png (it is empty), 1.png (it is empty), 2.png (it is empty) and 2 more"
+    )
+    assert "is a file" in dataset_problem(name_of(tmp_path / "a" / "b.txt"))[0]
+
+
+def test_a_folder_is_looked_through_once(pets: Path, home: Path) -> None:
+    assert needs_look(name_of(pets))
+    told = looks(name_of(pets))
+    assert [(p.done, p.total) for p in told] == [(k, 15) for k in range(1, 16)]
+    assert told[0].layer == "cat/0.png"
+    assert not needs_look(name_of(pets))
+    folders._known.clear()  # as in another process
+    assert looks(name_of(pets)) == []
+    (memory,) = (home / "folders").iterdir()
+    memory.write_text("{", encoding="utf-8")
+    folders._known.clear()
+    assert needs_look(name_of(pets))
+    assert len(looks(name_of(pets))) == 15
+
+
+def test_the_same_description_is_given_until_the_folder_changes(pets: Path) -> None:
+    first = dataset_spec(name_of(pets))
+    assert dataset_spec(name_of(pets)) is first
+
+
+def test_a_new_image_is_seen_and_only_that_is_decoded(pets: Path) -> None:
+    before = dataset_spec(name_of(pets)).fingerprint()
+    (pets / "dog" / "new.png").write_bytes(png_bytes(77))
+    assert needs_look(name_of(pets))
+    assert [p.layer for p in looks(name_of(pets))] == ["dog/new.png"]
+    after = dataset_spec(name_of(pets))
+    assert after.size == 16
+    assert after.fingerprint() != before
+    (pets / "dog" / "new.png").unlink()
+    assert dataset_spec(name_of(pets)).size == 15
+    assert dataset_spec(name_of(pets)).fingerprint() == before
+
+
+def test_a_changed_image_has_another_fingerprint(pets: Path) -> None:
+    spec = dataset_spec(name_of(pets))
+    before, path = spec.fingerprint(), pets / "cat" / "0.png"
+    assert spec.fingerprint() == before
+    then = path.stat().st_mtime_ns
+    path.write_bytes(b"x" * path.stat().st_size)
+    os.utime(path, ns=(then, then + 10**9))
+    assert spec.fingerprint() != before
+    assert dataset_spec(name_of(pets)).skipped[0][0] == "cat/0.png"
+
+
+def test_an_old_folder_is_not_listed_again(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (pets, pets / "cat", pets / "dog"):
+        os.utime(path, (1, 1))
+    first = dataset_spec(name_of(pets))
+    monkeypatch.setattr(folders, "_listed", None)  # would fail if it were called
+    assert dataset_spec(name_of(pets)) is first
+    os.utime(pets / "dog", (2, 2))
+    with pytest.raises(TypeError):
+        dataset_spec(name_of(pets))
+
+
+def test_a_folder_that_is_gone_is_told(pets: Path) -> None:
+    spec = dataset_spec(name_of(pets))
+    data = load_dataset(name_of(pets))
+    shutil.rmtree(pets)
+    assert "there is no" in dataset_problem(name_of(pets))[0]
+    with pytest.raises(OptionError, match="there is no"):
+        spec.fingerprint()
+    with pytest.raises(AssetError, match="it is gone"):
+        data.images[0]
+
+
+def test_a_moved_folder_keeps_its_fingerprint(pets: Path, tmp_path: Path) -> None:
+    before = dataset_spec(name_of(pets)).fingerprint()
+    pets.rename(tmp_path / "elsewhere")
+    assert dataset_spec(name_of(tmp_path / "elsewhere")).fingerprint() == before
+
+
+def test_what_cannot_be_remembered_is_looked_at_again(
+    pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "file"))
+    assert dataset_spec(name_of(pets)).size == 15
+    folders._known.clear()
+    assert len(looks(name_of(pets))) == 15
+
+
+def test_a_stop_ends_the_look(pets: Path) -> None:
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dataset_spec(name_of(pets), stop)
+    assert needs_look(name_of(pets))
+
+
+def test_a_draw_decodes_nothing(pets: Path) -> None:
+    data = load_dataset(name_of(pets), shift="blur")
+    for path in pets.rglob("*.png"):
+        path.unlink()
+    drawn = data.sample(5, seed=1)
+    assert isinstance(drawn.images, FileImages)
+    assert len(drawn.images) == 5
+
+
+@pytest.mark.parametrize("shift", ["blur", "noise", "contrast", "rotation", "inversion"])
+def test_a_shift_of_an_image_is_its_own(shift: str, tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    root.mkdir()
+    for k in range(6):
+        pixels = np.random.default_rng(k).integers(0, 255, (10 + k, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{k}.png")
+    plain, shifted = load_dataset(name_of(root)), load_dataset(name_of(root), shift=shift)
+    few, many = shifted.sample(2, seed=3), shifted.sample(6, seed=3)
+    for k in range(2):
+        assert np.array_equal(few.images[k], many.images[k])
+    whole = list(shifted.images)
+    assert [image.shape for image in whole] == [image.shape for image in plain.images]
+    assert np.array_equal(many.images[1], whole[many.indices[1]])
+    assert all(image.dtype == np.float32 for image in whole)
+    assert not np.array_equal(whole[0], plain.images[0])
+    if shift == "noise":
+        flat = [(a - b)[:, :10] for a, b in zip(whole, plain.images, strict=True)]
+        assert abs(np.corrcoef(flat[0].ravel(), flat[1].ravel())[0, 1]) < 0.3
+
+
+def test_a_fine_tune_says_why_it_cannot_be(tmp_path: Path) -> None:
+    from analysis.training import Training
+
+    root = class_folders(tmp_path / "a", {"cat": 9, "dog": 1})
+    options = RunOptions(analysis=AnalysisOptions(dataset=name_of(root), samples=8))
+    with pytest.raises(OptionError, match=r"`dataset`: “dog” \(1\) has too few images"):
+        Training(options)
+    (root / "dog" / "0.png").unlink()
+    with pytest.raises(OptionError, match="one class only, “cat”"):
+        Training(options)
+
+
+def test_what_is_remembered_is_read_only_under_its_rules(pets: Path, home: Path) -> None:
+    dataset_spec(name_of(pets))
+    (memory,) = (home / "folders").iterdir()
+    found = json.loads(memory.read_bytes())
+    memory.write_text(json.dumps(found | {"rules": -1}), encoding="utf-8")
+    folders._known.clear()
+    assert len(looks(name_of(pets))) == 15

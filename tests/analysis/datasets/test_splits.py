@@ -1,0 +1,86 @@
+"""Splits of one's own images and of datasets with official ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.datasets.splits import official, own, why_untrainable
+from analysis.options import SPLITS, Split
+
+
+def labels_of(*counts: int) -> np.ndarray:
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+def counts_of(splits: dict[Split, np.ndarray], labels: np.ndarray) -> dict[str, list[int]]:
+    classes = labels.max() + 1
+    return {s: np.bincount(labels[splits[s]], minlength=classes).tolist() for s in SPLITS}
+
+
+@pytest.mark.parametrize(
+    ("counts", "train", "validation", "test"),
+    [
+        ((10, 20), [6, 12], [2, 4], [2, 4]),
+        ((4, 4), [2, 2], [1, 1], [1, 1]),
+        ((5, 7, 8), [3, 5, 4], [1, 1, 2], [1, 1, 2]),
+        ((10, 1, 3), [6, 1, 3], [2, 0, 0], [2, 0, 0]),  # too few: to the train split whole
+        ((7,), [7], [0], [0]),
+        ((3, 3), [3, 3], [0, 0], [0, 0]),
+        ((1, 4), [1, 4], [0, 0], [0, 0]),  # three would be left, too few for an analysis
+        ((1, 1, 1), [1, 1, 1], [0, 0, 0], [0, 0, 0]),
+    ],
+)
+def test_own_images_are_split_class_by_class(
+    counts: tuple[int, ...], train: list[int], validation: list[int], test: list[int]
+) -> None:
+    labels = labels_of(*counts)
+    splits = own(labels, 0)
+    assert counts_of(splits, labels) == {"train": train, "validation": validation, "test": test}
+    together = np.concatenate([splits[split] for split in SPLITS])
+    assert np.array_equal(np.sort(together), np.arange(len(labels)))
+    assert all(np.all(np.diff(splits[split]) > 0) for split in SPLITS)
+    assert all(splits[split].dtype == np.int64 for split in SPLITS)
+
+
+def test_whatever_can_be_analysed_leaves_four_images_to_train() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        labels = labels_of(*rng.integers(1, 7, rng.integers(1, 5)))
+        least = min(4, len(labels))
+        assert len(own(labels, 0)["train"]) >= least
+
+
+def test_own_splits_follow_the_seed() -> None:
+    labels = labels_of(30, 30)
+    first, again, other = (own(labels, seed)["test"] for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert not np.array_equal(first[:6], first[6:] - 30)  # classes are drawn apart
+
+
+def test_official_splits_are_kept() -> None:
+    labels = np.tile(np.arange(4), 30)
+    given: dict[Split, np.ndarray] = {"train": np.arange(40, 120), "test": np.arange(40)}
+    sizes: dict[Split, int] = {"train": 64, "validation": 16, "test": 40}
+    splits = official(labels, given, sizes, 0)
+    assert np.array_equal(splits["test"], np.arange(40))
+    held = np.concatenate([splits["train"], splits["validation"]])
+    assert np.array_equal(np.sort(held), np.arange(40, 120))
+    assert counts_of(splits, labels) == {
+        "train": [16] * 4, "validation": [4] * 4, "test": [10] * 4,
+    }  # fmt: skip
+    assert not np.array_equal(splits["train"], official(labels, given, sizes, 1)["train"])
+    whole = given | {"validation": np.arange(5)}
+    assert official(labels, whole, sizes, 0) == whole
+
+
+def test_the_reason_why_nothing_can_be_learned() -> None:
+    assert why_untrainable(labels_of(4, 9), ("cat", "dog")) == ""
+    assert "have no labels" in why_untrainable(labels_of(9), ())
+    assert "one class only, “cat”" in why_untrainable(labels_of(9), ("cat",))
+    one = why_untrainable(labels_of(9, 1), ("cat", "dog"))
+    assert one.startswith("“dog” (1) has too few images: ")
+    assert "each class needs at least 4" in one
+    many = why_untrainable(labels_of(9, 1, 2, 3, 1, 3), tuple("abcdef"))
+    assert many.startswith("“b” (1), “c” (2), “d” (3) and 2 more have too few images")
