@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import uuid4
 
 import streamlit as st
@@ -41,10 +40,9 @@ class Shown:
 
 @dataclass
 class Import:
-    """A file that the person gave, being checked or done with."""
+    """A file or folder that the person gave, being checked or done with."""
 
-    file_id: str  # Streamlit's, another for each upload
-    path: Path  # of the file while it is needed
+    source: str  # Streamlit's name of the upload, another for each; or the folder as typed
     job: Job
     ended: bool = False  # and told
 
@@ -75,6 +73,14 @@ class Session:
 
     imports: dict[str, Import] = field(default_factory=dict)  # by the widget that will have it
     chosen: dict[str, str] = field(default_factory=dict)  # values that widgets will take
+
+    folders: list[str] = field(default_factory=list)  # datasets that are looked at where they are
+
+    def choose_dataset(self, name: str) -> None:
+        """Choose what was uploaded, or a folder, which nothing else remembers."""
+        if name.startswith("folder:") and name not in self.folders:
+            self.folders.append(name)
+        self.choose("dataset", name)
 
     def choose(self, widget: str, value: str) -> None:
         """Have a widget take a value when it is drawn next."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,12 @@ def render_own_checkpoint(model: str) -> None:
             help="A state dict of this architecture. It may have another number of classes. "
             "Files that would run code when opened are refused.",
         )
-        _render_import("weights", given, lambda path, name: CheckpointRequest(path, name, model))
+        if given is not None:
+            _render_import(
+                "weights",
+                given.file_id,
+                lambda: CheckpointRequest(_written(given), given.name, model),
+            )
 
 
 def render_own_images() -> None:
@@ -47,33 +52,45 @@ def render_own_images() -> None:
             help="One folder for each class, or images alone: to compare layers, no labels are "
             "needed. They stay on this computer.",
         )
-        _render_import("dataset", given, ImportRequest)
+        folder = None
+        if st.context.ip_address is None:  # whoever looks from elsewhere has no folder here
+            folder = st.text_input(
+                "Or a folder on this computer",
+                key="own_folder",
+                placeholder="/home/me/pictures",
+                help="Read where it is; nothing in it is changed.",
+            )
+        if given is not None:
+            _render_import(
+                "dataset", given.file_id, lambda: ImportRequest(_written(given), given.name)
+            )
+        elif folder:
+            path = Path(folder).expanduser().absolute()
+            _render_import("dataset", folder, lambda: ImportRequest(path, folder))
 
 
 def _render_import(
-    widget: str, given: UploadedFile | None, request: Callable[[Path, str], Hashable]
+    widget: str, source: str, request: Callable[[], CheckpointRequest | ImportRequest]
 ) -> None:
-    """Hand a file to a worker and tell how it goes; what comes out is chosen in `widget`."""
+    """Have a worker look at something once, and tell how it goes; `widget` then chooses it."""
     imports = session().imports
-    if given is not None and (widget not in imports or imports[widget].file_id != given.file_id):
+    if widget not in imports or imports[widget].source != source:
         try:
-            path = _written(given)
+            imports[widget] = Import(source, jobs().start(request(), session().name))
         except OSError as error:
             st.error(f"The file could not be kept ({error.strerror}).")
             return
-        job = jobs().start(request(path, given.name), session().name)
-        imports[widget] = Import(given.file_id, path, job)
-    if widget not in imports:
-        return
-    job = imports[widget].job
+    found = imports[widget]
+    job = found.job
     if job.state == "running":
         st.fragment(_render_waiting, run_every=POLL_EVERY)(widget)
         return
-    if not imports[widget].ended:
-        imports[widget].ended = True
-        imports[widget].path.unlink(missing_ok=True)
+    if not found.ended:
+        found.ended = True
+        if isinstance(job.request, CheckpointRequest | ImportRequest):
+            _forget(job.request.path)
         if isinstance(job.result, Imported):
-            session().choose("dataset", job.result.dataset)
+            session().choose_dataset(job.result.dataset)
         elif isinstance(job.result, Checkpoint):
             session().choose("weights", job.result.weights)
         st.rerun()
@@ -117,7 +134,7 @@ def _tell_images(result: Imported) -> None:
 
 def _written(given: UploadedFile) -> Path:
     """The upload as a file that a worker can read; those that were left behind are removed."""
-    folder = home() / "uploads"
+    folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         with suppress(OSError):
@@ -126,3 +143,12 @@ def _written(given: UploadedFile) -> Path:
     path = folder / f"{given.file_id}{Path(given.name).suffix.lower()}"
     path.write_bytes(given.getbuffer())
     return path
+
+
+def _forget(path: Path) -> None:
+    if path.parent == _folder():  # and no folder of the person's
+        path.unlink(missing_ok=True)
+
+
+def _folder() -> Path:
+    return home() / "uploads"

@@ -20,6 +20,7 @@ from analysis.options import (
 from app.components.help_texts import listed
 from app.components.own_files import render_own_checkpoint, render_own_images
 from app.components.subject_names import dataset_name, weights_name
+from app.state import session
 
 _DEFAULT = AnalysisOptions()
 
@@ -86,7 +87,7 @@ def _render_model() -> tuple[str, str]:
 def _render_dataset() -> tuple[str, str, int]:
     dataset = st.selectbox(
         "Dataset",
-        [*DATASETS, *own_datasets()],
+        [*DATASETS, *own_datasets(), *session().folders],
         key="dataset",
         bind="query-params",
         format_func=dataset_name,

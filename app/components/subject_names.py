@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from analysis.datasets import DATASETS, dataset_spec
-from analysis.errors import OptionError
-
 
 def dataset_name(name: str) -> str:
     """A dataset as the person knows it."""
-    if name in DATASETS:
-        return name
-    try:
-        return f"{dataset_spec(name).title} (yours)"
-    except OptionError:  # removed meanwhile
-        return name.partition(":")[2]
+    kind, _, rest = name.partition(":")
+    if kind == "own":
+        return f"{_short(rest)} (yours)"
+    return f"…/{PurePath(rest).name} (folder)" if kind == "folder" else name
 
 
 def weights_name(weights: str) -> str:
     """Weights as the person knows them."""
     kind, _, path = weights.partition(":")
-    return f"{PurePath(path).stem} (yours)" if kind == "file" else weights
+    return f"{_short(PurePath(path).stem)} (yours)" if kind == "file" else weights
+
+
+def _short(identity: str) -> str:
+    """A name with as much of the content's digest as tells two of the same name apart."""
+    name, _, digest = identity.rpartition("-")
+    return f"{name}-{digest[:4]}" if name else identity

@@ -74,7 +74,7 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     page.keyboard.press("Escape")
     assert "mine" in chosen(page, "weights")
 
-    page.get_by_role("button", name="Analyse").click()
+    page.get_by_role("button", name="Analyse", exact=True).click()
     tiles = page.get_by_test_id("stMetric")
     expect(tiles.filter(has_text="Selected")).to_contain_text("4 of 42 layers", timeout=SOON)
     expect(page.get_by_text("The settings have changed")).to_have_count(0)
