@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
 from analysis.errors import OptionError, choice_problem, raise_problems
+from analysis.estimates import Question
 from analysis.options import DEVICES, Device, Precision
 
 if TYPE_CHECKING:
@@ -21,16 +22,16 @@ HOST_SHARE, DEVICE_SHARE = 0.6, 0.8
 
 
 @dataclass(frozen=True)
-class DevicesRequest:
-    """Asks a worker which devices there are, as finding out takes torch."""
-
-
-@dataclass(frozen=True)
 class DevicesFound:
     """What this machine has."""
 
     available: tuple[Device, ...]  # as "auto" prefers them
     free: int  # bytes, of the first: what an analysis may take
+
+
+@dataclass(frozen=True)
+class DevicesRequest(Question[DevicesFound]):
+    """Asks a worker which devices there are, as finding out takes torch."""
 
 
 def find_devices() -> DevicesFound:
@@ -109,19 +110,24 @@ def activations_in(precision: Precision, device: torch.device) -> Iterator[None]
     import torch
 
     with ExitStack() as stack:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it warns and does nothing where it cannot
-                stack.enter_context(torch.autocast(device.type, getattr(torch, precision)))
+        able = False
+        with suppress(RuntimeError):  # such as a GPU too old for bfloat16
+            stack.enter_context(_autocast(device, precision))
             able = torch.is_autocast_enabled(device.type)
-        except RuntimeError:
-            able = False
         if not able:
             raise OptionError(
                 f"`precision` must be float32 on this {device.type.upper()}, which cannot run "
                 f"in {precision}; got {precision!r}"
             )
         yield
+
+
+def _autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where it cannot, it warns and does nothing
+        return torch.autocast(device.type, getattr(torch, precision))
 
 
 @contextmanager

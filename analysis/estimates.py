@@ -1,4 +1,8 @@
-"""What training would take in memory, told beforehand. Asking for it needs no torch."""
+"""Questions that a worker answers, and their answers kept. Asking needs no torch.
+
+One question is what training would take in memory, told beforehand; `analysis.costs` and
+`analysis.devices` have the others.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from analysis.freezing import Scope
 from analysis.metrics import MemoryUse
@@ -21,8 +25,23 @@ _POLL = 0.02  # seconds
 _FAILED_FOR = 30.0  # seconds after which a question that failed may be asked again
 
 
+Answer = TypeVar("Answer")
+
+
+class Question(Generic[Answer]):
+    """A request of `analysis.worker` whose answer may be kept; a subclass says of what type."""
+
+
 @dataclass(frozen=True)
-class MemoryRequest:
+class MemoryEstimate:
+    """Training memory, predicted in two ways that are not to be mixed."""
+
+    peak: MemoryUse  # of a training step, on fake tensors
+    analytic: int  # bytes, by the analytic model of the paper: see `prediction.analytic_bytes`
+
+
+@dataclass(frozen=True)
+class MemoryRequest(Question[MemoryEstimate]):
     """One selection to predict the memory of."""
 
     model: str  # a name that `analysis.models.model_spec` knows
@@ -41,14 +60,6 @@ class MemoryRequest:
             weight_decay=self.recipe.weight_decay,
         )
         object.__setattr__(self, "recipe", rest)
-
-
-@dataclass(frozen=True)
-class MemoryEstimate:
-    """Training memory, predicted in two ways that are not to be mixed."""
-
-    peak: MemoryUse  # of a training step, on fake tensors
-    analytic: int  # bytes, by the analytic model of the paper: see `prediction.analytic_bytes`
 
 
 def estimate(request: MemoryRequest) -> MemoryEstimate:
@@ -85,13 +96,13 @@ class Estimates:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._lock = threading.Lock()
-        self._known: OrderedDict[MemoryRequest, MemoryEstimate] = OrderedDict()
-        self._failed: dict[MemoryRequest, tuple[str, float]] = {}  # and when; monotonic
-        self._waiting: list[MemoryRequest] = []  # the newest last, and answered first
+        self._known: OrderedDict[Question[Any], object] = OrderedDict()
+        self._failed: dict[Question[Any], tuple[str, float]] = {}  # and when; monotonic
+        self._waiting: list[Question[Any]] = []  # the newest last, and answered first
         self._working = False
 
-    def get(self, request: MemoryRequest) -> MemoryEstimate | str | None:
-        """The estimate; a sentence if there can be none; None while it is being made."""
+    def get(self, request: Question[Answer]) -> Answer | str | None:
+        """The answer; a sentence if there can be none; None while it is being made."""
         with self._lock:
             known = self._look_up(request)
             if known is not None:
@@ -104,15 +115,15 @@ class Estimates:
                 threading.Thread(target=self._work, daemon=True).start()
         return None
 
-    def known(self, request: MemoryRequest) -> MemoryEstimate | str | None:
+    def known(self, request: Question[Answer]) -> Answer | str | None:
         """The same, but nothing is made."""
         with self._lock:
             return self._look_up(request)
 
-    def _look_up(self, request: MemoryRequest) -> MemoryEstimate | str | None:
+    def _look_up(self, request: Question[Answer]) -> Answer | str | None:
         if request in self._known:
             self._known.move_to_end(request)
-            return self._known[request]
+            return cast("Answer", self._known[request])
         sentence, when = self._failed.get(request, ("", 0.0))
         return sentence if sentence and time.monotonic() - when < _FAILED_FOR else None
 
@@ -123,24 +134,25 @@ class Estimates:
                     self._working = False
                     return
                 request = self._waiting[-1]
-            answer = self._ask(request)
+            answer, sentence = self._ask(request)
             with self._lock:
-                if isinstance(answer, MemoryEstimate):
-                    self._known[request] = answer
+                if sentence:
+                    self._failed[request] = (sentence, time.monotonic())
                 else:
-                    self._failed[request] = (answer, time.monotonic())
+                    self._known[request] = answer
                 if len(self._known) > _REMEMBERED:
                     self._known.popitem(last=False)
                 if request in self._waiting:
                     self._waiting.remove(request)
 
-    def _ask(self, request: MemoryRequest) -> MemoryEstimate | str:
+    def _ask(self, request: Question[Any]) -> tuple[object, str]:
+        """The answer, or a sentence why there is none."""
         try:
             job = self._jobs.start(request)
             while job.state == "running":
                 time.sleep(_POLL)
         except Exception as error:  # such as a process that cannot be started
-            return f"The memory could not be predicted ({error})."
-        if isinstance(job.result, MemoryEstimate):
-            return job.result
-        return job.error or "The prediction was stopped."
+            return None, f"The estimate could not be made ({error})."
+        if job.state == "done":
+            return job.result, ""
+        return None, job.error or "The estimate was stopped."

@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import mean, stdev
 
 from analysis.claims import MEMORY_MODEL, Claim, average_claims, claim_for
 from analysis.grid import DataChoice
@@ -36,6 +36,11 @@ class Cell:
     def accuracy(self) -> float:
         """Mean over the seeds."""
         return mean(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the seeds; 0 for one seed."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
 
 
 @dataclass(frozen=True)

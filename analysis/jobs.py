@@ -20,6 +20,7 @@ from analysis.processes import Failure, Worker, WorkerPool, why_it_died
 from analysis.results import Progress, TopologyReport
 
 State = Literal["running", "done", "failed", "stopped"]
+LARGEST_KEPT = 1_500_000_000  # bytes; a worker that holds more after its work is ended
 _FORGOTTEN = 5.0  # seconds after which a closed browser tab no longer counts as waiting
 
 
@@ -33,7 +34,8 @@ class Job:
     progress: Progress | None = None
     result: object = None  # of a job that is done
     error: str = ""
-    first_step: float = 0.0  # when the first layer was reached; seconds, monotonic
+    begun: float = 0.0  # when the stage did; seconds, monotonic
+    begun_at: int = 0  # its steps that were done before, such as bytes fetched another time
     watchers: dict[str, float] = field(default_factory=dict)  # when each last asked; monotonic
 
     @property
@@ -48,14 +50,32 @@ class Job:
         """The analysis, when it is done; None for other work."""
         return self.result if isinstance(self.result, TopologyReport) else None
 
+    def hear(self, progress: Progress) -> None:
+        """Note how far it is. Each stage and each file has a pace of its own."""
+        last, self.progress = self.progress, progress
+        if last is None or last.done > progress.done or _what(last) != _what(progress):
+            self.begun, self.begun_at = time.monotonic(), progress.done
+
     @property
     def seconds_left(self) -> float | None:
         """What the stage will take at its pace so far, in seconds; None while that is a guess."""
-        if self.progress is None or 8 * self.progress.done < self.progress.total:
-            return None  # a quarter of the forward pass: the first layers are the largest
-        end = self.progress.total if self.progress.stage == "Topology" else self.progress.total / 2
-        pace = (time.monotonic() - self.first_step) / self.progress.done
-        return pace * (end - self.progress.done)
+        at = self.progress
+        if at is None:
+            return None
+        made = at.done - self.begun_at
+        end, enough = at.total, at.total / 20
+        if at.layers:
+            forward, several = at.stage != "Topology", at.total > 2 * at.layers
+            end = at.total - at.layers if forward else at.total
+            # The first layers are the largest: a pass tells of the next ones when it is whole.
+            enough = at.layers if forward and several else at.layers / 4
+        if not made or made < enough:
+            return None
+        return (time.monotonic() - self.begun) / made * max(0, end - at.done)
+
+
+def _what(progress: Progress) -> tuple[str, int]:
+    return progress.stage, progress.total
 
 
 class Jobs:
@@ -126,8 +146,7 @@ class Jobs:
         try:
             worker.send(job.request)
             while isinstance(message := worker.receive(), Progress):
-                job.first_step = job.first_step or time.monotonic()
-                job.progress = message
+                job.hear(message)
             if isinstance(message, Failure):
                 state, error = "failed", message.sentence
             else:
@@ -144,7 +163,8 @@ class Jobs:
             if self._running.get(job.request) is job:
                 del self._running[job.request]
             keep = job.state != "stopped" and worker.alive and not self._closed
-        if keep:
+        # What a process frees need not go back to the system before it ends.
+        if keep and worker.resident_bytes < LARGEST_KEPT:
             self._pool.give_back(worker)
         else:
             worker.kill()

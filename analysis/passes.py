@@ -23,6 +23,7 @@ _KERNELS, _ALLOCATOR = 1.15, 48_000_000  # times the ledger's bytes, and bytes
 _GRAM = 64  # bytes a pair of images in a pass takes while distances are formed, in float64
 _MATRICES = 8  # bytes a pair of images takes in each layer: the matrix, and a copy to save it
 _TOPOLOGY = 150  # bytes a pair of images takes in Ripser and DBSCAN, one layer at a time
+HELD_BYTES = 2**29  # of prepared images; more of them are prepared block by block
 _PROCESS = 150_000_000  # bytes of a process that runs Ripser
 PARALLEL_FROM = 150  # images; below it a layer takes Ripser less than about 10 ms
 
@@ -51,13 +52,22 @@ class Footprint:
         started = processes * _PROCESS if processes > 1 else 0
         return self.of_matrices(samples) + started + processes * _TOPOLOGY * samples**2
 
-    def most_in_pass(self, room: int) -> int:
-        """The images of the largest pass that fits into so many bytes."""
-        return _largest(lambda images: self.of_pass(images) <= room)
+    def peak(self, samples: int, images: int, budget: Budget) -> int:
+        """Bytes at the peak of an analysis whose largest pass has so many images."""
+        if budget.host is not None:
+            return self.of_pass(images)
+        passes = self.of_matrices(samples) + self.of_pass(images)
+        return max(passes, self.of_topology(samples))
 
-    def most_samples(self, room: int) -> int:
-        """The images whose matrices and topology fit into so many bytes."""
-        return _largest(lambda samples: self.of_topology(samples) <= room)
+    def fits(self, samples: int, images: int, budget: Budget) -> bool:
+        """Whether an analysis whose largest pass has so many images stays within a budget."""
+        host = budget.device if budget.host is None else budget.host
+        within = self.peak(samples, images, budget) <= budget.device
+        return within and self.of_topology(samples) <= host
+
+    def most_at_once(self, budget: Budget) -> int:
+        """The images of the largest analysis that takes one pass."""
+        return _largest(lambda images: self.fits(images, images, budget))
 
 
 @dataclass(frozen=True)
@@ -86,15 +96,21 @@ class Plan:
         return math.comb(self.blocks, 2) if self.blocks > 1 else 1
 
     @property
-    def sizes(self) -> list[int]:
-        """Images of each pass."""
-        return [sum(map(len, blocks)) for blocks in self]
-
-    @property
     def largest(self) -> int:
         """Images of the largest pass."""
-        block = math.ceil(self.samples / self.blocks)
-        return min(self.samples, 2 * block)
+        return min(self.samples, 2 * math.ceil(self.samples / self.blocks))
+
+    @property
+    def images(self) -> int:
+        """Images of all passes together."""
+        return self.samples * max(1, self.blocks - 1)
+
+    @property
+    def pairs(self) -> int:
+        """Entries of the distance matrices of all passes together, for one layer."""
+        small, larger = divmod(self.samples, self.blocks)
+        within = larger * (small + 1) ** 2 + (self.blocks - larger) * small**2
+        return self.samples**2 + max(0, self.blocks - 2) * within
 
 
 def plan_passes(samples: int, footprint: Footprint, budget: Budget) -> Plan:
@@ -112,50 +128,42 @@ def plan_passes(samples: int, footprint: Footprint, budget: Budget) -> Plan:
     ModelError
         If there is none, saying how many images would fit, or that not even two do.
     """
-    host = budget.device if budget.host is None else budget.host
-    room = host - footprint.of_matrices(samples) if budget.host is None else budget.device
-    fit = footprint.most_in_pass(room)
-    if footprint.of_topology(samples) <= host:
-        if fit >= samples:
-            return Plan(samples)
-        if fit >= 2:
-            return Plan(samples, blocks=math.ceil(samples / (fit // 2)))
+    fit = _largest(lambda images: footprint.fits(samples, images, budget))
+    if fit >= samples:
+        return Plan(samples)
+    if fit >= 2:
+        return Plan(samples, blocks=math.ceil(samples / (fit // 2)))
     raise ModelError(_why_not(samples, footprint, budget))
 
 
 def most_samples(footprint: Footprint, budget: Budget) -> int:
     """The largest number of images that can be analysed within a budget; 0 if none can."""
-    host = budget.device if budget.host is None else budget.host
-    pair = footprint.of_pass(2)
-    if pair > budget.device:
-        return 0
-    beside = pair if budget.host is None else 0
-    most = min(
-        footprint.most_samples(host),
-        _largest(lambda samples: footprint.of_matrices(samples) + beside <= host),
-    )
+    most = _largest(lambda samples: footprint.fits(samples, 2, budget))
     return most if most >= MIN_SAMPLES else 0
 
 
 def _why_not(samples: int, footprint: Footprint, budget: Budget) -> str:
     most = most_samples(footprint, budget)
     if most:
-        host = budget.device if budget.host is None else budget.host
+        least = max(footprint.peak(samples, 2, budget), footprint.of_topology(samples))
+        room = budget.device if budget.host is None else budget.host
         return (
             f"The distances of {samples} images in {footprint.layers} layers, and their topology, "
-            f"take {gigabytes(footprint.of_topology(samples))} of memory, and "
-            f"{gigabytes(host)} may be taken: use at most {most} images, or a larger budget."
+            f"take {gigabytes(least)} of memory, and {gigabytes(room)} may be taken: use at most "
+            f"{most} images, or a larger budget."
         )
     return (
         f"Even two images at a time take {gigabytes(footprint.of_pass(2))} of memory in this "
-        f"model, and {gigabytes(max(0, budget.device))} may be taken: use a smaller input side, a "
+        f"model, and {gigabytes(budget.device)} may be taken: use a smaller input side, a "
         "smaller model, or a larger budget."
     )
 
 
 def gigabytes(size: float) -> str:
     """Bytes for a person."""
-    return f"{size / 1e9:.2g} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+    if size >= 1e9:
+        return f"{size / 1e9:.{1 if size < 1e10 else 0}f} GB"
+    return f"{max(1, round(size / 1e6))} MB" if size > 0 else "0 MB"
 
 
 def _largest(fits: Callable[[int], bool]) -> int:

@@ -10,8 +10,7 @@ from torch import Tensor
 from analysis.datasets import ImageDataset
 from analysis.models import prepare_images
 from analysis.options import AnalysisOptions
-
-HELD_BYTES = 2**29  # of prepared images; more of them are prepared block by block
+from analysis.passes import HELD_BYTES
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,6 +107,17 @@ class Worker:
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    @property
+    def resident_bytes(self) -> int:
+        """Memory (RSS) that it holds, and the processes that it started; 0 when it is gone."""
+        total = 0
+        with suppress(psutil.Error):
+            worker = psutil.Process(self.process.pid)
+            for process in (worker, *worker.children(recursive=True)):
+                with suppress(psutil.Error):  # it ended just now
+                    total += process.memory_info().rss
+        return total
+
 
 class WorkerPool:
     """The workers of one server that wait for something to do: one at most."""

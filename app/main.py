@@ -17,6 +17,7 @@ page = st.navigation(
         st.Page("views/explore.py", title="Explore", default=True),
         st.Page("views/finetune.py", title="Fine-tune", url_path="finetune"),
         st.Page("views/runs.py", title="Runs", url_path="runs"),
+        st.Page("views/grid.py", title="Grid", url_path="grid"),
     ]
 )
 st.session_state["controls"] = render_sidebar()

@@ -148,7 +148,10 @@ def _unpack(
                 if progress is not None:
                     progress(Progress("Unpack", shown(entry.name), done, total))
                 done += _write(name, archive, entry, to.joinpath(*entry.parts[peeled:]))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError) as error:
+        # The numbers in a damaged archive may point before its beginning.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise _refused(name, "it is no zip archive, or damaged") from error
     others = [entry for entry in entries if not is_image_name(entry.name)]
     return tuple((shown(entry.name), "it is no image") for entry in others)
@@ -157,9 +160,7 @@ def _unpack(
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # its numbers point before its beginning
-            raise zipfile.BadZipFile from error
+    except OSError:
         raise
     except Exception as error:  # zipfile trusts the numbers in a directory, and may stumble
         raise zipfile.BadZipFile from error

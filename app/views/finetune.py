@@ -18,12 +18,14 @@ from app.state import Choice
 
 def group_of(runs: list[Run]) -> list[Run]:
     """The runs started together that are to be watched: under way, else waiting, else the last."""
-    first = {state: run for run in reversed(runs) for state in [run.state]}
-    chosen = first.get("running") or first.get("queued") or runs[0]
-    others = sum(run.active for run in runs if run.group != chosen.group)
+    own = [run for run in runs if not run.swept]  # the page Grid shows the others
+    first = {state: run for run in reversed(own) for state in [run.state]}
+    chosen = first.get("running") or first.get("queued") or next(iter(own), None)
+    others = sum(run.active for run in runs if chosen is None or run.group != chosen.group)
     if others:
         st.caption(f"{others} other run{'' if others == 1 else 's'} on the way: see **Runs**.")
-    return sorted((run for run in runs if run.group == chosen.group), key=lambda run: run.number)
+    group = [run for run in own if chosen is not None and run.group == chosen.group]
+    return sorted(group, key=lambda run: run.number)
 
 
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
@@ -43,7 +45,7 @@ try:
     runs = run_queue().store.runs()
     above, below = st.container(), st.container()
     with below:
-        group = group_of(runs) if runs else []
+        group = group_of(runs)
         watch_runs(runs)
     with above:
         busy = any(run.active for run in runs)

@@ -18,6 +18,7 @@ from tests.benchmarks import (
     click,
     first_view,
     forward,
+    large,
     loop,
     memory,
     pocket,
@@ -49,6 +50,7 @@ PARTS = {
     "memory": Part(lambda _: memory.measure(_say), memory.show),
     "loop": Part(lambda _: loop.measure(), loop.show),
     "click": Part(lambda asked: click.measure(asked.repeats), click.show),
+    "large": Part(lambda _: large.measure(_say), large.show),
     "strategies": Part(lambda _: strategies.measure(_say), strategies.show),
 }
 

@@ -1,0 +1,149 @@
+"""What an analysis will cost on this machine, told beforehand. This needs no torch.
+
+A worker probes a model once (`analysis.probing`); from the few numbers that it gives back, the
+cost of any number of images follows at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from analysis.errors import ModelError
+from analysis.estimates import Question
+from analysis.options import AnalysisOptions
+from analysis.passes import (
+    HELD_BYTES,
+    PARALLEL_FROM,
+    Budget,
+    Footprint,
+    Plan,
+    most_samples,
+    plan_passes,
+)
+
+_START_RIPSER = 2.0  # seconds to start its processes, where there are several
+_RIPSER_GROWTH = 2.5  # exponent of the images, measured from 100 to 1,000 points of noise
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a model costs on this machine, by the number of images."""
+
+    footprint: Footprint
+    input_bytes: int  # of one image as the model takes it
+    held_bytes: int  # before the images: of the process, weights among them, or on the GPU
+    free: Budget  # most of what was free then
+    trace_seconds: float  # once
+    image_seconds: float  # each image of each pass, forward
+    # Distances, for each image of a pass, and for each two of them.
+    distance_seconds: float
+    pair_seconds: float
+    layer_seconds: float  # Ripser and DBSCAN on few points
+    ripser_points: int
+    ripser_seconds: float  # Ripser on so many points, beyond that
+
+
+@dataclass(frozen=True)
+class CostRequest(Question[Probe]):
+    """Asks a worker to probe a model; the number of images has no part in it."""
+
+    options: AnalysisOptions
+
+    def __post_init__(self) -> None:
+        # What has no part in it is left out, lest the same model be probed twice.
+        asked = self.options
+        rest = AnalysisOptions(
+            model=asked.model,
+            # Random weights take the images as the pre-trained ones do.
+            weights="pretrained" if asked.weights == "random" else asked.weights,
+            input_side=asked.input_side,
+            precision=asked.precision,
+            device=asked.device,
+        )
+        object.__setattr__(self, "options", rest)
+
+
+@dataclass(frozen=True)
+class AnalysisCost:
+    """What an analysis will take, were it started now."""
+
+    # From the first layer to the last diagram, as a report counts them: data and weights are
+    # loaded, and fetched, before that.
+    seconds: float
+    peak_bytes: int  # of the process, its libraries included; on a GPU of the GPU's memory
+    passes: int
+    budget: int  # bytes that it may take, counted as `peak_bytes` is
+    fits: bool
+    suggestion: str  # for the person; "" if there is nothing to say
+    largest_samples: int  # images that fit into the budget; 0 if none do
+    largest_at_once: int  # images that fit into one pass, which is the fastest
+
+
+def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
+    """The cost of an analysis by what a probe of its model found.
+
+    Parameters
+    ----------
+    probe : Probe
+        Of a `CostRequest` with these options.
+    options : AnalysisOptions
+
+    Returns
+    -------
+    AnalysisCost
+        One that does not fit has the time of a single pass and the least memory that would do.
+    """
+    samples, footprint = options.samples, probe.footprint
+    whole, budget = _budget(probe, options, samples)
+    most = most_samples(footprint, budget)
+    most = min(most, most_samples(footprint, _budget(probe, options, most)[1]))
+    at_once = min(most, footprint.most_at_once(budget))
+    try:
+        plan = plan_passes(samples, footprint, budget)
+        fits, suggestion = True, _slowly(plan, at_once)
+        taken = footprint.peak(samples, plan.largest, budget)
+    except ModelError as error:
+        plan, fits, suggestion = Plan(samples), False, str(error)
+        taken = footprint.peak(samples, 2, budget)
+    return AnalysisCost(
+        seconds=_seconds(probe, plan),
+        peak_bytes=whole - budget.device + taken,
+        passes=plan.passes,
+        budget=whole,
+        fits=fits,
+        suggestion=suggestion,
+        largest_samples=most,
+        largest_at_once=at_once,
+    )
+
+
+def _budget(probe: Probe, options: AnalysisOptions, samples: int) -> tuple[int, Budget]:
+    """What the process or the GPU may hold in all, and what of it is left to the analysis."""
+    held = probe.held_bytes
+    whole = options.memory or held + probe.free.device
+    if probe.free.host is None:
+        images = samples * probe.input_bytes
+        held += images if images <= HELD_BYTES else 0
+    return whole, Budget(whole - held, probe.free.host)
+
+
+def _seconds(probe: Probe, plan: Plan) -> float:
+    layers, samples = probe.footprint.layers, plan.samples
+    forward = plan.images * (probe.image_seconds + probe.distance_seconds)
+    distances = plan.pairs * probe.pair_seconds
+    growth = math.pow(samples / probe.ripser_points, _RIPSER_GROWTH)
+    topology = layers * (probe.layer_seconds + probe.ripser_seconds * growth)
+    if samples >= PARALLEL_FROM and probe.footprint.processes > 1:
+        topology = _START_RIPSER + topology / probe.footprint.processes
+    return probe.trace_seconds + forward + distances + topology
+
+
+def _slowly(plan: Plan, at_once: int) -> str:
+    if plan.passes == 1:
+        return ""
+    return (
+        f"The {plan.samples} images need {plan.passes} passes, {plan.blocks - 1} times the work of "
+        f"one. At most {at_once} fit into one pass: fewer samples or a smaller input side would "
+        "be faster."
+    )

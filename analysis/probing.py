@@ -1,0 +1,152 @@
+"""Probe what a model costs on this machine, with no data and none of its weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.spatial.distance import pdist, squareform
+from torch import Tensor, nn
+
+from analysis.activations import watch
+from analysis.clustering import cluster
+from analysis.costs import CostRequest, Probe
+from analysis.devices import activations_in, free_bytes, full_float32, pick_device
+from analysis.distances import pairwise_distances
+from analysis.errors import ModelError
+from analysis.footprints import predicted_footprint, traced_footprint
+from analysis.memory import resident_bytes
+from analysis.models import model_spec, prepare_images
+from analysis.models.loading import skeleton
+from analysis.options import AnalysisOptions
+from analysis.passes import Budget
+from analysis.topology import persistence
+
+_SECONDS = 0.6  # that the timed forward pass may take
+_MOST = 32  # images in it
+_CLOUDS = ((40, 1 << 17), (320, 1 << 14))  # points and coordinates whose distances are timed
+_FEW, _POINTS = 20, 200  # points whose topology is timed
+
+
+def probe(request: CostRequest) -> Probe:
+    """Measure a model on a few black images, and Ripser on noise. It takes a second or three.
+
+    Parameters
+    ----------
+    request : CostRequest
+
+    Raises
+    ------
+    OptionError, ModelError
+        With a sentence for the person.
+    """
+    options = request.options
+    device = pick_device(options.device)
+    one = _black(options)
+    model = _empty(options, device)
+    on_gpu = device.type == "cuda"
+    held = torch.cuda.memory_reserved(device) if on_gpu else resident_bytes()
+    free = Budget(free_bytes(device), free_bytes(torch.device("cpu")) if on_gpu else None)
+    with full_float32():
+        begun = time.perf_counter()
+        traced, most = traced_footprint(model, one.expand(2, *one.shape[1:]), options.precision)
+        trace_seconds = time.perf_counter() - begun
+        image_seconds = _image_seconds(model, one, options)
+    try:
+        shape = tuple(one.shape[1:])
+        footprint = predicted_footprint(model, shape, most.layers, options.precision)
+    except ModelError:
+        footprint = most
+    coordinates = sum(torch.Size(layer.shape).numel() for layer in traced.layers)
+    point, pair = _distance_seconds(device)
+    layer_seconds, ripser_seconds = _topology_seconds()
+    return Probe(
+        footprint=footprint,
+        input_bytes=one.numel() * one.element_size(),
+        held_bytes=held,
+        free=free,
+        trace_seconds=trace_seconds,
+        image_seconds=image_seconds,
+        distance_seconds=point * coordinates,
+        pair_seconds=pair * coordinates,
+        layer_seconds=layer_seconds,
+        ripser_points=_POINTS,
+        ripser_seconds=ripser_seconds,
+    )
+
+
+def _black(options: AnalysisOptions) -> Tensor:
+    """One image as the model takes it: (1, C, H, W)."""
+    black = np.zeros((1, 3, 32, 32), np.float32)
+    return prepare_images(options.model, black, weights=options.weights)
+
+
+def _empty(options: AnalysisOptions, device: torch.device) -> nn.Module:
+    """The network with zeros for weights: nothing overflows, and no number is subnormal."""
+    model = skeleton(options.model, model_spec(options.model).classes).to_empty(device=device)
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.zero_()
+    return model
+
+
+def _image_seconds(model: nn.Module, one: Tensor, options: AnalysisOptions) -> float:
+    """Of a forward pass, for each image, in as many as the time allows."""
+    device = next(model.parameters()).device
+
+    def forward(count: int) -> float:
+        images = one.expand(count, *one.shape[1:])
+
+        def run() -> None:
+            with activations_in(options.precision, device):
+                watch(model, images, lambda *_: None)
+
+        return _timed(run, device)
+
+    count = max(2, min(_MOST, int(2 * _SECONDS / forward(2))))
+    return forward(count) / count
+
+
+def _distance_seconds(device: torch.device) -> tuple[float, float]:
+    """Of one coordinate: for each point, and for each two points."""
+    (few, small), (many, large) = (
+        (points, _cloud_seconds(points, width, device) / width / points)
+        for points, width in _CLOUDS
+    )
+    pair = max(0.0, large - small) / (many - few)
+    return max(0.0, small - pair * few), pair
+
+
+def _cloud_seconds(points: int, width: int, device: torch.device) -> float:
+    cloud = torch.randn(points, width, generator=torch.Generator().manual_seed(0)).to(device)
+    pairwise_distances(cloud[:, :256])  # the first call finds its kernels
+    return _timed(lambda: pairwise_distances(cloud), device)
+
+
+def _topology_seconds() -> tuple[float, float]:
+    """Of one layer: on a few points, and on many beyond that."""
+    random, seconds = np.random.default_rng(0), []
+    for points in (_FEW, _FEW, _POINTS):  # the first call loads what it needs
+        distances = squareform(pdist(random.standard_normal((points, 32)))).astype(np.float32)
+        begun = time.perf_counter()
+        persistence(distances)
+        cluster(distances)
+        seconds.append(time.perf_counter() - begun)
+    return seconds[1], max(0.0, seconds[2] - seconds[1])
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    _wait_for(device)
+    begun = time.perf_counter()
+    work()
+    _wait_for(device)
+    return time.perf_counter() - begun
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,116 @@
+"""The table of a grid: a row a model and dataset, a column a strategy.
+
+Measured numbers stand upright, predicted ones in grey italics, the paper's claims in a badge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from analysis.claims import MEMORY_MODEL, average_claims
+from analysis.grid import DataChoice, Grid
+from analysis.grid_table import MB, NUMBERS, Cell, Row
+from analysis.options import RunOptions
+from analysis.runs import Run
+from analysis.strategies import STRATEGIES
+
+AGAINST_FULL = "AdaBet against full"
+_STATES = {
+    "running": ":gray[running …]",
+    "queued": ":gray[waiting]",
+    "failed": ":red[failed]",
+    "stopped": ":gray[stopped]",
+    "interrupted": ":orange[interrupted]",
+}
+
+
+def render_matrix(
+    grid: Grid, rows: Sequence[Row], cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]
+) -> None:
+    """Draw the table with the number that is chosen, and say what its signs mean."""
+    shown = st.segmented_control(
+        "The table shows", list(NUMBERS), default="accuracy", required=True, key="grid_number",
+        bind="query-params", format_func=lambda name: NUMBERS[name].title,
+        help="\n".join(f"- **{each.title}**: {each.help}" for each in NUMBERS.values()),
+    )  # fmt: skip
+    with st.container(key="grid_table", horizontal=True):
+        st.table(
+            matrix(grid, rows, cells, found, shown), border="horizontal", width="content",
+            hide_index=True, alt=f"{NUMBERS[shown].title} by model, dataset and strategy",
+        )  # fmt: skip
+    legend = "Upright: measured."
+    if shown == "memory":
+        legend += " :gray[*≈ grey italics: predicted before the run.*]"
+        if any(row.claim for row in rows):
+            legend += f" :gray-badge[claim] what the paper says ({MEMORY_MODEL}), not measured."
+    if shown == "accuracy" and len(grid.seeds) > 1:
+        legend += " ± standard deviation over the seeds."
+    st.caption(legend)
+    told = average_claims((row.model, row.data.dataset) for row in rows)
+    if told:
+        claims = "; ".join(told)
+        st.caption(f":gray-badge[claim] The paper, over its sixteen pairs: {claims}.")
+
+
+def matrix(
+    grid: Grid,
+    rows: Sequence[Row],
+    cells: Sequence[RunOptions],
+    found: Mapping[RunOptions, Run],
+    shown: str,
+) -> pd.DataFrame:
+    """The table's texts, in Markdown."""
+    unfinished = _unfinished(cells, found)
+    table = []
+    for row in rows:
+        line = {"Model": row.model, "Dataset": str(row.data)}
+        for name in grid.strategies:
+            texts = [unfinished.get((row.model, row.data, name), "")]
+            if name in row.cells:
+                texts.insert(0, _text(row.cells[name], shown, len(grid.seeds)))
+            line[STRATEGIES[name].title] = " ".join(texts).strip() or "–"
+        if shown == "memory" and {"adabet", "full"} <= set(grid.strategies):
+            saving = "–" if math.isnan(row.saving) else f"{-row.saving:+.1f} %".replace("-", "−")
+            claim = f" :gray-badge[claim {row.claim.short}]" if row.claim else ""
+            line[AGAINST_FULL] = saving + claim
+        table.append(line)
+    return pd.DataFrame(table)
+
+
+def _unfinished(
+    cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]
+) -> dict[tuple[str, DataChoice, str], str]:
+    """What to say of a table's cell beside its numbers: the state of a run that is not done."""
+    told: dict[tuple[str, DataChoice, str], str] = {}
+    order = list(_STATES)
+    for cell in cells:
+        run = found.get(cell)
+        if run is None or run.state not in _STATES:
+            continue
+        data = DataChoice(cell.analysis.dataset, cell.analysis.shift, cell.analysis.severity)
+        key, text = (cell.analysis.model, data, cell.strategy), _STATES[run.state]
+        known = told.get(key)
+        if known is None or order.index(run.state) < list(_STATES.values()).index(known):
+            told[key] = text
+    return told
+
+
+def _text(cell: Cell, shown: str, seeds: int) -> str:
+    done = f" :gray[{len(cell.accuracies)} of {seeds}]" if len(cell.accuracies) < seeds else ""
+    if shown == "accuracy":
+        spread = f" ± {100 * cell.spread:.1f}" if len(cell.accuracies) > 1 else ""
+        return f"{100 * cell.accuracy:.1f}{spread}{done}"
+    if shown == "memory":
+        if math.isnan(cell.peak):
+            return "–"
+        predicted = "" if math.isnan(cell.predicted) else f" :gray[*≈ {_mb(cell.predicted)}*]"
+        return _mb(cell.peak) + predicted + done
+    return NUMBERS[shown].text(cell) + done
+
+
+def _mb(value: float) -> str:
+    return f"{value / MB:,.1f}" if value < 1e9 else f"{value / MB:,.0f}"

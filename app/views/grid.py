@@ -1,0 +1,22 @@
+"""Grid: every model on every dataset with every strategy, held against each other."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.errors import AnalysisError
+from analysis.options import AnalysisOptions
+from app.components.grid_form import render_form
+from app.components.grid_live import render_grid
+from app.state import Choice
+
+controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
+
+st.title("Does it hold across models and data?", anchor=False)
+try:
+    with st.expander("What to run", expanded=True, key="grid_form"):
+        grid = render_form(controls[1])
+    if grid is not None:
+        render_grid(grid)
+except AnalysisError as error:
+    st.error(str(error))

@@ -1,0 +1,110 @@
+"""Devices on a machine that may have only its CPU, and widths."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+import analysis.devices
+from analysis.devices import (
+    activations_in,
+    available_devices,
+    device_problem,
+    find_devices,
+    free_bytes,
+    full_float32,
+    pick_device,
+)
+from analysis.errors import OptionError
+
+CPU = torch.device("cpu")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "preferred"),
+    [(False, False, "cpu"), (False, True, "mps"), (True, False, "cuda"), (True, True, "cuda")],
+)
+def test_auto_prefers_cuda_then_mps(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, preferred: str
+) -> None:
+    pretend(monkeypatch, cuda=cuda, mps=mps)
+    assert pick_device("auto").type == preferred
+    assert pick_device("cpu") == CPU
+    assert available_devices()[0] == preferred
+    assert available_devices()[-1] == "cpu"
+
+
+def test_a_device_that_is_not_there_is_told_with_those_that_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, cuda=False, mps=True)
+    with pytest.raises(OptionError, match=r"`device` is 'cuda'.*choose auto or mps or cpu"):
+        pick_device("cuda")
+    with pytest.raises(OptionError, match="must be one of auto, cpu, cuda, mps; got 'tpu'"):
+        pick_device("tpu")
+    assert device_problem("mps") == []
+
+
+def test_some_of_the_free_memory_is_left_to_others() -> None:
+    free = psutil.virtual_memory().available
+    assert 0.3 * free < free_bytes(CPU) < 0.8 * free
+    assert find_devices().available == available_devices()
+    assert find_devices().free > 0
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_widths_are_autocasts(precision: str) -> None:
+    layer, seen = nn.Linear(4, 4), torch.randn(2, 4)
+    with activations_in(precision, CPU):  # type: ignore[arg-type]
+        assert layer(seen).dtype == getattr(torch, precision)
+    assert layer(seen).dtype == torch.float32
+    with activations_in("float32", CPU):
+        assert layer(seen).dtype == torch.float32
+
+
+@pytest.mark.parametrize("failing", ["silently", "loudly"])
+def test_a_width_that_a_device_cannot_do_is_told(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def refuse(*_: object) -> torch.autocast:
+        if failing == "loudly":
+            raise RuntimeError("Current device does not support bfloat16")
+        return torch.autocast("cpu", enabled=False)
+
+    monkeypatch.setattr(analysis.devices, "_autocast", refuse)
+    with (
+        pytest.raises(OptionError, match="`precision` must be float32 on this CPU"),
+        activations_in("bfloat16", CPU),
+    ):
+        pass
+
+
+def test_an_error_inside_a_width_is_passed_on() -> None:
+    with pytest.raises(RuntimeError, match="the model's own"), activations_in("bfloat16", CPU):
+        raise RuntimeError("the model's own")
+
+
+def test_convolutions_on_a_gpu_are_asked_for_full_width_and_set_back() -> None:
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    seen = []
+
+    def fail_inside() -> None:
+        with full_float32():
+            seen.append(convolutions.fp32_precision)
+            raise KeyError
+
+    try:
+        convolutions.fp32_precision = "tf32"
+        with pytest.raises(KeyError):
+            fail_inside()
+        assert [*seen, convolutions.fp32_precision] == ["ieee", "tf32"]
+    finally:
+        convolutions.fp32_precision = before
