@@ -64,7 +64,9 @@ def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
     part = memory_request(shown, "layers", tuple(layers))
 
     def draw() -> None:
-        found = estimates().get(part) if layers else "Nothing would train."
+        found: MemoryEstimate | str | None = "Nothing would train."
+        if layers:
+            found = estimates().get(part)
         whole = estimates().get(full)
         if pending and found is not None and whole is not None:
             st.rerun()

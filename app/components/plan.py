@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
-from analysis.estimates import MemoryEstimate
+from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.options import (
     AUGMENTATIONS,
     LEARNING_RATES,
@@ -219,7 +219,10 @@ def _render_expectation(
     wanted = [*requests.values(), full]
 
     def draw() -> None:
-        answers = {request: estimates().get(request) for request in wanted}
+        answers: dict[MemoryRequest, MemoryEstimate | str | None] = {}
+        for request in wanted:
+            found = estimates().get(request)
+            answers[request] = found
         if pending and all(answer is not None for answer in answers.values()):
             st.rerun()
         whole = answers[full]
