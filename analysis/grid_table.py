@@ -140,7 +140,7 @@ def verdict(fought: Sequence[Duel], seeds: int) -> str:
         return ""
     told = [
         f"{STRATEGIES[duel.null].title.lower()} on {duel.won} of {duel.pairs} "
-        f"pair{'' if duel.pairs == 1 else 's'} ({100 * duel.gain:+.1f} points on average; "
+        f"pair{'' if duel.pairs == 1 else 's'} ({signed(100 * duel.gain)} points on average; "
         f"sign test p = {duel.chance:.2g})"
         for duel in fought
     ]
@@ -148,9 +148,9 @@ def verdict(fought: Sequence[Duel], seeds: int) -> str:
     return f"At equal numbers of layers, AdaBet beats {' and '.join(told)}. {proof}"
 
 
-def number(cell: Cell, shown: str) -> str:
-    """One cell's number as people read it; `shown` is a name of `NUMBERS`."""
-    return NUMBERS[shown].text(cell)
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    return f"{value:+.1f}".replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ NUMBERS = {
         "Share of the test images classified right by the last weights; the mean over the seeds.",
         _accuracy_text,
     ),
-    "memory": Number(
+    "peak memory": Number(
         "Peak memory (MB)",
         "The most that tensors took in a training step: measured, and predicted beforehand.",
         _memory_text,
@@ -204,16 +204,16 @@ def markdown(rows: Sequence[Row], strategies: Sequence[str]) -> str:
     """A table for each number, with the paper's claims where it makes any."""
     parts = []
     for name, shown in NUMBERS.items():
-        claims = name == "memory" and any(row.claim for row in rows)
+        claims = name == "peak memory" and any(row.claim for row in rows)
         head = ["Model", "Dataset", *(STRATEGIES[each].title for each in strategies)]
         if claims:
             head += ["AdaBet against full, measured", f"claim of the paper ({MEMORY_MODEL})"]
         body = []
         for row in rows:
             line = [row.model, str(row.data)]
-            line += [number(row.cells[s], name) if s in row.cells else "–" for s in strategies]
+            line += [shown.text(row.cells[s]) if s in row.cells else "–" for s in strategies]
             if claims:
-                line += ["–" if math.isnan(row.saving) else f"{-row.saving:+.1f} %"]
+                line += ["–" if math.isnan(row.saving) else f"{signed(-row.saving)} %"]
                 line += [row.claim.short if row.claim else ""]
             body.append(line)
         rule = ["---", "---", *["---:"] * (len(head) - 2)]

@@ -143,8 +143,10 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
     Parameters
     ----------
     options : AnalysisOptions
+        Its `memory` is a budget for the whole process, or for all that is on the GPU.
     progress : callable (Progress), optional
-        As for `analyze`; not called when the store has the analysis.
+        As for `analyze`, and as data or weights are fetched; not called when the store has the
+        analysis.
 
     Returns
     -------
@@ -165,9 +167,15 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
         notes.append(str(error))
     device = pick_device(options.device)
     drawn = load_dataset(
-        options.dataset, split=options.split, shift=options.shift, severity=options.severity
+        options.dataset,
+        split=options.split,
+        shift=options.shift,
+        severity=options.severity,
+        progress=progress,
     ).sample(options.samples, seed=options.seed)
-    model = load_model(options.model, weights=options.weights, seed=options.seed).to(device)
+    model = load_model(
+        options.model, weights=options.weights, seed=options.seed, progress=progress
+    ).to(device)
     images = prepared(options, drawn)
     with full_float32():
         report = analyze(

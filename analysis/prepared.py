@@ -31,10 +31,12 @@ class PreparedImages:
         return torch.from_numpy(self.drawn.labels)
 
     def images(self, indices: Tensor) -> Tensor:
+        """Those at some positions."""
         return prepare_images(
             self.options.model,
             self.drawn.images[indices.numpy()],
             weights=self.options.weights,
+            input_side=self.options.input_side,
         )
 
 

@@ -27,6 +27,7 @@ from analysis.topology import persistence
 _SECONDS = 0.6  # that the timed forward pass may take
 _MOST = 32  # images in it
 _CLOUDS = ((40, 1 << 17), (320, 1 << 14))  # points and coordinates whose distances are timed
+_CLASSES = 1000  # of a network that does not tell how many it has before it is built
 _FEW, _POINTS = 20, 200  # points whose topology is timed
 
 
@@ -80,12 +81,15 @@ def probe(request: CostRequest) -> Probe:
 def _black(options: AnalysisOptions) -> Tensor:
     """One image as the model takes it: (1, C, H, W)."""
     black = np.zeros((1, 3, 32, 32), np.float32)
-    return prepare_images(options.model, black, weights=options.weights)
+    return prepare_images(
+        options.model, black, weights=options.weights, input_side=options.input_side
+    )
 
 
 def _empty(options: AnalysisOptions, device: torch.device) -> nn.Module:
     """The network with zeros for weights: nothing overflows, and no number is subnormal."""
-    model = skeleton(options.model, model_spec(options.model).classes).to_empty(device=device)
+    classes = model_spec(options.model).classes or _CLASSES
+    model = skeleton(options.model, classes).to_empty(device=device)
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()

@@ -63,11 +63,11 @@ def run_cell(options: RunOptions, threads: int = 0) -> Outcome:
         memory: list[MemorySample] = []
         ending = Ending("failed", "The training ended without a result.")
         try:
-            import torch
-
             from analysis.training import Training
 
             if threads:
+                import torch
+
                 torch.set_num_threads(threads)
             training = Training(options)
             fingerprints = training.fingerprints

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from analysis.activations import LayerInfo, trace
 from analysis.datasets import SHIFTS, ImageDataset, dataset_problem, dataset_spec, load_dataset
+from analysis.devices import device_problem, pick_device
 from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
 from analysis.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.gradients import gradient_evidence
@@ -22,7 +23,6 @@ from analysis.metrics import MemoryUse, Metric, Selection
 from analysis.models import (
     load_model,
     model_problem,
-    prepare_images,
     weights_fingerprint,
     weights_problem,
 )
@@ -30,6 +30,7 @@ from analysis.optimizers import optimizer_name
 from analysis.options import PRESETS, RunOptions, Split
 from analysis.pipeline import run
 from analysis.prediction import predict_peak
+from analysis.prepared import PreparedImages, prepared
 from analysis.reading import reread
 from analysis.results import head_of
 from analysis.scores import NORMALIZATIONS
@@ -37,8 +38,6 @@ from analysis.selection import layer_count
 from analysis.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.summaries import SUMMARIES
 from analysis.training_loop import TensorImages, device_of, finetune
-
-HELD_BYTES = 2**29  # of a split's input; a larger one is prepared batch by batch
 
 
 class Training:
@@ -61,6 +60,7 @@ class Training:
         model, weights = options.analysis.model, options.analysis.weights
         problems += model_problem(model) or weights_problem(model, weights)
         problems += choice_problem("shift", options.analysis.shift, SHIFTS)
+        problems += device_problem(options.analysis.device)
         dataset = options.analysis.dataset
         missing = dataset_problem(dataset)
         problems += missing
@@ -78,8 +78,8 @@ class Training:
 
     @property
     def device(self) -> str:
-        """Where it trains: "cpu" or "cuda"."""
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        """Where it trains: "cpu", "cuda" or "mps"."""
+        return pick_device(self.options.analysis.device).type
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -241,32 +241,13 @@ def _load(options: RunOptions) -> nn.Module:
 
 
 def _prepared(options: RunOptions, drawn: ImageDataset) -> Tensor:
-    return prepare_images(options.analysis.model, drawn.images, weights=options.analysis.weights)
+    return PreparedImages(options.analysis, drawn)[:]
 
 
-@dataclass(frozen=True, eq=False)
-class _PreparedImages:
-    """Images made ready for the model when they are asked for."""
-
-    options: RunOptions
-    drawn: ImageDataset
-
-    @property
-    def labels(self) -> Tensor:
-        return torch.from_numpy(self.drawn.labels)
-
-    def images(self, indices: Tensor) -> Tensor:
-        analysis = self.options.analysis
-        chosen = self.drawn.images[indices.numpy()]
-        return prepare_images(analysis.model, chosen, weights=analysis.weights)
-
-
-def _labelled(options: RunOptions, drawn: ImageDataset) -> TensorImages | _PreparedImages:
-    lazy = _PreparedImages(options, drawn)
-    one = lazy.images(torch.arange(1))
-    if one.numel() * one.element_size() * len(drawn) > HELD_BYTES:
-        return lazy
-    return TensorImages(lazy.images(torch.arange(len(drawn))), lazy.labels)
+def _labelled(options: RunOptions, drawn: ImageDataset) -> TensorImages | PreparedImages:
+    images = prepared(options.analysis, drawn)
+    lazy = PreparedImages(options.analysis, drawn)
+    return TensorImages(images, lazy.labels) if isinstance(images, Tensor) else lazy
 
 
 def _predicted(model: nn.Module, example: Tensor, options: RunOptions) -> MemoryUse | None:

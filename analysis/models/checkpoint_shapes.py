@@ -38,7 +38,8 @@ def _side(path: Path, *_: int) -> int:
     if path.suffix == ".safetensors":
         return vit_side(_header(path))
     from analysis.errors import AssetError
-    from analysis.models.checkpoints import read_checkpoint, without_prefix
+    from analysis.models.checkpoint_files import read_checkpoint
+    from analysis.models.checkpoints import without_prefix
 
     try:
         state = without_prefix(read_checkpoint(path))

@@ -18,15 +18,10 @@ from analysis.activations import watch
 from analysis.downloads import ProgressCallback
 from analysis.errors import ModelError
 from analysis.models.catalogue import ModelSpec
+from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
-from analysis.models.checkpoints import (
-    Fitted,
-    fitted,
-    read_checkpoint,
-    size_limit,
-    without_prefix,
-)
-from analysis.models.names import FILE
+from analysis.models.checkpoints import Fitted, fitted, without_prefix
+from analysis.models.names import FILE, most_bytes
 from analysis.models.own_code import code_network, side_of_code
 from analysis.models.pocket import POCKET_BUILDERS
 from analysis.models.registry import model_spec
@@ -85,7 +80,8 @@ def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNe
     """
     called = called or path.name
     network = _bare(spec)
-    state = read_checkpoint(path, called=called, most_bytes=size_limit(network))
+    elements = sum(tensor.numel() for tensor in network.state_dict().values())
+    state = read_checkpoint(path, called=called, most_bytes=most_bytes(elements))
     own_side = vit_side({key: tuple(t.shape) for key, t in without_prefix(state).items()})
     if spec.source == "torchvision" and own_side not in (0, spec.input_side):
         network = _bare(spec, own_side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -65,7 +66,21 @@ def weights_problem(name: str, weights: str) -> list[str]:
             f"`weights` must name a checkpoint that ends in {', '.join(CHECKPOINT_ENDINGS)}; "
             f"got {weights!r}"
         ]
-    return [] if path.exists() else [f"`weights` must name a file that is there, got {weights!r}"]
+    if not path.exists():
+        return [f"`weights` must name a file that is there, got {weights!r}"]
+    spec = spec_of(name)
+    most = most_bytes(spec.parameters) if spec and spec.parameters else math.inf
+    if path.stat().st_size > most:
+        return [
+            f"`weights` must name a file of at most {most / 1e6:,.0f} MB for {name}, "
+            f"got {weights!r} with {path.stat().st_size / 1e6:,.0f} MB"
+        ]
+    return []
+
+
+def most_bytes(parameters: int) -> int:
+    """What a checkpoint may take: an optimiser's state beside the weights, not much more."""
+    return 16 * 4 * parameters + 2**26
 
 
 def side_problem(spec: ModelSpec, own: int, input_side: int) -> list[str]:

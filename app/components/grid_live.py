@@ -19,6 +19,11 @@ from app.components.run_names import metrics_of, strategy_title
 from app.components.watch import watch_runs
 from app.state import session
 
+VERDICT_HELP = (
+    "A pair is one model on one dataset. The sign test says how often fair coins would fall as "
+    "one-sidedly: p above 0.05 is what chance often gives. Pairs share models and data, so the "
+    "true evidence is weaker still."
+)
 POLL_EVERY = 1.0  # seconds
 Found = Mapping[RunOptions, Run]
 _WORDS = {
@@ -78,7 +83,7 @@ def _render(grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], found:
         st.warning(trouble)
     told = verdict(duels(cells, found), len(grid.seeds))
     if told:
-        st.markdown(told)
+        st.markdown(told, help=VERDICT_HELP)
     _render_progress(cells, runs, found)
     _render_buttons(cells, found)
     render_matrix(grid, rows_of(cells, found), cells, found)

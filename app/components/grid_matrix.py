@@ -13,11 +13,13 @@ import streamlit as st
 
 from analysis.claims import MEMORY_MODEL, average_claims
 from analysis.grid import DataChoice, Grid
-from analysis.grid_table import MB, NUMBERS, Cell, Row
+from analysis.grid_table import MB, NUMBERS, Cell, Row, signed
 from analysis.options import RunOptions
 from analysis.runs import Run
 from analysis.strategies import STRATEGIES
 
+MEMORY = "peak memory"
+NBSP = "\N{NO-BREAK SPACE}"
 AGAINST_FULL = "AdaBet against full"
 _STATES = {
     "running": ":gray[running …]",
@@ -34,7 +36,7 @@ def render_matrix(
     """Draw the table with the number that is chosen, and say what its signs mean."""
     shown = st.segmented_control(
         "The table shows", list(NUMBERS), default="accuracy", required=True, key="grid_number",
-        bind="query-params", format_func=lambda name: NUMBERS[name].title,
+        bind="query-params",
         help="\n".join(f"- **{each.title}**: {each.help}" for each in NUMBERS.values()),
     )  # fmt: skip
     with st.container(key="grid_table", horizontal=True):
@@ -42,18 +44,23 @@ def render_matrix(
             matrix(grid, rows, cells, found, shown), border="horizontal", width="content",
             hide_index=True, alt=f"{NUMBERS[shown].title} by model, dataset and strategy",
         )  # fmt: skip
-    legend = "Upright: measured."
-    if shown == "memory":
-        legend += " :gray[*≈ grey italics: predicted before the run.*]"
-        if any(row.claim for row in rows):
-            legend += f" :gray-badge[claim] what the paper says ({MEMORY_MODEL}), not measured."
-    if shown == "accuracy" and len(grid.seeds) > 1:
-        legend += " ± standard deviation over the seeds."
-    st.caption(legend)
+    st.caption(_legend(shown, rows, len(grid.seeds)))
     told = average_claims((row.model, row.data.dataset) for row in rows)
     if told:
         claims = "; ".join(told)
         st.caption(f":gray-badge[claim] The paper, over its sixteen pairs: {claims}.")
+
+
+def _legend(shown: str, rows: Sequence[Row], seeds: int) -> str:
+    if shown == "accuracy":
+        spread = " ± standard deviation over the seeds." if seeds > 1 else ""
+        return f"In %, measured once on the test images, with the last weights.{spread}"
+    if shown == "time":
+        return "In seconds, measured: choosing the layers, training and validation."
+    legend = "In MB. Upright: measured. *Italics after ≈*: predicted before the run."
+    if any(row.claim for row in rows):
+        legend += f" :gray-badge[claim] What the paper says ({MEMORY_MODEL}); not measured here."
+    return legend
 
 
 def matrix(
@@ -73,8 +80,8 @@ def matrix(
             if name in row.cells:
                 texts.insert(0, _text(row.cells[name], shown, len(grid.seeds)))
             line[STRATEGIES[name].title] = " ".join(texts).strip() or "–"
-        if shown == "memory" and {"adabet", "full"} <= set(grid.strategies):
-            saving = "–" if math.isnan(row.saving) else f"{-row.saving:+.1f} %".replace("-", "−")
+        if shown == MEMORY and {"adabet", "full"} <= set(grid.strategies):
+            saving = "–" if math.isnan(row.saving) else f"{signed(-row.saving)} %"
             claim = f" :gray-badge[claim {row.claim.short}]" if row.claim else ""
             line[AGAINST_FULL] = saving + claim
         table.append(line)
@@ -104,11 +111,11 @@ def _text(cell: Cell, shown: str, seeds: int) -> str:
     if shown == "accuracy":
         spread = f" ± {100 * cell.spread:.1f}" if len(cell.accuracies) > 1 else ""
         return f"{100 * cell.accuracy:.1f}{spread}{done}"
-    if shown == "memory":
+    if shown == MEMORY:
         if math.isnan(cell.peak):
             return "–"
-        predicted = "" if math.isnan(cell.predicted) else f" :gray[*≈ {_mb(cell.predicted)}*]"
-        return _mb(cell.peak) + predicted + done
+        predicted = f"{NBSP}:gray[*≈{NBSP}{_mb(cell.predicted)}*]"  # which is not to be broken
+        return _mb(cell.peak) + ("" if math.isnan(cell.predicted) else predicted) + done
     return NUMBERS[shown].text(cell) + done
 
 

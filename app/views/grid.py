@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
+from app.cache import run_queue
 from app.components.grid_form import render_form
 from app.components.grid_live import render_grid
 from app.state import Choice
@@ -14,7 +15,8 @@ controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 
 st.title("Does it hold across models and data?", anchor=False)
 try:
-    with st.expander("What to run", expanded=True, key="grid_form"):
+    swept = any(run.swept for run in run_queue().store.runs())  # then the table has the room
+    with st.expander("What to run", expanded=not swept, key="grid_form"):
         grid = render_form(controls[1])
     if grid is not None:
         render_grid(grid)

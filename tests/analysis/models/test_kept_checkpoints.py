@@ -1,0 +1,145 @@
+"""Uploaded checkpoints: checked, then kept; listed newest first; and only ours are deleted."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from analysis.errors import AssetError, OptionError, StoreError
+from analysis.jobs import Jobs
+from analysis.models import (
+    Checkpoint,
+    CheckpointRequest,
+    keep_checkpoint,
+    load_model,
+    own_checkpoints,
+    remove_checkpoint,
+    weights_fingerprint,
+    weights_problem,
+)
+from analysis.results import Progress
+
+NAME = "pocket-mobilenetv2"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def upload(folder: Path, seed: int = 0, name: str = "My model (best).pt") -> CheckpointRequest:
+    """An upload as the page has it: a file of no telling name, and what the person calls it."""
+    model = load_model(NAME, weights="random", seed=seed, num_classes=4)
+    torch.save(model.state_dict(), folder / "upload")
+    return CheckpointRequest(folder / "upload", name, NAME)
+
+
+def kept(home: Path) -> list[Path]:
+    return [path for path in home.rglob("*") if path.is_file()]
+
+
+def test_a_checkpoint_is_kept_and_loads(tmp_path: Path, home: Path) -> None:
+    request = upload(tmp_path)
+    told: list[Progress] = []
+    checkpoint = keep_checkpoint(request, told.append)
+    expected = torch.load(request.path, weights_only=True)
+    request.path.unlink()
+    assert checkpoint.classes == 4
+    assert checkpoint.notes == ()
+    path = Path(checkpoint.weights.removeprefix("file:"))
+    assert path.is_absolute()
+    assert path.parent == home / "checkpoints" / NAME
+    assert path.name.startswith("My-model-best-")
+    assert path.suffix == ".safetensors"
+    state = load_model(NAME, weights=checkpoint.weights).state_dict()
+    assert all(torch.equal(state[key], expected[key]) for key in expected)
+    assert [step.stage for step in told] == ["Reading", "Keeping"]
+    assert own_checkpoints(NAME) == [checkpoint.weights]
+    assert own_checkpoints("resnet50") == []
+    assert weights_problem(NAME, checkpoint.weights) == []
+
+
+def test_the_same_weights_are_kept_once_and_the_newest_comes_first(tmp_path: Path) -> None:
+    first = keep_checkpoint(upload(tmp_path))
+    again = keep_checkpoint(upload(tmp_path))
+    assert first == again
+    other = keep_checkpoint(upload(tmp_path, seed=1))
+    path = Path(first.weights.removeprefix("file:"))
+    os.utime(path, ns=(0, 0))
+    assert own_checkpoints(NAME) == [other.weights, first.weights]
+    os.utime(path)
+    assert own_checkpoints(NAME) == [first.weights, other.weights]
+    prints = {weights_fingerprint(NAME, each.weights, 0) for each in (first, other)}
+    assert len(prints) == 2
+
+
+def test_what_is_refused_is_not_kept(tmp_path: Path, home: Path) -> None:
+    request = upload(tmp_path)
+    with pytest.raises(
+        AssetError, match=r"My model \(best\)\.pt does not hold the weights of pock"
+    ):
+        keep_checkpoint(CheckpointRequest(request.path, request.name, "pocket-vgg"))
+    with pytest.raises(AssetError, match=r"^notes\.txt must end in \.safetensors, \.pt, \.pth"):
+        keep_checkpoint(CheckpointRequest(request.path, "notes.txt", NAME))
+    request.path.write_bytes(b"")
+    with pytest.raises(AssetError, match=r"My model \(best\)\.pt is empty"):
+        keep_checkpoint(request)
+    assert kept(home) == []
+
+
+@pytest.mark.parametrize("name", ["../../escape.pt", "..pt", "/etc/passwd.pt", "\n.pt", "é/ü.pt"])
+def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path, home: Path, name: str) -> None:
+    checkpoint = keep_checkpoint(upload(tmp_path, name=name))
+    path = Path(checkpoint.weights.removeprefix("file:"))
+    assert kept(home) == [path]
+    assert path.parent == home / "checkpoints" / NAME
+
+
+def test_only_what_is_kept_is_deleted(tmp_path: Path, home: Path) -> None:
+    checkpoint = keep_checkpoint(upload(tmp_path))
+    precious = tmp_path / "precious.pt"
+    precious.write_bytes(b"mine")
+    inside = Path(checkpoint.weights.removeprefix("file:")).parent
+    for weights in (
+        f"file:{precious}",
+        f"file:{inside}/../../../../precious.pt",
+        f"file:{home}/checkpoints/x",
+        checkpoint.weights.removeprefix("file:"),
+        "pretrained",
+    ):
+        with pytest.raises(OptionError, match="`weights` must be a checkpoint kept in"):
+            remove_checkpoint(weights)
+    assert precious.exists()
+    remove_checkpoint(checkpoint.weights)
+    remove_checkpoint(checkpoint.weights)
+    assert own_checkpoints(NAME) == []
+    assert "a file that is there" in weights_problem(NAME, checkpoint.weights)[0]
+
+
+def test_a_home_that_cannot_be_written_to_is_told(tmp_path: Path, home: Path) -> None:
+    home.write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match=rf"could not be kept in {home}/checkpoints/{NAME} \("):
+        keep_checkpoint(upload(tmp_path))
+
+
+def test_a_worker_answers_the_request(tmp_path: Path) -> None:
+    jobs = Jobs()
+    try:
+        job = jobs.start(upload(tmp_path))
+        while job.state == "running":
+            time.sleep(0.02)
+        assert job.state == "done", job.error
+        assert isinstance(job.result, Checkpoint)
+        assert own_checkpoints(NAME) == [job.result.weights]
+        refused = jobs.start(CheckpointRequest(tmp_path / "upload", "x.pt", "pocket-vgg"))
+        while refused.state == "running":
+            time.sleep(0.02)
+        assert refused.state == "failed"
+        assert "x.pt does not hold the weights of pocket-vgg" in refused.error
+    finally:
+        jobs.close()

@@ -1,0 +1,185 @@
+"""A network from a file of one's own: built, seeded, and its faults told with their line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.errors import AnalysisError, ModelError
+from analysis.models import (
+    MODELS,
+    load_model,
+    model_problem,
+    model_spec,
+    prepare_images,
+    side_of_input,
+    weights_fingerprint,
+)
+from analysis.models.loading import find_head, skeleton
+
+PLAIN = """
+import torch
+from torch import nn
+
+def build():
+    print("a word on stdout")
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10), nn.Softmax(1)
+    )
+"""
+COUNTED = """
+from dataclasses import dataclass
+from neighbour import WIDTH
+from torch import nn
+
+@dataclass
+class Settings:
+    width: int = WIDTH
+
+class Net(nn.Module):
+    input_size = (3, 48, 48)
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Linear(3 * 48 * 48, num_classes)  # first here, and last to run
+        self.body = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.head(self.body(x).flatten(1))
+
+def make(num_classes=5):
+    return Net(num_classes)
+"""
+
+
+def write(folder: Path, text: str, function: str = "build", file: str = "net.py") -> str:
+    (folder / file).write_text(text)
+    return f"{folder / file}:{function}"
+
+
+def test_a_network_is_built_and_seeded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = write(tmp_path, PLAIN)
+    one, again = load_model(name, seed=3), load_model(name, weights="random", seed=3)
+    assert torch.equal(one.get_parameter("3.weight"), again.get_parameter("3.weight"))
+    other = load_model(name, weights="random", seed=4)
+    assert not torch.equal(one.get_parameter("3.weight"), other.get_parameter("3.weight"))
+    assert not one.training
+    assert capsys.readouterr().out == ""  # stdout may be carrying JSON
+    assert side_of_input(name) == 224
+    assert side_of_input(name, input_side=40) == 40
+    image = np.ones((1, 1, 9, 9), np.float32)
+    prepared = prepare_images(name, image, input_side=40)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    assert prepared.shape == (1, 3, 40, 40)
+    assert torch.allclose(prepared[0, :, 20, 20], (1 - mean) / std)
+
+
+def test_the_last_layer_to_run_is_replaced(tmp_path: Path) -> None:
+    name = write(tmp_path, PLAIN)
+    model = load_model(name, num_classes=3, seed=1)
+    assert find_head(model, 32) == "3"
+    assert model.get_submodule("3").out_features == 3
+    with torch.inference_mode():
+        assert model(torch.zeros(2, 3, 20, 20)).shape == (2, 3)
+    assert skeleton(name, 6).get_parameter("3.weight").shape == (6, 4)
+    assert skeleton(name, 6).get_parameter("3.weight").is_meta
+
+
+def test_a_function_may_take_the_classes_and_the_network_tell_its_side(tmp_path: Path) -> None:
+    (tmp_path / "neighbour.py").write_text("WIDTH = 7")
+    name = write(tmp_path, COUNTED, "make")
+    before = list(sys.path)
+    assert load_model(name).get_submodule("head").out_features == 5
+    assert load_model(name, num_classes=8).get_submodule("head").out_features == 8
+    assert side_of_input(name) == 48
+    assert prepare_images(name, np.ones((2, 3, 60, 50), np.float32)).shape == (2, 3, 48, 48)
+    assert sys.path == before
+    state = load_model(name, num_classes=9, seed=2).state_dict()
+    torch.save(state, tmp_path / "mine.pt")
+    loaded = load_model(name, weights=f"file:{tmp_path / 'mine.pt'}")
+    assert torch.equal(loaded.get_parameter("head.weight"), state["head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("x = 1\ny = (2\n", r"net\.py, line 2: SyntaxError: '\(' was never closed"),
+        ("import torch\nimport no_such_package\n", r"line 2: ModuleNotFoundError: No module named"),
+        ("def build():\n    a = 1\n    return a / 0\n", "line 3: ZeroDivisionError: division by"),
+        ("def build():\n    return helper()\ndef helper():\n    return {}['x']\n",
+         "line 4: KeyError: 'x'"),
+        ("import sys\nsys.exit('stop')\n", "line 2: SystemExit: stop"),
+        ("def build(width):\n    return width\n", r"net\.py: TypeError: build\(\) missing 1 req"),
+        ("def make():\n    pass\n", r"net\.py has no function `build`"),
+        ("build = 3\n", r"net\.py has no function `build`"),
+        ("def build():\n    return {}\n", "`build` of .* must give a torch.nn.Module, got dict"),
+        ("def build():\n    raise ValueError('one\\ntwo')\n", "line 2: ValueError: one$"),
+    ],
+)  # fmt: skip
+def test_faults_are_one_sentence_with_their_line(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason) as told:
+        load_model(write(tmp_path, text))
+    assert "\n" not in str(told.value)
+
+
+def test_a_network_without_a_layer_for_the_classes_is_told(tmp_path: Path) -> None:
+    name = write(tmp_path, "from torch import nn\ndef build():\n    return nn.BatchNorm2d(3)\n")
+    assert load_model(name) is not None
+    with pytest.raises(ModelError, match="has no linear or convolution layer that gives the class"):
+        load_model(name, num_classes=2)
+
+
+def test_the_fingerprint_is_of_the_file_and_the_seed(tmp_path: Path) -> None:
+    name = write(tmp_path, PLAIN)
+    first = weights_fingerprint(name, "random", 1)
+    assert first == weights_fingerprint(name, "pretrained", 1)
+    assert first != weights_fingerprint(name, "random", 2)
+    write(tmp_path, PLAIN + "\n# changed\n")
+    assert first != weights_fingerprint(name, "random", 1)
+
+
+def test_two_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one = write(tmp_path, PLAIN)
+    other = write(tmp_path / "other", PLAIN.replace("10", "11"))
+    assert load_model(one).get_submodule("3").out_features == 10
+    assert load_model(other).get_submodule("3").out_features == 11
+    assert "net" not in sys.modules
+
+
+def test_code_is_not_listed_and_nothing_is_run_by_asking(tmp_path: Path) -> None:
+    name = write(tmp_path, f"open({str(tmp_path / 'run')!r}, 'w')\n")
+    assert model_problem(name) == []
+    assert model_spec(name).source == "code"
+    weights_fingerprint(name, "random", 0)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(AnalysisError):
+        load_model(name)
+    assert (tmp_path / "run").exists()
+    assert name not in MODELS
+    assert "a file that is there" in model_problem(f"{tmp_path}/none.py:build")[0]
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    name = write(tmp_path, PLAIN)
+    command = [sys.executable, "-m", "analysis", "analyze", "--model", name, "--samples", "4"]
+    command += ["--input-side", "32"]
+    result = subprocess.run(command, capture_output=True, text=True, env=_home(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "a word on stdout" not in result.stdout
+    write(tmp_path, "def build():\n    return 1 / 0\n")
+    result = subprocess.run(command, capture_output=True, text=True, env=_home(tmp_path))
+    assert result.returncode == 2
+    assert "net.py, line 2: ZeroDivisionError: division by zero" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def _home(tmp_path: Path) -> dict[str, str]:
+    import os
+
+    return os.environ | {"BETTISCOPE_HOME": str(tmp_path / "home")}

@@ -1,0 +1,54 @@
+"""Runs of a grid's cells as a sweep leaves them, without the training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from analysis.datasets import dataset_spec
+from analysis.grid import Grid
+from analysis.metrics import FinetuneResult, MemoryUse, Selection
+from analysis.models import weights_fingerprint
+from analysis.options import RunOptions
+from analysis.run_records import SWEPT, Ending, Outcome, Run
+from analysis.runs import RunStore
+
+PREDICTED = 1.25  # times what is measured
+
+
+def outcome(
+    options: RunOptions, *, accuracy: float = 0.9, peak: int = 10_000_000, seconds: float = 8.0
+) -> Outcome:
+    """A cell that is done; getting ready took 2 s, choosing the layers 0.5 s of them."""
+    analysis, now = options.analysis, time.time()
+    use = MemoryUse(parameters=peak)
+    predicted = MemoryUse(parameters=round(PREDICTED * peak))
+    return Outcome(
+        Ending(
+            "done", result=FinetuneResult(accuracy, 1, accuracy, accuracy, use, seconds), at=now
+        ),
+        started=now - seconds - 2.0,
+        selection=Selection(("fc",), 10, 100, 0.5, 1000, False, False, "sgd", predicted),
+        fingerprints={
+            "model": weights_fingerprint(analysis.model, analysis.weights, analysis.seed),
+            "data": dataset_spec(analysis.dataset).fingerprint(),
+        },
+    )
+
+
+def kept(store: RunStore, options: RunOptions, **told: float) -> Run:
+    """A cell in the store that is done."""
+    made = outcome(options, **told)  # type: ignore[arg-type]
+    run = store.run(store.keep(options, made, group=f"{SWEPT}test"))
+    assert run is not None
+    return run
+
+
+def fill(
+    store: RunStore,
+    grid: Grid,
+    accuracy: Callable[[RunOptions], float],
+    peak: Callable[[RunOptions], int],
+) -> list[Run]:
+    """Every cell of a grid, done."""
+    return [kept(store, cell, accuracy=accuracy(cell), peak=peak(cell)) for cell in grid.cells()]
