@@ -9,10 +9,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.estimates import Estimates, MemoryEstimate, MemoryRequest, estimate
+from analysis.costs import CostRequest, Probe
+from analysis.devices import DevicesFound, DevicesRequest, available_devices
+from analysis.estimates import (
+    Answer,
+    Estimates,
+    MemoryEstimate,
+    MemoryRequest,
+    Question,
+    estimate,
+)
 from analysis.jobs import Jobs
 from analysis.metrics import MemoryUse
-from analysis.options import Recipe
+from analysis.options import AnalysisOptions, Recipe
 
 HEAD = MemoryRequest("pocket-resnet20", 10, "head", ("fc",), ("fc",))
 PATIENCE = 60  # seconds
@@ -26,7 +35,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     found.close()
 
 
-def wait_for(estimates: Estimates, request: MemoryRequest) -> MemoryEstimate | str:
+def wait_for(estimates: Estimates, request: Question[Answer]) -> Answer | str:
     end = time.monotonic() + PATIENCE
     while (found := estimates.get(request)) is None:
         assert time.monotonic() < end, "no answer came"
@@ -104,3 +113,25 @@ def test_a_question_is_the_same_whatever_the_seed_and_the_epochs() -> None:
     )
     assert one == other
     assert one != MemoryRequest("pocket-vgg", 10, "everything", recipe=Recipe(momentum=0))
+
+
+def test_other_questions_are_answered_and_kept_too(jobs: Jobs) -> None:
+    estimates = Estimates(jobs)
+    devices = wait_for(estimates, DevicesRequest())
+    assert isinstance(devices, DevicesFound)
+    assert devices.available[-1] == "cpu"
+    assert estimates.known(DevicesRequest()) is devices
+    request = CostRequest(AnalysisOptions(model="pocket-vgg"))
+    found = wait_for(estimates, request)
+    assert isinstance(found, Probe)
+    assert found.footprint.layers == 10
+    # Another number of images is no other question.
+    assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vgg", samples=99))) is found
+    assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vit"))) is None
+
+
+def test_a_device_that_is_not_there_is_told(jobs: Jobs) -> None:
+    if len(available_devices()) > 1:
+        pytest.skip("there is a GPU")
+    asked = CostRequest(AnalysisOptions(model="pocket-vgg", device="cuda"))
+    assert "`device` is 'cuda'" in str(wait_for(Estimates(jobs), asked))
