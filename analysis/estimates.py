@@ -71,13 +71,13 @@ def estimate(request: MemoryRequest) -> MemoryEstimate:
         With a sentence for the person.
     """
     from analysis.freezing import trained_names
-    from analysis.models import model_spec
+    from analysis.models import side_of_input
     from analysis.models.loading import skeleton
     from analysis.prediction import analytic_bytes, predict_peak
 
     model = skeleton(request.model, request.classes)
     trained = trained_names(model, request.scope, request.layers, known=request.known)
-    side = model_spec(request.model).input_side
+    side = side_of_input(request.model, weights="random")
     shape = (3, side, side)
     return MemoryEstimate(
         peak=predict_peak(model, shape, trained=trained, recipe=request.recipe),
