@@ -126,6 +126,8 @@ def forget(root: Path) -> None:
 
 def is_scanned(root: Path) -> bool:
     """Whether `scanned` would answer without decoding any image."""
+    if root in _known and _unchanged(_known[root]):
+        return True
     try:
         listing = _listed(root)
     except OptionError:

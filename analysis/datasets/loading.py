@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -137,19 +138,20 @@ def load_dataset(
 def _shifted(
     images: Images | Bytes | FileImages, indices: Labels, shift: str, severity: int, seed: list[int]
 ) -> Images | FileImages:
-    alter = SHIFTS[shift].function
-
-    def altered(image: Picture, position: int) -> Picture:
-        # Its noise is its own, whichever images are drawn with it.
-        rng = np.random.default_rng([*seed, position])
-        changed: Picture = alter(image[None], severity, rng)[0]
-        return changed
-
     if isinstance(images, FileImages):
         chosen = images[indices]
-        return chosen if shift == "none" else replace(chosen, alter=altered)
+        alter = partial(_altered, shift, severity, seed)
+        return chosen if shift == "none" else replace(chosen, alter=alter)
     # Drawn for the whole split: an image's noise does not depend on how many are sampled later.
-    return alter(_floats(images[indices]), severity, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    return SHIFTS[shift].function(_floats(images[indices]), severity, rng)
+
+
+def _altered(shift: str, severity: int, seed: list[int], image: Picture, position: int) -> Picture:
+    # Its noise is its own, whichever images are drawn with it.
+    rng = np.random.default_rng([*seed, position])
+    changed: Picture = SHIFTS[shift].function(image[None], severity, rng)[0]
+    return changed
 
 
 def _floats(images: Images | Bytes) -> Images:
