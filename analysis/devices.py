@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 # The rest is for other processes, and for what grows while an analysis runs.
 HOST_SHARE, DEVICE_SHARE = 0.6, 0.8
+_CGROUP = Path("/sys/fs/cgroup")  # Linux, version 2
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,21 @@ def free_bytes(device: torch.device) -> int:
 
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * DEVICE_SHARE)
-    host = int(psutil.virtual_memory().available * HOST_SHARE)
+    host = int(min(psutil.virtual_memory().available, _left_to_container()) * HOST_SHARE)
     if device.type == "mps":  # a share of the host's memory, with a limit of its own
         left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
         return min(host, int(left * DEVICE_SHARE))
     return host
+
+
+def _left_to_container() -> float:
+    """Bytes until the limit of the control group, in whose view the whole machine is free."""
+    try:
+        limit, used = (int((_CGROUP / f"memory.{n}").read_text()) for n in ("max", "current"))
+        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return math.inf
+    return max(0, limit - used + int(stat.get("inactive_file", 0)))  # a cache can be dropped
 
 
 @contextmanager

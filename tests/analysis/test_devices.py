@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 import pytest
 import torch
@@ -57,6 +59,23 @@ def test_some_of_the_free_memory_is_left_to_others() -> None:
     assert 0.3 * free < free_bytes(CPU) < 0.8 * free
     assert find_devices().available == available_devices()
     assert find_devices().free > 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("1000000", 360_000), ("400000", 0), ("max", None), (None, None)]
+)
+def test_a_containers_limit_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str | None, expected: int | None
+) -> None:
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text("500000\n")
+        (tmp_path / "memory.stat").write_text("anon 400000\ninactive_file 100000\n")
+    monkeypatch.setattr(analysis.devices, "_CGROUP", tmp_path)
+    if expected is None:
+        assert free_bytes(CPU) > 10_000_000
+    else:
+        assert free_bytes(CPU) == expected
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
