@@ -41,7 +41,7 @@ class DataChoice:
         """What keeps a network from being fine-tuned on it, in sentences."""
         problems = dataset_problem(self.dataset)
         if not problems:
-            why = getattr(dataset_spec(self.dataset), "why_untrainable", "")
+            why = dataset_spec(self.dataset).why_untrainable
             problems += [f"`dataset` {self.dataset} cannot be trained on: {why}"] if why else []
         problems += choice_problem("shift", self.shift, SHIFTS)
         if not 1 <= self.severity <= MAX_SEVERITY:

@@ -16,7 +16,7 @@ controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 st.title("Does it hold across models and data?", anchor=False)
 try:
     swept = any(run.swept for run in run_queue().store.runs())  # then the table has the room
-    with st.expander("What to run", expanded=not swept, key="grid_form"):
+    with st.container(key="grid_form"), st.expander("What to run", expanded=not swept):
         grid = render_form(controls[1])
     if grid is not None:
         render_grid(grid)
