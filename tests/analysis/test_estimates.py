@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -104,3 +105,20 @@ def test_a_question_is_the_same_whatever_the_seed_and_the_epochs() -> None:
     )
     assert one == other
     assert one != MemoryRequest("pocket-vgg", 10, "everything", recipe=Recipe(momentum=0))
+
+
+def test_the_size_of_the_images_is_that_of_the_weights_or_the_one_asked_for() -> None:
+    def activations(**about: Any) -> int:
+        small = Recipe(batch_size=2)
+        return estimate(
+            MemoryRequest("vgg11", 10, "everything", recipe=small, **about)
+        ).peak.activations
+
+    # VGG's convolutions cost as the area of the image; its two linear layers do not matter here.
+    ratio = activations() / activations(input_side=112)
+    assert 3.5 < ratio < 4.2
+    vit = [
+        MemoryRequest("vit_b_32", 10, "head", ("heads.head",), weights=w)
+        for w in ("pretrained", "random")
+    ]
+    assert vit[0] == vit[1], "random weights take the images as the pre-trained ones do"
