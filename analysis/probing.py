@@ -89,7 +89,7 @@ def _black(options: AnalysisOptions) -> Tensor:
 def _empty(options: AnalysisOptions, device: torch.device) -> nn.Module:
     """The network with zeros for weights: nothing overflows, and no number is subnormal."""
     classes = model_spec(options.model).classes or _CLASSES
-    model = skeleton(options.model, classes, weights=options.weights).to_empty(device=device)
+    model = skeleton(options.model, classes).to_empty(device=device)
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()

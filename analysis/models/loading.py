@@ -24,7 +24,7 @@ from analysis.models.checkpoints import Fitted, fitted, without_prefix
 from analysis.models.names import FILE, most_bytes
 from analysis.models.own_code import code_network, side_of_code
 from analysis.models.pocket import POCKET_BUILDERS
-from analysis.models.registry import model_spec, side_of_input
+from analysis.models.registry import model_spec
 from analysis.models.timm_models import timm_network, timm_preset
 from analysis.models.weights_files import damaged, pocket_state, torchvision_state
 from analysis.torchvision_guard import torchvision
@@ -95,10 +95,8 @@ def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNe
     return FittedNetwork(replace(fit, state=versioned), network, head)
 
 
-def skeleton(name: str, num_classes: int, *, weights: str = "pretrained") -> nn.Module:
+def skeleton(name: str, num_classes: int) -> nn.Module:
     """A network by name with the shapes of its parameters and nothing in them ("meta" device).
-
-    The weights decide only for which size of images the network is made, where it must know.
 
     Raises
     ------
@@ -106,8 +104,7 @@ def skeleton(name: str, num_classes: int, *, weights: str = "pretrained") -> nn.
         If there is no such model, or code of one's own cannot be run.
     """
     spec = model_spec(name)
-    is_torchvisions = spec.source == "torchvision"
-    model = _bare(spec, side_of_input(name, weights=weights) if is_torchvisions else 0)
+    model = _bare(spec)
     replace_head(model, spec.head or find_head(model, built_side(spec)), num_classes)
     return model.to("meta")
 

@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from analysis.estimates import Estimates, MemoryEstimate, MemoryRequest, estimate
 from analysis.jobs import Jobs
 from analysis.metrics import MemoryUse
+from analysis.models import load_model
 from analysis.options import Recipe
+from analysis.prediction import predict_peak
 
 HEAD = MemoryRequest("pocket-resnet20", 10, "head", ("fc",), ("fc",))
 PATIENCE = 60  # seconds
@@ -108,17 +109,16 @@ def test_a_question_is_the_same_whatever_the_seed_and_the_epochs() -> None:
 
 
 def test_the_size_of_the_images_is_that_of_the_weights_or_the_one_asked_for() -> None:
-    def activations(**about: Any) -> int:
-        small = Recipe(batch_size=2)
-        return estimate(
-            MemoryRequest("vgg11", 10, "everything", recipe=small, **about)
-        ).peak.activations
+    recipe = Recipe(batch_size=2)
+    network = load_model("squeezenet1_1", weights="random", num_classes=10)
+    everything = {name for name, _ in network.named_parameters()}
+    for asked, side in ((0, 224), (112, 112)):
+        request = MemoryRequest("squeezenet1_1", 10, "everything", recipe=recipe, input_side=asked)
+        by_hand = predict_peak(network, (3, side, side), trained=everything, recipe=recipe)
+        assert estimate(request).peak == by_hand
 
-    # VGG's convolutions cost as the area of the image; its two linear layers do not matter here.
-    ratio = activations() / activations(input_side=112)
-    assert 3.5 < ratio < 4.2
-    vit = [
-        MemoryRequest("vit_b_32", 10, "head", ("heads.head",), weights=w)
-        for w in ("pretrained", "random")
-    ]
-    assert vit[0] == vit[1], "random weights take the images as the pre-trained ones do"
+
+def test_random_weights_ask_the_same_question_as_pretrained_ones() -> None:
+    asked = [MemoryRequest("vit_b_32", 10, "head", weights=w) for w in ("pretrained", "random")]
+    assert asked[0] == asked[1]
+    assert asked[0] != MemoryRequest("vit_b_32", 10, "head", weights="file:/mine.pt")
