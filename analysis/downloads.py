@@ -147,6 +147,14 @@ def has_checksum(path: Path, checksum: str) -> bool:
     return path.is_file() and digest_of(path, algorithm).startswith(digest.lower())
 
 
+def reachable(url: str) -> bool:
+    """Whether a server answers at all, within ten seconds."""
+    answer = _ask(Request(url, method="HEAD"))
+    if isinstance(answer, HTTPResponse):
+        answer.close()
+    return isinstance(answer, HTTPResponse | HTTPError)
+
+
 def digest_of(path: Path, algorithm: str = "sha256") -> str:
     """The hexadecimal digest of a file, computed again only when its size or time changed.
 
@@ -216,21 +224,8 @@ def _download(wanted: _Wanted, tell: ProgressCallback) -> None:
 
 def _answer(wanted: _Wanted, there: int) -> HTTPResponse | None:
     """The answer that brings the file from byte `there` on; None if there is nothing beyond."""
-    answers: SimpleQueue[HTTPResponse | Exception] = SimpleQueue()
-    headers = {"User-Agent": "bettiscope"} | ({"Range": f"bytes={there}-"} if there else {})
-
-    def ask() -> None:
-        try:
-            answers.put(urlopen(Request(wanted.url, headers=headers), timeout=STALL_SECONDS))
-        except (OSError, HTTPException) as error:
-            answers.put(error)
-
-    # In a thread: no timeout of a socket covers the name look-up.
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=ANSWER_SECONDS)
-    except Empty:
-        raise wanted.unreachable("no network?") from None
+    headers = {"Range": f"bytes={there}-"} if there else {}
+    answer = _ask(Request(wanted.url, headers=headers))
     if isinstance(answer, HTTPResponse):
         return answer
     if isinstance(answer, HTTPError):
@@ -240,6 +235,24 @@ def _answer(wanted: _Wanted, there: int) -> HTTPResponse | None:
     reason = getattr(answer, "reason", None)
     why = str(reason) if isinstance(reason, ssl.SSLError) else "no network?"
     raise wanted.unreachable(why) from answer
+
+
+def _ask(request: Request) -> HTTPResponse | Exception:
+    answers: SimpleQueue[HTTPResponse | Exception] = SimpleQueue()
+    request.add_header("User-Agent", "bettiscope")
+
+    def ask() -> None:
+        try:
+            answers.put(urlopen(request, timeout=STALL_SECONDS))
+        except (OSError, HTTPException) as error:
+            answers.put(error)
+
+    # In a thread: no timeout of a socket covers the name look-up.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answers.get(timeout=ANSWER_SECONDS)
+    except Empty:
+        return TimeoutError("no answer in time")
 
 
 def _read(wanted: _Wanted, response: HTTPResponse) -> bytes:

@@ -140,8 +140,8 @@ def verdict(fought: Sequence[Duel], seeds: int) -> str:
         return ""
     told = [
         f"{STRATEGIES[duel.null].title.lower()} on {duel.won} of {duel.pairs} "
-        f"pair{'' if duel.pairs == 1 else 's'} ({signed(100 * duel.gain)} points on average; "
-        f"sign test p = {duel.chance:.2g})"
+        f"pair{'' if duel.pairs == 1 else 's'} ({f'even on {duel.even}; ' if duel.even else ''}"
+        f"{signed(100 * duel.gain)} points on average; sign test p = {duel.chance:.2g})"
         for duel in fought
     ]
     proof = "One seed each: a hint, not evidence." if seeds == 1 else f"Means over {seeds} seeds."
@@ -159,6 +159,7 @@ class Number:
 
     title: str
     help: str
+    heading: str  # of a table of `text`s
     text: Callable[[Cell], str]
 
 
@@ -169,7 +170,7 @@ def _accuracy_text(cell: Cell) -> str:
 def _memory_text(cell: Cell) -> str:
     if math.isnan(cell.peak):
         return "–"
-    predicted = "" if math.isnan(cell.predicted) else f" (predicted {_megabytes(cell.predicted)})"
+    predicted = "" if math.isnan(cell.predicted) else f" ({_megabytes(cell.predicted)})"
     return _megabytes(cell.peak) + predicted
 
 
@@ -185,16 +186,19 @@ NUMBERS = {
     "accuracy": Number(
         "Test accuracy (%)",
         "Share of the test images classified right by the last weights; the mean over the seeds.",
+        "Test accuracy (%)",
         _accuracy_text,
     ),
     "peak memory": Number(
         "Peak memory (MB)",
         "The most that tensors took in a training step: measured, and predicted beforehand.",
+        "Peak memory (MB): measured (predicted)",
         _memory_text,
     ),
     "time": Number(
         "Time (s)",
         "Choosing the layers, training and validation; the mean over the seeds.",
+        "Time (s)",
         _seconds_text,
     ),
 }
@@ -218,7 +222,7 @@ def markdown(rows: Sequence[Row], strategies: Sequence[str]) -> str:
             body.append(line)
         rule = ["---", "---", *["---:"] * (len(head) - 2)]
         lines = [f"| {' | '.join(line)} |" for line in (head, rule, *body)]
-        parts.append("\n".join([f"**{shown.title}**", "", *lines]))
+        parts.append("\n".join([f"**{shown.heading}**", "", *lines]))
     told = average_claims((row.model, row.data.dataset) for row in rows)
     if told:
         parts.append(f"The paper claims, over its sixteen pairs: {'; '.join(told)}.")

@@ -69,7 +69,7 @@ class Job:
             end = at.total - at.layers if forward else at.total
             # The first layers are the largest: a pass tells of the next ones when it is whole.
             enough = at.layers if forward and several else at.layers / 4
-        if not made or made < enough:
+        if not end or not made or made < enough:
             return None
         return (time.monotonic() - self.begun) / made * max(0, end - at.done)
 

@@ -55,7 +55,7 @@ class AnalysisOptions:
     precision: Precision = "float32"  # of the activations; distances are never taken in less
     # These two decide how the numbers are computed, not what they are.
     device: Device = "auto"  # CUDA if there is any, else MPS, else the CPU
-    memory: int = 0  # bytes that the analysis may take; 0: most of what is free
+    memory: int = 0  # bytes that the process, or the GPU, may hold; 0: most of what is free
 
     def __post_init__(self) -> None:
         problems = choice_problem("pooling", self.pooling, POOLINGS)

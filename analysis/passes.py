@@ -24,7 +24,7 @@ _GRAM = 64  # bytes a pair of images in a pass takes while distances are formed,
 _MATRICES = 8  # bytes a pair of images takes in each layer: the matrix, and a copy to save it
 _TOPOLOGY = 150  # bytes a pair of images takes in Ripser and DBSCAN, one layer at a time
 HELD_BYTES = 2**29  # of prepared images; more of them are prepared block by block
-_PROCESS = 150_000_000  # bytes of a process that runs Ripser
+_PROCESS = 250_000_000  # bytes of a process that runs Ripser
 PARALLEL_FROM = 150  # images; below it a layer takes Ripser less than about 10 ms
 
 

@@ -77,7 +77,9 @@ def snippet(options: RunOptions, selection: Selection) -> str:
         Python. It expects `model` and `loader` to be there.
     """
     recipe, scope = options.recipe, STRATEGIES[options.strategy].scope
-    head = model_spec(options.analysis.model).head
+    known = model_spec(options.analysis.model).head
+    # Of timm's networks and code of one's own the head is known by running last.
+    head = known or (selection.layers[-1] if selection.layers else "")
     rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]
     # A norm that trains is found by its kind, not by its name.
     listed = (head,) if scope == "norms-and-biases" else selection.layers
@@ -87,7 +89,7 @@ def snippet(options: RunOptions, selection: Selection) -> str:
     )
     by_hand = selection.optimizer == "sgd" and recipe.weight_decay > 0
     return _TEMPLATE.format(
-        head=f'"{head}"',
+        head=f'"{head}"' if known or scope == "norms-and-biases" else "the classifier",
         strategy=options.strategy,
         model=options.analysis.model,
         dataset=options.analysis.dataset,

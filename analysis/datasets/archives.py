@@ -98,7 +98,9 @@ def import_archive(path: Path, name: str, *, progress: ProgressCallback | None =
         digest = digest_of(path)[:_DIGITS]
         earlier = _earlier(digest)
         if earlier is not None:
-            return _imported(OWN + earlier.name, scanned(earlier, progress))
+            with _opened(path) as archive:
+                left_out = _others(list(_checked(name, archive)))
+            return _imported(OWN + earlier.name, scanned(earlier, progress), left_out)
         final = kept_folder(f"{_readable(name)}-{digest}")
         with unfinished(final.parent) as part:
             return _kept(path, name, part / "images", final, progress)
@@ -153,6 +155,10 @@ def _unpack(
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise _refused(name, "it is no zip archive, or damaged") from error
+    return _others(entries)
+
+
+def _others(entries: list[_Entry]) -> tuple[Skipped, ...]:
     others = [entry for entry in entries if not is_image_name(entry.name)]
     return tuple((shown(entry.name), "it is no image") for entry in others)
 

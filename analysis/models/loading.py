@@ -24,7 +24,7 @@ from analysis.models.checkpoints import Fitted, fitted, without_prefix
 from analysis.models.names import FILE, most_bytes
 from analysis.models.own_code import code_network, side_of_code
 from analysis.models.pocket import POCKET_BUILDERS
-from analysis.models.registry import model_spec
+from analysis.models.registry import model_spec, side_of_input
 from analysis.models.timm_models import timm_network, timm_preset
 from analysis.models.weights_files import damaged, pocket_state, torchvision_state
 from analysis.torchvision_guard import torchvision
@@ -95,8 +95,16 @@ def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNe
     return FittedNetwork(replace(fit, state=versioned), network, head)
 
 
-def skeleton(name: str, num_classes: int) -> nn.Module:
+def skeleton(name: str, num_classes: int, *, weights: str = "random") -> nn.Module:
     """A network by name with the shapes of its parameters and nothing in them ("meta" device).
+
+    Parameters
+    ----------
+    name : str
+    num_classes : int
+        Of its new head.
+    weights : str
+        For what images it is built, if it must know: see `analysis.models.side_of_input`.
 
     Raises
     ------
@@ -104,7 +112,7 @@ def skeleton(name: str, num_classes: int) -> nn.Module:
         If there is no such model, or code of one's own cannot be run.
     """
     spec = model_spec(name)
-    model = _bare(spec)
+    model = _bare(spec, side_of_input(name, weights=weights) if spec.fixed_side else 0)
     replace_head(model, spec.head or find_head(model, built_side(spec)), num_classes)
     return model.to("meta")
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from analysis.errors import OptionError
 from analysis.models.catalogue import ModelSpec
 from analysis.models.presets import Preset
 from analysis.models.weights_files import torchvision_weights
@@ -41,6 +42,10 @@ def prepared(spec: ModelSpec, images: Images, weights: str, side: int) -> Tensor
         return prepare(_tensor(images)).contiguous()
     together = torch.empty(len(images), 3, side, side)
     for place, image in zip(together, images, strict=True):  # one at a time: they may be large
+        if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
+            raise OptionError(
+                f"`images` must have the shape (1 or 3, height, width) each, got {image.shape}"
+            )
         place.copy_(prepare(_tensor(image[None]))[0])
     return together
 

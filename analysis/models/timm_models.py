@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from contextlib import redirect_stdout
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from analysis.downloads import reachable
 from analysis.errors import AssetError, ModelError, OptionError
 from analysis.models.presets import Preset
 from analysis.torchvision_guard import torchvision  # noqa: F401  (timm imports torchvision)
@@ -29,9 +29,8 @@ def timm_network(name: str, num_classes: int | None, *, pretrained: bool) -> nn.
         If it cannot be built.
     """
     timm, own = _timm(), _own_name(name)
-    # An answer is to be there within ten seconds.
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "4")
     classes = {} if num_classes is None else {"num_classes": num_classes}
+    hub = "" if not pretrained else _unreachable_hub()
     try:
         with redirect_stdout(sys.stderr):
             model: nn.Module = timm.create_model(own, pretrained=pretrained, **classes)
@@ -40,10 +39,24 @@ def timm_network(name: str, num_classes: int | None, *, pretrained: bool) -> nn.
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if pretrained:
             raise AssetError(
-                f"The pre-trained weights of {name} could not be had ({reason}). Use weights = "
-                "random, a pocket model, or a checkpoint of your own."
+                f"The pre-trained weights of {name} could not be fetched ({hub or reason}). Use "
+                "weights = random, a checkpoint of your own, or a pocket model, which ships with "
+                "BettiScope."
             ) from error
         raise ModelError(f"timm could not build {own} ({reason}).") from error
+
+
+def _unreachable_hub() -> str:
+    """Where timm's weights cannot be had from just now, if so; what it has in store still can.
+
+    Left alone, the hub's client tries for more than a minute.
+    """
+    try:
+        hub: Any = importlib.import_module("huggingface_hub.constants")
+    except ImportError:  # then timm says so itself
+        return ""
+    hub.HF_HUB_OFFLINE = not reachable(hub.ENDPOINT)
+    return f"{hub.ENDPOINT} does not answer: no network?" if hub.HF_HUB_OFFLINE else ""
 
 
 def timm_preset(name: str) -> Preset:

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from analysis import downloads
-from analysis.downloads import digest_of, fetch
+from analysis.downloads import digest_of, fetch, reachable
 from analysis.errors import AnalysisStopped, AssetError
 from analysis.results import Progress
 
@@ -240,6 +240,13 @@ def unreachable(to: Path, url: str) -> str:
     with pytest.raises(AssetError) as told:
         fetch(url, to, checksum=SHA256, what="The file", instead=INSTEAD)
     return str(told.value)
+
+
+def test_a_server_that_says_no_is_reachable_all_the_same(host: Host) -> None:
+    assert reachable(host.url)  # it knows no HEAD, and says so
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert not reachable(f"http://127.0.0.1:{port}/")
 
 
 def test_a_refused_connection_is_one_sentence(host: Host, to: Path) -> None:

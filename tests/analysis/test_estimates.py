@@ -9,11 +9,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.estimates import Estimates, MemoryEstimate, MemoryRequest, estimate
+from analysis.costs import CostRequest, Probe
+from analysis.devices import DevicesFound, DevicesRequest, available_devices
+from analysis.estimates import (
+    Answer,
+    Estimates,
+    MemoryEstimate,
+    MemoryRequest,
+    Question,
+    estimate,
+)
 from analysis.jobs import Jobs
 from analysis.metrics import MemoryUse
 from analysis.models import load_model
-from analysis.options import Recipe
+from analysis.options import AnalysisOptions, Recipe
 from analysis.prediction import predict_peak
 
 HEAD = MemoryRequest("pocket-resnet20", 10, "head", ("fc",), ("fc",))
@@ -28,7 +37,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     found.close()
 
 
-def wait_for(estimates: Estimates, request: MemoryRequest) -> MemoryEstimate | str:
+def wait_for(estimates: Estimates, request: Question[Answer]) -> Answer | str:
     end = time.monotonic() + PATIENCE
     while (found := estimates.get(request)) is None:
         assert time.monotonic() < end, "no answer came"
@@ -122,3 +131,25 @@ def test_random_weights_ask_the_same_question_as_pretrained_ones() -> None:
     asked = [MemoryRequest("vit_b_32", 10, "head", weights=w) for w in ("pretrained", "random")]
     assert asked[0] == asked[1]
     assert asked[0] != MemoryRequest("vit_b_32", 10, "head", weights="file:/mine.pt")
+
+
+def test_other_questions_are_answered_and_kept_too(jobs: Jobs) -> None:
+    estimates = Estimates(jobs)
+    devices = wait_for(estimates, DevicesRequest())
+    assert isinstance(devices, DevicesFound)
+    assert devices.available[-1] == "cpu"
+    assert estimates.known(DevicesRequest()) is devices
+    request = CostRequest(AnalysisOptions(model="pocket-vgg"))
+    found = wait_for(estimates, request)
+    assert isinstance(found, Probe)
+    assert found.footprint.layers == 10
+    # Another number of images is no other question.
+    assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vgg", samples=99))) is found
+    assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vit"))) is None
+
+
+def test_a_device_that_is_not_there_is_told(jobs: Jobs) -> None:
+    if len(available_devices()) > 1:
+        pytest.skip("there is a GPU")
+    asked = CostRequest(AnalysisOptions(model="pocket-vgg", device="cuda"))
+    assert "`device` is 'cuda'" in str(wait_for(Estimates(jobs), asked))

@@ -104,11 +104,11 @@ def test_the_sign_test(won: int, lost: int, chance: float) -> None:
 
 def test_the_sentence_claims_no_more_than_the_runs_show(found: dict[RunOptions, Run]) -> None:
     text = verdict(duels(CELLS, found), seeds=2)
-    assert "AdaBet beats random on 0 of 4 pairs (+0.0 points" in text
-    assert "size alone on 2 of 4 pairs (+5.0 points on average; sign test p = 1)" in text
+    assert "AdaBet beats random on 0 of 4 pairs (even on 4; +0.0 points" in text
+    assert "size alone on 2 of 4 pairs (even on 1; +5.0 points on average; sign test p = 1)" in text
     assert "Means over 2 seeds." in text
     lost = [replace(duel, gain=-0.031) for duel in duels(CELLS, found)]
-    assert "(−3.1 points" in verdict(lost, seeds=2)
+    assert "; −3.1 points" in verdict(lost, seeds=2)
     assert "not evidence" in verdict(lost, seeds=1)
     assert verdict([], seeds=1) == ""
 
@@ -118,7 +118,8 @@ def test_the_markdown_has_a_table_for_each_number(found: dict[RunOptions, Run]) 
     accuracies, memory, seconds = text.split("\n\n**")
     assert "| Model | Dataset | AdaBet | Size alone | Random | Full |" in accuracies
     assert "| resnet50 | pets | 51.0 | 31.0 | 51.0 | 71.0 |" in accuracies
-    assert "5.0 (predicted 6.2)" in memory
+    assert "| 5.0 (6.2) |" in memory
+    assert memory.startswith("Peak memory (MB): measured (predicted)**")
     assert "claim of the paper (analytic model after TinyTL" in memory
     assert "| −50.0 % | −66.3 % |" in memory
     assert "claim" not in accuracies + seconds

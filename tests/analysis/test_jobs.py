@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 import analysis.jobs
 from analysis.jobs import Job, Jobs
 from analysis.options import AnalysisOptions
+from analysis.results import Progress
 
 QUICK = AnalysisOptions(model="pocket-vgg", samples=8)
 LONG = AnalysisOptions(model="vgg16", weights="random", samples=40)
@@ -141,6 +143,109 @@ def test_work_of_another_kind_is_no_analysis(jobs: Jobs) -> None:
     assert job.report is None
     with pytest.raises(TypeError, match="is no analysis"):
         _ = job.options
+
+
+def test_a_long_analysis_does_not_keep_a_short_one_waiting(jobs: Jobs) -> None:
+    long = jobs.start(LONG, "one session")
+    wait_until(lambda: long.progress is not None)
+    short = jobs.start(QUICK, "another")
+    wait_until(ended(short))
+    assert (short.state, long.state) == ("done", "running")
+    jobs.leave(long, "one session")
+
+
+def test_stop_ends_a_download(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes calls and never answers
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        job = jobs.start(AnalysisOptions(model="mobilenet_v2", samples=8))
+        silent.settimeout(PATIENCE)
+        call, _ = silent.accept()
+        with call:
+            assert job.state == "running"
+            jobs.leave(job)
+            assert job.state == "stopped"
+            assert not job.worker.alive
+            call.settimeout(PATIENCE)
+            while call.recv(4096):  # what it asked for, then its end
+                pass
+
+
+def test_a_worker_that_grew_large_is_ended_for_a_fresh_one(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = jobs.start(QUICK)
+    wait_until(ended(first))
+    held = first.worker.resident_bytes
+    assert 50e6 < held < analysis.jobs.LARGEST_KEPT
+    monkeypatch.setattr(analysis.jobs, "LARGEST_KEPT", held // 2)
+    second = jobs.start(AnalysisOptions(model="pocket-vgg", samples=9))
+    assert second.worker is first.worker
+    wait_until(lambda: ended(second)() and not second.worker.alive)
+    assert second.report is not None
+    assert second.worker.resident_bytes == 0
+    wait_until(lambda: len(workers()) == 1)
+
+
+def test_work_of_a_large_family_counts_as_one(jobs: Jobs) -> None:
+    job = jobs.start(AnalysisOptions(samples=300))
+    wait_until(lambda: job.progress is not None and job.progress.stage == "Topology")
+    wait_until(lambda: len(psutil.Process(job.worker.process.pid).children(recursive=True)) >= 2)
+    alone = psutil.Process(job.worker.process.pid).memory_info().rss
+    assert job.worker.resident_bytes > alone + 50e6
+    jobs.leave(job)
+
+
+class Clock:
+    """A time that passes when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(analysis.jobs.time, "monotonic", lambda: self.now)
+        self.job = Job("a request", None)  # type: ignore[arg-type]
+
+    def after(self, seconds: float, progress: Progress) -> float | None:
+        self.now += seconds
+        self.job.hear(progress)
+        return self.job.seconds_left
+
+
+def test_time_left_of_one_pass_and_its_topology(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(stage: str, done: int) -> Progress:
+        return Progress(stage, "layer", done, total=40, layers=20)
+
+    clock = Clock(monkeypatch)
+    assert clock.after(9, step("Forward pass", 0)) is None
+    assert clock.after(1, step("Forward pass", 4)) is None  # the first layers are the largest
+    assert clock.after(1, step("Forward pass", 5)) == pytest.approx(15 * 2 / 5)
+    assert clock.after(5, step("Topology", 20)) is None
+    assert clock.after(20, step("Topology", 30)) == pytest.approx(20)  # at a pace of its own
+
+
+def test_time_left_of_several_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
+    def step(done: int) -> Progress:
+        return Progress("Forward pass", "layer", done, total=110, layers=10)  # ten passes
+
+    assert clock.after(3, step(0)) is None
+    assert clock.after(8, step(9)) is None
+    assert clock.after(2, step(10)) == pytest.approx(90)
+    assert clock.after(40, step(50)) == pytest.approx(50)
+
+
+def test_time_left_of_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
+    def step(name: str, done: int, total: int) -> Progress:
+        return Progress("Download", name, done, total)
+
+    assert clock.after(0, step("weights", 600, 1000)) is None  # 600 bytes were there already
+    assert clock.after(10, step("weights", 700, 1000)) == pytest.approx(30)
+    assert clock.after(1, step("data", 0, 500)) is None
+    assert clock.after(1, step("data", 250, 500)) == pytest.approx(1)
+    assert clock.after(1, step("unknown", 10, 0)) is None
+    assert clock.after(1, step("unknown", 90, 0)) is None
 
 
 OWNER = """

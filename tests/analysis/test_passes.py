@@ -84,6 +84,9 @@ def test_processes_for_ripser_count_from_where_they_are_used() -> None:
     several = Footprint(layers=10, image=MB, processes=4)
     assert several.of_topology(149) == FOOTPRINT.of_topology(149)
     assert several.of_topology(150) > FOOTPRINT.of_topology(150) + 400 * MB
+    # Nothing is left of the passes by then: the larger of the two is the peak.
+    assert several.peak(150, 2, Budget(10**9)) == several.of_topology(150)
+    assert several.peak(149, 99, Budget(10**9)) > several.of_topology(149) + 99 * MB
 
 
 @pytest.mark.parametrize(

@@ -48,3 +48,10 @@ def test_skeletons_have_the_head_that_is_asked_for(name: str) -> None:
     model = skeleton(name, 7)
     assert model.get_parameter(f"{MODELS[name].head}.weight").shape[0] == 7
     assert all(tensor.is_meta for tensor in model.state_dict().values())
+
+
+def test_skeletons_are_built_for_the_side_of_their_weights() -> None:
+    usual = skeleton("vit_b_16", 3).get_parameter("encoder.pos_embedding")
+    larger = skeleton("vit_b_16", 3, weights="IMAGENET1K_SWAG_E2E_V1")
+    assert usual.shape[1] == (224 // 16) ** 2 + 1
+    assert larger.get_parameter("encoder.pos_embedding").shape[1] == (384 // 16) ** 2 + 1

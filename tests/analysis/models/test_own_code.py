@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from analysis.__main__ import main
 from analysis.errors import AnalysisError, ModelError
+from analysis.metrics import Selection
 from analysis.models import (
     MODELS,
     load_model,
@@ -21,6 +23,8 @@ from analysis.models import (
     weights_fingerprint,
 )
 from analysis.models.loading import find_head, skeleton
+from analysis.options import AnalysisOptions, RunOptions
+from analysis.snippet import snippet
 
 PLAIN = """
 import torch
@@ -165,21 +169,21 @@ def test_code_is_not_listed_and_nothing_is_run_by_asking(tmp_path: Path) -> None
     assert "a file that is there" in model_problem(f"{tmp_path}/none.py:build")[0]
 
 
-def test_on_the_command_line(tmp_path: Path) -> None:
-    name = write(tmp_path, PLAIN)
-    command = [sys.executable, "-m", "analysis", "analyze", "--model", name, "--samples", "4"]
-    command += ["--input-side", "32"]
-    result = subprocess.run(command, capture_output=True, text=True, env=_home(tmp_path))
-    assert result.returncode == 0, result.stderr
-    assert "a word on stdout" not in result.stdout
+def test_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+    command = ["analyze", "--model", write(tmp_path, PLAIN), "--samples", "4", "--input-side", "32"]
+    assert main(command) == 0
+    assert "a word on stdout" not in capsys.readouterr().out
     write(tmp_path, "def build():\n    return 1 / 0\n")
-    result = subprocess.run(command, capture_output=True, text=True, env=_home(tmp_path))
-    assert result.returncode == 2
-    assert "net.py, line 2: ZeroDivisionError: division by zero" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert main(command) == 2
+    assert "net.py, line 2: ZeroDivisionError: division by zero" in capsys.readouterr().err
 
 
-def _home(tmp_path: Path) -> dict[str, str]:
-    import os
-
-    return os.environ | {"BETTISCOPE_HOME": str(tmp_path / "home")}
+def test_the_snippet_names_no_head_that_is_not_known(tmp_path: Path) -> None:
+    options = RunOptions(AnalysisOptions(model=write(tmp_path, PLAIN)), strategy="bn-bias")
+    selection = Selection(("0", "3"), 1, 2, 0.0, 0, False, False, "sgd")
+    assert 'its head ("3") new' in snippet(options, selection)  # listed as they run
+    ranked = snippet(replace(options, strategy="adabet"), selection)
+    assert "its head (the classifier) new" in ranked

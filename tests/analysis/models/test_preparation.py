@@ -9,8 +9,9 @@ import torch
 from analysis.asset_files import verified
 from analysis.datasets import DATASETS
 from analysis.errors import OptionError
-from analysis.models import prepare_images
+from analysis.models import MODELS, prepare_images
 from analysis.models.preparation import MEAN, STD
+from analysis.models.weights_files import torchvision_weights
 from assets.make_assets import network_input
 
 from torchvision.transforms.v2 import functional as transforms  # isort: skip
@@ -87,3 +88,59 @@ def test_mirrored_views_are_taken_as_they_look() -> None:
 def test_other_shapes_are_told(shape: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match=r"`images` must have the shape \(N, 1 or 3, height"):
         prepare_images("pocket-vit", np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("vgg16", "IMAGENET1K_FEATURES"),  # another mean and deviation
+        ("efficientnet_v2_l", "pretrained"),  # likewise, and bicubic
+        ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"),
+        ("inception_v3", "random"),
+    ],
+)
+def test_each_weight_set_has_torchvision_s_own_preparation(name: str, weights: str) -> None:
+    images = np.random.default_rng(0).random((2, 3, 60, 90), dtype=np.float32)
+    chosen = MODELS[name].weight_set(weights) or MODELS[name].weight_sets[0]
+    own = torchvision_weights(MODELS[name], chosen).transforms()
+    expected = own(torch.from_numpy(images))
+    assert torch.allclose(prepare_images(name, images, weights=weights), expected, atol=1e-5)
+
+
+def test_another_side_scales_the_resize_in_proportion() -> None:
+    images = np.random.default_rng(0).random((1, 3, 100, 100), dtype=np.float32)
+    prepared = prepare_images("vit_b_32", images, weights="random", input_side=224)
+    assert torch.equal(prepared, prepare_images("vit_b_32", images, weights="random"))
+    half = prepare_images("resnet50", images, input_side=112)  # 224 of 232, halved
+    pixels = transforms.resize(torch.from_numpy(images), [116], antialias=True)
+    pixels = transforms.center_crop(pixels, [112, 112])
+    assert torch.allclose(half[0, 0], (pixels[0, 0] - 0.485) / 0.229, atol=1e-5)
+    assert prepare_images("pocket-resnet20", images, input_side=64).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["pocket-resnet20", "mobilenet_v2"])
+def test_images_of_differing_sizes_are_prepared_one_at_a_time(name: str) -> None:
+    generator = np.random.default_rng(0)
+    shapes = [(1, 28, 28), (3, 50, 40), (3, 31, 77)]
+    images = [generator.random(shape, dtype=np.float32) for shape in shapes]
+    prepared = prepare_images(name, images)
+    for image, one in zip(images, prepared, strict=True):
+        assert torch.equal(prepare_images(name, image[None])[0], one)
+    with pytest.raises(OptionError, match=r"`images` must have the shape .* got none"):
+        prepare_images(name, [])
+    with pytest.raises(OptionError, match=r"`images` must have the shape .* got \(28, 28\)"):
+        prepare_images(name, [images[0], np.zeros((28, 28), np.float32)])
+
+
+def test_a_very_long_image_is_not_blown_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = np.zeros((1, 1, 2, 5000), np.float32)
+    long[..., 2490:2510] = 1  # the middle, and all that is left of it
+    resized = []
+    resize = transforms.resize
+    monkeypatch.setattr(
+        transforms, "resize", lambda pixels, *rest, **more: resized.append(pixels.shape)
+        or resize(pixels, *rest, **more)
+    )  # fmt: skip
+    prepared = prepare_images("mobilenet_v2", long)
+    assert resized == [(1, 1, 2, 8)]
+    assert torch.allclose(prepared[0, 0], torch.tensor((1 - 0.485) / 0.229), atol=1e-5)

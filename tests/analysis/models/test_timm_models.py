@@ -1,0 +1,184 @@
+"""timm's networks by name: with a small package that stands in for timm, and with timm itself."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis import downloads
+from analysis.errors import AssetError, OptionError
+from analysis.models import (
+    MODELS,
+    load_model,
+    model_problem,
+    model_spec,
+    prepare_images,
+    side_of_input,
+    weights_fingerprint,
+    weights_problem,
+)
+from analysis.models.loading import built_side, skeleton
+
+# What BettiScope calls of timm, over one tiny network.
+STAND_IN = """
+import sys
+import torch
+from torch import nn
+
+class Config:
+    def to_dict(self):
+        return {"input_size": (3, 40, 40)}
+
+def list_models(): return ["tiny_net", "tiny_net_2"]
+def is_model(name): return name.split(".")[0] in list_models()
+def get_pretrained_cfg(name): return Config()
+
+def create_model(name, pretrained=False, num_classes=10):
+    print("timm says something")
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)
+    )
+    if name == "tiny_net_2":
+        raise RuntimeError("No such file on the hub.\\nmore")
+    if pretrained:
+        nn.init.ones_(model[0].weight)
+    return model
+"""
+STAND_IN_DATA = """
+def resolve_data_config(pretrained_cfg):
+    return {**pretrained_cfg, "crop_pct": 0.8, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1),
+            "interpolation": "bicubic"}
+"""
+METADATA = "Metadata-Version: 2.1\nName: timm\nVersion: 9.8.7\n"
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for folder, file, text in (
+        ("timm", "__init__.py", STAND_IN),
+        ("timm", "data.py", STAND_IN_DATA),
+        ("timm-9.8.7.dist-info", "METADATA", METADATA),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / file).write_text(text)
+    held = {name: sys.modules.pop(name) for name in list(sys.modules) if _timm_s(name)}
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    built_side.cache_clear()
+    yield
+    for name in [name for name in sys.modules if _timm_s(name)]:
+        del sys.modules[name]
+    sys.modules.update(held)
+    built_side.cache_clear()
+
+
+def _timm_s(name: str) -> bool:
+    return name == "timm" or name.startswith("timm.")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_network_is_built_and_given_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "timm/tiny_net"
+    assert model_problem(name) == []
+    assert model_spec(name).source == "timm"
+    one, again = (load_model(name, weights="random", seed=3) for _ in range(2))
+    assert torch.equal(one.get_parameter("0.weight"), again.get_parameter("0.weight"))
+    other = load_model(name, weights="random", seed=4)
+    assert not torch.equal(one.get_parameter("0.weight"), other.get_parameter("0.weight"))
+    trained = load_model(name, num_classes=3)
+    assert (trained.get_parameter("0.weight") == 1).all()
+    assert trained.get_parameter("3.weight").shape == (3, 4)
+    assert skeleton(name, 6).get_parameter("3.weight").shape == (6, 4)
+    assert skeleton(name, 6).get_parameter("0.weight").is_meta
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_images_are_prepared_as_timm_says() -> None:
+    assert side_of_input("timm/tiny_net") == 40
+    white = np.ones((1, 1, 9, 9), np.float32)
+    prepared = prepare_images("timm/tiny_net", white)
+    assert prepared.shape == (1, 3, 40, 40)
+    expected = (1 - torch.tensor([0.5, 0.4, 0.3])) / torch.tensor([0.2, 0.2, 0.1])
+    assert torch.allclose(prepared[0, :, 7, 7], expected)
+    # Resized to 40 / 0.8 = 50 pixels: the cut of 40 leaves out a tenth at each side.
+    half = np.zeros((1, 1, 10, 10), np.float32)
+    half[..., 0] = 1
+    assert prepare_images("timm/tiny_net", half)[0, 0, 20, 2] < 0
+    assert prepare_images("timm/tiny_net", white, input_side=64).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_checkpoint_of_one_s_own(tmp_path: Path) -> None:
+    state = load_model("timm/tiny_net", weights="random", seed=6, num_classes=8).state_dict()
+    torch.save(state, tmp_path / "mine.pt")
+    loaded = load_model("timm/tiny_net", weights=f"file:{tmp_path / 'mine.pt'}")
+    assert torch.equal(loaded.get_parameter("3.weight"), state["3.weight"])
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_what_timm_does_not_know_or_have_is_one_sentence() -> None:
+    with pytest.raises(
+        OptionError, match="timm knows, got 'timm/tini_net'; alike are timm/tiny_net, timm/tiny_ne"
+    ):
+        load_model("timm/tini_net", weights="random")
+    with pytest.raises(
+        AssetError,
+        match=r"^The pre-trained weights of timm/tiny_net_2 could not be fetched \(.*\)\. Use weig",
+    ):
+        load_model("timm/tiny_net_2")
+    assert "must be one of pretrained, random, or" in weights_problem("timm/tiny_net", "V1")[0]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_fingerprints_name_timm_s_version() -> None:
+    assert weights_fingerprint("timm/tiny_net", "pretrained", 0) == "timm-9.8.7"
+    assert weights_fingerprint("timm/tiny_net", "random", 4) == "random:4"
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_hub_out_of_reach_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "huggingface_hub").mkdir()
+    (tmp_path / "huggingface_hub" / "__init__.py").touch()
+    (tmp_path / "huggingface_hub" / "constants.py").write_text(
+        "ENDPOINT = 'https://hub.example'\nHF_HUB_OFFLINE = False\n"
+    )
+    for name in [name for name in sys.modules if name.startswith("huggingface_hub")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(downloads, "_ask", lambda request: TimeoutError())
+    with pytest.raises(
+        AssetError, match=r"fetched \(https://hub\.example does not answer: no network\?\)\. Use w"
+    ):
+        load_model("timm/tiny_net_2")
+    assert sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE is True
+    assert load_model("timm/tiny_net") is not None  # what is in store still loads
+    for name in ("huggingface_hub.constants", "huggingface_hub"):
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
+def test_without_timm_it_is_said_how_to_get_it() -> None:
+    with pytest.raises(OptionError, match="'timm/resnet18', but timm is not installed: pip insta"):
+        load_model("timm/resnet18")
+    assert not any(name.startswith("timm/") for name in MODELS)
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
+@pytest.mark.parametrize("name", ["timm/resnet18", "timm/vit_tiny_patch16_224.augreg_in21k"])
+def test_timm_itself(name: str) -> None:
+    model = load_model(name, weights="random", num_classes=5)
+    prepared = prepare_images(name, np.zeros((2, 1, 28, 28), np.float32), weights="random")
+    with torch.inference_mode():
+        assert model(prepared).shape == (2, 5)
+    assert skeleton(name, 4) is not None
+    with pytest.raises(OptionError, match="alike are timm/resnet18"):
+        load_model("timm/resnet19", weights="random")

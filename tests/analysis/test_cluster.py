@@ -1,0 +1,119 @@
+"""A real Dask cluster, one of whose workers is killed in the middle of a cell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import distributed
+import pytest
+
+import analysis.cluster
+from analysis.cluster import dask_cluster
+from analysis.errors import OptionError, TrainingError
+from analysis.grid import DataChoice, Grid
+from analysis.options import Recipe, RunOptions
+from analysis.runs import RunStore
+from analysis.sweep import sweep
+from tests.analysis.run_faults import ROOT, wait_until
+from tests.analysis.test_sweep import Consumer
+
+TINY = Grid(
+    "tiny",
+    ("pocket-resnet20",),
+    (DataChoice("digits"),),
+    ("head",),
+    (0, 1, 2),
+    RunOptions(train_samples=40, recipe=Recipe(epochs=1)),
+)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[distributed.LocalCluster]:
+    """Two worker processes, as an operator starts them in the project's folder."""
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50,
+        local_directory=str(tmp_path),
+    ) as found:  # fmt: skip
+        yield found
+
+
+def test_the_cells_of_a_killed_worker_are_done_by_the_other(
+    cluster: distributed.LocalCluster,
+) -> None:
+
+    def doing(dask_worker: Any) -> tuple[int, int]:
+        """A worker's process, and how many cells it is in the middle of."""
+        return os.getpid(), len(dask_worker.state.executing)
+
+    with (
+        dask_cluster(cluster.scheduler_address) as found,
+        distributed.Client(cluster, set_as_default=False) as watching,
+    ):
+        assert found.workers == 2
+        consumer = Consumer(sweep(TINY, found.executor))
+        busy: list[int] = []
+
+        def one_is() -> bool:
+            busy[:] = [pid for pid, cells in watching.run(doing).values() if cells]
+            return bool(busy)
+
+        wait_until(one_is)
+        os.kill(busy[0], signal.SIGKILL)
+        runs = consumer.finish()
+    assert cluster.scheduler.task_prefixes["run_cell"].suspicious, "a cell died with its worker"
+    assert sorted((run.options.recipe.seed, run.state) for run in runs) == [
+        (0, "done"), (1, "done"), (2, "done"),
+    ]  # fmt: skip
+    assert len(RunStore().runs()) == 3
+    assert all(run.result is not None and run.selection is not None for run in runs)
+    assert list(sweep(TINY)) == [], "what the cluster did is not done again here"
+
+
+def test_a_scheduler_out_of_reach_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert analysis.cluster._ANSWER_SECONDS < 10
+    monkeypatch.setattr(analysis.cluster, "_ANSWER_SECONDS", 0.5)
+    with (
+        pytest.raises(TrainingError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9 "),
+        dask_cluster("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(OptionError, match="got 'nonsense'"), dask_cluster("nonsense"):
+        pass
+
+
+def test_something_else_at_the_address_is_told() -> None:
+    """Such as the scheduler's own web page, whose port is one digit away."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b" " * 100)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TrainingError, match="is no Dask scheduler"), dask_cluster(address):
+            pass
+        thread.join()
+
+
+def test_without_dask_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with (
+        pytest.raises(OptionError, match=r"pip install -r requirements-cluster\.txt"),
+        dask_cluster("tcp://127.0.0.1:8786"),
+    ):
+        pass
+    assert (ROOT / "requirements-cluster.txt").exists()

@@ -1,0 +1,128 @@
+"""The command `sweep`: what it runs, tells and writes.
+
+The training in the workers is `stand_in/training.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.grid_progress import _Fingerprints
+from analysis.runs import RunStore
+from tests.analysis.run_faults import KINDS, STAND_IN
+
+QUICK, WRONG = (str(KINDS.index(kind)) for kind in ("quick", "wrong"))
+TINY = ["sweep", "--models", "pocket-vgg", "--datasets", "digits,digits+noise:5"]
+TINY += ["--strategies", "full,head", "--epochs", "2", "--train-samples"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
+    told = {"model": "m", "data": "d"}  # as the stand-in does
+    monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: told)
+    return tmp_path
+
+
+def test_a_sweep_tells_each_cell_and_writes_what_came_of_it(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = [home / name for name in ("grid.json", "grid.csv", "grid.md")]
+    files = ["--json", str(written[0]), "--csv", str(written[1]), "--markdown", str(written[2])]
+    assert main([*TINY, QUICK, "--name", "mine", *files]) == 0
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert len(lines) == 4
+    assert lines[0].startswith("   1/4  pocket-vgg on digits: Full, seed 0: 62.5 %, 0.0 MB, 1.5 s")
+    assert re.search(r"about \d+ s left", lines[0])
+    assert lines[3].startswith("   4/4  pocket-vgg on digits+noise:5: Head only, seed 0: 62.5 %")
+    assert "left" not in lines[3]
+    told = json.loads(written[0].read_text())
+    assert told["name"] == "mine"
+    assert [(c["strategy"], c["shift"], c["test_accuracy"]) for c in told["cells"]] == [
+        ("full", "none", 0.625), ("head", "none", 0.625),
+        ("full", "noise", 0.625), ("head", "noise", 0.625),
+    ]  # fmt: skip
+    with written[1].open() as file:
+        assert [line["measured_peak_bytes"] for line in csv.DictReader(file)] == ["15"] * 4
+    assert "| pocket-vgg | digits+noise:5 | 62.5 | 62.5 |" in written[2].read_text()
+    assert {run.group for run in RunStore().runs()} == {"grid:mine"}
+
+    # The same again runs nothing, and tells the same; one more seed runs only that.
+    assert main([*TINY, QUICK]) == 0
+    out, err = capsys.readouterr()
+    assert err == "4 of 4 cells are done already.\n"
+    assert out == written[2].read_text()
+    assert main([*TINY, QUICK, "--list", "--seeds", "0,1"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.splitlines()[0] == "done        pocket-vgg on digits: Full, seed 0"
+    assert out.splitlines()[4] == "missing     pocket-vgg on digits: Full, seed 1"
+    assert out.splitlines()[-1] == "4 of 8 cells are done."
+    assert len(RunStore().runs()) == 4
+
+
+def test_cells_that_fail_are_told_and_the_exit_code_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*TINY, WRONG])
+    assert ended.value.code == 1
+    out, err = capsys.readouterr()
+    assert "Full, seed 0: failed. `train_samples` must be at most 7." in err
+    assert err.splitlines()[-1] == "4 of 4 cells are not done."
+    assert "| pocket-vgg | digits | – | – |" in out
+
+
+def test_the_pocket_grid_is_the_default_and_listing_runs_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["sweep", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 81
+    assert lines[0] == "missing     pocket-resnet20 on digits: AdaBet, seed 0"
+    assert main(["sweep", "--list", "--grid", "paper"]) == 0
+    assert "vit_b_16 on dogs: Full, seed 0" in capsys.readouterr().out
+    assert RunStore().runs() == []
+
+
+def test_everything_wrong_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ["sweep", "--grid", "huge", "--models", "resnet5000", "--datasets", "digits+tilt:3"]
+    wrong += ["--strategies", "best", "--seeds", "0,x", "--epochs", "0", "--rho", "2"]
+    wrong += ["--workers", "0", "--train-samples", "0", "--device", "tpu"]
+    assert main(wrong) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    for part in ("huge", "resnet5000", "tilt", "best", "got 0, x", "`epochs`", "`rho`", "tpu"):
+        assert part in err, part
+    for part in ("`workers` must be at least 1", "`train_samples` must be at least 1"):
+        assert part in err, part
+
+
+def test_a_smaller_split_is_said_before_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*TINY, "100000", "--datasets", "digits", "--strategies", "head"])
+    assert "The train split of digits has 1,078 images" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_work(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TINY, QUICK, "--csv", str(home / "nowhere" / "grid.csv")]) == 2
+    assert "No such file" in capsys.readouterr().err
+    assert RunStore().runs() == []
+
+
+def test_a_scheduler_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TINY, QUICK, "--dask", "nonsense"]) == 2
+    assert capsys.readouterr().err == (
+        "error: `dask` must be a scheduler's address like tcp://10.0.0.1:8786, got 'nonsense'\n"
+    )

@@ -1,0 +1,136 @@
+"""Costs by hand from a made-up probe, and a real probe against a real analysis."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.costs import AnalysisCost, CostRequest, Probe, analysis_cost
+from analysis.datasets import load_dataset
+from analysis.errors import OptionError
+from analysis.models import load_model, prepare_images
+from analysis.options import AnalysisOptions
+from analysis.passes import HELD_BYTES, Budget, Footprint
+from analysis.pipeline import analyze
+from analysis.probing import probe
+
+MB = 1_000_000
+PROBE = Probe(
+    footprint=Footprint(layers=10, image=MB),
+    input_bytes=1000,
+    held_bytes=400 * MB,
+    free=Budget(1000 * MB),
+    trace_seconds=0.5,
+    image_seconds=0.1,
+    distance_seconds=0.01,
+    pair_seconds=0.001,
+    layer_seconds=0.002,
+    ripser_points=200,
+    ripser_seconds=0.02,
+)
+
+
+def cost(samples: int, memory: int = 0, probe: Probe = PROBE) -> AnalysisCost:
+    return analysis_cost(probe, AnalysisOptions(samples=samples, memory=memory))
+
+
+def test_seconds_are_the_sum_of_their_parts() -> None:
+    ripser = 0.02 * (40 / 200) ** 2.5
+    expected = 0.5 + 40 * 0.11 + 40**2 * 0.001 + 10 * (0.002 + ripser)
+    assert cost(40).seconds == pytest.approx(expected)
+    assert (cost(40).passes, cost(40).fits, cost(40).suggestion) == (1, True, "")
+
+
+def test_several_passes_take_longer_and_say_so() -> None:
+    room = PROBE.footprint.of_matrices(40) + PROBE.footprint.of_pass(20) + 40 * 1000
+    several = cost(40, memory=400 * MB + room)
+    assert several.passes == 6  # four blocks
+    assert several.fits
+    pairs = 6 * 20**2
+    ripser = 0.02 * (40 / 200) ** 2.5
+    expected = 0.5 + 3 * 40 * 0.11 + pairs * 0.001 + 10 * (0.002 + ripser)
+    assert several.seconds == pytest.approx(expected)
+    assert several.peak_bytes <= several.budget == 400 * MB + room
+    assert "need 6 passes, 3 times the work of one" in several.suggestion
+    assert f"At most {several.largest_at_once} fit into one pass" in several.suggestion
+    assert cost(several.largest_at_once, memory=several.budget).passes == 1
+    assert 20 <= several.largest_at_once < 25
+    assert cost(25, memory=several.budget).passes > 1
+
+
+def test_the_peak_is_of_the_whole_process() -> None:
+    found = cost(40)
+    assert found.budget == 1400 * MB
+    taken = PROBE.footprint.of_matrices(40) + PROBE.footprint.of_pass(40)
+    assert found.peak_bytes == 400 * MB + 40 * 1000 + taken
+
+
+def test_what_does_not_fit_is_told_with_what_would() -> None:
+    found = cost(5000)
+    assert not found.fits
+    assert f"use at most {found.largest_samples} images" in found.suggestion
+    assert found.peak_bytes > found.budget
+    assert cost(found.largest_samples).fits
+    assert not cost(round(1.01 * found.largest_samples)).fits
+    nothing = cost(40, memory=410 * MB)
+    assert (nothing.fits, nothing.largest_samples, nothing.largest_at_once) == (False, 0, 0)
+    assert "Even two images at a time" in nothing.suggestion
+
+
+def test_images_that_are_held_count_and_others_do_not() -> None:
+    large = replace(PROBE, input_bytes=HELD_BYTES // 100)
+    held, lazy = cost(100, probe=large), cost(101, probe=large)
+    assert held.peak_bytes - lazy.peak_bytes > 0.9 * HELD_BYTES
+
+
+def test_on_a_gpu_the_peak_is_the_gpus() -> None:
+    gpu = replace(PROBE, held_bytes=100 * MB, free=Budget(800 * MB, host=2000 * MB))
+    found = cost(40, probe=gpu)
+    assert found.budget == 900 * MB
+    assert found.peak_bytes == 100 * MB + PROBE.footprint.of_pass(40)
+
+
+def test_a_model_is_probed_once_for_any_images() -> None:
+    one = CostRequest(AnalysisOptions(samples=40, seed=1, dataset="digits", weights="random"))
+    other = CostRequest(AnalysisOptions(samples=400, dataset="fashion", memory=10**9))
+    assert one == other
+    for change in ({"model": "pocket-vit"}, {"input_side": 64}, {"precision": "bfloat16"}):
+        assert CostRequest(replace(AnalysisOptions(), **change)) != one
+
+
+@pytest.mark.parametrize("name", ["pocket-vgg", "pocket-vit"])
+def test_a_probe_tells_what_an_analysis_takes(name: str) -> None:
+    options = AnalysisOptions(model=name, samples=40)
+    found = analysis_cost(probe(CostRequest(options)), options)
+    images = prepare_images(name, load_dataset("digits").sample(40, seed=0).images)
+    model = load_model(name)
+    report = analyze(model, images)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    # The ledger sees neither the program nor what kernels and the allocator take.
+    assert found.fits
+    assert found.peak_bytes > report.peak_bytes - weights + 100 * MB
+    assert found.seconds > 0
+
+
+def test_a_probe_counts_layers_and_input_as_the_analysis_does() -> None:
+    found = probe(CostRequest(AnalysisOptions(model="pocket-vgg")))
+    images = prepare_images("pocket-vgg", load_dataset("digits").sample(8, seed=0).images)
+    assert found.footprint.layers == len(analyze(load_model("pocket-vgg"), images).layers)
+    assert found.input_bytes == 3 * 32 * 32 * 4
+    times = (found.trace_seconds, found.image_seconds, found.distance_seconds, found.layer_seconds)
+    assert min(times) > 0
+
+
+def test_what_cannot_be_probed_is_told() -> None:
+    with pytest.raises(OptionError, match="model"):
+        probe(CostRequest(AnalysisOptions(model="no-such-model")))
+
+
+def test_costs_need_no_torch() -> None:
+    root = Path(__file__).resolve().parents[2]
+    code = "import sys, analysis.costs; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
