@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from analysis import __version__, command_analyze, command_finetune, command_sweep
-from analysis.datasets import DATASETS, SHIFTS
+from analysis.datasets import DATASETS, SHIFTS, dataset_spec, own_datasets
 from analysis.errors import AnalysisError
 from analysis.models import MODELS
 from analysis.strategies import STRATEGIES
@@ -54,29 +54,43 @@ def _parser() -> argparse.ArgumentParser:
         ("datasets", _list_datasets, "list the datasets and their shifts"),
         ("strategies", _list_strategies, "list the ways to choose what trains"),
     ):
-        commands.add_parser(name, help=what, description=what).set_defaults(command=listing)
+        listed = commands.add_parser(name, help=what, description=what)
+        listed.add_argument("search", nargs="?", default="", help="only names with this in it")
+        listed.set_defaults(command=listing)
     command_analyze.add_to(commands)
     command_finetune.add_to(commands)
     command_sweep.add_to(commands)
     return parser
 
 
-def _list_models(_: argparse.Namespace) -> None:
+def _list_models(arguments: argparse.Namespace) -> None:
     for name, spec in MODELS.items():
-        print(f"{name:20}{spec.description}")
+        if arguments.search.lower() in name:
+            sets = ", ".join(each.name for each in spec.weight_sets)
+            print(f"{name:20}{spec.description}" + (f" [{sets}]" if sets else ""))
+    if not arguments.search:
+        print(
+            "\nThe names in brackets are weight sets (--weights); without one the default is "
+            "taken.\ntimm/NAME: a model of timm, if that is installed. FILE.py:FUNCTION: "
+            "what your own function gives."
+        )
 
 
-def _list_datasets(_: argparse.Namespace) -> None:
-    for name, spec in DATASETS.items():
-        print(f"{name:20}{spec.description}")
-    print("\nShifts (--shift, with --severity 1 to 5)")
-    for name, shift in SHIFTS.items():
-        print(f"{name:20}{shift.help}")
+def _list_datasets(arguments: argparse.Namespace) -> None:
+    own = {name: dataset_spec(name) for name in own_datasets()}
+    for name, spec in (DATASETS | own).items():
+        if arguments.search.lower() in name:
+            print(f"{name:20}{spec.description}")
+    if not arguments.search:
+        print("\nShifts (--shift, with --severity 1 to 5)")
+        for name, shift in SHIFTS.items():
+            print(f"{name:20}{shift.help}")
 
 
-def _list_strategies(_: argparse.Namespace) -> None:
+def _list_strategies(arguments: argparse.Namespace) -> None:
     for name, strategy in STRATEGIES.items():
-        print(f"{name:12}{strategy.help} [{strategy.source}]")
+        if arguments.search.lower() in name:
+            print(f"{name:12}{strategy.help} [{strategy.source}]")
 
 
 if __name__ == "__main__":

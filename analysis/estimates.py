@@ -50,6 +50,8 @@ class MemoryRequest(Question[MemoryEstimate]):
     layers: tuple[str, ...] = ()  # that train, the head among them if it does
     known: tuple[str, ...] = ()  # every layer of the model
     recipe: Recipe = field(default_factory=Recipe)  # its batch size and optimiser count
+    weights: str = "pretrained"  # these two decide the size of the images
+    input_side: int = 0  # pixels; 0: what the weights ask for
 
     def __post_init__(self) -> None:
         # What has no part in it is left out, lest the same question be asked twice.
@@ -60,6 +62,8 @@ class MemoryRequest(Question[MemoryEstimate]):
             weight_decay=self.recipe.weight_decay,
         )
         object.__setattr__(self, "recipe", rest)
+        if self.weights == "random":  # which take the images as the pre-trained ones do
+            object.__setattr__(self, "weights", "pretrained")
 
 
 def estimate(request: MemoryRequest) -> MemoryEstimate:
@@ -75,9 +79,9 @@ def estimate(request: MemoryRequest) -> MemoryEstimate:
     from analysis.models.loading import skeleton
     from analysis.prediction import analytic_bytes, predict_peak
 
-    model = skeleton(request.model, request.classes)
+    side = side_of_input(request.model, weights=request.weights, input_side=request.input_side)
+    model = skeleton(request.model, request.classes, weights=request.weights)
     trained = trained_names(model, request.scope, request.layers, known=request.known)
-    side = side_of_input(request.model, weights="random")
     shape = (3, side, side)
     return MemoryEstimate(
         peak=predict_peak(model, shape, trained=trained, recipe=request.recipe),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import uuid4
 
 import streamlit as st
@@ -73,6 +74,7 @@ class Session:
 
     imports: dict[str, Import] = field(default_factory=dict)  # by the widget that will have it
     chosen: dict[str, str] = field(default_factory=dict)  # values that widgets will take
+    placed: set[str] = field(default_factory=set)  # number inputs that were given a value
 
     folders: list[str] = field(default_factory=list)  # datasets that are looked at where they are
 
@@ -99,6 +101,20 @@ def session() -> Session:
         st.session_state["session"] = Session()
     found: Session = st.session_state["session"]
     return found
+
+
+def place_number(widget: str, value: int) -> None:
+    """Give a number input a value before it is drawn."""
+    st.session_state[widget] = value
+    session().placed.add(widget)
+
+
+def default_number(widget: str, value: int) -> int | Literal["min"]:
+    """The default of a number input, or none where it was given a value: both are one too many."""
+    if widget in session().placed:
+        session().placed.remove(widget)
+        return "min"
+    return value
 
 
 def open_layer(names: list[str], suggestion: str) -> str:

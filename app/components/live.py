@@ -210,6 +210,8 @@ def _full_request(run: Run) -> MemoryRequest:
         classes=classes_of(run.options.analysis.dataset),
         scope="everything",
         recipe=run.options.largest_step,
+        weights=run.options.analysis.weights,
+        input_side=run.options.analysis.input_side,
     )
 
 

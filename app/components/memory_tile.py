@@ -38,7 +38,13 @@ def memory_request(
         layers=layers,
         known=() if scope == "everything" else tuple(shown.report.names),
         recipe=recipe or Recipe(),
+        weights=shown.options.weights,
+        input_side=shown.options.input_side,
     )
+
+
+def _subject(request: MemoryRequest) -> tuple[object, ...]:
+    return request.model, request.classes, request.weights, request.input_side
 
 
 def classes_of(dataset: str) -> int:
@@ -99,7 +105,7 @@ def _draw(
     value = "–"
     if here.estimate is not None:  # of another selection, but not of another model
         request, known = here.estimate
-        if (request.model, request.classes) == (part.model, part.classes):
+        if _subject(request) == _subject(part):
             value = size_text(known.peak.total)
             if request != part:
                 note = "of the last selection; predicting …"

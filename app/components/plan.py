@@ -25,7 +25,7 @@ from analysis.strategies import STRATEGIES, Evidence, chosen_layers
 from app.cache import estimates, run_queue
 from app.charts.memory import size_text
 from app.components.memory_tile import memory_request, saving_text
-from app.state import Choice, Shown, session
+from app.state import Choice, Shown, default_number, place_number, session
 
 DEFAULT_STRATEGIES = ["adabet", "size", "head"]
 MOST_SEEDS = 10
@@ -86,14 +86,15 @@ def _render_recipe(
     dataset = (shown.options if shown else options or AnalysisOptions()).dataset
     most = dataset_spec(dataset).sizes["train"]
     if st.session_state.get("train_samples", 0) > most:
-        st.session_state["train_samples"] = most
+        place_number("train_samples", most)
     with st.container(horizontal=True, key="recipe"):
         epochs = st.number_input(
             "Epochs", 1, 1000, _DEFAULT.epochs, key="epochs", bind="query-params", width=130,
             help="How often training goes through the training images.",
         )  # fmt: skip
         train_samples = st.number_input(
-            "Training images", 1, most, min(RunOptions().train_samples, most), 50,
+            "Training images", 1, most,
+            default_number("train_samples", min(RunOptions().train_samples, most)), 50,
             key="train_samples", bind="query-params", width=160,
             help=f"Drawn from the {most:,} of the train split. Validation and test images are "
             "never trained on.",

@@ -20,7 +20,7 @@ from analysis.options import (
 from app.components.help_texts import listed
 from app.components.own_files import render_own_checkpoint, render_own_images
 from app.components.subject_names import dataset_name, weights_name
-from app.state import session
+from app.state import default_number, place_number, session
 
 _DEFAULT = AnalysisOptions()
 
@@ -122,13 +122,13 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     least = preset.batch_size if preset.pooling == "per-batch" else MIN_SAMPLES
     held = st.session_state.get("samples")
     if held is not None and not least <= held <= most:
-        st.session_state["samples"] = max(least, min(held, most))
+        place_number("samples", max(least, min(held, most)))
     left, right = st.columns(2)
     samples = left.number_input(
         "Images",
         least,
         max(least, most),
-        min(_DEFAULT.samples, max(least, most)),
+        default_number("samples", min(_DEFAULT.samples, max(least, most))),
         preset.batch_size,
         key="samples",
         bind="query-params",

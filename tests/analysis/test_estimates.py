@@ -21,7 +21,9 @@ from analysis.estimates import (
 )
 from analysis.jobs import Jobs
 from analysis.metrics import MemoryUse
+from analysis.models import load_model
 from analysis.options import AnalysisOptions, Recipe
+from analysis.prediction import predict_peak
 
 HEAD = MemoryRequest("pocket-resnet20", 10, "head", ("fc",), ("fc",))
 PATIENCE = 60  # seconds
@@ -113,6 +115,22 @@ def test_a_question_is_the_same_whatever_the_seed_and_the_epochs() -> None:
     )
     assert one == other
     assert one != MemoryRequest("pocket-vgg", 10, "everything", recipe=Recipe(momentum=0))
+
+
+def test_the_size_of_the_images_is_that_of_the_weights_or_the_one_asked_for() -> None:
+    recipe = Recipe(batch_size=2)
+    network = load_model("squeezenet1_1", weights="random", num_classes=10)
+    everything = {name for name, _ in network.named_parameters()}
+    for asked, side in ((0, 224), (112, 112)):
+        request = MemoryRequest("squeezenet1_1", 10, "everything", recipe=recipe, input_side=asked)
+        by_hand = predict_peak(network, (3, side, side), trained=everything, recipe=recipe)
+        assert estimate(request).peak == by_hand
+
+
+def test_random_weights_ask_the_same_question_as_pretrained_ones() -> None:
+    asked = [MemoryRequest("vit_b_32", 10, "head", weights=w) for w in ("pretrained", "random")]
+    assert asked[0] == asked[1]
+    assert asked[0] != MemoryRequest("vit_b_32", 10, "head", weights="file:/mine.pt")
 
 
 def test_other_questions_are_answered_and_kept_too(jobs: Jobs) -> None:

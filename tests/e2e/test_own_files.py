@@ -89,7 +89,7 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     expect(start).to_be_enabled(timeout=SOON)
     start.click()
     for strategy in ("AdaBet", "Size alone", "Head only"):
-        tile = page.get_by_test_id("stMetric").filter(has_text=strategy)
+        tile = page.get_by_test_id("stMetric").filter(has_text=strategy).first
         expect(tile).to_contain_text("%", timeout=SOON)
         expect(tile).to_contain_text("test", timeout=SOON)
 
