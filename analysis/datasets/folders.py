@@ -282,5 +282,6 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folde
 def _nothing(root: Path, listing: _Listing, skipped: tuple[Skipped, ...]) -> str:
     if skipped:
         return f"`dataset`: no image in {root} can be read: {some_of(skipped)}"
-    held = f"its {listing.others:,} files are of other kinds" if listing.others else "it is empty"
+    others = f"only {listing.others:,} other file{'s' * (listing.others != 1)}"
+    held = others if listing.others else "it is empty"
     return f"`dataset` must be a folder of images: {root} holds none ({held})"

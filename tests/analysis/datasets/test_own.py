@@ -213,7 +213,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert "holds none (it is empty)" in dataset_problem(name_of(tmp_path / "a"))[0]
     (tmp_path / "a" / "b.txt").write_text("", encoding="utf-8")
-    assert "its 1 files are of other kinds" in dataset_problem(name_of(tmp_path / "a"))[0]
+    assert "holds none (only 1 other file)" in dataset_problem(name_of(tmp_path / "a"))[0]
     for k in range(5):
         (tmp_path / "a" / f"{k}.png").write_bytes(b"")
     assert dataset_problem(name_of(tmp_path / "a"))[0].endswith(
