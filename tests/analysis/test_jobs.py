@@ -244,6 +244,8 @@ def test_time_left_of_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.after(10, step("weights", 700, 1000)) == pytest.approx(30)
     assert clock.after(1, step("data", 0, 500)) is None
     assert clock.after(1, step("data", 250, 500)) == pytest.approx(1)
+    assert clock.after(1, step("as large", 0, 500)) is None
+    assert clock.after(4, step("as large", 100, 500)) == pytest.approx(16)
     assert clock.after(1, step("unknown", 10, 0)) is None
     assert clock.after(1, step("unknown", 90, 0)) is None
 
