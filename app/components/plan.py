@@ -63,7 +63,8 @@ def render_plan(
             _render_expectation(shown, choice, strategies, step_recipe, seeds)
         elif busy:
             st.caption("What the strategies would train and take is shown again after the runs.")
-        asked = _render_start(len(strategies) * seeds, shown, recipe, busy)
+        changed = shown is not None and options != shown.options
+        asked = _render_start(len(strategies) * seeds, shown, recipe, busy, changed=changed)
     if asked and shown is not None and recipe is not None:
         first = shown.options.seed
         try:
@@ -150,10 +151,14 @@ def _render_recipe(
     return recipe, int(train_samples), int(seeds)
 
 
-def _render_start(runs: int, shown: Shown | None, recipe: Recipe | None, busy: bool) -> bool:
+def _render_start(
+    runs: int, shown: Shown | None, recipe: Recipe | None, busy: bool, *, changed: bool
+) -> bool:
     why = "Choose a strategy first." if not runs else ""
     if shown is None:
         why = "The analysis comes first: it chooses the layers."
+    elif changed:
+        why = "The settings have changed: analyse first, which chooses the layers."
     elif untrainable := dataset_spec(shown.options.dataset).why_untrainable:
         why = untrainable
         st.warning(untrainable)
