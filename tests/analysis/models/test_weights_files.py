@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from analysis import downloads
+from analysis.__main__ import main
 from analysis.errors import AssetError
 from analysis.models import MODELS, load_model
 from analysis.models.catalogue import WeightSet
@@ -256,3 +257,15 @@ def test_out_of_reach_is_told_before_torch_is_imported(cache: Path) -> None:
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert told.stdout.split() == ["2", "False"], told.stderr
     assert "could not be fetched from 127.0.0.1 (no network?). Use weights" in told.stderr
+
+
+def test_a_saved_analysis_needs_no_weights(
+    cache: Path, publish: Callable[..., State], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+    publish(cache)
+    command = ["analyze", "--model", NAME, "--samples", "4", "--input-side", "64"]
+    assert main(command) == 0
+    (cache / FILE).unlink()
+    assert main(command) == 0
+    assert main([*command, "--seed", "1"]) == 2
