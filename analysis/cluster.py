@@ -47,10 +47,7 @@ def dask_cluster(address: str) -> Iterator[Cluster]:
         raise OptionError(
             "`dask` needs the package distributed: pip install -r requirements-cluster.txt"
         ) from error
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)  # what matters is told as a sentence
-    try:
+    with _silent("distributed", "distributed.client"):  # what matters is told as a sentence
         client = _connected(distributed.Client, address)
         try:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
@@ -58,8 +55,20 @@ def dask_cluster(address: str) -> Iterator[Cluster]:
             yield Cluster(client.get_executor(pure=False), workers)
         finally:
             client.close(timeout=_ANSWER_SECONDS)
+
+
+@contextmanager
+def _silent(*names: str) -> Iterator[None]:
+    """Loggers of these names, each of which has a level of its own, say nothing."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _connected(connect: Callable[..., Any], address: str) -> Any:

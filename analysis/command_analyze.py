@@ -20,7 +20,9 @@ from analysis.command_options import (
     write_json,
 )
 from analysis.errors import OptionError, raise_problems
+from analysis.models import fetch_weights
 from analysis.options import POOLINGS, PRESETS, SPLITS, AnalysisOptions
+from analysis.store import is_saved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +61,9 @@ def _analyze(arguments: argparse.Namespace) -> None:
     raise_problems(problems)
     if (path := arguments.json or arguments.csv) is not None:
         check_writable(path)
+
+    if not is_saved(options):  # told before the imports that take seconds
+        fetch_weights(options.model, options.weights, print_progress)
 
     from analysis.pipeline import run
     from analysis.selection import ranking

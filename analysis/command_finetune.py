@@ -15,6 +15,7 @@ from analysis.command_options import (
     add_machine_options,
     check_writable,
     fill_from_preset,
+    print_progress,
     shared_problems,
     write_json,
 )
@@ -26,6 +27,7 @@ from analysis.metrics import (
     Selection,
     StepMetrics,
 )
+from analysis.models import fetch_weights
 from analysis.options import (
     AUGMENTATIONS,
     LEARNING_RATES,
@@ -69,6 +71,9 @@ def _finetune(arguments: argparse.Namespace) -> None:
     for path in (arguments.json, arguments.save_weights):
         if path is not None:
             check_writable(path)
+
+    # Told before the imports that take seconds.
+    fetch_weights(options.analysis.model, options.analysis.weights, print_progress)
 
     from analysis.training import Training
 

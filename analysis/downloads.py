@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import ssl
 import sys
@@ -40,7 +41,7 @@ if sys.platform != "win32":
 ANSWER_SECONDS = 8.0  # for a server to answer at all, name look-up included
 STALL_SECONDS = 20.0  # without a byte, then a download is given up
 _CHUNK = 2**18  # bytes
-_WAIT = 0.2  # seconds between two looks at another process' download
+_WAIT = 0.2  # seconds between two messages, and two looks at another process' download
 
 ProgressCallback = Callable[[Progress], None]
 
@@ -214,10 +215,14 @@ def _download(wanted: _Wanted, tell: ProgressCallback) -> None:
         done = there if _goes_on(response, there) else 0
         file.truncate(done)
         total = done + int(response.headers.get("Content-Length") or -done)
+        told = -math.inf
         while chunk := _read(wanted, response):
             file.write(chunk)
             done += len(chunk)
-            tell(Progress("Download", wanted.to.name, done, total))
+            if time.monotonic() - told > _WAIT:
+                told = time.monotonic()
+                tell(Progress("Download", wanted.to.name, done, total))
+    tell(Progress("Download", wanted.to.name, done, total))
     if done < total:
         raise wanted.broken_off(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB came")
 

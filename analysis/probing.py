@@ -27,6 +27,7 @@ from analysis.topology import persistence
 
 _SECONDS = 0.6  # that the timed forward pass may take
 _MOST = 32  # images in it
+_SMALL = (40, 10)  # points and coordinates: what distances take whatever the cloud
 _CLOUDS = ((40, 1 << 17), (320, 1 << 14))  # points and coordinates whose distances are timed
 _TRIES = 5  # of what takes milliseconds; the quickest counts, as other work only slows it
 _CLASSES = 1000  # of a network that does not tell how many it has before it is built
@@ -74,7 +75,7 @@ def probe(request: CostRequest) -> Probe:
         image_seconds=image_seconds,
         distance_seconds=point * coordinates,
         pair_seconds=pair * coordinates,
-        layer_seconds=layer_seconds,
+        layer_seconds=layer_seconds + _cloud_seconds(*_SMALL, device),
         ripser_points=_POINTS,
         ripser_seconds=ripser_seconds,
     )

@@ -55,6 +55,11 @@ def save_analysis(options: AnalysisOptions, report: TopologyReport) -> Path:
     return path
 
 
+def is_saved(options: AnalysisOptions) -> bool:
+    """Whether there is a file of an analysis, unread."""
+    return _path(options).exists()
+
+
 def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
     """Read a saved analysis, or None if there is none.
 

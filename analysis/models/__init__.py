@@ -1,6 +1,7 @@
 """The networks a person may choose. Listing them imports neither torch nor torchvision."""
 
 from analysis.models.catalogue import MODELS, ModelSpec, WeightSet
+from analysis.models.fetching import fetch_weights
 from analysis.models.kept_checkpoints import (
     Checkpoint,
     CheckpointRequest,
@@ -24,6 +25,7 @@ __all__ = [
     "CheckpointRequest",
     "ModelSpec",
     "WeightSet",
+    "fetch_weights",
     "keep_checkpoint",
     "list_models",
     "load_model",

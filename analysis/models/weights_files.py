@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -12,17 +11,14 @@ import torch
 from torch import Tensor
 
 from analysis.asset_files import verified
-from analysis.downloads import ProgressCallback, fetch
+from analysis.downloads import ProgressCallback
 from analysis.errors import AssetError
 from analysis.models.catalogue import ModelSpec, WeightSet
+from analysis.models.fetching import cached_file, fetched
 from analysis.torchvision_guard import torchvision
 
 StateDict = dict[str, Tensor]
 
-_INSTEAD = (
-    "Use weights = random, a checkpoint of your own, or a pocket model, which ships with "
-    "BettiScope."
-)
 # As torchvision's own loader renames what an old DenseNet file calls "norm.1.weight".
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -38,11 +34,6 @@ def pocket_state(spec: ModelSpec) -> StateDict:
 def torchvision_weights(spec: ModelSpec, chosen: WeightSet) -> Any:
     """The member of torchvision's weights enumeration."""
     return torchvision.models.get_model_weights(spec.name)[chosen.name]
-
-
-def cached_file(chosen: WeightSet) -> Path:
-    """Where torch hub keeps a file, and so do we."""
-    return Path(torch.hub.get_dir(), "checkpoints", chosen.file)
 
 
 def torchvision_state(
@@ -61,15 +52,7 @@ def torchvision_state(
     AssetError
         If the weights cannot be fetched, or the file is damaged.
     """
-    file = cached_file(chosen)
-    fetch(
-        chosen.url,
-        file,
-        checksum=f"sha256:{chosen.sha256}",
-        what=f"The pre-trained weights of {spec.name}",
-        instead=_INSTEAD,
-        progress=progress,
-    )
+    file = fetched(spec, chosen, progress)
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
         if not (isinstance(loaded, dict) and all(isinstance(t, Tensor) for t in loaded.values())):

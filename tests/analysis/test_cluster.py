@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -58,6 +59,7 @@ def test_the_cells_of_a_killed_worker_are_done_by_the_other(
         distributed.Client(cluster, set_as_default=False) as watching,
     ):
         assert found.workers == 2
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
         consumer = Consumer(sweep(TINY, found.executor))
         busy: list[int] = []
 
@@ -74,6 +76,7 @@ def test_the_cells_of_a_killed_worker_are_done_by_the_other(
     ]  # fmt: skip
     assert len(RunStore().runs()) == 3
     assert all(run.result is not None and run.selection is not None for run in runs)
+    assert logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
     assert list(sweep(TINY)) == [], "what the cluster did is not done again here"
 
 

@@ -48,12 +48,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of a log of what the workers did."""
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
     told = {"model": "m", "data": "d"}  # as the stand-in does
     monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: told)
-    return home
+    yield home
+    (home / "go").touch()  # lest a test that failed leave a cell that waits for ever
 
 
 def begun(home: Path) -> list[tuple[int, int]]:
@@ -76,7 +77,7 @@ class Consumer:
 
     def __init__(self, runs: Iterator[Run]) -> None:
         self.runs: list[Run] = []
-        self._thread = threading.Thread(target=lambda: self.runs.extend(runs))
+        self._thread = threading.Thread(target=lambda: self.runs.extend(runs), daemon=True)
         self._thread.start()
 
     def finish(self) -> list[Run]:

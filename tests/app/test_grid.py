@@ -17,8 +17,9 @@ from analysis.grid_table import rows_of
 from analysis.options import RunOptions
 from analysis.run_records import Ending, Outcome
 from analysis.runs import RunStore
+from app.components.grid_live import _Reading
 from app.components.grid_matrix import AGAINST_FULL, matrix
-from tests.analysis.run_faults import KINDS, STAND_IN
+from tests.analysis.run_faults import KINDS, STAND_IN, wait_until
 from tests.app.pages import button, opened, settled, texts
 from tests.grid_factories import fill, kept
 
@@ -43,10 +44,7 @@ def store() -> Iterator[RunStore]:
     for run in found.runs():
         if run.active:
             queue.stop(run.id)
-    for _ in range(300):
-        if not found.claims():
-            break
-        __import__("time").sleep(0.02)
+    wait_until(lambda: not found.claims())
     found.delete([run.id for run in found.runs()])
     found.purge(older_than=0)
 
@@ -136,6 +134,16 @@ def test_only_what_is_missing_is_queued(store: RunStore) -> None:
     assert progress(page).startswith("2 runs: 1 done, 1 not started")
     button(page, "Continue with 1 run").click().run()
     assert [run.options.strategy for run in store.runs()] == ["head", "full"]
+
+
+def test_the_store_is_read_again_only_after_a_change(store: RunStore) -> None:
+    cell, *_ = cells = POCKET_GRID.cells()
+    held = _Reading(cells)
+    before = held.now()
+    assert before[1] == {}
+    assert held.now() is before
+    run = kept(store, cell)
+    assert held.now()[1] == {cell: run}
 
 
 def test_failures_say_why(store: RunStore) -> None:

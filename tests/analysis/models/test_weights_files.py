@@ -3,6 +3,8 @@
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +17,11 @@ import pytest
 import torch
 
 from analysis import downloads
+from analysis.__main__ import main
 from analysis.errors import AssetError
 from analysis.models import MODELS, load_model
 from analysis.models.catalogue import WeightSet
+from analysis.models.fetching import cached_file
 from analysis.models.loading import Bare, skeleton, torchvision_network
 from analysis.models.weights_files import _present
 from analysis.results import Progress
@@ -232,3 +236,36 @@ def test_a_set_without_a_classifier_gets_one_that_is_always_alike(
     assert one["classifier.1.weight"].isfinite().all()
     assert torch.equal(one["classifier.1.weight"], other["classifier.1.weight"])
     assert torch.equal(one["features.0.weight"], state["features.0.weight"])
+
+
+def test_the_cache_is_torch_hub_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for changes in ({}, {"XDG_CACHE_HOME": str(tmp_path)}, {"TORCH_HOME": str(tmp_path / "x")}):
+        monkeypatch.delenv("TORCH_HOME", raising=False)
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        for name, value in changes.items():
+            monkeypatch.setenv(name, value)
+        assert str(cached_file(some_set(NAME)).parent) == f"{torch.hub.get_dir()}/checkpoints"
+
+
+def test_out_of_reach_is_told_before_torch_is_imported(cache: Path) -> None:
+    program = (
+        "import sys, analysis.models.catalogue as c; from analysis.__main__ import main;"
+        "c.WEIGHTS_ADDRESS = 'http://127.0.0.1:1/';"
+        f"code = main(['analyze', '--model', {NAME!r}, '--samples', '4']);"
+        "print(code, 'torch' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert told.stdout.split() == ["2", "False"], told.stderr
+    assert "could not be fetched from 127.0.0.1 (no network?). Use weights" in told.stderr
+
+
+def test_a_saved_analysis_needs_no_weights(
+    cache: Path, publish: Callable[..., State], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+    publish(cache)
+    command = ["analyze", "--model", NAME, "--samples", "4", "--input-side", "64"]
+    assert main(command) == 0
+    (cache / FILE).unlink()
+    assert main(command) == 0
+    assert main([*command, "--seed", "1"]) == 2
