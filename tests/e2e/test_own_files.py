@@ -77,8 +77,8 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     assert "mine" in chosen(page, "weights")
 
     page.get_by_role("button", name="Analyse", exact=True).click()
-    analysed = page.get_by_text(
-        re.compile(r"pocket-resnet20 \(mine-.*\) on 36 images of shapes-.*DBSCAN")
+    analysed = page.get_by_test_id("stCaptionContainer").filter(
+        has_text=re.compile(r"pocket-resnet20 \(mine-.*\) on 36 images of shapes-.*DBSCAN")
     )
     expect(analysed).to_be_visible(timeout=SOON)
     tiles = page.get_by_test_id("stMetric")
@@ -90,7 +90,7 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     epochs = page.locator(".st-key-epochs input")
     epochs.fill("2")
     epochs.press("Enter")
-    start = page.get_by_role("button", name="Start 3 runs")
+    start = page.get_by_role("button", name="Start 3 runs").first
     expect(start).to_be_enabled(timeout=SOON)
     start.click()
     for strategy in ("AdaBet", "Size alone", "Head only"):
