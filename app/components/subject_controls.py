@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import streamlit as st
 
 from analysis.datasets import DATASETS, SHIFTS, dataset_spec, own_datasets
 from analysis.errors import OptionError
-from analysis.models import MODELS, model_spec, own_checkpoints, weights_choices
+from analysis.models import (
+    MODELS,
+    ModelSpec,
+    model_problem,
+    model_spec,
+    own_checkpoints,
+    weights_choices,
+)
 from analysis.options import (
     DEVICES,
     MAX_SEVERITY,
@@ -23,6 +32,7 @@ from app.components.subject_names import dataset_name, weights_name
 from app.state import default_number, place_number, session
 
 _DEFAULT = AnalysisOptions()
+TIMM = find_spec("timm") is not None
 
 
 def render_subject(preset: Preset) -> AnalysisOptions | None:
@@ -33,7 +43,11 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
     AnalysisOptions or None
         None, with a message on the page, if what they say cannot be.
     """
-    model, weights = _render_model()
+    try:
+        model, weights = _render_model()
+    except OptionError as error:
+        st.error(str(error))
+        return None
     dataset, shift, severity = _render_dataset()
     samples, seed = _render_images(dataset, preset)
     with st.expander("Precision and device"):
@@ -60,16 +74,23 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
 
 
 def _render_model() -> tuple[str, str]:
-    spec = model_spec(st.session_state.get("model") or _DEFAULT.model)
-    model = st.selectbox(
+    spec = _known(st.session_state.get("model") or _DEFAULT.model)
+    chosen = st.selectbox(
         "Model",
         list(MODELS),
         key="model",
         bind="query-params",
         help="The network whose layers are compared; type to search. Pocket models come with "
         "BettiScope and need no network connection. The others are torchvision's classifiers, "
-        "those of the paper first.\n\n" + f"**{spec.title}**: {spec.description}",
+        "those of the paper first."
+        + (" Of timm's models type timm/ and the name." if TIMM else "")
+        + (f"\n\n**{spec.title}**: {spec.description}" if spec else ""),
+        accept_new_options=TIMM,
     )
+    model = chosen or _DEFAULT.model
+    spec = _known(model)
+    if spec is None:
+        raise OptionError(f"There is no model “{model}”: choose one from the list.")
     weights = st.selectbox(
         "Weights",
         [*weights_choices(model), *own_checkpoints(model)],
@@ -82,6 +103,12 @@ def _render_model() -> tuple[str, str]:
     )
     render_own_checkpoint(model)
     return model, weights
+
+
+def _known(model: str) -> ModelSpec | None:
+    """A model that a page may load: a name that is typed or in a link must not run code."""
+    known = model in MODELS or (TIMM and model.startswith("timm/"))
+    return model_spec(model) if known and not model_problem(model) else None
 
 
 def _render_dataset() -> tuple[str, str, int]:

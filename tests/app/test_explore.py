@@ -8,6 +8,7 @@ import pytest
 
 import analysis.topology
 import app.cache
+import app.components.subject_controls
 from analysis.options import AnalysisOptions
 from analysis.pipeline import run
 from analysis.selection import ranking
@@ -155,3 +156,20 @@ def test_fewer_images_than_asked_for_are_offered_when_the_dataset_shrinks() -> N
     page.selectbox(key="dataset").set_value("digits").run()
     assert not page.exception
     assert page.number_input(key="samples").value == 1078
+
+
+@pytest.mark.parametrize("typing", [True, False])
+def test_a_link_cannot_have_code_run(
+    typing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.components.subject_controls, "TIMM", typing)
+    victim, code = tmp_path / "victim", tmp_path / "mine.py"
+    code.write_text(f"import pathlib\npathlib.Path({str(victim)!r}).touch()\ndef build(): ...\n")
+    page = opened(model=f"{code}:build")
+    assert not page.exception
+    assert not victim.exists()
+    if typing:  # else the list refuses it, and the default stays
+        assert "There is no model" in page.error[0].value
+        page.selectbox(key="model").set_value("pocket-resnet20").run()
+    assert tile(page, "Selected") == "4 of 42 layers"
+    assert not victim.exists()
