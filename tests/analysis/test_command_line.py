@@ -147,13 +147,21 @@ def test_what_argparse_refuses_is_one_line_too(
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models"]) == 0
-    models = capsys.readouterr().out
-    assert [line.split()[0] for line in models.splitlines()] == list_models()
-    assert main(["datasets"]) == 0
-    datasets = capsys.readouterr().out
-    assert [line.split()[0] for line in datasets.splitlines()[:2]] == list_datasets()
-    assert "rotation" in datasets
+    def listed(*arguments: str) -> tuple[list[str], str]:
+        """The names of the first paragraph, and the rest."""
+        assert main(arguments) == 0
+        names, _, rest = capsys.readouterr().out.partition("\n\n")
+        return [line.split()[0] for line in names.splitlines()], rest
+
+    models, rest = listed("models")
+    assert models == list_models()
+    assert "FILE.py:FUNCTION" in rest
+    datasets, rest = listed("datasets")
+    assert datasets == list_datasets()
+    assert "rotation" in rest
+    assert listed("models", "ResNet1") == (
+        [name for name in list_models() if "resnet1" in name], ""
+    )  # fmt: skip
 
 
 def finetune(*arguments: str) -> int:

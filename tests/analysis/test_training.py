@@ -202,7 +202,7 @@ def test_random_weights_are_those_that_were_analysed() -> None:
 
 def test_every_problem_is_told_before_anything_is_loaded() -> None:
     asked = RunOptions(
-        analysis=AnalysisOptions(model="alexnet", dataset="cats", shift="fog"),
+        analysis=AnalysisOptions(model="mine", dataset="cats", shift="fog"),
         strategy="mine",
         normalization="size",
     )
