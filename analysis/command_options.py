@@ -29,19 +29,19 @@ def add_data_options(add: Callable[..., Any]) -> None:
     default = AnalysisOptions()
     add(
         "--model",
-        type=_model,
+        type=model_name,
         default=default.model,
         help="a name that `models` lists, timm/NAME, or FILE.py:FUNCTION (%(default)s)",
     )
     add(
         "--dataset",
-        type=_dataset,
+        type=dataset_name,
         default=default.dataset,
         help="a name that `datasets` lists, or a folder of images (%(default)s)",
     )
     add(
         "--weights",
-        type=_weights,
+        type=weights_name,
         default=default.weights,
         help=f"{', '.join(WEIGHTS)}, a weight set's name, or a checkpoint (%(default)s)",
     )
@@ -108,19 +108,22 @@ def write_json(result: dict[str, Any], path: Path | None) -> None:
         print(text)
 
 
-def _model(text: str) -> str:
+def model_name(text: str) -> str:
+    """What `--model` names; the path of a file of the user's own made absolute."""
     file, python, function = text.partition(".py:")
     return f"{Path(file).resolve()}.py:{function}" if python else text
 
 
-def _dataset(text: str) -> str:
+def dataset_name(text: str) -> str:
+    """What `--dataset` names; a folder by its absolute path."""
     is_path = text not in DATASETS and ":" not in text and (os.sep in text or Path(text).is_dir())
     return f"folder:{Path(text).resolve()}" if is_path else text
 
 
-def _weights(text: str) -> str:
-    is_path = Path(text).suffix in (".safetensors", ".pt", ".pth") and not text.startswith("file:")
-    return f"file:{Path(text).resolve()}" if is_path else text
+def weights_name(text: str) -> str:
+    """What `--weights` names; a checkpoint by its absolute path."""
+    is_path = text.startswith("file:") or Path(text).suffix in (".safetensors", ".pt", ".pth")
+    return f"file:{Path(text.removeprefix('file:')).resolve()}" if is_path else text
 
 
 def _gigabytes(text: str) -> int:

@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 
 from analysis import __version__
 from analysis.cluster import Cluster, dask_cluster
-from analysis.command_options import check_writable, write_json
+from analysis.command_options import (
+    check_writable,
+    dataset_name,
+    model_name,
+    weights_name,
+    write_json,
+)
 from analysis.errors import OptionError, raise_problems
 from analysis.grid import GRIDS, DataChoice, Grid
 from analysis.grid_progress import runs_of
@@ -39,11 +45,12 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(command=_sweep)
     add = parser.add_argument
     add("--grid", default="pocket", help=f"to start from: {' or '.join(GRIDS)} (%(default)s)")
-    add("--models", type=_names, metavar="A,B", help="instead of the grid's")
-    add("--datasets", type=_names, metavar="A,B+SHIFT:SEVERITY", help="instead of the grid's")
+    add("--models", type=_models, metavar="A,B", help="named as for `finetune` (the grid's)")
+    add("--datasets", type=_datasets, metavar="A,B+SHIFT:SEVERITY",
+        help="names or folders of images (the grid's)")  # fmt: skip
     add("--strategies", type=_names, metavar="A,B", help="instead of the grid's")
     add("--seeds", type=_names, metavar="0,1", help="instead of the grid's")
-    add("--weights", help="of every model (pretrained)")
+    add("--weights", type=weights_name, help="of every model, named as for `finetune` (pretrained)")
     add("--epochs", type=int, help="passes over the training images (of the grid)")
     add("--train-samples", type=int, help="images, at most the split's (of the grid)")
     add("--rho", type=float, help="share of the layers to train, in (0, 1] (0.1)")
@@ -131,9 +138,8 @@ def _grid(arguments: argparse.Namespace) -> Grid:
     analysis = _changed(base.analysis, _given(arguments, "weights", "device"), problems)
     own = _given(arguments, "rho", "train_samples") | {"recipe": recipe, "analysis": analysis}
     base = _changed(base, own, problems)
-    changes: dict[str, Any] = _given(arguments, "models", "strategies", "name") | {"base": base}
-    if arguments.datasets is not None:
-        changes["datasets"] = tuple(DataChoice.of(text) for text in arguments.datasets)
+    changes: dict[str, Any] = _given(arguments, "models", "datasets", "strategies", "name")
+    changes["base"] = base
     if arguments.seeds is not None:
         if all(text.isdecimal() for text in arguments.seeds):
             changes["seeds"] = tuple(int(text) for text in arguments.seeds)
@@ -209,3 +215,12 @@ def _duration(seconds: float) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for each in text.split(",") if (name := each.strip()))
+
+
+def _models(text: str) -> tuple[str, ...]:
+    return tuple(map(model_name, _names(text)))
+
+
+def _datasets(text: str) -> tuple[DataChoice, ...]:
+    chosen = map(DataChoice.of, _names(text))
+    return tuple(replace(data, dataset=dataset_name(data.dataset)) for data in chosen)

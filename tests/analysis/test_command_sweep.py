@@ -5,14 +5,18 @@ The training in the workers is `stand_in/training.py`.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from analysis.__main__ import main
+from analysis.command_sweep import add_to
+from analysis.grid import DataChoice
 from analysis.grid_progress import _Fingerprints
 from analysis.runs import RunStore
 from tests.analysis.run_faults import KINDS, STAND_IN
@@ -126,3 +130,49 @@ def test_a_scheduler_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == (
         "error: `dask` must be a scheduler's address like tcp://10.0.0.1:8786, got 'nonsense'\n"
     )
+
+
+def test_paths_may_be_given_as_elsewhere_and_become_absolute(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_to(parser.add_subparsers())
+    monkeypatch.chdir(home)
+    (home / "pictures").mkdir()
+    (home / "a+b").mkdir()
+    given = ["--models", "net.py:build, pocket-vgg", "--weights", "tuned.pt"]
+    folders = f"digits+rotation:4,./pictures,pictures+noise:2,folder:{home}/a+b,a+b/c+blur"
+    asked = parser.parse_args(["sweep", *given, "--datasets", folders])
+    assert asked.models == (f"{home}/net.py:build", "pocket-vgg")
+    assert asked.weights == f"file:{home}/tuned.pt"
+    assert asked.datasets == (
+        DataChoice("digits", "rotation", 4),
+        DataChoice(f"folder:{home}/pictures"),
+        DataChoice(f"folder:{home}/pictures", "noise", 2),
+        DataChoice(f"folder:{home}/a+b"),
+        DataChoice(f"folder:{home}/a+b/c", "blur"),
+    )
+    assert parser.parse_args(["sweep", "--weights", "file:net"]).weights == f"file:{home}/net"
+
+
+def test_a_folder_and_a_network_of_ones_own_are_swept(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    for kind in ("cat", "dog"):
+        (home / "pictures" / kind).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(
+                home / "pictures" / kind / f"{number}.png"
+            )
+    (home / "net.py").write_text("def build(classes):\n    raise NotImplementedError\n")
+    asked = ["sweep", "--models", "net.py:build", "--datasets", "pictures+noise:2"]
+    assert main([*asked, "--strategies", "head", "--train-samples", QUICK]) == 0
+    capsys.readouterr()
+    (run,) = RunStore().runs()
+    analysis = run.options.analysis
+    assert (analysis.model, analysis.dataset) == (
+        f"{home}/net.py:build",
+        f"folder:{home}/pictures",
+    )
+    assert (analysis.shift, analysis.severity, run.state) == ("noise", 2, "done")
