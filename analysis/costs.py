@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from analysis.datasets import dataset_spec, is_fetched
 from analysis.errors import ModelError
 from analysis.estimates import Question
+from analysis.models import megabytes_to_fetch as weights_to_fetch
 from analysis.options import AnalysisOptions
 from analysis.passes import (
     HELD_BYTES,
@@ -81,6 +83,18 @@ class AnalysisCost:
     suggestion: str  # for the person; "" if there is nothing to say
     largest_samples: int  # images that fit into the budget; 0 if none do
     largest_at_once: int  # images that fit into one pass, which is the fastest
+
+
+def megabytes_to_fetch(options: AnalysisOptions) -> float:
+    """The size of the downloads that an analysis begins with: weights and images not yet here.
+
+    Raises
+    ------
+    OptionError
+        If the model or the dataset is unknown.
+    """
+    images = 0 if is_fetched(options.dataset) else dataset_spec(options.dataset).megabytes
+    return images + weights_to_fetch(options.model, options.weights)
 
 
 def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:

@@ -24,6 +24,7 @@ from analysis.results import Float64, Integers, TopologyReport
 from analysis.run_queue import RunQueue
 from analysis.scores import NORMALIZATIONS
 from analysis.selection import ranking
+from analysis.store import fingerprint
 from app.charts.profile import Column, profile_figure
 from app.pictures import Picture, picture
 from app.state import Choice
@@ -67,8 +68,8 @@ class DrawnImages:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def drawn_images(options: AnalysisOptions) -> DrawnImages:
-    """The images that an analysis was made of.
+def drawn_images(options: AnalysisOptions, key: str) -> DrawnImages:
+    """The images that an analysis was made of; `key` is its fingerprint.
 
     Raises
     ------
@@ -77,6 +78,8 @@ def drawn_images(options: AnalysisOptions) -> DrawnImages:
     """
     if not is_fetched(options.dataset):  # a page fetches nothing behind a person's back
         raise AssetError(f"The images of {options.dataset} are not here any more.")
+    if fingerprint(options) != key:
+        raise AssetError("The images or weights have changed since this analysis was made.")
     data = load_dataset(
         options.dataset, split=options.split, shift=options.shift, severity=options.severity
     )

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import streamlit as st
 
+from analysis.datasets import dataset_problem
 from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.jobs import Job
 from analysis.options import AnalysisOptions
@@ -58,6 +59,8 @@ class Session:
     job: Job | None = None
     stopped: bool = False  # the person left the job; another session may still wait for it
     note: str = ""  # about the analysis that is being sought
+    pressed: bool = False  # Analyse, since the page was last drawn
+    outdated: bool = False  # what is shown is of files that have changed since
     pinned: list[str] = field(default_factory=list)  # layer names
     drawn: tuple[object, ...] | None = None  # what the profile was last drawn anew for
     marked: str = ""  # the open layer at that time
@@ -84,13 +87,17 @@ class Session:
             self.folders.append(name)
         self.choose("dataset", name)
 
+    def drop_folders(self) -> None:
+        """Offer folders that are gone no longer."""
+        self.folders = [name for name in self.folders if not dataset_problem(name)]
+
     def choose(self, widget: str, value: str) -> None:
         """Have a widget take a value when it is drawn next."""
         self.chosen[widget] = value
 
     def request(self, options: AnalysisOptions) -> None:
         """Ask for an analysis; one that was stopped or failed may be asked for again."""
-        self.wanted = options
+        self.wanted, self.pressed = options, True
         if self.stopped or (self.job is not None and self.job.state != "running"):
             self.job, self.stopped = None, False
 

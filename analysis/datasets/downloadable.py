@@ -28,6 +28,7 @@ _CLASSES: dict[str, list[str]] = json.loads(
 @dataclass(frozen=True)
 class _About:
     description: str
+    megabytes: int  # to fetch, about
     image_shape: tuple[int, int, int] | None
     licence: str
     source: str
@@ -35,44 +36,51 @@ class _About:
 
 _ABOUT = {
     "pets": _About(
-        "7,349 photographs of 37 breeds of cats and dogs; an 800 MB download.",
+        "7,349 photographs of 37 breeds of cats and dogs.",
+        800,
         None,
         "CC BY-SA 4.0",
         "O. Parkhi, A. Vedaldi, A. Zisserman and C. V. Jawahar, CVPR (2012)",
     ),
     "flowers": _About(
-        "8,189 photographs of 102 kinds of flowers; a 350 MB download.",
+        "8,189 photographs of 102 kinds of flowers.",
+        350,
         None,
         "none stated; for research",
         "M.-E. Nilsback and A. Zisserman, ICVGIP (2008)",
     ),
     "dogs": _About(
-        "20,580 photographs of 120 breeds of dogs, from ImageNet; an 800 MB download.",
+        "20,580 photographs of 120 breeds of dogs, from ImageNet.",
+        800,
         None,
         "none stated; for research, as ImageNet",
         "A. Khosla, N. Jayadevaprakash, B. Yao and L. Fei-Fei, CVPR workshop (2011)",
     ),
     "cub": _About(
-        "11,788 photographs of 200 species of birds; a 1.2 GB download.",
+        "11,788 photographs of 200 species of birds.",
+        1200,
         None,
         "none stated; for research",
         "C. Wah, S. Branson, P. Welinder, P. Perona and S. Belongie, Caltech (2011)",
     ),
     "cifar10": _About(
-        "60,000 photographs of ten kinds of things, 32 × 32 pixels; a 170 MB download.",
+        "60,000 photographs of ten kinds of things, 32 × 32 pixels.",
+        170,
         (3, 32, 32),
         "none stated",
         "A. Krizhevsky, University of Toronto (2009)",
     ),
     "cifar100": _About(
-        "60,000 photographs of a hundred kinds of things, 32 × 32 pixels; a 170 MB download.",
+        "60,000 photographs of a hundred kinds of things, 32 × 32 pixels.",
+        170,
         (3, 32, 32),
         "none stated",
         "A. Krizhevsky, University of Toronto (2009)",
     ),
     "fashion-mnist": _About(
-        "All 70,000 images of clothes, 28 × 28 grey pixels; a 31 MB download. The pocket models "
-        "learned from its training images.",
+        "All 70,000 images of clothes, 28 × 28 grey pixels. The pocket models learned from its "
+        "training images.",
+        31,
         (1, 28, 28),
         "MIT",
         "H. Xiao, K. Rasul and R. Vollgraf, Zalando Research (2017)",
@@ -86,7 +94,8 @@ def described(download: Download) -> DatasetSpec:
     return DatasetSpec(
         name=download.name,
         title=download.title,
-        description=about.description,
+        description=f"{about.description} A download of {about.megabytes:,} MB.",
+        megabytes=about.megabytes,
         class_names=tuple(_CLASSES[download.name]),
         image_shape=about.image_shape,
         sizes=download.sizes,

@@ -39,7 +39,7 @@ def is_own(name: str) -> bool:
 def needs_look(name: str) -> bool:
     """Whether `own_spec` would have to decode images first, which takes its time."""
     try:
-        return not is_scanned(_root(name))
+        return not is_scanned(folder_of(name))
     except OptionError:
         return False
 
@@ -59,7 +59,7 @@ def own_spec(name: str, progress: ProgressCallback | None = None) -> DatasetSpec
     OptionError
         If there is no such folder, or it holds no image that can be read.
     """
-    folder = scanned(_root(name), progress)
+    folder = scanned(folder_of(name), progress)
     held = _specs.get(name)
     if held is None or held[0] is not folder:
         held = folder, _described(name, folder)
@@ -82,7 +82,7 @@ def remove_dataset(name: str) -> None:
     AssetError
         If its files cannot be deleted.
     """
-    root = _root(name)
+    root = folder_of(name)
     if not name.startswith(OWN) or not root.is_dir():
         raise OptionError(f"`dataset` must be an upload that is kept, got {name!r}")
     try:
@@ -131,7 +131,14 @@ def _age(path: Path) -> tuple[float, str]:
     return 0.0, path.name
 
 
-def _root(name: str) -> Path:
+def folder_of(name: str) -> Path:
+    """Where the images of a folder by path or of an upload lie.
+
+    Raises
+    ------
+    OptionError
+        If it is no absolute path, or there is no such upload.
+    """
     kind, _, rest = name.partition(":")
     if kind == "folder":
         if not rest or "\0" in rest or not Path(rest).is_absolute():

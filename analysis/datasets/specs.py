@@ -45,6 +45,7 @@ class DatasetSpec:
     load: Loader
     fingerprint: Callable[[], str]  # a name for the data's exact content, as it is now
     why_untrainable: str = ""  # a sentence; empty if it can be fine-tuned on
+    megabytes: int = 0  # to fetch when it is first loaded, about
     skipped: tuple[tuple[str, str], ...] = ()  # files that are left out, and why
 
     @property

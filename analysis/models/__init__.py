@@ -1,7 +1,7 @@
 """The networks a person may choose. Listing them imports neither torch nor torchvision."""
 
 from analysis.models.catalogue import MODELS, ModelSpec, WeightSet
-from analysis.models.fetching import fetch_weights
+from analysis.models.fetching import fetch_weights, megabytes_to_fetch
 from analysis.models.kept_checkpoints import (
     Checkpoint,
     CheckpointRequest,
@@ -29,6 +29,7 @@ __all__ = [
     "keep_checkpoint",
     "list_models",
     "load_model",
+    "megabytes_to_fetch",
     "model_problem",
     "model_spec",
     "own_checkpoints",

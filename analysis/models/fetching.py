@@ -30,6 +30,18 @@ def fetch_weights(name: str, weights: str, progress: ProgressCallback | None = N
         fetched(spec, chosen, progress)
 
 
+def megabytes_to_fetch(name: str, weights: str) -> float:
+    """The size of what `fetch_weights` would have to fetch.
+
+    Raises
+    ------
+    OptionError
+        If there is no such model.
+    """
+    chosen = model_spec(name).weight_set(weights)
+    return chosen.megabytes if chosen and not cached_file(chosen).is_file() else 0.0
+
+
 def fetched(spec: ModelSpec, chosen: WeightSet, progress: ProgressCallback | None = None) -> Path:
     """The file of a weight set, which is fetched first if it is not there."""
     file = cached_file(chosen)

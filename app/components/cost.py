@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.costs import AnalysisCost, CostRequest, analysis_cost
+from analysis.costs import AnalysisCost, CostRequest, analysis_cost, megabytes_to_fetch
 from analysis.options import AnalysisOptions
 from app.cache import estimates
 from app.charts.memory import size_text
@@ -30,20 +30,22 @@ def render_cost(options: AnalysisOptions) -> None:
         elif isinstance(found, str):
             st.caption(f"What it will take could not be predicted. {found}")
         else:
-            _tell(analysis_cost(found, options))
+            _tell(analysis_cost(found, options), options)
 
     pending = estimates().get(request) is None
     st.fragment(draw, run_every=POLL_EVERY if pending else None)()
 
 
-def _tell(cost: AnalysisCost) -> None:
+def _tell(cost: AnalysisCost, options: AnalysisOptions) -> None:
     if not cost.fits:
         st.warning(cost.suggestion, title="This will not fit into memory")
         return
+    fetched = megabytes_to_fetch(options)
+    before = f" First about {fetched:,.0f} MB are fetched." if fetched else ""
     passes = f" in {cost.passes} passes" if cost.passes > 1 else ""
     st.caption(
         f"Predicted for this machine: about {_time_text(cost.seconds)} and "
-        f"{size_text(cost.peak_bytes)} of memory{passes}.",
+        f"{size_text(cost.peak_bytes)} of memory{passes}.{before}",
         help=HELP,
     )
     if cost.suggestion:

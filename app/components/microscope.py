@@ -173,7 +173,7 @@ def _render_images(shown: Shown, layer: LayerTopology) -> None:
 
 def _images_of(shown: Shown) -> DrawnImages | None:
     try:
-        return drawn_images(shown.options)
+        return drawn_images(shown.options, shown.key.partition(" ")[0])
     except AnalysisError as error:  # the analysis was saved, and its images are gone
         st.warning(str(error))
         return None

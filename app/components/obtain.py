@@ -29,9 +29,12 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
     here = session()
     if options is None:
         return here.shown
-    if here.shown is None or here.shown.options != options:
+    if here.pressed:
+        here.pressed = False
+        here.outdated = _has_changed(here.shown)
+    if not _is_current(options):
         _find(options)
-    if here.shown is not None and here.shown.options == options:
+    if here.shown is not None and _is_current(options):
         for note in here.shown.notes:
             st.warning(note)
         return here.shown
@@ -45,6 +48,19 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
         here.job, here.stopped = jobs().start(options, here.name), False
     _render_job(here.job)
     return here.shown
+
+
+def _is_current(options: AnalysisOptions) -> bool:
+    here = session()
+    return here.shown is not None and here.shown.options == options and not here.outdated
+
+
+def _has_changed(shown: Shown | None) -> bool:
+    """Whether the files that an analysis was made of are other ones now."""
+    try:
+        return shown is not None and fingerprint(shown.options) != shown.key
+    except AnalysisError:  # they are gone, which is told when they are asked for
+        return False
 
 
 def describe(options: AnalysisOptions) -> str:
@@ -75,7 +91,7 @@ def _find(options: AnalysisOptions) -> None:
                 return
             report = saved
         notes = (here.note, *report.notes) if here.note else report.notes
-        here.shown = Shown(options, report, fingerprint(options), notes)
+        here.shown, here.outdated = Shown(options, report, fingerprint(options), notes), False
         here.wanted, here.note = options, ""
     except AnalysisError as error:
         here.note = str(error)

@@ -7,13 +7,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import streamlit as st
 
-from analysis.datasets import Imported, ImportRequest
+from analysis.datasets import (
+    Imported,
+    ImportRequest,
+    folder_of,
+    own_datasets,
+    remove_dataset,
+)
+from analysis.errors import AnalysisError
 from analysis.home_folder import home
-from analysis.models import Checkpoint, CheckpointRequest
+from analysis.models import Checkpoint, CheckpointRequest, own_checkpoints, remove_checkpoint
 from app.cache import jobs
+from app.components.subject_names import dataset_name, weights_name
 from app.state import Import, session
 
 if TYPE_CHECKING:
@@ -24,8 +33,8 @@ _FORGOTTEN = 3600.0  # seconds after which an upload that nobody waits for is re
 _MOST_NAMED = 8  # skipped files
 
 
-def render_own_checkpoint(model: str) -> None:
-    """Draw what takes a checkpoint for this architecture."""
+def render_own_checkpoint(model: str, weights: str) -> None:
+    """Draw what takes a checkpoint for this architecture, and deletes the one that is chosen."""
     with st.popover("Weights of your own", type="tertiary"):
         given = st.file_uploader(
             f"Checkpoint of {model}",
@@ -40,10 +49,12 @@ def render_own_checkpoint(model: str) -> None:
                 given.file_id,
                 lambda: CheckpointRequest(_written(given), given.name, model),
             )
+        if weights in own_checkpoints(model):
+            _offer_delete(weights_name(weights), lambda: remove_checkpoint(weights))
 
 
-def render_own_images() -> None:
-    """Draw what takes images."""
+def render_own_images(dataset: str) -> None:
+    """Draw what takes images, and deletes the upload that is chosen."""
     with st.popover("Images of your own", type="tertiary"):
         given = st.file_uploader(
             "Zip of images",
@@ -53,7 +64,7 @@ def render_own_images() -> None:
             "needed. They stay on this computer.",
         )
         folder = None
-        if st.context.ip_address is None:  # whoever looks from elsewhere has no folder here
+        if _is_local():
             folder = st.text_input(
                 "Or a folder on this computer",
                 key="own_folder",
@@ -67,6 +78,32 @@ def render_own_images() -> None:
         elif folder:
             path = Path(folder).expanduser().absolute()
             _render_import("dataset", folder, lambda: ImportRequest(path, folder))
+        if dataset in own_datasets():
+            _offer_delete(dataset_name(dataset), lambda: remove_dataset(dataset))
+
+
+def render_look(dataset: str) -> None:
+    """Have a worker look through a folder that has changed, and tell how it goes."""
+    imports, path = session().imports, folder_of(dataset)
+    if "look" in imports and imports["look"].job.state == "done":
+        del imports["look"]  # it has changed again
+    _render_import("look", dataset, lambda: ImportRequest(path, path.name))
+
+
+def _offer_delete(name: str, delete: Callable[[], None]) -> None:
+    pressed = st.button(
+        f"Delete {name}",
+        icon=":material/delete:",
+        type="tertiary",
+        help="From this computer's memory of uploads. Analyses and runs made with it stay.",
+    )
+    if pressed:
+        try:
+            delete()
+        except AnalysisError as error:
+            st.error(str(error))
+        else:
+            st.rerun()
 
 
 def _render_import(
@@ -75,6 +112,9 @@ def _render_import(
     """Have a worker look at something once, and tell how it goes; `widget` then chooses it."""
     imports = session().imports
     if widget not in imports or imports[widget].source != source:
+        if widget in imports:
+            jobs().leave(imports[widget].job, session().name)
+            _forget(imports[widget])
         try:
             imports[widget] = Import(source, jobs().start(request(), session().name))
         except OSError as error:
@@ -87,11 +127,10 @@ def _render_import(
         return
     if not found.ended:
         found.ended = True
-        if isinstance(job.request, CheckpointRequest | ImportRequest):
-            _forget(job.request.path)
-        if isinstance(job.result, Imported):
+        _forget(found)
+        if widget == "dataset" and isinstance(job.result, Imported):
             session().choose_dataset(job.result.dataset)
-        elif isinstance(job.result, Checkpoint):
+        elif widget == "weights" and isinstance(job.result, Checkpoint):
             session().choose("weights", job.result.weights)
         st.rerun()
     if job.state == "stopped":
@@ -104,6 +143,13 @@ def _render_import(
         st.success(f"Chosen: a checkpoint with {job.result.classes} classes.")
         for note in job.result.notes:
             st.caption(note)
+
+
+def _is_local() -> bool:
+    """Whether the browser runs here, as far as can be told: others have no folder here."""
+    passed_on = {"x-forwarded-for", "forwarded", "x-real-ip"}
+    headers = {name.lower() for name in st.context.headers}
+    return st.context.ip_address is None and not passed_on & headers
 
 
 def _render_waiting(widget: str) -> None:
@@ -140,14 +186,16 @@ def _written(given: UploadedFile) -> Path:
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > _FORGOTTEN:
                 old.unlink()
-    path = folder / f"{given.file_id}{Path(given.name).suffix.lower()}"
+    path = folder / f"{uuid4().hex}{Path(given.name).suffix.lower()}"
     path.write_bytes(given.getbuffer())
     return path
 
 
-def _forget(path: Path) -> None:
-    if path.parent == _folder():  # and no folder of the person's
-        path.unlink(missing_ok=True)
+def _forget(found: Import) -> None:
+    """Remove the copy of an upload; a folder of the person's is none."""
+    request = found.job.request
+    if isinstance(request, CheckpointRequest | ImportRequest) and request.path.parent == _folder():
+        request.path.unlink(missing_ok=True)
 
 
 def _folder() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.costs import megabytes_to_fetch
 from analysis.options import PRESETS, AnalysisOptions
 from app.components.choice_controls import render_choice
 from app.components.subject_controls import render_subject
@@ -38,6 +39,9 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
                 help="Run the images through the model once and measure every layer. "
                 "An analysis that was made before comes back at once.",
             )
-        if options is not None and (asked or session().wanted is None):
+        # A link may start what is quick, but fetches nothing before somebody has said so.
+        if options is not None and (
+            asked or (session().wanted is None and not megabytes_to_fetch(options))
+        ):
             session().request(options)
         return options, choice

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import streamlit as st
 
-from analysis.datasets import DATASETS, SHIFTS, dataset_spec, own_datasets
+from analysis.datasets import DATASETS, SHIFTS, dataset_spec, needs_look, own_datasets
 from analysis.errors import OptionError
 from analysis.models import (
     MODELS,
@@ -27,7 +27,11 @@ from analysis.options import (
     Preset,
 )
 from app.components.help_texts import listed
-from app.components.own_files import render_own_checkpoint, render_own_images
+from app.components.own_files import (
+    render_look,
+    render_own_checkpoint,
+    render_own_images,
+)
 from app.components.subject_names import dataset_name, weights_name
 from app.state import default_number, place_number, session
 
@@ -45,11 +49,15 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
     """
     try:
         model, weights = _render_model()
+        dataset, shift, severity = _render_dataset()
+        if needs_look(dataset):
+            render_look(dataset)
+            return None
+        samples, seed = _render_images(dataset, preset)
     except OptionError as error:
         st.error(str(error))
+        session().drop_folders()
         return None
-    dataset, shift, severity = _render_dataset()
-    samples, seed = _render_images(dataset, preset)
     with st.expander("Precision and device"):
         side, precision, device, memory = _render_machine(model)
     try:
@@ -101,7 +109,7 @@ def _render_model() -> tuple[str, str]:
         "learned nothing, to compare with. The weights of full-size models are fetched over the "
         "network once, and kept.",
     )
-    render_own_checkpoint(model)
+    render_own_checkpoint(model, weights)
     return model, weights
 
 
@@ -121,7 +129,7 @@ def _render_dataset() -> tuple[str, str, int]:
         help="The images that go through the model. No labels are used. "
         + listed({n: s.description for n, s in DATASETS.items()}),
     )
-    render_own_images()
+    render_own_images(dataset)
     shift = st.selectbox(
         "Shift",
         list(SHIFTS),

@@ -10,7 +10,7 @@ def dataset_name(name: str) -> str:
     kind, _, rest = name.partition(":")
     if kind == "own":
         return f"{_short(rest)} (yours)"
-    return f"…/{PurePath(rest).name} (folder)" if kind == "folder" else name
+    return f"{PurePath(rest).name} (folder {rest})" if kind == "folder" else name
 
 
 def weights_name(weights: str) -> str:
@@ -22,4 +22,4 @@ def weights_name(weights: str) -> str:
 def _short(identity: str) -> str:
     """A name with as much of the content's digest as tells two of the same name apart."""
     name, _, digest = identity.rpartition("-")
-    return f"{name}-{digest[:4]}" if name else identity
+    return f"{name}-{digest[:6]}" if name else identity

@@ -146,7 +146,11 @@ def test_what_argparse_refuses_is_one_line_too(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))  # without uploads
+
     def listed(*arguments: str) -> tuple[list[str], str]:
         """The names of the first paragraph, and the rest."""
         assert main(arguments) == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.pages import opened, settled, texts, tile
+from tests.app.pages import button, opened, settled, texts, tile
 
 
 @pytest.fixture
@@ -20,6 +20,9 @@ def offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("offline")
 def test_a_dataset_out_of_reach_is_one_sentence_and_the_page_goes_on() -> None:
     page = opened(dataset="pets")
+    assert "800 MB are fetched" in texts(settled(page, lambda page: "Predicted" in texts(page)))
+    assert not page.error, "a link fetches nothing by itself"
+    button(page, "Analyse").click().run()
     settled(page, lambda page: bool(page.error))
     assert "could not be fetched" in page.error[0].value
     page.selectbox(key="dataset").set_value("digits").run()
