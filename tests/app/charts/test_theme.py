@@ -100,7 +100,7 @@ def test_streamlit_knows_every_setting():
 def test_the_server_keeps_to_this_machine_and_reports_nothing():
     assert SETTINGS["server"]["address"] == "localhost"
     assert SETTINGS["browser"]["gatherUsageStats"] is False
-    assert 0 < SETTINGS["server"]["maxUploadSize"] <= 200
+    assert 0 < SETTINGS["server"]["maxUploadSize"] <= 2000
 
 
 def test_streamlit_reads_the_file_at_the_root():
