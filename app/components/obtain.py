@@ -39,7 +39,8 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
             st.warning(note)
         return here.shown
     if here.wanted != options:
-        st.info(f"The settings have changed: press **Analyse** for {describe(options)}.{_below()}")
+        begin = "The settings have changed: press" if here.shown else "Press"
+        st.info(f"{begin} **Analyse** for {describe(options)}.{_below()}")
         render_cost(options)
         return here.shown
     if here.job is None or here.job.options != options:
