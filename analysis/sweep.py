@@ -36,7 +36,7 @@ from analysis.recording import failure_sentence, versions_now
 from analysis.run_records import SWEPT, Ending, Outcome, Run, RunMetrics
 from analysis.runs import RunStore
 
-MOST_TRIES = 3  # of a cell whose process dies
+MOST_TRIES = 3  # of a cell whose process dies while it has no other beside it
 _PATIENCE = 20.0  # seconds to wait for another writer: what a cell gave is not lost lightly
 _ALONE = threading.Lock()  # random states are the process's: a worker's threads take turns
 _DIED = (
@@ -107,9 +107,9 @@ def sweep(
     """Carry out the cells of a grid that are not done yet.
 
     A cell that fails is kept as failed, and the others go on. A worker process of this machine
-    that dies is replaced, and its cell tried again, `MOST_TRIES` times in all. Leaving the
-    iteration, Ctrl-C included, ends the workers; what is done stays, and the next sweep goes on
-    from there. Trained weights are not kept.
+    that dies is replaced, and what was under way is tried again one by one: a cell whose process
+    then dies has `MOST_TRIES` tries. Leaving the iteration, Ctrl-C included, ends the workers;
+    what is done stays, and the next sweep goes on from there. Trained weights are not kept.
 
     Parameters
     ----------
@@ -157,22 +157,26 @@ def _sweep(
     cells: Sequence[RunOptions], place: _Place, store: RunStore, group: str
 ) -> Iterator[Run]:
     waiting, deaths = deque(cells), Counter[RunOptions]()
+    suspects: set[RunOptions] = set()  # one of them ended the processes of all
     going: dict[Future[Outcome], RunOptions] = {}
     try:
         while waiting or going:
-            while waiting and len(going) < place.at_once:
+            while waiting and len(going) < (1 if suspects else place.at_once):
                 cell = waiting.popleft()
                 going[place.submit(cell)] = cell
             for future in wait(going, return_when=FIRST_COMPLETED).done:
                 cell = going.pop(future)
                 outcome = _outcome(future)
                 if outcome is None:
-                    deaths[cell] += 1
+                    alone = cell in suspects or place.at_once == 1
+                    suspects.add(cell)
+                    deaths[cell] += alone
                     if deaths[cell] < MOST_TRIES:
                         waiting.appendleft(cell)
                         continue
                     ending = Ending("failed", _DIED.format(times=deaths[cell]), at=time.time())
                     outcome = Outcome(ending, ending.at)
+                suspects.discard(cell)
                 run = store.run(store.keep(cell, outcome, group=group))
                 assert run is not None, "what was kept can be read"
                 yield run

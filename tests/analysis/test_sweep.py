@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from analysis.options import Recipe, RunOptions
 from analysis.run_queue import RunQueue
 from analysis.run_records import Outcome, Run
 from analysis.runs import RunStore
-from analysis.sweep import MOST_TRIES, run_cell, sweep
+from analysis.sweep import MOST_TRIES, _sweep, run_cell, sweep
 from tests.analysis.run_faults import KINDS, ROOT, STAND_IN, wait_until
 from tests.grid_factories import outcome
 
@@ -146,6 +146,59 @@ def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(stand_in: Path
     assert (failed.options.recipe.seed, failed.state) == (0, "failed")
     assert f"ended {MOST_TRIES} times, most often for want of memory" in failed.error
     assert (done.options.recipe.seed, done.state) == (1, "done")
+
+
+def test_cells_beside_one_that_kills_its_workers_are_done(stand_in: Path) -> None:
+    runs = list(sweep(grid("deadly", 3), workers=2))
+    assert seeds_and_states(runs) == [(0, "failed"), (1, "done"), (2, "done")]
+    assert seeds_and_states(RunStore().runs()) == seeds_and_states(runs)
+    assert [seed for seed, _ in begun(stand_in)].count(0) >= MOST_TRIES
+
+
+class Pool:
+    """Two workers, which go on only while they are waited for; the cell of seed 0 kills them."""
+
+    at_once = 2
+
+    def __init__(self) -> None:
+        self.died: list[list[int]] = []  # the seeds under way each time
+        self._going: dict[Future[Outcome], RunOptions] = {}
+        self._broken: list[Future[Outcome]] = []
+
+    def submit(self, cell: RunOptions) -> Future[Outcome]:
+        future: Future[Outcome] = Future()
+        self._going[future] = cell
+        return future
+
+    def wait(self, going: Iterable[Future[Outcome]], return_when: str) -> object:
+        """One cell ends, or is told that its worker died."""
+        seeds = [cell.recipe.seed for cell in self._going.values()]
+        if not self._broken and 0 in seeds:
+            self._broken = list(self._going)
+            self.died.append(seeds)
+        if self._broken:
+            del self._going[self._broken[0]]
+            self._broken.pop(0).set_exception(BrokenExecutor())
+        else:
+            future, cell = self._going.popitem()
+            future.set_result(outcome(cell))
+        return wait(going, return_when=return_when)
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def test_only_deaths_of_a_cell_that_was_alone_count(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, cells = Pool(), grid("quick", 4).cells()
+    monkeypatch.setattr("analysis.sweep.wait", pool.wait)
+    runs = list(_sweep(cells, pool, RunStore(), "grid:tiny"))
+    assert seeds_and_states(runs) == [(0, "failed"), (1, "done"), (2, "done"), (3, "done")]
+    assert seeds_and_states(RunStore().runs()) == seeds_and_states(runs)
+    assert pool.died == [[0, 1], *[[0]] * MOST_TRIES]
+    (failed,) = (run for run in runs if run.state == "failed")
+    assert f"ended {MOST_TRIES} times" in failed.error
 
 
 def test_no_queue_sees_a_cell_before_it_is_over(stand_in: Path) -> None:

@@ -17,6 +17,7 @@ _FILES = {
     "analysis.pipeline": "nothing.py",
     "analysis.models.loading": "nothing.py",
     "sklearn.datasets": "nothing.py",
+    "torch": "threads.py",
 }
 
 
