@@ -38,7 +38,7 @@ if sys.platform != "win32":
             return False
 
 
-ANSWER_SECONDS = 8.0  # for a server to answer at all, name look-up included
+ANSWER_SECONDS = 6.0  # for a server to answer at all, name look-up included
 STALL_SECONDS = 20.0  # without a byte, then a download is given up
 _CHUNK = 2**18  # bytes
 _WAIT = 0.2  # seconds between two messages, and two looks at another process' download

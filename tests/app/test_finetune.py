@@ -163,3 +163,13 @@ def test_a_locked_store_is_told_and_nothing_is_lost() -> None:
     assert not page.exception
     assert "locked" in texts(page)
     assert [r.id for r in store.runs()] == before
+
+
+def test_nothing_starts_while_the_sidebar_asks_for_another_analysis() -> None:
+    page = opened("finetune")
+    assert not button(page, "Start 3 runs").disabled
+    page.number_input(key="seed").set_value(7).run()
+    assert button(page, "Start 3 runs").disabled
+    assert "The settings have changed" in button(page, "Start 3 runs").help
+    page.number_input(key="seed").set_value(0).run()
+    assert not button(page, "Start 3 runs").disabled

@@ -13,8 +13,11 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+import app.cache
 import app.components.own_files
 from analysis.datasets import import_archive, own_datasets
+from analysis.errors import AssetError
+from analysis.options import AnalysisOptions
 from analysis.store import fingerprint
 from tests.app.pages import button, opened, settled, texts, tile
 
@@ -135,3 +138,11 @@ def test_only_a_browser_on_this_machine_may_name_a_folder(
     context = SimpleNamespace(ip_address=address, headers=headers)
     monkeypatch.setattr(st, "context", context)
     assert app.components.own_files._is_local() is local
+
+
+def test_images_that_are_not_those_of_the_analysis_are_not_shown() -> None:
+    options = AnalysisOptions()
+    shown = app.cache.drawn_images(options, fingerprint(options))
+    assert len(shown.pictures) == options.samples
+    with pytest.raises(AssetError, match="have changed since"):
+        app.cache.drawn_images(options, "of other files")
