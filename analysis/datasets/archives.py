@@ -268,7 +268,14 @@ def _write(name: str, archive: zipfile.ZipFile, entry: _Entry, to: Path) -> int:
                 file.write(chunk)
     except FileExistsError:
         raise _refused(name, f"“{shown(entry.name)}”: it is there twice") from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        EOFError,
+        UnicodeDecodeError,  # of a name that says it is UTF-8
+        zlib.error,
+        RuntimeError,
+    ) as error:
         raise _refused(
             name, f"“{shown(entry.name)}”: it is damaged, or not what the archive says"
         ) from error
