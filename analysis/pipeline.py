@@ -38,12 +38,10 @@ from analysis.options import (
 )
 from analysis.passes import Budget, gigabytes
 from analysis.prepared import prepared
-from analysis.results import Float32, LayerTopology, Progress, TopologyReport
+from analysis.results import Float32, LayerTopology, Progress, ProgressCallback, TopologyReport
 from analysis.store import fingerprint, load_analysis, save_analysis
 from analysis.summaries import average
 from analysis.topology import persistences
-
-ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)

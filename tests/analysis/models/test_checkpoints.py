@@ -384,7 +384,7 @@ def test_a_vision_transformer_s_checkpoint_tells_its_side(
     assert found.network.image_size == 96
     assert found.fitted.classes == 2
     header = {key: claimed(list(shape), 0, 0) for key, shape in shapes.items()}
-    file = tmp_path / "mine.safetensors"
+    file = tmp_path / "MINE.SafeTensors"
     file.write_bytes(safetensors_bytes(header, b""))  # the header alone tells the side
     assert json.loads(file.read_bytes()[8:])["conv_proj.weight"]["shape"] == [768, 3, 32, 32]
     assert side_of_input("vit_b_32", weights=f"file:{file}") == 96
