@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from typing import Any
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem
 from analysis.errors import OptionError, choice_problem
 from analysis.models import model_problem, weights_problem
+from analysis.models.names import CHECKPOINT_ENDINGS, FILE
 from analysis.options import DEVICES, PRECISIONS, PRESETS, WEIGHTS, AnalysisOptions, check_rho
 from analysis.results import Progress
 from analysis.scores import NORMALIZATIONS
@@ -122,12 +124,18 @@ def dataset_name(text: str) -> str:
 
 def weights_name(text: str) -> str:
     """What `--weights` names; a checkpoint by its absolute path."""
-    is_path = text.startswith("file:") or Path(text).suffix in (".safetensors", ".pt", ".pth")
-    return f"file:{Path(text.removeprefix('file:')).resolve()}" if is_path else text
+    is_path = text.startswith(FILE) or Path(text).suffix.lower() in CHECKPOINT_ENDINGS
+    return f"{FILE}{Path(text.removeprefix(FILE)).resolve()}" if is_path else text
 
 
 def _gigabytes(text: str) -> int:
-    return round(float(text) * 1e9)
+    try:
+        size = float(text) * 1e9
+    except ValueError:
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of GB, at least 0; got {text!r}")
+    return round(size)
 
 
 def print_progress(progress: Progress) -> None:

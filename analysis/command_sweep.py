@@ -22,7 +22,7 @@ from analysis.command_options import (
 )
 from analysis.errors import OptionError, raise_problems
 from analysis.grid import GRIDS, DataChoice, Grid
-from analysis.grid_progress import runs_of
+from analysis.grid_progress import duration_text, runs_of
 from analysis.grid_table import as_csv, duels, markdown, records, rows_of, verdict
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.run_records import Run
@@ -104,7 +104,8 @@ def _run(
     for run in sweep(grid, executor, workers=arguments.workers):
         done += 1
         each = (time.monotonic() - begun) / (done - already)
-        left = f" · about {_duration(each * (len(cells) - done))} left" if done < len(cells) else ""
+        to_come = duration_text(each * (len(cells) - done))
+        left = f" · about {to_come} left" if done < len(cells) else ""
         print(f"{done:4d}/{len(cells)}  {_line(run)}{left}", file=sys.stderr, flush=True)
 
 
@@ -207,10 +208,6 @@ def _line(run: Run) -> str:
         f"{_cell_text(run.options)}: {100 * run.result.test_accuracy:.1f} %{memory}, "
         f"{run.result.seconds:.1f} s"
     )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from analysis.errors import AssetError
-from analysis.results import Progress
+from analysis.results import Progress, ProgressCallback
 
 if sys.platform != "win32":
     import fcntl
@@ -42,8 +42,6 @@ ANSWER_SECONDS = 6.0  # for a server to answer at all, name look-up included
 STALL_SECONDS = 20.0  # without a byte, then a download is given up
 _CHUNK = 2**18  # bytes
 _WAIT = 0.2  # seconds between two messages, and two looks at another process' download
-
-ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,13 @@ def time_left(cells: Iterable[RunOptions], runs: Sequence[Run]) -> TimeLeft:
     return TimeLeft(seconds, unknown)
 
 
+def duration_text(seconds: float) -> str:
+    """A time that was judged, in the unit that suits it."""
+    if seconds < 90:
+        return f"{max(1, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def states(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> dict[str, int]:
     """How many cells are in each state; those without a run are "missing"."""
     counts: dict[str, int] = {}

@@ -18,7 +18,6 @@ from analysis.options import RunOptions
 from analysis.run_records import Run
 from analysis.strategies import STRATEGIES
 
-MB = 1e6
 _NULLS = ("random", "size")
 _TIE = 0.0005  # of accuracies: less is not told apart in the table
 
@@ -170,16 +169,17 @@ def _accuracy_text(cell: Cell) -> str:
 def _memory_text(cell: Cell) -> str:
     if math.isnan(cell.peak):
         return "–"
-    predicted = "" if math.isnan(cell.predicted) else f" ({_megabytes(cell.predicted)})"
-    return _megabytes(cell.peak) + predicted
+    predicted = "" if math.isnan(cell.predicted) else f" ({megabytes(cell.predicted)})"
+    return megabytes(cell.peak) + predicted
 
 
 def _seconds_text(cell: Cell) -> str:
     return f"{cell.seconds:.1f}" if cell.seconds < 100 else f"{cell.seconds:.0f}"
 
 
-def _megabytes(value: float) -> str:
-    return f"{value / MB:.1f}" if value < 1e9 else f"{value / MB:,.0f}"
+def megabytes(size: float) -> str:
+    """Bytes as megabytes, without the unit."""
+    return f"{size / 1e6:,.1f}" if size < 1e9 else f"{size / 1e6:,.0f}"
 
 
 NUMBERS = {

@@ -17,8 +17,14 @@ from analysis.activations import LayerInfo
 from analysis.clouds import measure_clouds
 from analysis.clustering import cluster
 from analysis.datasets import load_dataset
-from analysis.devices import free_bytes, full_float32, pick_device
-from analysis.errors import OptionError, StoreError, choice_problem, raise_problems
+from analysis.devices import free_bytes, free_cache, full_float32, pick_device
+from analysis.errors import (
+    AnalysisError,
+    OptionError,
+    StoreError,
+    choice_problem,
+    raise_problems,
+)
 from analysis.footprints import ImageBlocks, device_of, plan_within, traced_footprint
 from analysis.memory import resident_bytes
 from analysis.models import load_model
@@ -32,12 +38,10 @@ from analysis.options import (
 )
 from analysis.passes import Budget, gigabytes
 from analysis.prepared import prepared
-from analysis.results import Float32, LayerTopology, Progress, TopologyReport
-from analysis.store import load_analysis, save_analysis
+from analysis.results import Float32, LayerTopology, Progress, ProgressCallback, TopologyReport
+from analysis.store import fingerprint, load_analysis, save_analysis
 from analysis.summaries import average
 from analysis.topology import persistences
-
-ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
         With a sentence for the person.
     """
     notes = []
+    name = fingerprint(options)
     try:
         saved = load_analysis(options)
         if saved is not None:
@@ -166,6 +171,17 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
     except StoreError as error:
         notes.append(str(error))
     device = pick_device(options.device)
+    try:
+        report = _computed(options, device, progress)
+    finally:
+        free_cache(device)
+    notes += _kept(options, report, name)
+    return replace(report, notes=tuple(notes))
+
+
+def _computed(
+    options: AnalysisOptions, device: torch.device, progress: ProgressCallback | None
+) -> TopologyReport:
     drawn = load_dataset(
         options.dataset,
         split=options.split,
@@ -178,7 +194,7 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
     ).to(device)
     images = prepared(options, drawn)
     with full_float32():
-        report = analyze(
+        return analyze(
             model,
             images,
             batch_size=options.batch_size,
@@ -188,11 +204,22 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
             precision=options.precision,
             progress=progress,
         )
+
+
+def _kept(options: AnalysisOptions, report: TopologyReport, name: str) -> list[str]:
+    """Save under the fingerprint from before anything was read; why not, if it cannot be."""
     try:
-        save_analysis(options, report)
+        if fingerprint(options) == name:
+            save_analysis(options, report, name=name)
+            return []
     except StoreError as error:
-        notes.append(str(error))
-    return replace(report, notes=tuple(notes))
+        return [str(error)]
+    except AnalysisError:  # such as a folder that is gone
+        pass
+    return [
+        "The images, the weights or the code changed while they were analysed, so the analysis "
+        "was not saved: analyse them again."
+    ]
 
 
 def _budget(device: torch.device, memory: int) -> Budget:
@@ -204,7 +231,7 @@ def _left(memory: int, device: torch.device) -> int:
     """What a budget for the whole process leaves to the analysis itself."""
     if not memory:
         return 0
-    held = torch.cuda.memory_reserved(device) if device.type == "cuda" else resident_bytes()
+    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
     if memory <= held:
         raise OptionError(
             f"`memory` must be more than the {gigabytes(held)} that the program, the weights and "

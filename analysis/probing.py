@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from analysis.activations import watch
 from analysis.clustering import cluster
 from analysis.costs import CostRequest, Probe
-from analysis.devices import activations_in, free_bytes, full_float32, pick_device
+from analysis.devices import activations_in, free_bytes, free_cache, full_float32, pick_device
 from analysis.distances import pairwise_distances
 from analysis.errors import ModelError
 from analysis.footprints import predicted_footprint, traced_footprint
@@ -46,23 +46,29 @@ def probe(request: CostRequest) -> Probe:
     OptionError, ModelError
         With a sentence for the person.
     """
-    options = request.options
-    device = pick_device(options.device)
+    device = pick_device(request.options.device)
+    try:
+        return _measured(request.options, device)
+    finally:
+        free_cache(device)
+
+
+def _measured(options: AnalysisOptions, device: torch.device) -> Probe:
     one = _black(options)
     model = _empty(options, device)
     on_gpu = device.type == "cuda"
-    held = torch.cuda.memory_reserved(device) if on_gpu else resident_bytes()
+    held = torch.cuda.memory_allocated(device) if on_gpu else resident_bytes()
     free = Budget(free_bytes(device), free_bytes(torch.device("cpu")) if on_gpu else None)
     with full_float32():
         begun = time.perf_counter()
         traced, most = traced_footprint(model, one.expand(2, *one.shape[1:]), options.precision)
         trace_seconds = time.perf_counter() - begun
-        image_seconds = _image_seconds(model, one, options)
-    try:
-        shape = tuple(one.shape[1:])
-        footprint = predicted_footprint(model, shape, most.layers, options.precision)
-    except ModelError:
-        footprint = most
+        try:
+            shape = tuple(one.shape[1:])
+            footprint = predicted_footprint(model, shape, most.layers, options.precision)
+        except ModelError:
+            footprint = most
+        image_seconds = _image_seconds(model, one, options, footprint.most_at_once(free))
     coordinates = sum(torch.Size(layer.shape).numel() for layer in traced.layers)
     point, pair = _distance_seconds(device)
     layer_seconds, ripser_seconds = _topology_seconds()
@@ -99,8 +105,8 @@ def _empty(options: AnalysisOptions, device: torch.device) -> nn.Module:
     return model
 
 
-def _image_seconds(model: nn.Module, one: Tensor, options: AnalysisOptions) -> float:
-    """Of a forward pass, for each image, in as many as the time allows."""
+def _image_seconds(model: nn.Module, one: Tensor, options: AnalysisOptions, most: int) -> float:
+    """Of a forward pass, for each image, in as many as the time allows, and `most` of them."""
     device = next(model.parameters()).device
 
     def forward(count: int) -> float:
@@ -112,7 +118,7 @@ def _image_seconds(model: nn.Module, one: Tensor, options: AnalysisOptions) -> f
 
         return _timed(run, device)
 
-    count = max(2, min(_MOST, int(2 * _SECONDS / forward(2))))
+    count = max(2, min(_MOST, most, int(2 * _SECONDS / forward(2))))
     return forward(count) / count
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,6 +36,9 @@ class Progress:
             return ""
         of = f" of {self.total / 1e6:,.0f}" if self.total else ""
         return f"{self.done / 1e6:,.0f}{of} MB"
+
+
+ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, eq=False)

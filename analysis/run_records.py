@@ -18,7 +18,7 @@ from analysis.metrics import (
     Selection,
     StepMetrics,
 )
-from analysis.models import model_spec
+from analysis.models import spec_of
 from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
 from analysis.processes import ProcessId
 from analysis.scores import NORMALIZATIONS
@@ -210,9 +210,9 @@ def _options(found: dict[str, Any]) -> RunOptions:
     analysis = AnalysisOptions(**found.pop("analysis", {}))
     recipe = Recipe(**found.pop("recipe", {}))
     options = RunOptions(analysis=analysis, recipe=recipe, **found)
-    # A run stays readable when the images or the code of one's own are gone.
-    if ":" not in analysis.model:
-        model_spec(analysis.model)
+    # A run stays readable when the images or the code of one's own are gone, or timm is.
+    if spec_of(analysis.model) is None:
+        raise KeyError(analysis.model)
     if ":" not in analysis.dataset:
         dataset_spec(analysis.dataset)
     for name, known in (

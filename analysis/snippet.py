@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.freezing import Scope
 from analysis.metrics import Selection
-from analysis.models import model_spec
+from analysis.models import spec_of
 from analysis.options import LEARNING_RATES, RunOptions
 from analysis.strategies import STRATEGIES
 
@@ -77,7 +77,8 @@ def snippet(options: RunOptions, selection: Selection) -> str:
         Python. It expects `model` and `loader` to be there.
     """
     recipe, scope = options.recipe, STRATEGIES[options.strategy].scope
-    known = model_spec(options.analysis.model).head
+    spec = spec_of(options.analysis.model)  # of a model that may be gone since
+    known = spec.head if spec else ""
     # Of timm's networks and code of one's own the head is known by running last.
     head = known or (selection.layers[-1] if selection.layers else "")
     rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]

@@ -30,19 +30,36 @@ def fingerprint(options: AnalysisOptions) -> str:
         key["severity"] = None
     if options.pooling == "pooled":
         key["batch_size"] = None
-    del key["device"], key["memory"]
+    # In half widths autocast takes other operations on a GPU than on the CPU. What "auto" is
+    # here only torch could tell, which is not asked: the server works without it.
+    if options.precision == "float32":
+        del key["device"]
+    del key["memory"]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def save_analysis(options: AnalysisOptions, report: TopologyReport) -> Path:
+def save_analysis(options: AnalysisOptions, report: TopologyReport, *, name: str = "") -> Path:
     """Write an analysis under its fingerprint, over an older one of the same.
+
+    Parameters
+    ----------
+    options : AnalysisOptions
+    report : TopologyReport
+    name : str
+        The fingerprint from before anything was read; by default that of now, which is another
+        if images or weights changed since.
+
+    Returns
+    -------
+    Path
+        Of the file.
 
     Raises
     ------
     StoreError
         If the folder cannot be written to; nothing half-written is left.
     """
-    path = _path(options)
+    path = _path(name or fingerprint(options))
     try:
         with replacing(path) as file:
             np.savez(file, allow_pickle=False, **_arrays(report, path.stem))
@@ -57,7 +74,7 @@ def save_analysis(options: AnalysisOptions, report: TopologyReport) -> Path:
 
 def is_saved(options: AnalysisOptions) -> bool:
     """Whether there is a file of an analysis, unread."""
-    return _path(options).exists()
+    return _path(fingerprint(options)).exists()
 
 
 def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
@@ -68,7 +85,7 @@ def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
     StoreError
         If the file is damaged, which is then set aside beside it, or cannot be read.
     """
-    path = _path(options)
+    path = _path(fingerprint(options))
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return _report(dict(arrays), path.stem)
@@ -87,8 +104,8 @@ def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
         ) from error
 
 
-def _path(options: AnalysisOptions) -> Path:
-    return home() / "analyses" / f"{fingerprint(options)}.npz"
+def _path(name: str) -> Path:
+    return home() / "analyses" / f"{name}.npz"
 
 
 def _arrays(report: TopologyReport, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from analysis.activations import LayerInfo, trace
 from analysis.datasets import SHIFTS, ImageDataset, dataset_problem, dataset_spec, load_dataset
-from analysis.devices import device_problem, pick_device
+from analysis.devices import device_problem, free_cache, pick_device
 from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
 from analysis.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.gradients import gradient_evidence
@@ -98,9 +98,12 @@ class Training:
         example = _prepared(options, train.sample(1, seed=0))
         yield replace(selection, predicted=_predicted(model, example, options))
         splits = [train, _draw(options, "validation"), _draw(options, "test")]
-        yield from finetune(
-            model, *(_labelled(options, split) for split in splits), recipe=options.recipe
-        )
+        try:
+            yield from finetune(
+                model, *(_labelled(options, split) for split in splits), recipe=options.recipe
+            )
+        finally:
+            free_cache(device_of(model))
 
     def save_weights(self, path: Path) -> None:
         """Write the weights as they are now, as safetensors, whole or not at all.

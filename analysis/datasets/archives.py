@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from analysis.datasets.folders import Folder, Skipped, forget, moved, scanned, shown
 from analysis.datasets.image_files import is_image_name
 from analysis.datasets.own import FOLDER, OWN, kept_folder, unfinished
-from analysis.downloads import ProgressCallback, digest_of
+from analysis.downloads import digest_of
 from analysis.errors import AssetError, OptionError
 from analysis.home_folder import home
-from analysis.results import Progress
+from analysis.results import Progress, ProgressCallback
 
 MAX_FILES = 200_000
 MAX_BYTES = 20 * 2**30  # of all files together, unpacked
@@ -268,7 +268,14 @@ def _write(name: str, archive: zipfile.ZipFile, entry: _Entry, to: Path) -> int:
                 file.write(chunk)
     except FileExistsError:
         raise _refused(name, f"“{shown(entry.name)}”: it is there twice") from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        EOFError,
+        UnicodeDecodeError,  # of a name that says it is UTF-8
+        zlib.error,
+        RuntimeError,
+    ) as error:
         raise _refused(
             name, f"“{shown(entry.name)}”: it is damaged, or not what the archive says"
         ) from error

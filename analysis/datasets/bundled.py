@@ -10,7 +10,7 @@ import numpy as np
 from analysis.asset_files import asset_entry, verified
 from analysis.datasets.specs import Content, DatasetSpec
 from analysis.datasets.splits import sizes_of, stratified
-from analysis.downloads import ProgressCallback
+from analysis.results import ProgressCallback
 
 FASHION_CLASSES = (
     "T-shirt/top",

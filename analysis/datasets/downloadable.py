@@ -16,9 +16,9 @@ from analysis.datasets.image_files import FileImages
 from analysis.datasets.sources import DOWNLOADS
 from analysis.datasets.specs import Bytes, Content, DatasetSpec, Images
 from analysis.datasets.splits import Splits, official
-from analysis.downloads import ProgressCallback
 from analysis.errors import AssetError
 from analysis.options import SPLITS
+from analysis.results import ProgressCallback
 
 _CLASSES: dict[str, list[str]] = json.loads(
     Path(__file__).with_name("class_names.json").read_text(encoding="utf-8")

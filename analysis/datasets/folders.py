@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.datasets.image_files import BrokenImage, check, is_image_name
-from analysis.downloads import ProgressCallback
 from analysis.errors import OptionError
 from analysis.home_folder import home, replacing
-from analysis.results import Progress
+from analysis.results import Progress, ProgressCallback
 
 _RULES = 1  # raise it whenever the same folder would be read in another way
 _THREADS = 4

@@ -12,9 +12,9 @@ from analysis.datasets.registry import DATASETS, dataset_problem, dataset_spec
 from analysis.datasets.shifts import SHIFTS
 from analysis.datasets.specs import Bytes, Images
 from analysis.datasets.splits import Labels
-from analysis.downloads import ProgressCallback
 from analysis.errors import OptionError, choice_problem, raise_problems
 from analysis.options import MAX_SEVERITY, SPLITS, Split
+from analysis.results import ProgressCallback
 
 
 @dataclass(frozen=True, eq=False)

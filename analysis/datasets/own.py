@@ -18,10 +18,10 @@ from analysis.datasets.folders import Folder, digest_now, forget, is_scanned, sc
 from analysis.datasets.image_files import FileImages
 from analysis.datasets.specs import Content, DatasetSpec
 from analysis.datasets.splits import own, why_untrainable
-from analysis.downloads import ProgressCallback
 from analysis.errors import AssetError, OptionError
 from analysis.home_folder import home
 from analysis.options import SPLITS
+from analysis.results import ProgressCallback
 
 FOLDER, OWN = "folder:", "own:"
 LEFTOVER_SECONDS = 3600.0  # an unfinished folder that old belongs to nobody

@@ -17,7 +17,8 @@ from analysis.datasets.torchvision_readers import (
 from analysis.options import Split
 
 _VGG = "https://www.robots.ox.ac.uk/~vgg/data"
-_STANFORD = "http://vision.stanford.edu/aditya86/ImageNetDogs"
+STANFORD = "http://vision.stanford.edu/aditya86/ImageNetDogs"
+CUB = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 
@@ -89,12 +90,12 @@ DOWNLOADS: dict[str, Download] = {
             title="Stanford Dogs",
             files=(
                 Remote(
-                    f"{_STANFORD}/images.tar",
+                    f"{STANFORD}/images.tar",
                     "stanford-dogs/images.tar",
                     "sha256:a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58",
                 ),
                 Remote(
-                    f"{_STANFORD}/lists.tar",
+                    f"{STANFORD}/lists.tar",
                     "stanford-dogs/lists.tar",
                     "sha256:34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c",
                 ),
@@ -107,7 +108,7 @@ DOWNLOADS: dict[str, Download] = {
             title="CUB-200-2011",
             files=(
                 Remote(
-                    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+                    CUB,
                     "CUB_200_2011.tgz",
                     "sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
                 ),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.datasets.sources import CUB, STANFORD
 from analysis.torchvision_guard import torchvision
 from torchvision.datasets import VisionDataset
 from torchvision.datasets.utils import download_and_extract_archive
@@ -31,11 +32,11 @@ class StanfordDogs(VisionDataset):  # type: ignore[misc]
 
     resources = (
         (
-            "http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar",
+            f"{STANFORD}/images.tar",
             "1bb1f2a596ae7057f99d7d75860002ef",
         ),
         (
-            "http://vision.stanford.edu/aditya86/ImageNetDogs/lists.tar",
+            f"{STANFORD}/lists.tar",
             "edbb9f16854ec66506b5f09b583e0656",
         ),
     )
@@ -85,7 +86,7 @@ class CUB200(VisionDataset):  # type: ignore[misc]
 
     resources = (
         (
-            "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+            CUB,
             "97eceeb196236b17998738112f37df78",
         ),
     )

@@ -9,7 +9,7 @@ from analysis.models.kept_checkpoints import (
     own_checkpoints,
     remove_checkpoint,
 )
-from analysis.models.names import model_problem, weights_choices, weights_problem
+from analysis.models.names import model_problem, spec_of, weights_choices, weights_problem
 from analysis.models.registry import (
     list_models,
     load_model,
@@ -36,6 +36,7 @@ __all__ = [
     "prepare_images",
     "remove_checkpoint",
     "side_of_input",
+    "spec_of",
     "weights_choices",
     "weights_fingerprint",
     "weights_problem",

@@ -51,7 +51,7 @@ def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.in
     """
     called = called or path.name
     _check_file(path, called, most_bytes)
-    if Path(called).suffix == ".safetensors":
+    if Path(called).suffix.lower() == ".safetensors":
         return _from_safetensors(path, called)
     return _tensors(_unwrapped(_from_pickle(path, called), called), called)
 
@@ -64,7 +64,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _check_file(path: Path, called: str, most_bytes: float) -> None:
-    if Path(called).suffix not in CHECKPOINT_ENDINGS:
+    if Path(called).suffix.lower() not in CHECKPOINT_ENDINGS:
         raise AssetError(f"{called} must end in {', '.join(CHECKPOINT_ENDINGS)} to be read.")
     if path.is_dir():
         raise AssetError(f"{called} is a folder, not a checkpoint.")
@@ -166,7 +166,20 @@ def _tensors(loaded: Mapping[Any, object], called: str) -> StateDict:
         )
     if not state:
         raise AssetError(f"{called} holds no weights.")
+    # A file of a few kilobytes may have one number stand for any number of them.
+    repeated = [key for key, tensor in state.items() if _repeats(tensor)]
+    if repeated:
+        raise AssetError(
+            f"{called} repeats numbers instead of holding them: {listed(repeated)}. Save the "
+            "weights with each tensor made contiguous()."
+        )
     return state
+
+
+def _repeats(tensor: Tensor) -> bool:
+    if tensor.layout != torch.strided or tensor.is_meta:  # which the network refuses
+        return False
+    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
 def _first_line(error: Exception) -> str:

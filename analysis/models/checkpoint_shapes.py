@@ -35,7 +35,7 @@ def checkpoint_side(path: Path) -> int:
 
 @lru_cache(maxsize=64)
 def _side(path: Path, *_: int) -> int:
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return vit_side(_header(path))
     from analysis.errors import AssetError
     from analysis.models.checkpoint_files import read_checkpoint

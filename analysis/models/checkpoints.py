@@ -14,7 +14,7 @@ from analysis.models.catalogue import MODELS, ModelSpec
 from analysis.models.checkpoint_files import StateDict, listed
 
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and Lightning
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def fitted(state: StateDict, network: nn.Module, spec: ModelSpec, head: str, cal
     """
     expected: dict[str, Tensor] = dict(network.state_dict())
     state = without_prefix(state, expected)
-    for key in [key for key in state if key.startswith(_AUXILIARY) and key not in expected]:
+    for key in [key for key in state if key.startswith(AUXILIARY) and key not in expected]:
         del state[key]
     for key, tensor in expected.items():
         if key.endswith("num_batches_tracked"):  # old files have none, and evaluation needs none

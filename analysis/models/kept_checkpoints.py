@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +13,7 @@ from analysis.errors import OptionError, StoreError
 from analysis.home_folder import home
 from analysis.models.names import FILE
 from analysis.models.registry import model_spec
-from analysis.results import Progress
+from analysis.results import Progress, ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Checkpoint:
 
 
 def keep_checkpoint(
-    request: CheckpointRequest, progress: Callable[[Progress], None] | None = None
+    request: CheckpointRequest, progress: ProgressCallback | None = None
 ) -> Checkpoint:
     """Check a file, then keep its weights as safetensors. Needs torch: call it in a worker.
 

@@ -15,7 +15,6 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.activations import watch
-from analysis.downloads import ProgressCallback
 from analysis.errors import ModelError
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
@@ -27,6 +26,7 @@ from analysis.models.pocket import POCKET_BUILDERS
 from analysis.models.registry import model_spec, side_of_input
 from analysis.models.timm_models import timm_network, timm_preset
 from analysis.models.weights_files import damaged, pocket_state, torchvision_state
+from analysis.results import ProgressCallback
 from analysis.torchvision_guard import torchvision
 
 # Auxiliary classifiers serve a training from scratch only. The input is transformed as with

@@ -61,7 +61,7 @@ def weights_problem(name: str, weights: str) -> list[str]:
             f"checkpoint; got {weights!r}"
         ]
     path = Path(weights.removeprefix(FILE))
-    if path.suffix not in CHECKPOINT_ENDINGS:
+    if path.suffix.lower() not in CHECKPOINT_ENDINGS:
         return [
             f"`weights` must name a checkpoint that ends in {', '.join(CHECKPOINT_ENDINGS)}; "
             f"got {weights!r}"

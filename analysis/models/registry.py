@@ -5,7 +5,7 @@ This module must not import torch: the dashboard lists models without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from analysis.models.names import (
     spec_of,
     weights_problem,
 )
-from analysis.results import Progress
+from analysis.results import ProgressCallback
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,7 +55,7 @@ def load_model(
     weights: str = "pretrained",
     seed: int = 0,
     num_classes: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> nn.Module:
     """Build a network that nobody else holds, in eval mode, on the CPU, in float32.
 

@@ -11,17 +11,16 @@ import torch
 from torch import Tensor
 
 from analysis.asset_files import verified
-from analysis.downloads import ProgressCallback
 from analysis.errors import AssetError
 from analysis.models.catalogue import ModelSpec, WeightSet
+from analysis.models.checkpoint_files import StateDict
+from analysis.models.checkpoints import AUXILIARY
 from analysis.models.fetching import cached_file, fetched
+from analysis.results import ProgressCallback
 from analysis.torchvision_guard import torchvision
-
-StateDict = dict[str, Tensor]
 
 # As torchvision's own loader renames what an old DenseNet file calls "norm.1.weight".
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def pocket_state(spec: ModelSpec) -> StateDict:
@@ -78,7 +77,7 @@ def damaged(spec: ModelSpec, chosen: WeightSet | None) -> AssetError:
 def _present(state: StateDict, chosen: WeightSet) -> StateDict:
     for key in list(state):
         tensor = state[key]
-        if key.startswith(_AUXILIARY) or (chosen.accuracy is None and tensor.isnan().all()):
+        if key.startswith(AUXILIARY) or (chosen.accuracy is None and tensor.isnan().all()):
             del state[key]
         elif tensor.is_floating_point():
             state[key] = tensor.float()

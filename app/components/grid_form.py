@@ -19,8 +19,11 @@ MOST_SEEDS = 10
 MOST_EPOCHS, MOST_IMAGES = 1000, 1_000_000
 
 
-def render_form(choice: Choice) -> Grid | None:
-    """Draw the form; None, with the reason on the page, if what it says cannot run."""
+def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
+    """Draw the form; None, with the reason on the page, if what it says cannot run.
+
+    Of what the sidebar analyses, only how it is computed is taken.
+    """
     models = st.multiselect(
         "Models", list_models(), list(POCKET_GRID.models), key="grid_models", bind="query-params",
         help="Each is trained on each dataset. The pocket models come with BettiScope; weights of "
@@ -38,7 +41,7 @@ def render_form(choice: Choice) -> Grid | None:
         help="Ways to choose what trains; a column each."
         + "\n".join(["", *(f"- **{n}**: {s.help}" for n, s in STRATEGIES.items())]),
     )  # fmt: skip
-    base, seeds, severity = _render_numbers(choice)
+    base, seeds, severity = _render_numbers(sidebar, choice)
     if base is None:
         return None
     chosen = [DataChoice.of(text) for text in datasets]
@@ -76,7 +79,7 @@ def _option(data: DataChoice) -> str:
     return data.dataset if data.shift == "none" else f"{data.dataset}+{data.shift}"
 
 
-def _render_numbers(choice: Choice) -> tuple[RunOptions | None, int, int]:
+def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOptions | None, int, int]:
     """What all cells share; also the number of seeds and the severity of shifts."""
     default = POCKET_GRID.base
     with st.container(horizontal=True, key="grid_numbers"):
@@ -103,10 +106,7 @@ def _render_numbers(choice: Choice) -> tuple[RunOptions | None, int, int]:
             "Weights", WEIGHTS, key="grid_weights", bind="query-params", width=150,
             help="Pre-trained, or random from the start: then nothing was learned beforehand.",
         )  # fmt: skip
-    st.caption(
-        f"ρ = {choice.rho:.2f}, normalisation “{choice.normalization}” and preset "
-        f"“{choice.preset}” are those of the sidebar."
-    )
+    st.caption(_sidebar_text(sidebar, choice))
     preset = PRESETS[choice.preset]
     try:
         base = replace(
@@ -117,6 +117,10 @@ def _render_numbers(choice: Choice) -> tuple[RunOptions | None, int, int]:
                 samples=preset.samples,
                 batch_size=preset.batch_size,
                 pooling=preset.pooling,
+                input_side=sidebar.input_side,
+                precision=sidebar.precision,
+                device=sidebar.device,
+                memory=sidebar.memory,
             ),
             rho=choice.rho,
             normalization=choice.normalization,
@@ -130,3 +134,18 @@ def _render_numbers(choice: Choice) -> tuple[RunOptions | None, int, int]:
         st.error(str(error))
         base = None
     return base, int(seeds), int(severity)
+
+
+def _sidebar_text(sidebar: AnalysisOptions, choice: Choice) -> str:
+    """What comes from the sidebar; of how it is computed, what is not as usual."""
+    told = [f"ρ = {choice.rho:.2f}", f"normalisation “{choice.normalization}”"]
+    told += [f"preset “{choice.preset}”"]
+    if sidebar.input_side:
+        told.append(f"image side {sidebar.input_side}")
+    if sidebar.precision != AnalysisOptions.precision:
+        told.append(f"precision {sidebar.precision}")
+    if sidebar.device != AnalysisOptions.device:
+        told.append(f"device {sidebar.device}")
+    if sidebar.memory:
+        told.append(f"memory limit {sidebar.memory / 1e9:g} GB")
+    return f"{', '.join(told[:-1])} and {told[-1]} are those of the sidebar."

@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.grid import DataChoice, Grid
-from analysis.grid_progress import TimeLeft, runs_of, states, time_left
+from analysis.grid_progress import TimeLeft, duration_text, runs_of, states, time_left
 from analysis.grid_table import as_csv, duels, rows_of, verdict
 from analysis.options import RunOptions
 from analysis.run_records import SWEPT
@@ -113,7 +113,7 @@ def _time_text(left: TimeLeft, cells: int) -> str:
     """What is left to do takes, judged by earlier runs."""
     if left.unknown == cells:
         return "how long that takes is not known before some are done"
-    text = f"about {_duration(left.seconds)} left, judged by earlier runs"
+    text = f"about {duration_text(left.seconds)} left, judged by earlier runs"
     return f"{text}, and {left.unknown} of unknown length" if left.unknown else text
 
 
@@ -165,12 +165,6 @@ def _cell_text(run: Run) -> str:
     analysis = run.options.analysis
     data = DataChoice(analysis.dataset, analysis.shift, analysis.severity)
     return f"{analysis.model} on {data}, {strategy_title(run)}, seed {run.options.recipe.seed}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, seconds):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _counted(count: int) -> str:

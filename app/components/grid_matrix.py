@@ -13,7 +13,7 @@ import streamlit as st
 
 from analysis.claims import MEMORY_MODEL, average_claims
 from analysis.grid import DataChoice, Grid
-from analysis.grid_table import MB, NUMBERS, Cell, Row, signed
+from analysis.grid_table import NUMBERS, Cell, Row, megabytes, signed
 from analysis.options import RunOptions
 from analysis.runs import Run
 from analysis.strategies import STRATEGIES
@@ -114,10 +114,8 @@ def _text(cell: Cell, shown: str, seeds: int) -> str:
     if shown == MEMORY:
         if math.isnan(cell.peak):
             return "–"
-        predicted = f"{NBSP}:gray[*≈{NBSP}{_mb(cell.predicted)}*]"  # which is not to be broken
-        return _mb(cell.peak) + ("" if math.isnan(cell.predicted) else predicted) + done
+        predicted = (
+            f"{NBSP}:gray[*≈{NBSP}{megabytes(cell.predicted)}*]"  # which is not to be broken
+        )
+        return megabytes(cell.peak) + ("" if math.isnan(cell.predicted) else predicted) + done
     return NUMBERS[shown].text(cell) + done
-
-
-def _mb(value: float) -> str:
-    return f"{value / MB:,.1f}" if value < 1e9 else f"{value / MB:,.0f}"

@@ -17,7 +17,8 @@ st.title("Does it hold across models and data?", anchor=False)
 try:
     swept = any(run.swept for run in run_queue().store.runs())  # then the table has the room
     with st.container(key="grid_form"), st.expander("What to run", expanded=not swept):
-        grid = render_form(controls[1])
+        # The sidebar says what is wrong with it, if so.
+        grid = render_form(controls[0] or AnalysisOptions(), controls[1])
     if grid is not None:
         render_grid(grid)
 except AnalysisError as error:

@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 
 from analysis.__main__ import main
+from analysis.command_options import weights_name
 from analysis.datasets import list_datasets, load_dataset
 from analysis.models import list_models, load_model, prepare_images
 from analysis.options import AnalysisOptions
@@ -144,6 +145,22 @@ def test_what_argparse_refuses_is_one_line_too(
         main(arguments)
     assert stopped.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("size", ["inf", "nan", "1e400", "-1", "much"])
+def test_a_budget_that_is_no_number_is_one_clear_line(
+    size: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["analyze", f"--memory={size}"])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"argument --memory: must be a number of GB, at least 0; got '{size}'" in line
+
+
+@pytest.mark.parametrize("name", ["mine.pt", "MINE.PT", "Mine.SafeTensors", "a/b.pth"])
+def test_a_checkpoint_is_known_by_its_ending(name: str) -> None:
+    assert weights_name(name) == f"file:{Path(name).resolve()}"
 
 
 def test_lists(

@@ -6,9 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+import analysis.probing
+from analysis.activations import watch
 from analysis.costs import AnalysisCost, CostRequest, Probe, analysis_cost
 from analysis.datasets import load_dataset
 from analysis.errors import OptionError
@@ -123,6 +128,33 @@ def test_a_probe_counts_layers_and_input_as_the_analysis_does() -> None:
     assert found.input_bytes == 3 * 32 * 32 * 4
     times = (found.trace_seconds, found.image_seconds, found.distance_seconds, found.layer_seconds)
     assert min(times) > 0
+
+
+def test_a_probe_times_no_more_images_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def counting(model: nn.Module, images: Tensor, *rest: Any) -> None:
+        seen.append(len(images))
+        watch(model, images, *rest)
+
+    request = CostRequest(AnalysisOptions(model="pocket-vgg", device="cpu"))
+    room = probe(request).footprint.peak(5, 5, Budget(0))
+    monkeypatch.setattr(analysis.probing, "watch", counting)
+    monkeypatch.setattr(analysis.probing, "_SECONDS", 1e9)  # however slow it is
+    for free, expected in ((10**12, 32), (room, 5), (0, 2)):
+        monkeypatch.setattr(analysis.probing, "free_bytes", lambda _, free=free: free)
+        seen.clear()
+        probe(request)
+        assert seen == [2, expected]
+
+
+def test_what_the_allocator_kept_is_freed_when_a_probe_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    freed: list[torch.device] = []
+    monkeypatch.setattr(analysis.probing, "free_cache", freed.append)
+    probe(CostRequest(AnalysisOptions(model="pocket-vgg", device="cpu")))
+    assert freed == [torch.device("cpu")]
 
 
 def test_what_cannot_be_probed_is_told() -> None:

@@ -16,6 +16,7 @@ from analysis.devices import (
     device_problem,
     find_devices,
     free_bytes,
+    free_cache,
     full_float32,
     pick_device,
 )
@@ -127,3 +128,14 @@ def test_convolutions_on_a_gpu_are_asked_for_full_width_and_set_back() -> None:
         assert [*seen, convolutions.fp32_precision] == ["ieee", "tf32"]
     finally:
         convolutions.fp32_precision = before
+
+
+@pytest.mark.parametrize(("kind", "freed"), [("cpu", []), ("cuda", ["cuda"]), ("mps", ["mps"])])
+def test_the_cache_that_is_freed_is_the_devices(
+    kind: str, freed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: found.append("cuda"))
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: found.append("mps"))
+    free_cache(torch.device(kind))
+    assert found == freed

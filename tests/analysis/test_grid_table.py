@@ -15,6 +15,7 @@ from analysis.grid_table import (
     as_csv,
     duels,
     markdown,
+    megabytes,
     records,
     rows_of,
     sign_test,
@@ -152,3 +153,11 @@ def test_records_tell_every_cell(found: dict[RunOptions, Run]) -> None:
     lines = list(csv.DictReader(io.StringIO(as_csv(CELLS, some))))
     assert [line["test_accuracy"] for line in lines[:2]] == ["0.5", ""]
     assert len(lines) == len(CELLS)
+
+
+def test_megabytes_have_decimals_where_they_matter() -> None:
+    assert [megabytes(size) for size in (40_000, 12_345_678, 1_234_567_890)] == [
+        "0.0",
+        "12.3",
+        "1,235",
+    ]

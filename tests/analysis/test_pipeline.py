@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import shutil
+import weakref
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +25,9 @@ from analysis.models import load_model, prepare_images
 from analysis.options import AnalysisOptions
 from analysis.pipeline import analyze, run
 from analysis.reading import reread
-from analysis.results import Progress
+from analysis.results import Progress, TopologyReport
+from analysis.store import is_saved
+from tests.analysis.datasets.picture_files import class_folders, png_bytes
 
 POCKET = ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
 
@@ -220,3 +227,61 @@ def test_without_room_to_save_the_analysis_is_given_all_the_same(
     assert len(report.layers) == 10
     assert len(report.notes) == 1
     assert "could not be saved" in report.notes[0]
+
+
+@pytest.mark.parametrize("change", ["an image more", "all gone"])
+def test_an_analysis_of_images_that_changed_meanwhile_is_not_saved(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+    pets = class_folders(tmp_path / "pets", {"cat": 10, "dog": 10})
+    options = AnalysisOptions(model="pocket-vgg", dataset=f"folder:{pets}", samples=8)
+
+    def changing(*arguments: Any, **named: Any) -> TopologyReport:
+        if change == "all gone":
+            shutil.rmtree(pets)
+        else:
+            (pets / "cat" / "new.png").write_bytes(png_bytes(99))
+        return analyze(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(analysis.pipeline, "analyze", changing)
+        report = run(options)
+    assert len(report.layers) == 10
+    (note,) = report.notes
+    assert "changed while they were analysed" in note
+    assert not (tmp_path / "home" / "analyses").exists()
+    if change == "an image more":
+        assert run(options).notes == ()
+        assert is_saved(options)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_the_allocator_kept_is_freed_when_a_run_ends(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    held: list[int] = []
+    models: list[weakref.ref[nn.Module]] = []
+
+    def loading(*arguments: Any, **named: Any) -> nn.Module:
+        model = load_model(*arguments, **named)
+        models.append(weakref.ref(model))
+        return model
+
+    def look(device: torch.device) -> None:
+        assert device == torch.device("cpu")
+        gc.collect()
+        held.append(sum(model() is not None for model in models))
+
+    monkeypatch.setattr(analysis.pipeline, "load_model", loading)
+    monkeypatch.setattr(analysis.pipeline, "free_cache", look)
+    options = AnalysisOptions(model="pocket-vgg", samples=8, memory=1 if fails else 0)
+    options = replace(options, device="cpu")
+    if fails:
+        with pytest.raises(OptionError, match="`memory` must be more than"):
+            run(options)
+        assert len(held) == 1
+    else:
+        run(options)
+        assert held == [0]  # only what nobody holds can be freed

@@ -151,6 +151,15 @@ def test_a_run_with_a_name_that_no_registry_has_cannot_be_read_and_is_kept(
     assert store.unreadable() == [bad]
 
 
+@pytest.mark.parametrize("model", ["timm/tiny_net", "/gone.py:build"])
+def test_a_run_is_read_where_its_model_is_not(
+    store: RunStore, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.models.names.find_spec", lambda _: None)  # as without timm
+    (run_id,) = store.add([RunOptions(AnalysisOptions(model=model))])
+    assert [run.id for run in store.runs()] == [run_id]
+
+
 def test_reading_runs_does_not_import_torch() -> None:
     code = "import sys, analysis.run_queue; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

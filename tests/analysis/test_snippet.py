@@ -92,3 +92,14 @@ def test_the_code_names_its_origin_and_rate() -> None:
     assert "lr=0.125" in code
     assert "for epoch in range(3)" in code
     assert "adabet on pocket-resnet20, digits" in code
+
+
+@pytest.mark.parametrize("model", ["/gone.py:build", "timm/tiny_net"])
+def test_the_code_is_there_when_the_model_is_not(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.models.names.find_spec", lambda _: None)  # as without timm
+    selection = choose(load_model("pocket-resnet20", num_classes=10), RunOptions())
+    code = snippet(RunOptions(AnalysisOptions(model=model)), selection)
+    assert "its head (the classifier) new" in code
+    assert f"on {model}, digits" in code

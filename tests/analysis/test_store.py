@@ -215,3 +215,12 @@ def test_where_analyses_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("BETTISCOPE_HOME")
     assert home().name == "bettiscope"
     assert home().is_absolute()
+
+
+def test_the_device_counts_in_half_widths_alone() -> None:
+    """Autocast takes other operations on a GPU than on the CPU."""
+    there = dataclasses.replace(OPTIONS, device="cpu")
+    assert fingerprint(there) == fingerprint(OPTIONS)
+    half = dataclasses.replace(OPTIONS, precision="bfloat16")
+    assert fingerprint(dataclasses.replace(half, device="cpu")) != fingerprint(half)
+    assert fingerprint(dataclasses.replace(half, memory=10**9)) == fingerprint(half)

@@ -215,6 +215,24 @@ def test_every_problem_is_told_before_anything_is_loaded() -> None:
     Training(RunOptions(train_samples=1078))
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_the_allocator_kept_is_freed_when_a_training_ends(
+    stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[torch.device] = []
+    monkeypatch.setattr("analysis.training.free_cache", freed.append)
+    training = Training(options("pocket-vgg", "head"))
+    events = iter(training)
+    next(events)
+    next(events)
+    assert freed == []
+    if stopped:
+        events.close()  # type: ignore[attr-defined]
+    else:
+        list(events)
+    assert [device.type for device in freed] == [training.device]
+
+
 def test_saved_weights_are_the_trained_ones(tmp_path: Path) -> None:
     training = Training(options("pocket-vgg", "head"))
     with pytest.raises(TrainingError, match="no weights before the training has begun"):

@@ -164,6 +164,21 @@ def test_a_link_brings_the_grid_back(store: RunStore) -> None:
     assert set(shown(page)["Model"]) == {"pocket-vit"}
 
 
+def test_how_it_is_computed_is_said_in_the_sidebar(store: RunStore) -> None:
+    usual = "ρ = 0.10, normalisation “activation” and preset “recommended” are those of the sidebar"
+    assert usual in texts(opened("grid"))
+    told = {"input_side": "64", "precision": "bfloat16", "device": "cpu", "memory": "2.5"}
+    page = small(opened("grid", **told))
+    assert (
+        "preset “recommended”, image side 64, precision bfloat16, device cpu and memory limit "
+        "2.5 GB are those of the sidebar." in texts(page)
+    )
+    button(page, "Start 2 runs").click().run()
+    (asked, _) = (run.options.analysis for run in store.runs())
+    assert (asked.input_side, asked.precision) == (64, "bfloat16")
+    assert (asked.device, asked.memory) == ("cpu", 2_500_000_000)
+
+
 def test_an_empty_choice_asks_for_one(store: RunStore) -> None:
     page = opened("grid")
     page.multiselect(key="grid_models").set_value([]).run()

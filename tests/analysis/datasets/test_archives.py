@@ -395,6 +395,16 @@ def test_lying_zip_can_tell_the_truth(tmp_path: Path) -> None:
     assert import_archive(path, "a.zip").images == 1
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, home: Path) -> None:
+    """The header of a file says UTF-8, and the directory, which is read first, does not."""
+    path = zipped(tmp_path / "a.zip", {"a.png": png_bytes()})
+    data = bytearray(path.read_bytes())
+    data[7] |= 0x08  # bit 11 of the flags
+    data[30] = 0xFF  # the name's first byte
+    path.write_bytes(data)
+    assert refusal(path, home) == "“a.png”: it is damaged, or not what the archive says"
+
+
 @pytest.mark.parametrize("claimed", [100, 2**20 - 1, 2**20 + 1])
 def test_a_header_that_lies_about_the_size_is_refused(
     claimed: int, tmp_path: Path, home: Path

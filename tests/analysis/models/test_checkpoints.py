@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import torch
 from analysis.errors import AssetError, OptionError
 from analysis.models import MODELS, load_model, prepare_images, side_of_input
 from analysis.models.loading import fit_checkpoint, skeleton
-from analysis.models.names import most_bytes
+from analysis.models.names import most_bytes, weights_problem
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.training import Training
 from tests.analysis.models.checkpoint_makers import (
@@ -287,6 +288,29 @@ def test_lying_safetensors_files_are_refused(tmp_path: Path, lie: str) -> None:
     assert side_of_input("vit_b_16", weights=f"file:{tmp_path / 'mine.safetensors'}") == 224
 
 
+def test_endings_in_upper_case_are_endings(tmp_path: Path, state: State) -> None:
+    torch.save(state, tmp_path / "MINE.PT")
+    safetensors.torch.save_file(state, tmp_path / "MINE.SafeTensors")
+    for name in ("MINE.PT", "MINE.SafeTensors"):
+        assert weights_problem(NAME, f"file:{tmp_path / name}") == []
+        assert same(loads(tmp_path / name), state)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(
+    tmp_path: Path, state: State, archive: bool
+) -> None:
+    many = torch.zeros(1).expand(50_000_000, 64)  # 13 GB of one number
+    path = tmp_path / "mine.pt"
+    wide = {**state, "fc.weight": many}
+    torch.save(wide, path, _use_new_zipfile_serialization=archive)
+    assert path.stat().st_size < 2**21
+    with pytest.raises(
+        AssetError, match=r"^mine\.pt repeats numbers instead of holding them: fc\.weight\."
+    ):
+        loads(path)
+
+
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
 def test_empty_files_and_folders_are_refused(tmp_path: Path, ending: str) -> None:
     (tmp_path / f"empty.{ending}").touch()
@@ -347,8 +371,9 @@ def test_a_vision_transformer_s_checkpoint_tells_its_side(
 ) -> None:
     shapes = {key: tuple(t.shape) for key, t in skeleton("vit_b_32", 2).state_dict().items()}
     shapes["encoder.pos_embedding"] = (1, 3 * 3 + 1, 768)  # 96 pixels in patches of 32
-    # Zeros of one stride take no room, also in the file.
-    state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    # One storage for all takes little room, also in the file.
+    zeros = torch.zeros(max(map(math.prod, shapes.values())))
+    state = {key: zeros[: math.prod(shape)].view(shape) for key, shape in shapes.items()}
     path = tmp_path / "mine.pt"
     torch.save({"state_dict": prefixed(state, "module.")}, path)
     weights = f"file:{path}"
@@ -359,7 +384,7 @@ def test_a_vision_transformer_s_checkpoint_tells_its_side(
     assert found.network.image_size == 96
     assert found.fitted.classes == 2
     header = {key: claimed(list(shape), 0, 0) for key, shape in shapes.items()}
-    file = tmp_path / "mine.safetensors"
+    file = tmp_path / "MINE.SafeTensors"
     file.write_bytes(safetensors_bytes(header, b""))  # the header alone tells the side
     assert json.loads(file.read_bytes()[8:])["conv_proj.weight"]["shape"] == [768, 3, 32, 32]
     assert side_of_input("vit_b_32", weights=f"file:{file}") == 96
