@@ -57,6 +57,7 @@ class Session:
     wanted: AnalysisOptions | None = None  # what the person asked to have analysed
     shown: Shown | None = None
     job: Job | None = None
+    job_key: str = ""  # the fingerprint of what it was started on
     stopped: bool = False  # the person left the job; another session may still wait for it
     note: str = ""  # about the analysis that is being sought
     pressed: bool = False  # Analyse, since the page was last drawn

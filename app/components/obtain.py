@@ -46,6 +46,7 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
     if here.job is None or here.job.options != options:
         if here.job is not None and not here.stopped:
             jobs().leave(here.job, here.name)
+        here.job_key = _key_now(options)
         here.job, here.stopped = jobs().start(options, here.name), False
     _render_job(here.job)
     return here.shown
@@ -58,10 +59,15 @@ def _is_current(options: AnalysisOptions) -> bool:
 
 def _has_changed(shown: Shown | None) -> bool:
     """Whether the files that an analysis was made of are other ones now."""
+    return shown is not None and _key_now(shown.options) not in ("", shown.key)
+
+
+def _key_now(options: AnalysisOptions) -> str:
+    """The fingerprint; empty if files are gone, which is told when they are asked for."""
     try:
-        return shown is not None and fingerprint(shown.options) != shown.key
-    except AnalysisError:  # they are gone, which is told when they are asked for
-        return False
+        return fingerprint(options)
+    except AnalysisError:
+        return ""
 
 
 def describe(options: AnalysisOptions) -> str:
@@ -85,14 +91,14 @@ def _find(options: AnalysisOptions) -> None:
     job = here.job
     try:
         if job is not None and job.options == options and job.report is not None:
-            report = job.report
+            report, key = job.report, here.job_key
         else:
             saved = load_analysis(options)
             if saved is None:
                 return
-            report = saved
+            report, key = saved, fingerprint(options)
         notes = (here.note, *report.notes) if here.note else report.notes
-        here.shown, here.outdated = Shown(options, report, fingerprint(options), notes), False
+        here.shown, here.outdated = Shown(options, report, key, notes), False
         here.wanted, here.note = options, ""
     except AnalysisError as error:
         here.note = str(error)
