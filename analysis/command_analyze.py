@@ -15,6 +15,7 @@ from analysis.command_options import (
     add_machine_options,
     check_writable,
     fill_from_preset,
+    fill_images,
     print_progress,
     shared_problems,
     write_json,
@@ -52,7 +53,9 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _analyze(arguments: argparse.Namespace) -> None:
     problems = shared_problems(arguments)
-    fill_from_preset(arguments, ("samples", "batch_size", "pooling", "normalization"))
+    preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
+    fill_images(arguments, arguments.split, {"samples": preset.samples})
+    fill_from_preset(arguments, ("batch_size", "pooling", "normalization"))
     fields = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(AnalysisOptions)}
     try:
         options = AnalysisOptions(**fields)

@@ -15,6 +15,7 @@ from analysis.command_options import (
     add_machine_options,
     check_writable,
     fill_from_preset,
+    fill_images,
     print_progress,
     shared_problems,
     write_json,
@@ -54,7 +55,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add("--samples", type=int, help="images by which the layers are chosen (of the preset)")
     add_choice_options(add)
     add("--seed", type=int, default=0, help="of images, order, new head, random weights (0)")
-    add("--train-samples", type=int, default=run.train_samples, help="images (%(default)s)")
+    add("--train-samples", type=int, help=f"images ({run.train_samples}, or all there are)")
     add("--epochs", type=int, default=recipe.epochs, help="passes over them (%(default)s)")
     add("--batch-size", type=int, default=recipe.batch_size, help="images a step (%(default)s)")
     add("--learning-rate", type=float, help=f"at the start ({rates})")
@@ -103,13 +104,15 @@ def _finetune(arguments: argparse.Namespace) -> None:
 def _options(arguments: argparse.Namespace) -> RunOptions:
     problems = shared_problems(arguments)
     problems += choice_problem("strategy", arguments.strategy, STRATEGIES)
-    fill_from_preset(arguments, ("samples", "normalization"))
+    preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
+    images = {"samples": preset.samples, "train_samples": RunOptions().train_samples}
+    fill_images(arguments, "train", images)
+    fill_from_preset(arguments, ("normalization",))
     recipe = analysis = None
     try:
         recipe = Recipe(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Recipe)})
     except OptionError as error:
         problems.append(str(error))
-    preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     names = ("model", "dataset", "weights", "shift", "severity", "samples", "input_side",
              "precision", "device", "memory")  # fmt: skip
     try:

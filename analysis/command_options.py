@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from analysis.datasets import DATASETS, SHIFTS, dataset_problem
+from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
 from analysis.errors import OptionError, choice_problem
 from analysis.models import model_problem, weights_problem
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
@@ -99,6 +99,19 @@ def check_writable(path: Path) -> None:
     path.open("a").close()
     if not there:
         path.unlink()
+
+
+def fill_images(arguments: argparse.Namespace, split: str, defaults: dict[str, int]) -> None:
+    """Give numbers of images that were left out the default, or all that the split has."""
+    known = not dataset_problem(arguments.dataset)
+    sizes: dict[Any, int] = dataset_spec(arguments.dataset).sizes if known else {}
+    for name, default in defaults.items():
+        if getattr(arguments, name) is None:
+            number = min(default, sizes.get(split) or default)
+            setattr(arguments, name, number)
+            if number < default:
+                option = "--" + name.replace("_", "-")
+                print(f"note: {option} is {number}: there are no more", file=sys.stderr)
 
 
 def write_json(result: dict[str, Any], path: Path | None) -> None:

@@ -80,6 +80,9 @@ class Session:
     chosen: dict[str, str] = field(default_factory=dict)  # values that widgets will take
     placed: set[str] = field(default_factory=set)  # number inputs that were given a value
 
+    given: str = ""  # "zip" or "folder": the way that images were given last
+    asked: int = 0  # images, before a small dataset had fewer
+    lowered: int = -1  # to so many
     folders: list[str] = field(default_factory=list)  # datasets that are looked at where they are
 
     def choose_dataset(self, name: str) -> None:
@@ -87,6 +90,10 @@ class Session:
         if name.startswith("folder:") and name not in self.folders:
             self.folders.append(name)
         self.choose("dataset", name)
+
+    def give(self, how: str) -> None:
+        """Remember by which way images were given last."""
+        self.given = how
 
     def drop_folders(self) -> None:
         """Offer folders that are gone no longer."""

@@ -105,7 +105,7 @@ def groups(layer: LayerTopology) -> list[str]:
 def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int) -> None:
     batches = len(layer.diagrams)
     of = f", the mean of {batches} batches, all of them drawn" if batches > 1 else ""
-    st.caption(f"b₁ = {layer.b1:.4g} loops{of}", help=DIAGRAM_HELP)
+    st.caption(f"b₁ = {layer.b1:.4g} loop{'' if layer.b1 == 1 else 's'}{of}", help=DIAGRAM_HELP)
     figure = diagram_figure(
         layer.diagram,
         min_persistence=choice.min_persistence,

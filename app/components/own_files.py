@@ -14,6 +14,7 @@ import streamlit as st
 from analysis.datasets import (
     Imported,
     ImportRequest,
+    dataset_spec,
     folder_of,
     own_datasets,
     remove_dataset,
@@ -60,6 +61,8 @@ def render_own_images(dataset: str) -> None:
             "Zip of images",
             type="zip",
             key="own_images",
+            on_change=session().give,
+            args=("zip",),
             help="One folder for each class, or images alone: to compare layers, no labels are "
             "needed. They stay on this computer.",
         )
@@ -68,10 +71,12 @@ def render_own_images(dataset: str) -> None:
             folder = st.text_input(
                 "Or a folder on this computer",
                 key="own_folder",
+                on_change=session().give,
+                args=("folder",),
                 placeholder="/home/me/pictures",
                 help="Read where it is; nothing in it is changed.",
             )
-        if given is not None:
+        if given is not None and not (folder and session().given == "folder"):
             _render_import(
                 "dataset", given.file_id, lambda: ImportRequest(_written(given), given.name)
             )
@@ -137,7 +142,7 @@ def _render_import(
         st.info("Stopped. Nothing was kept.")
     elif job.state == "failed":
         st.error(job.error)
-    elif isinstance(job.result, Imported):
+    elif isinstance(job.result, Imported) and st.session_state["dataset"] == job.result.dataset:
         _tell_images(job.result)
     elif isinstance(job.result, Checkpoint):
         st.success(f"Chosen: a checkpoint with {job.result.classes} classes.")
@@ -167,7 +172,9 @@ def _render_waiting(widget: str) -> None:
 
 def _tell_images(result: Imported) -> None:
     classes = f" in {result.classes} classes" if result.classes else ", without labels"
-    st.success(f"Chosen: {result.images:,} images{classes}.")
+    drawn = dataset_spec(result.dataset).sizes["train"]
+    rest = "" if drawn == result.images else f" {drawn:,} may be drawn, the rest is for tests."
+    st.success(f"Chosen: {result.images:,} images{classes}.{rest}")
     if result.skipped:
         named = [f"- {name}: {reason}" for name, reason in result.skipped[:_MOST_NAMED]]
         more = len(result.skipped) - len(named)

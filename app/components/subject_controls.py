@@ -155,9 +155,13 @@ def _render_dataset() -> tuple[str, str, int]:
 def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     most = dataset_spec(dataset).sizes["train"]
     least = preset.batch_size if preset.pooling == "per-batch" else MIN_SAMPLES
-    held = st.session_state.get("samples")
-    if held is not None and not least <= held <= most:
-        place_number("samples", max(least, min(held, most)))
+    here, held = session(), st.session_state.get("samples")
+    if held is not None:
+        asked = here.asked if held == here.lowered else held
+        fits = max(least, min(asked, most))
+        if fits != held:
+            here.asked, here.lowered = asked, fits
+            place_number("samples", fits)
     left, right = st.columns(2)
     samples = left.number_input(
         "Images",
@@ -169,7 +173,7 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
         bind="query-params",
         help=f"How many images, each one point of every layer's cloud. This preset takes "
         f"{preset.batches} batches of {preset.batch_size}; {dataset_name(dataset)} has {most:,} "
-        "to draw from.",
+        "to draw from: what is kept for choosing and testing is never analysed.",
     )
     seed = right.number_input(
         "Seed",

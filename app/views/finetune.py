@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
 from analysis.runs import Run
@@ -53,7 +54,7 @@ try:
             st.rerun()
     if group:
         render_live(group)
-    else:
+    elif not (shown and dataset_spec(shown.options.dataset).why_untrainable):
         st.info("No run yet. Press **Start**: the first points come within seconds.")
         render_curves([])  # the browser fetches what draws charts now, not after the click
 except AnalysisError as error:

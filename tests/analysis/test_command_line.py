@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from analysis.__main__ import main
 from analysis.command_options import weights_name
@@ -345,3 +347,18 @@ def test_strategies_are_listed_with_their_sources(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(STRATEGIES)
     assert "Surgical fine-tuning" in lines[list(STRATEGIES).index("first")]
+
+
+def test_a_small_folder_is_analysed_whole_without_being_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng, pictures = np.random.default_rng(0), tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(7):
+        pixels = rng.integers(0, 255, (28, 28), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+    assert main(["analyze", "--dataset", str(pictures)]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["samples"] == 7
+    assert "note: --samples is 7" in captured.err
+    assert main(["analyze", "--dataset", str(pictures), "--samples", "8"]) == 2

@@ -90,6 +90,9 @@ def test_of_two_folders_of_one_name_the_one_that_is_chosen_is_taken(tmp_path: Pa
     for folder in folders:
         page.selectbox(key="dataset").set_value(f"folder:{folder}").run()
         assert page.selectbox(key="dataset").value == f"folder:{folder}"
+        assert page.number_input(key="samples").value == COUNT
+    page.selectbox(key="dataset").set_value("digits").run()
+    assert page.number_input(key="samples").value == AnalysisOptions().samples
 
 
 @pytest.mark.usefixtures("local")
