@@ -19,10 +19,10 @@ from analysis.runs import Run
 from analysis.strategies import STRATEGIES
 
 MEMORY = "peak memory"
-NBSP = "\N{NO-BREAK SPACE}"
+NBSP = "\N{NO-BREAK SPACE}"  # in what a narrow screen is not to break
 AGAINST_FULL = "AdaBet against full"
 _STATES = {
-    "running": ":gray[running …]",
+    "running": f":gray[running{NBSP}…]",
     "queued": ":gray[waiting]",
     "failed": ":red[failed]",
     "stopped": ":gray[stopped]",
@@ -53,7 +53,7 @@ def render_matrix(
 
 def _legend(shown: str, rows: Sequence[Row], seeds: int) -> str:
     if shown == "accuracy":
-        spread = " ± standard deviation over the seeds." if seeds > 1 else ""
+        spread = " After ±: the standard deviation over the seeds." if seeds > 1 else ""
         return f"In %, measured once on the test images, with the last weights.{spread}"
     if shown == "time":
         return "In seconds, measured: choosing the layers, training and validation."
@@ -107,15 +107,14 @@ def _unfinished(
 
 
 def _text(cell: Cell, shown: str, seeds: int) -> str:
-    done = f" :gray[{len(cell.accuracies)} of {seeds}]" if len(cell.accuracies) < seeds else ""
+    ran = len(cell.accuracies)
+    done = f" :gray[{ran}{NBSP}of{NBSP}{seeds}]" if ran < seeds else ""
     if shown == "accuracy":
-        spread = f" ± {100 * cell.spread:.1f}" if len(cell.accuracies) > 1 else ""
+        spread = f"{NBSP}±{NBSP}{100 * cell.spread:.1f}" if ran > 1 else ""
         return f"{100 * cell.accuracy:.1f}{spread}{done}"
     if shown == MEMORY:
         if math.isnan(cell.peak):
             return "–"
-        predicted = (
-            f"{NBSP}:gray[*≈{NBSP}{megabytes(cell.predicted)}*]"  # which is not to be broken
-        )
+        predicted = f"{NBSP}:gray[*≈{NBSP}{megabytes(cell.predicted)}*]"
         return megabytes(cell.peak) + ("" if math.isnan(cell.predicted) else predicted) + done
     return NUMBERS[shown].text(cell) + done

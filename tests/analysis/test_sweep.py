@@ -161,7 +161,8 @@ class Pool:
     at_once = 2
 
     def __init__(self) -> None:
-        self.died: list[list[int]] = []  # the seeds under way each time
+        self.seen: list[list[int]] = []  # the seeds under way each time it was waited for
+        self.died: list[list[int]] = []  # and each time the workers died
         self._going: dict[Future[Outcome], RunOptions] = {}
         self._broken: list[Future[Outcome]] = []
 
@@ -173,6 +174,7 @@ class Pool:
     def wait(self, going: Iterable[Future[Outcome]], return_when: str) -> object:
         """One cell ends, or is told that its worker died."""
         seeds = [cell.recipe.seed for cell in self._going.values()]
+        self.seen.append(seeds)
         if not self._broken and 0 in seeds:
             self._broken = list(self._going)
             self.died.append(seeds)
@@ -197,6 +199,7 @@ def test_only_deaths_of_a_cell_that_was_alone_count(
     assert seeds_and_states(runs) == [(0, "failed"), (1, "done"), (2, "done"), (3, "done")]
     assert seeds_and_states(RunStore().runs()) == seeds_and_states(runs)
     assert pool.died == [[0, 1], *[[0]] * MOST_TRIES]
+    assert [2, 3] in pool.seen
     (failed,) = (run for run in runs if run.state == "failed")
     assert f"ended {MOST_TRIES} times" in failed.error
 

@@ -18,7 +18,7 @@ from analysis.options import RunOptions
 from analysis.run_records import Ending, Outcome
 from analysis.runs import RunStore
 from app.components.grid_live import _Reading
-from app.components.grid_matrix import AGAINST_FULL, matrix
+from app.components.grid_matrix import AGAINST_FULL, NBSP, matrix
 from tests.analysis.run_faults import KINDS, STAND_IN, wait_until
 from tests.app.pages import button, opened, settled, texts
 from tests.grid_factories import fill, kept
@@ -98,7 +98,7 @@ def test_what_a_sweep_did_is_shown_and_not_started_again(store: RunStore) -> Non
     page.button_group(key="grid_number").set_value("peak memory").run()
     assert not page.exception
     (memory,) = set(shown(page)["AdaBet"])
-    assert memory.replace("\N{NO-BREAK SPACE}", " ") == "10.0 :gray[*≈ 12.5*]"
+    assert memory.replace(NBSP, " ") == "10.0 :gray[*≈ 12.5*]"
     assert set(shown(page)[AGAINST_FULL]) == {"−75.0 %"}
     assert "predicted before the run" in texts(page)
     assert "claim" not in texts(page)
@@ -112,7 +112,7 @@ def test_start_stop_and_continue(store: RunStore) -> None:
     assert {run.group for run in first} == {"grid:page"}
     assert [run.options.strategy for run in reversed(first)] == ["full", "head"]
     settled(page, lambda page: "1 running, 1 waiting" in progress(page))
-    assert "running …" in shown(page)["Full"][0]
+    assert f"running{NBSP}…" in shown(page)["Full"][0]
     assert "waiting" in shown(page)["Head only"][0]
     assert "Now: pocket-vgg on digits, Full, seed 0" in texts(page)
     assert button(page, "Nothing to start").disabled
@@ -233,6 +233,6 @@ def test_claims_stand_beside_what_was_measured_only_where_there_are_any(store: R
 
 def test_seeds_that_are_not_done_are_told(store: RunStore) -> None:
     table = pets(store, "accuracy")
-    assert table["AdaBet"][0] == "50.0 :gray[1 of 2]"
-    assert table["Full"][0] == "55.0 ± 7.1"
+    assert table["AdaBet"][0] == f"50.0 :gray[1{NBSP}of{NBSP}2]"
+    assert table["Full"][0] == f"55.0{NBSP}±{NBSP}7.1"  # which no narrow screen breaks
     assert pets(store, "time")["Full"][0] == "8.5"
