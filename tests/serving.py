@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,11 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     started: float  # seconds it took from the start to the first answer
+
+
+def hear_ctrl_c() -> None:
+    """Before a child begins: what starts in a shell's background is deaf to it otherwise."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from analysis.options import AnalysisOptions
 from analysis.pipeline import run
 from analysis.scores import score
 from analysis.strategies import STRATEGIES
+from tests.serving import hear_ctrl_c
 
 
 @pytest.fixture(autouse=True)
@@ -322,7 +323,7 @@ def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
     asked = [*SHORT, "--epochs", "1000", "--strategy", "head", "--json", str(tmp_path / "out.json")]
     process = subprocess.Popen(
         [sys.executable, "-m", "analysis", "finetune", *asked],
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c,
     )  # fmt: skip
     assert process.stderr is not None
     try:
