@@ -50,19 +50,30 @@ def filtered(runs: Sequence[Run]) -> list[Run]:
     return passing
 
 
-def render_table(runs: Sequence[Run]) -> list[Run]:
-    """Draw one row a run, and return those that are ticked."""
+def ticked(runs: Sequence[Run]) -> list[Run]:
+    """Those of the runs that are laid over each other; others are left alone from here on."""
+    here = session()
+    chosen = [run for run in runs if run.id in here.compared]
+    here.compared = [run.id for run in chosen]
+    return chosen
+
+
+def render_table(runs: Sequence[Run]) -> None:
+    """Draw one row a run, to tick."""
     here = session()
     ids = [run.id for run in runs]
-    here.compared = [each for each in here.compared if each in ids]
     # A row is chosen by its position: with other rows, or other choices, it is another table.
     key = f"runs_{hash((tuple(ids), here.table))}"
-    event = st.dataframe(
+
+    def tick() -> None:
+        here.compared = [ids[row] for row in st.session_state[key]["selection"]["rows"]]
+
+    st.dataframe(
         run_frame(runs),
         key=key,
         hide_index=True,
         placeholder="–",
-        on_select="rerun",
+        on_select=tick,
         selection_mode="multi-row",
         selection_default={"selection": {"rows": [ids.index(each) for each in here.compared]}},
         height=min(420, 38 + 35 * max(1, len(runs))),
@@ -102,9 +113,6 @@ def render_table(runs: Sequence[Run]) -> list[Run]:
         },
         alt="All runs",
     )
-    rows = event["selection"]["rows"]
-    here.compared = [ids[row] for row in rows if row < len(ids)]
-    return [run for run in runs if run.id in here.compared]
 
 
 def run_frame(runs: Sequence[Run]) -> pd.DataFrame:

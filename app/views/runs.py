@@ -11,7 +11,7 @@ from analysis.runs import Run
 from app.cache import run_queue
 from app.components.run_charts import render_tradeoff
 from app.components.run_details import render_comparison
-from app.components.run_table import filtered, render_actions, render_table, render_undo
+from app.components.run_table import filtered, render_actions, render_table, render_undo, ticked
 from app.components.verdict import verdict_sentence
 from app.components.watch import watch_runs
 from app.state import remember_compared, toggle_compared
@@ -23,11 +23,11 @@ def render(runs: Sequence[Run]) -> None:
     if not shown:
         st.info("No run passes these filters.")
         return
-    above = st.container()
-    chosen = render_table(shown)
+    chosen = ticked(shown)
     sentence = verdict_sentence(chosen if len(chosen) > 1 else shown)
     if sentence:
-        above.markdown(("Of the ticked runs: " if len(chosen) > 1 else "") + sentence)
+        st.markdown(("Of the ticked runs: " if len(chosen) > 1 else "") + sentence)
+    render_table(shown)
     render_actions(shown, chosen)
     if not chosen:
         st.caption("Tick runs in the table, or click their points, to lay them over each other.")

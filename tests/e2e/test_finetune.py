@@ -54,7 +54,10 @@ def open_page(page: Page, name: str, title: str) -> None:
 
 def tick(page: Page, row: int) -> None:
     """Tick a row of the table of runs, which is drawn on a canvas."""
+    # The filters load late, are lower until then, and the table moves when they are there.
+    page.get_by_role("combobox", name="State").wait_for()
     canvas = page.get_by_test_id("stDataFrame").locator("canvas").first
+    canvas.wait_for()
     box = canvas.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 16, box["y"] + 35 + 35 * row + 17)
@@ -102,7 +105,6 @@ def test_three_strategies_are_started_watched_reloaded_stopped_and_compared(
 
     # Compare two.
     open_page(page, "Runs", "What has been tried?")
-    page.get_by_test_id("stDataFrame").locator("canvas").first.wait_for()
     tick(page, 0)
     expect(page.get_by_role("heading", name="Head only")).to_be_visible(timeout=SOON)
     tick(page, 2)
