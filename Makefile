@@ -26,7 +26,7 @@ app: $(APP_STAMP)
 
 test: $(DEV_STAMP)
 	@.ci/find-chromium > /dev/null
-	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV_STAMP)
 	$(RUN) -m ruff check .
