@@ -189,8 +189,9 @@ def _list(root: Path, inside: str, listing: _Listing) -> None:
             except OSError as error:
                 listing.skipped.append((shown(name), f"cannot be opened: {error.strerror}"))
         elif is_image_name(entry.name) and entry.is_file():
-            stat = entry.stat()
-            listing.images[name] = (stat.st_size, stat.st_mtime_ns)
+            with suppress(FileNotFoundError):  # deleted since the folder was listed
+                stat = entry.stat()
+                listing.images[name] = (stat.st_size, stat.st_mtime_ns)
         else:
             listing.others += 1
 

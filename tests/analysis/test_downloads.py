@@ -298,6 +298,33 @@ def test_a_full_disk_is_told_and_given_its_room_back(
     assert leftovers(to) == set()
 
 
+def test_a_file_that_cannot_be_read_is_told(
+    host: Host, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get(host, to)
+
+    def unreadable(*_: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(downloads, "digest_of", unreadable)
+    with pytest.raises(AssetError, match=rf"{to.parent} \({os.strerror(errno.EACCES)}\)\. Use"):
+        get(host, to)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
+@pytest.mark.parametrize("reason", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_will_do(
+    host: Host, to: Path, reason: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlockable(*_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(downloads.fcntl, "flock", unlockable)
+    get(host, to)
+    assert to.read_bytes() == BODY
+    assert leftovers(to) == {"file.bin"}
+
+
 def test_a_folder_that_cannot_be_made_is_told(host: Host, to: Path) -> None:
     to.parent.write_text("a file where the folder should be")
     with pytest.raises(AssetError, match=rf"The file could not be written to {to.parent} \("):

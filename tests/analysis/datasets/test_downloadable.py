@@ -319,6 +319,14 @@ def test_a_damaged_index_says_what_to_delete(small: Small, name: str, home: Path
 
 
 @pytest.mark.parametrize("name", ["cub"])
+def test_what_a_broken_off_deletion_left_is_replaced(small: Small, name: str, home: Path) -> None:
+    load_dataset(name)
+    (home / "datasets-fetched" / name / fetching.INDEX).unlink()
+    assert len(load_dataset(name)) == 8
+    assert is_fetched(name)
+
+
+@pytest.mark.parametrize("name", ["cub"])
 def test_a_home_that_cannot_be_written_to_is_told(small: Small, name: str, home: Path) -> None:
     home.mkdir()
     (home / "datasets-fetched").write_text("in the way", encoding="utf-8")
