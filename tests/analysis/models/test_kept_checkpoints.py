@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 
 from analysis.errors import AssetError, OptionError, StoreError
@@ -125,6 +126,16 @@ def test_a_home_that_cannot_be_written_to_is_told(tmp_path: Path, home: Path) ->
     home.write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=rf"could not be kept in {home}/checkpoints/{NAME} \("):
         keep_checkpoint(upload(tmp_path))
+
+
+def test_a_full_disk_is_told(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(StoreError, match=r"be kept in .* \(I/O error: No space left on device"):
+        keep_checkpoint(upload(tmp_path))
+    assert kept(home) == []
 
 
 def test_a_worker_answers_the_request(tmp_path: Path) -> None:
