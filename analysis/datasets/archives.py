@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from analysis.datasets.folders import Folder, Skipped, forget, moved, scanned, shown
-from analysis.datasets.image_files import is_image_name
+from analysis.datasets.folders import Folder, Skipped, forget, moved, scanned
+from analysis.datasets.image_files import is_image_name, shown
 from analysis.datasets.own import FOLDER, OWN, kept_folder, unfinished
 from analysis.downloads import digest_of
 from analysis.errors import AssetError, OptionError

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.datasets.image_files import BrokenImage, check, is_image_name
+from analysis.datasets.image_files import BrokenImage, check, is_image_name, shown
 from analysis.errors import OptionError
 from analysis.home_folder import home, replacing
 from analysis.results import Progress, ProgressCallback
@@ -133,11 +133,6 @@ def is_scanned(root: Path) -> bool:
         return True  # `scanned` tells it at once
     remembered = _remembered(root)
     return all(_key(item) in remembered for item in listing.images.items())
-
-
-def shown(name: str) -> str:
-    """A file's name as text, also when its bytes are none."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def some_of(skipped: tuple[Skipped, ...]) -> str:

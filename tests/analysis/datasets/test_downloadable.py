@@ -190,6 +190,9 @@ def test_photographs_stay_files_and_have_their_labels(small: Small, name: str) -
             assert label == label_of(name, level)
             if name != "cub":
                 assert level == index
+    (data.images.root / data.images.names[0]).unlink()
+    with pytest.raises(AssetError, match=r"\(it is gone\)\. Delete that folder, and the dataset"):
+        data.images[0]
 
 
 def label_of(name: str, level: int) -> int:

@@ -91,7 +91,11 @@ def test_a_name_that_is_no_text_is_shown_as_it_can(tmp_path: Path) -> None:
     "".join(spec.class_names).encode()  # a page sends it as UTF-8
     folders._known.clear()
     assert dataset_spec(name_of(root)).size == 5
-    assert 200 in [level_of(image) for image in load_dataset(name_of(root)).images]
+    images = load_dataset(name_of(root)).images
+    assert 200 in [level_of(image) for image in images]
+    (Path(os.fsdecode(odd)) / "a.png").unlink()
+    with pytest.raises(AssetError, match=r"The image �/a\.png in .* \(it is gone\)\. Put it back"):
+        list(images)
 
 
 def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
