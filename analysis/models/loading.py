@@ -245,17 +245,13 @@ def _network(
 def _pretrained(spec: ModelSpec, weights: str, progress: ProgressCallback | None) -> nn.Module:
     chosen = spec.weight_set(weights)
     state = torchvision_state(spec, chosen, progress) if chosen else pocket_state(spec)
-    with Bare():
+    # If the file has no classifier, it is drawn, and always alike.
+    drawn = chosen is not None and chosen.accuracy is None
+    with _seeded(0) if drawn else Bare():
         side = chosen.input_side if chosen else 0
-        model = _network(spec, None, weights=weights, side=side, initialize=False)
+        model = _network(spec, None, weights=weights, side=side, initialize=drawn)
     try:
-        if chosen and chosen.accuracy is None:
-            # The file has no classifier: it is drawn, and always alike.
-            with _seeded(0):
-                model = _network(spec, None, weights=weights)
-            model.load_state_dict(state, strict=False)
-        else:
-            model.load_state_dict(state, assign=True)
+        model.load_state_dict(state, strict=not drawn, assign=not drawn)
     except (RuntimeError, ValueError) as error:
         raise damaged(spec, chosen) from error
     return model
