@@ -27,6 +27,7 @@ from tests.analysis.models.checkpoint_makers import (
     claimed,
     recompressed,
     safetensors_bytes,
+    same,
 )
 
 NAME = "pocket-resnet20"
@@ -40,11 +41,6 @@ def state() -> State:
 
 def loads(path: Path, name: str = NAME, **options: Any) -> torch.nn.Module:
     return load_model(name, weights=f"file:{path}", **options)
-
-
-def same(model: torch.nn.Module, state: State) -> bool:
-    own = model.state_dict()
-    return own.keys() == state.keys() and all(torch.equal(own[key], state[key]) for key in own)
 
 
 def prefixed(state: State, prefix: str) -> State:
