@@ -11,18 +11,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.datasets import (
     DATASETS,
+    SHIFTS,
     FileImages,
     dataset_spec,
     downloadable,
     fetching,
     is_fetched,
     load_dataset,
+    loading,
 )
 from analysis.datasets.downloadable import described
 from analysis.datasets.fetching import Download, Remote, fetched
@@ -235,6 +238,27 @@ def test_small_images_come_as_arrays(small: Small, name: str) -> None:
         assert data.labels.tolist() == [
             CLASSES[name][(k + (k >= 20)) % 2] for k in data.indices.tolist()
         ]
+
+
+@pytest.mark.parametrize("name", ["cifar10"])
+def test_only_what_is_drawn_becomes_floats(
+    small: Small, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    floats = loading._floats
+
+    def counted(*given: Any) -> np.ndarray:
+        made.append(len(given[-1]))
+        return floats(*given)
+
+    monkeypatch.setattr(loading, "_floats", counted)
+    for shift in SHIFTS:
+        data = load_dataset(name, shift=shift)
+        drawn = data.sample(3, seed=1)
+        whole = dict(zip(data.indices.tolist(), data.images, strict=True))
+        expected = np.stack([whole[k] for k in drawn.indices.tolist()])
+        assert np.allclose(drawn.images, expected, atol=1e-6)
+    assert sorted(made) == [3] * (len(SHIFTS) - 1) + [16] * len(SHIFTS)  # noise: all at once
 
 
 @pytest.mark.parametrize("name", ["cub", "cifar10"])
