@@ -83,9 +83,12 @@ def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNe
     elements = sum(tensor.numel() for tensor in network.state_dict().values())
     state = read_checkpoint(path, called=called, most_bytes=most_bytes(elements))
     own_side = vit_side({key: tuple(t.shape) for key, t in without_prefix(state).items()})
-    # Patches of another size are told with all shapes: the network cannot be built for them.
-    fits = not own_side % getattr(network, "patch_size", 1)
-    if spec.source == "torchvision" and fits and own_side not in (0, spec.input_side):
+    # A network cannot be built for a side its patches do not fill: `fitted` tells what differs.
+    if (
+        spec.source == "torchvision"
+        and own_side not in (0, spec.input_side)
+        and not own_side % getattr(network, "patch_size", 1)
+    ):
         network = _bare(spec, own_side)
     head = spec.head or find_head(network, built_side(spec))
     fit = fitted(state, network, spec, head, called)

@@ -6,6 +6,7 @@ This module must not import torch: the dashboard lists models without it.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -209,7 +210,7 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
 def _code_digest(path: Path) -> str:
     files = sorted(each for each in path.resolve().parent.glob("*.py") if each.is_file())
     listed = "\n".join(f"{file.name} {_digest(file)}" for file in files)
-    return hashlib.sha256(listed.encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(listed)).hexdigest()
 
 
 def _digest(path: Path) -> str:

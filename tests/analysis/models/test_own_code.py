@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -149,7 +150,9 @@ def test_the_fingerprint_is_of_the_file_and_the_seed(tmp_path: Path) -> None:
     (tmp_path / "blocks.py").write_text("WIDTH = 3")  # it may be imported
     third = weights_fingerprint(name, "random", 1)
     (tmp_path / "blocks.py").write_text("WIDTH = 4")
-    assert len({second, third, weights_fingerprint(name, "random", 1)}) == 3
+    fourth = weights_fingerprint(name, "random", 1)
+    (tmp_path / os.fsdecode(b"\xff.py")).touch()
+    assert len({second, third, fourth, weights_fingerprint(name, "random", 1)}) == 4
 
 
 @pytest.mark.parametrize(
