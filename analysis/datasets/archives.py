@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from analysis.datasets.folders import Folder, Skipped, forget, moved, scanned, shown
-from analysis.datasets.image_files import is_image_name
+from analysis.datasets.folders import Folder, Skipped, forget, moved, scanned
+from analysis.datasets.image_files import is_image_name, shown
 from analysis.datasets.own import FOLDER, OWN, kept_folder, unfinished
 from analysis.downloads import digest_of
 from analysis.errors import AssetError, OptionError
@@ -89,9 +89,9 @@ def import_archive(path: Path, name: str, *, progress: ProgressCallback | None =
         If the archive is refused, naming what is wrong with which entry, or the disk is full;
         then nothing is kept.
     OptionError
-        If the folder, where `path` is one, has no image that can be read.
+        If there is nothing at `path`, or it is a folder without an image that can be read.
     """
-    if path.is_dir():
+    if not path.is_file():
         folder = scanned(path.absolute(), progress)
         return _imported(FOLDER + str(folder.root), folder)
     try:
@@ -186,7 +186,9 @@ def _checked(name: str, archive: zipfile.ZipFile) -> Iterator[_Entry]:
     files: set[str] = set()
     entries = []
     for info in infos:
-        problem = _name_problem(info.orig_filename) or _kind_problem(info) or _size_problem(info)
+        # Newer Pythons write to a name from an extra field, which may be another.
+        problem = _name_problem(info.orig_filename) or _name_problem(info.filename)
+        problem = problem or _kind_problem(info) or _size_problem(info)
         plain = unicodedata.normalize("NFC", str(PurePosixPath(info.filename)))
         if not problem and not info.is_dir() and plain in files:
             problem = "it is there twice"
@@ -203,8 +205,8 @@ def _checked(name: str, archive: zipfile.ZipFile) -> Iterator[_Entry]:
 
 
 def _name_problem(name: str) -> str:
-    if name.startswith("/") or re.match("[A-Za-z]:", name):
-        return "its name is an absolute path, which could be anywhere"
+    if name.startswith("/") or re.search("(^|/)[A-Za-z]:", name):
+        return "its name holds an absolute path, which could be anywhere"
     if "\\" in name:
         return "its name has a backslash, which leads to another folder on some systems"
     if ".." in name.split("/"):

@@ -107,7 +107,7 @@ def described(download: Download) -> DatasetSpec:
 
 
 def is_fetched(name: str) -> bool:
-    """Whether a dataset can be loaded without the network."""
+    """Whether a dataset can be loaded at once: nothing is to be fetched or unpacked first."""
     return name not in DOWNLOADS or is_there(DOWNLOADS[name])
 
 
@@ -116,7 +116,8 @@ def _load(download: Download, progress: ProgressCallback | None = None) -> Conte
     try:
         with np.load(root / INDEX, allow_pickle=False) as index:
             labels, parts, names = index["labels"], index["parts"], index["names"]
-        images: Images | Bytes | FileImages = FileImages(root, tuple(names.tolist()))
+        remedy = "Delete that folder, and the dataset is fetched again."
+        images: Images | Bytes | FileImages = FileImages(root, tuple(names.tolist()), remedy=remedy)
         if (root / PIXELS).is_file():
             images = np.load(root / PIXELS, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -90,6 +90,8 @@ def fetched(download: Download, progress: ProgressCallback | None = None) -> Pat
             for file in packed:
                 if (root / file.to).suffix != ".mat":  # which is read as it is
                     (root / file.to).unlink()
+            if not is_there(download):  # what a deletion that was broken off left
+                shutil.rmtree(final, ignore_errors=True)
             root.rename(final)
     except OSError as error:
         if not is_there(download):  # else another process was as quick

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.datasets.image_files import BrokenImage, check, is_image_name
+from analysis.datasets.image_files import BrokenImage, check, is_image_name, shown
 from analysis.errors import OptionError
 from analysis.home_folder import home, replacing
 from analysis.results import Progress, ProgressCallback
@@ -135,11 +135,6 @@ def is_scanned(root: Path) -> bool:
     return all(_key(item) in remembered for item in listing.images.items())
 
 
-def shown(name: str) -> str:
-    """A file's name as text, also when its bytes are none."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
 def some_of(skipped: tuple[Skipped, ...]) -> str:
     """The first few of what was skipped, as a phrase."""
     named = ", ".join(f"{name} ({reason})" for name, reason in skipped[:_NAMED])
@@ -189,8 +184,9 @@ def _list(root: Path, inside: str, listing: _Listing) -> None:
             except OSError as error:
                 listing.skipped.append((shown(name), f"cannot be opened: {error.strerror}"))
         elif is_image_name(entry.name) and entry.is_file():
-            stat = entry.stat()
-            listing.images[name] = (stat.st_size, stat.st_mtime_ns)
+            with suppress(FileNotFoundError):  # deleted since the folder was listed
+                stat = entry.stat()
+                listing.images[name] = (stat.st_size, stat.st_mtime_ns)
         else:
             listing.others += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from analysis.errors import AssetError
 
 Picture = NDArray[np.float32]  # (3, h, w), values in [0, 1]
 
-MAX_PIXELS = 64_000_000  # of one image; decoded, that takes 770 MB
+MAX_PIXELS = 64_000_000  # of one image: 770 MB when decoded, and up to 2.8 GB on the way there
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
     *(".webp", ".avif", ".jp2", ".j2k", ".pbm", ".pgm", ".ppm", ".pnm"),
@@ -36,6 +37,11 @@ class BrokenImage(Exception):
 def is_image_name(name: str) -> bool:
     """Whether a file's name says that it is an image."""
     return Path(name).suffix.lower() in SUFFIXES
+
+
+def shown(name: str | Path) -> str:
+    """A file's name as text, also when its bytes are none."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def decode(path: Path) -> Picture:
@@ -132,8 +138,9 @@ def _pixels(image: Image.Image) -> Picture:
 
 
 def _channels(image: Image.Image) -> NDArray[np.float32]:
-    pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
-    return np.ascontiguousarray(pixels)
+    pixels = np.asarray(image).transpose(2, 0, 1)
+    values: NDArray[np.float32] = np.divide(pixels, np.float32(255), dtype=np.float32, order="C")
+    return values
 
 
 def _unit_range(image: Image.Image) -> NDArray[np.float32]:
@@ -161,6 +168,8 @@ class FileImages(Sequence[Picture]):
     # What is done to an image, given its position in the whole dataset; None: nothing.
     alter: Callable[[Picture, int], Picture] | None = None
     positions: tuple[int, ...] = ()  # in the whole dataset; empty: as they come
+    # A sentence: what to do about an image that cannot be read any more.
+    remedy: str = "Put it back as it was, or ask again, so that the folder is looked through anew."
 
     def __len__(self) -> int:
         return len(self.names)
@@ -194,7 +203,7 @@ class FileImages(Sequence[Picture]):
             image = decode(self.root / name)
         except BrokenImage as error:
             raise AssetError(
-                f"The image {name} in {self.root} cannot be read ({error}). Put it back as it was, "
-                "or ask again, so that the folder is looked through anew."
+                f"The image {shown(name)} in {shown(self.root)} cannot be read ({error}). "
+                + self.remedy
             ) from error
         return image if self.alter is None else self.alter(image, self._position(k))

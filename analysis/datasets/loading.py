@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -18,19 +19,34 @@ from analysis.results import ProgressCallback
 
 
 @dataclass(frozen=True, eq=False)
+class _Undrawn:
+    """Images of a fetched split, which may be large: only those drawn become floats."""
+
+    made: Callable[[Labels], Images]  # given positions in the whole dataset
+    indices: Labels
+
+    def __getitem__(self, chosen: Labels | slice) -> Images:
+        return self.made(self.indices[chosen])
+
+
+@dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Labelled images of one split."""
 
     name: str
     split: Split
-    # float32, values in [0, 1]: an array (N, C, H, W), or a lazy sequence of (3, h, w)
-    images: Images | FileImages
+    held: Images | FileImages | _Undrawn  # see `images`
     labels: Labels  # (N,) int64, positions in `class_names`; all 0 without any
     class_names: tuple[str, ...]  # empty: the images have no labels
     indices: Labels  # (N,) int64, positions in the whole dataset
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def images(self) -> Images | FileImages:
+        """float32, values in [0, 1]: an array (N, C, H, W), or a lazy sequence of (3, h, w)."""
+        return self.held[:] if isinstance(self.held, _Undrawn) else self.held
 
     def sample(self, n: int, *, seed: int) -> ImageDataset:
         """Draw images at random, without replacement. Images in files are not opened.
@@ -57,7 +73,7 @@ class ImageDataset:
         chosen = np.random.default_rng(seed).permutation(len(self))[:n]
         return replace(
             self,
-            images=self.images[chosen],
+            held=self.held[chosen],
             labels=self.labels[chosen],
             indices=self.indices[chosen],
         )
@@ -128,7 +144,7 @@ def load_dataset(
     return ImageDataset(
         name=name,
         split=split,
-        images=_shifted(images, indices, shift, severity, [seed, SPLITS.index(split)]),
+        held=_shifted(images, indices, shift, severity, [seed, SPLITS.index(split)]),
         labels=labels[indices],
         class_names=spec.class_names,
         indices=indices,
@@ -137,14 +153,16 @@ def load_dataset(
 
 def _shifted(
     images: Images | Bytes | FileImages, indices: Labels, shift: str, severity: int, seed: list[int]
-) -> Images | FileImages:
+) -> Images | FileImages | _Undrawn:
     if isinstance(images, FileImages):
         chosen = images[indices]
         alter = partial(_altered, shift, severity, seed)
         return chosen if shift == "none" else replace(chosen, alter=alter)
-    # Drawn for the whole split: an image's noise does not depend on how many are sampled later.
-    rng = np.random.default_rng(seed)
-    return SHIFTS[shift].function(_floats(images[indices]), severity, rng)
+    made = partial(_floats, images, shift, severity, seed)
+    # Noise is drawn for the whole split: an image's does not depend on how many are sampled later.
+    if shift == "noise" or images.dtype == np.float32:
+        return made(indices)
+    return _Undrawn(made, indices)
 
 
 def _altered(shift: str, severity: int, seed: list[int], image: Picture, position: int) -> Picture:
@@ -154,10 +172,15 @@ def _altered(shift: str, severity: int, seed: list[int], image: Picture, positio
     return changed
 
 
-def _floats(images: Images | Bytes) -> Images:
-    if images.dtype == np.float32:
-        return images.astype(np.float32, copy=False)
-    return np.divide(images, 255, dtype=np.float32)
+def _floats(
+    images: Images | Bytes, shift: str, severity: int, seed: list[int], positions: Labels
+) -> Images:
+    chosen = images[positions]
+    if chosen.dtype == np.float32:
+        floats = chosen.astype(np.float32, copy=False)
+    else:
+        floats = np.divide(chosen, 255, dtype=np.float32)
+    return SHIFTS[shift].function(floats, severity, np.random.default_rng(seed))
 
 
 def _seed_problem(seed: int) -> list[str]:

@@ -19,6 +19,7 @@ from analysis.options import Split
 _VGG = "https://www.robots.ox.ac.uk/~vgg/data"
 STANFORD = "http://vision.stanford.edu/aditya86/ImageNetDogs"
 CUB = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
+_TORONTO = "https://www.cs.toronto.edu/~kriz"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 
@@ -27,6 +28,10 @@ def _sizes(train: int, test: int, validation: int = 0) -> dict[Split, int]:
     """Without validation images a fifth of the training images become those."""
     held = validation or round(train / 5)
     return {"train": train - (0 if validation else held), "validation": held, "test": test}
+
+
+def _files(address: str, folder: str, *named: tuple[str, str]) -> tuple[Remote, ...]:
+    return tuple(Remote(f"{address}/{name}", folder + name, checksum) for name, checksum in named)
 
 
 def _fashion_file(name: str, md5: str, unpacked: str) -> Remote:
@@ -47,17 +52,11 @@ DOWNLOADS: dict[str, Download] = {
         Download(
             name="pets",
             title="Oxford-IIIT Pets",
-            files=(
-                Remote(
-                    f"{_VGG}/pets/data/images.tar.gz",
-                    "oxford-iiit-pet/images.tar.gz",
-                    "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c",
-                ),
-                Remote(
-                    f"{_VGG}/pets/data/annotations.tar.gz",
-                    "oxford-iiit-pet/annotations.tar.gz",
-                    "md5:95a8c909bbe2e81eed6a22bccdf3f68f",
-                ),
+            files=_files(
+                f"{_VGG}/pets/data",
+                "oxford-iiit-pet/",
+                ("images.tar.gz", "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+                ("annotations.tar.gz", "md5:95a8c909bbe2e81eed6a22bccdf3f68f"),
             ),
             read=read_pets,
             sizes=_sizes(3680, 3669),
@@ -65,22 +64,12 @@ DOWNLOADS: dict[str, Download] = {
         Download(
             name="flowers",
             title="Flowers-102",
-            files=(
-                Remote(
-                    f"{_VGG}/flowers/102/102flowers.tgz",
-                    "flowers-102/102flowers.tgz",
-                    "md5:52808999861908f626f3c1f4e79d11fa",
-                ),
-                Remote(
-                    f"{_VGG}/flowers/102/imagelabels.mat",
-                    "flowers-102/imagelabels.mat",
-                    "md5:e0620be6f572b9609742df49c70aed4d",
-                ),
-                Remote(
-                    f"{_VGG}/flowers/102/setid.mat",
-                    "flowers-102/setid.mat",
-                    "md5:a5357ecc9cb78c4bef273ce3793fc85c",
-                ),
+            files=_files(
+                f"{_VGG}/flowers/102",
+                "flowers-102/",
+                ("102flowers.tgz", "md5:52808999861908f626f3c1f4e79d11fa"),
+                ("imagelabels.mat", "md5:e0620be6f572b9609742df49c70aed4d"),
+                ("setid.mat", "md5:a5357ecc9cb78c4bef273ce3793fc85c"),
             ),
             read=read_flowers,
             sizes=_sizes(1020, 6149, validation=1020),
@@ -88,15 +77,15 @@ DOWNLOADS: dict[str, Download] = {
         Download(
             name="dogs",
             title="Stanford Dogs",
-            files=(
-                Remote(
-                    f"{STANFORD}/images.tar",
-                    "stanford-dogs/images.tar",
+            files=_files(
+                STANFORD,
+                "stanford-dogs/",
+                (
+                    "images.tar",
                     "sha256:a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58",
                 ),
-                Remote(
-                    f"{STANFORD}/lists.tar",
-                    "stanford-dogs/lists.tar",
+                (
+                    "lists.tar",
                     "sha256:34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c",
                 ),
             ),
@@ -106,9 +95,10 @@ DOWNLOADS: dict[str, Download] = {
         Download(
             name="cub",
             title="CUB-200-2011",
-            files=(
-                Remote(
-                    CUB,
+            files=_files(
+                CUB.rpartition("/")[0],
+                "",
+                (
                     "CUB_200_2011.tgz",
                     "sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
                 ),
@@ -119,12 +109,8 @@ DOWNLOADS: dict[str, Download] = {
         Download(
             name="cifar10",
             title="CIFAR-10",
-            files=(
-                Remote(
-                    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-                    "cifar-10-python.tar.gz",
-                    "md5:c58f30108f718f92721af3b95e74349a",
-                ),
+            files=_files(
+                _TORONTO, "", ("cifar-10-python.tar.gz", "md5:c58f30108f718f92721af3b95e74349a")
             ),
             read=read_cifar10,
             sizes=_sizes(50_000, 10_000),
@@ -132,12 +118,8 @@ DOWNLOADS: dict[str, Download] = {
         Download(
             name="cifar100",
             title="CIFAR-100",
-            files=(
-                Remote(
-                    "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-                    "cifar-100-python.tar.gz",
-                    "md5:eb9058c3a382ffc7106e4002c42a8d85",
-                ),
+            files=_files(
+                _TORONTO, "", ("cifar-100-python.tar.gz", "md5:eb9058c3a382ffc7106e4002c42a8d85")
             ),
             read=read_cifar100,
             sizes=_sizes(50_000, 10_000),

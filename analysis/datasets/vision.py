@@ -13,16 +13,13 @@ from torchvision.datasets import VisionDataset
 from torchvision.datasets.utils import download_and_extract_archive
 
 
-class StanfordDogs(VisionDataset):  # type: ignore[misc]
-    """Stanford Dogs: 120 breeds, with the official lists of training and test images.
-
-    A. Khosla, N. Jayadevaprakash, B. Yao and L. Fei-Fei, CVPR workshop on fine-grained visual
-    categorization, 2011.
+class _Official(VisionDataset):  # type: ignore[misc]
+    """A dataset with official lists of training and test images.
 
     Parameters
     ----------
     root : path
-        Has or gets the folder "stanford-dogs".
+        Has or gets the folder of the dataset.
     split : {"train", "test"}
     transform, target_transform : callable, optional
         Of an image and of its label.
@@ -30,16 +27,7 @@ class StanfordDogs(VisionDataset):  # type: ignore[misc]
         Fetch and unpack the archives unless they are unpacked.
     """
 
-    resources = (
-        (
-            f"{STANFORD}/images.tar",
-            "1bb1f2a596ae7057f99d7d75860002ef",
-        ),
-        (
-            f"{STANFORD}/lists.tar",
-            "edbb9f16854ec66506b5f09b583e0656",
-        ),
-    )
+    resources: tuple[tuple[str, str], ...]
 
     def __init__(
         self,
@@ -49,83 +37,67 @@ class StanfordDogs(VisionDataset):  # type: ignore[misc]
         target_transform: Any = None,
         download: bool = False,
     ) -> None:
-        from scipy.io import loadmat
-
         super().__init__(root, transform=transform, target_transform=target_transform)
-        base = Path(root) / "stanford-dogs"
-        if download and not (base / "Images").is_dir():
-            _unpack(self.resources, base)
-        found = loadmat(base / f"{split}_list.mat", squeeze_me=True)
-        names = np.atleast_1d(found["file_list"])
-        self.image_files = [base / "Images" / str(name) for name in names]
-        self.labels = [int(label) - 1 for label in np.atleast_1d(found["labels"])]
+        self.image_files, self.labels = self._read(Path(root), split, download)
+
+    def _read(self, root: Path, split: str, download: bool) -> tuple[list[Path], list[int]]:
+        """The images of a split and their labels, from 0."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        return _item(self, index)
+        image = torchvision.datasets.folder.default_loader(self.image_files[index])
+        label = self.labels[index]
+        if self.transform is not None:
+            image = self.transform(image)
+        if self.target_transform is not None:
+            label = self.target_transform(label)
+        return image, label
 
 
-class CUB200(VisionDataset):  # type: ignore[misc]
-    """Caltech-UCSD Birds-200-2011, with the official split.
+class StanfordDogs(_Official):
+    """Stanford Dogs: 120 breeds. Its folder is "stanford-dogs".
 
-    C. Wah, S. Branson, P. Welinder, P. Perona and S. Belongie, Caltech technical report
-    CNS-TR-2011-001, 2011.
-
-    Parameters
-    ----------
-    root : path
-        Has or gets the folder "CUB_200_2011".
-    split : {"train", "test"}
-    transform, target_transform : callable, optional
-        Of an image and of its label.
-    download : bool
-        Fetch and unpack the archive unless it is unpacked.
+    A. Khosla, N. Jayadevaprakash, B. Yao and L. Fei-Fei, CVPR workshop on fine-grained visual
+    categorization, 2011.
     """
 
     resources = (
-        (
-            CUB,
-            "97eceeb196236b17998738112f37df78",
-        ),
+        (f"{STANFORD}/images.tar", "1bb1f2a596ae7057f99d7d75860002ef"),
+        (f"{STANFORD}/lists.tar", "edbb9f16854ec66506b5f09b583e0656"),
     )
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = "train",
-        transform: Any = None,
-        target_transform: Any = None,
-        download: bool = False,
-    ) -> None:
-        super().__init__(root, transform=transform, target_transform=target_transform)
-        base = Path(root) / "CUB_200_2011"
+    def _read(self, root: Path, split: str, download: bool) -> tuple[list[Path], list[int]]:
+        from scipy.io import loadmat
+
+        base = root / "stanford-dogs"
+        if download and not (base / "Images").is_dir():
+            _unpack(self.resources, base)
+        found = loadmat(base / f"{split}_list.mat", squeeze_me=True)
+        files = [base / "Images" / str(name) for name in np.atleast_1d(found["file_list"])]
+        return files, [int(label) - 1 for label in np.atleast_1d(found["labels"])]
+
+
+class CUB200(_Official):
+    """Caltech-UCSD Birds-200-2011. Its folder is "CUB_200_2011".
+
+    C. Wah, S. Branson, P. Welinder, P. Perona and S. Belongie, Caltech technical report
+    CNS-TR-2011-001, 2011.
+    """
+
+    resources = ((CUB, "97eceeb196236b17998738112f37df78"),)
+
+    def _read(self, root: Path, split: str, download: bool) -> tuple[list[Path], list[int]]:
+        base = root / "CUB_200_2011"
         if download and not base.is_dir():
-            _unpack(self.resources, Path(root))
+            _unpack(self.resources, root)
         names = _table(base / "images.txt")
         labels = _table(base / "image_class_labels.txt")
         trained_on = _table(base / "train_test_split.txt")
         ids = [k for k in names if (trained_on[k] == "1") == (split == "train")]
-        self.classes = list(_table(base / "classes.txt").values())
-        self.image_files = [base / "images" / names[k] for k in ids]
-        self.labels = [int(labels[k]) - 1 for k in ids]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        return _item(self, index)
-
-
-def _item(dataset: Any, index: int) -> tuple[Any, Any]:
-    image = torchvision.datasets.folder.default_loader(dataset.image_files[index])
-    label = dataset.labels[index]
-    if dataset.transform is not None:
-        image = dataset.transform(image)
-    if dataset.target_transform is not None:
-        label = dataset.target_transform(label)
-    return image, label
+        return [base / "images" / names[k] for k in ids], [int(labels[k]) - 1 for k in ids]
 
 
 def _unpack(resources: tuple[tuple[str, str], ...], base: Path) -> None:

@@ -64,32 +64,21 @@ class ModelSpec:
         return next((each for each in self.weight_sets if each.name == weights), None)
 
 
-def _pocket(
-    name: str, title: str, family: str, head: str, parameters: int, description: str
-) -> ModelSpec:
-    return ModelSpec(
+_POCKET = tuple(
+    ModelSpec(
         name, title, family, description, "pocket", 32, 10, head, "Fashion-MNIST", parameters,
-        fixed_side=name in ("pocket-vgg", "pocket-vit"), smallest_side=8,
-    )  # fmt: skip
-
-
-_POCKET = (
-    _pocket(
-        "pocket-resnet20", "Pocket ResNet-20", "ResNet", "fc", 272_474,
-        "Nine residual blocks in three stages, 0.3 million parameters.",
-    ),
-    _pocket(
-        "pocket-vgg", "Pocket VGG", "VGG", "classifier.3", 396_610,
-        "Eight narrow convolutions without batch norm, two linear layers.",
-    ),
-    _pocket(
-        "pocket-mobilenetv2", "Pocket MobileNetV2", "MobileNetV2", "classifier.1", 330_650,
-        "torchvision's inverted residuals, narrow and eleven blocks deep.",
-    ),
-    _pocket(
-        "pocket-vit", "Pocket ViT", "ViT", "heads.head", 258_506,
-        "torchvision's vision transformer: six blocks of width 64, patches of 4 × 4.",
-    ),
+        fixed_side=family in ("VGG", "ViT"), smallest_side=8,
+    )
+    for name, title, family, head, parameters, description in (
+        ("pocket-resnet20", "Pocket ResNet-20", "ResNet", "fc", 272_474,
+         "Nine residual blocks in three stages, 0.3 million parameters."),
+        ("pocket-vgg", "Pocket VGG", "VGG", "classifier.3", 396_610,
+         "Eight narrow convolutions without batch norm, two linear layers."),
+        ("pocket-mobilenetv2", "Pocket MobileNetV2", "MobileNetV2", "classifier.1", 330_650,
+         "torchvision's inverted residuals, narrow and eleven blocks deep."),
+        ("pocket-vit", "Pocket ViT", "ViT", "heads.head", 258_506,
+         "torchvision's vision transformer: six blocks of width 64, patches of 4 × 4."),
+    )
 )  # fmt: skip
 
 # The paper's four, first among the full-size networks.

@@ -53,6 +53,6 @@ def _header(path: Path) -> dict[str, tuple[int, ...]]:
         length = int.from_bytes(file.read(8), "little")
         try:
             entries: dict[str, Any] = json.loads(file.read(min(length, _MOST_HEADER)))
-            return {key: tuple(entry.get("shape", ())) for key, entry in entries.items()}
-        except (ValueError, AttributeError, TypeError):
+            return {key: tuple(map(int, entry.get("shape", ()))) for key, entry in entries.items()}
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
             return {}

@@ -86,7 +86,7 @@ def signature(state: Mapping[str, Tensor], head: str) -> str:
 def without_prefix(state: StateDict, expected: Iterable[str] = ()) -> StateDict:
     """A copy without what a wrapper put before every name, unless it is expected there."""
     expected = list(expected)
-    for prefix in _PREFIXES:
+    for prefix in _PREFIXES * len(_PREFIXES):  # they come in any order
         ours = any(key.startswith(prefix) for key in expected)
         if not ours and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}

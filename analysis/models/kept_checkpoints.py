@@ -48,6 +48,7 @@ def keep_checkpoint(
     StoreError
         If it cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     from analysis.models.loading import fit_checkpoint
@@ -67,10 +68,9 @@ def keep_checkpoint(
             path = folder / f"{_readable(request.name)}-{digest_of(part)[:12]}.safetensors"
             part.replace(path)
             path.chmod(0o644)
-    except OSError as error:
-        raise StoreError(
-            f"The checkpoint could not be kept in {folder} ({error.strerror or error})."
-        ) from error
+    except (OSError, SafetensorError) as error:  # the latter also of a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"The checkpoint could not be kept in {folder} ({reason}).") from error
     return Checkpoint(FILE + str(path.resolve()), found.classes, found.notes)
 
 

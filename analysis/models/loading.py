@@ -83,7 +83,12 @@ def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNe
     elements = sum(tensor.numel() for tensor in network.state_dict().values())
     state = read_checkpoint(path, called=called, most_bytes=most_bytes(elements))
     own_side = vit_side({key: tuple(t.shape) for key, t in without_prefix(state).items()})
-    if spec.source == "torchvision" and own_side not in (0, spec.input_side):
+    # A network cannot be built for a side its patches do not fill: `fitted` tells what differs.
+    if (
+        spec.source == "torchvision"
+        and own_side not in (0, spec.input_side)
+        and not own_side % getattr(network, "patch_size", 1)
+    ):
         network = _bare(spec, own_side)
     head = spec.head or find_head(network, built_side(spec))
     fit = fitted(state, network, spec, head, called)
@@ -243,17 +248,13 @@ def _network(
 def _pretrained(spec: ModelSpec, weights: str, progress: ProgressCallback | None) -> nn.Module:
     chosen = spec.weight_set(weights)
     state = torchvision_state(spec, chosen, progress) if chosen else pocket_state(spec)
-    with Bare():
+    # If the file has no classifier, it is drawn, and always alike.
+    drawn = chosen is not None and chosen.accuracy is None
+    with _seeded(0) if drawn else Bare():
         side = chosen.input_side if chosen else 0
-        model = _network(spec, None, weights=weights, side=side, initialize=False)
+        model = _network(spec, None, weights=weights, side=side, initialize=drawn)
     try:
-        if chosen and chosen.accuracy is None:
-            # The file has no classifier: it is drawn, and always alike.
-            with _seeded(0):
-                model = _network(spec, None, weights=weights)
-            model.load_state_dict(state, strict=False)
-        else:
-            model.load_state_dict(state, assign=True)
+        model.load_state_dict(state, strict=not drawn, assign=not drawn)
     except (RuntimeError, ValueError) as error:
         raise damaged(spec, chosen) from error
     return model

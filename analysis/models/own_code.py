@@ -83,11 +83,23 @@ def _parameters(build: Callable[..., object]) -> set[str]:
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
     """The file may import its neighbours, as if it were run itself."""
+    before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        for name in sys.modules.keys() - before:  # another file's may be called alike
+            top = name.partition(".")[0]
+            if top not in before and _lies_at(folder / top, sys.modules[name]):
+                del sys.modules[name]
+
+
+def _lies_at(place: Path, module: ModuleType) -> bool:
+    """Whether it is a neighbour: packages of an environment inside the folder are none."""
+    spec = getattr(module, "__spec__", None)
+    found = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    return any(str(each).startswith(str(place)) for each in found)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ This module must not import torch: the dashboard lists models without it.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -182,7 +184,8 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
     -------
     str
         The SHA-256 of a pocket model's file or of a checkpoint, torchvision's name and hash of
-        its weights, or "random:" and the seed; with the SHA-256 of code of one's own.
+        its weights, or "random:" and the seed; with a SHA-256 of code of one's own and of the
+        Python files beside it, which it may import.
 
     Raises
     ------
@@ -193,7 +196,7 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
     """
     raise_problems(_problems(name, weights))
     spec = model_spec(name)
-    code = f":{_digest(Path(name.rpartition(':')[0]))}" if spec.source == "code" else ""
+    code = f":{_code_digest(Path(name.rpartition(':')[0]))}" if spec.source == "code" else ""
     if weights.startswith(FILE):
         return FILE + _digest(Path(weights.removeprefix(FILE))) + code
     if weights == "random" or code:
@@ -202,6 +205,12 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
         return asset_entry(name).sha256
     chosen = spec.weight_set(weights)
     return f"{chosen.name}-{chosen.sha256}" if chosen else f"timm-{version('timm')}"
+
+
+def _code_digest(path: Path) -> str:
+    files = sorted(each for each in path.resolve().parent.glob("*.py") if each.is_file())
+    listed = "\n".join(f"{file.name} {_digest(file)}" for file in files)
+    return hashlib.sha256(os.fsencode(listed)).hexdigest()
 
 
 def _digest(path: Path) -> str:

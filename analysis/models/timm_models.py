@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from contextlib import redirect_stdout
 from difflib import get_close_matches
@@ -54,6 +55,8 @@ def _unreachable_hub() -> str:
     try:
         hub: Any = importlib.import_module("huggingface_hub.constants")
     except ImportError:  # then timm says so itself
+        return ""
+    if os.environ.get("HF_HUB_OFFLINE"):  # a person decided
         return ""
     hub.HF_HUB_OFFLINE = not reachable(hub.ENDPOINT)
     return f"{hub.ENDPOINT} does not answer: no network?" if hub.HF_HUB_OFFLINE else ""

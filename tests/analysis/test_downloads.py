@@ -244,16 +244,12 @@ def unreachable(to: Path, url: str) -> str:
 
 def test_a_server_that_says_no_is_reachable_all_the_same(host: Host) -> None:
     assert reachable(host.url)  # it knows no HEAD, and says so
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert not reachable(f"http://127.0.0.1:{port}/")
+    assert not reachable("http://127.0.0.1:9/")
 
 
 def test_a_refused_connection_is_one_sentence(host: Host, to: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     sentence = "The file could not be fetched from 127.0.0.1 (no network?). Use the bundled ones."
-    assert unreachable(to, f"http://127.0.0.1:{port}/file.bin") == sentence
+    assert unreachable(to, "http://127.0.0.1:9/file.bin") == sentence
     assert leftovers(to) == set()
 
 
@@ -296,6 +292,33 @@ def test_a_full_disk_is_told_and_given_its_room_back(
     ):
         get(host, to)
     assert leftovers(to) == set()
+
+
+def test_a_file_that_cannot_be_read_is_told(
+    host: Host, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get(host, to)
+
+    def unreadable(*_: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(downloads, "digest_of", unreadable)
+    with pytest.raises(AssetError, match=rf"{to.parent} \({os.strerror(errno.EACCES)}\)\. Use"):
+        get(host, to)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
+@pytest.mark.parametrize("reason", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_will_do(
+    host: Host, to: Path, reason: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlockable(*_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(downloads.fcntl, "flock", unlockable)
+    get(host, to)
+    assert to.read_bytes() == BODY
+    assert leftovers(to) == {"file.bin"}
 
 
 def test_a_folder_that_cannot_be_made_is_told(host: Host, to: Path) -> None:

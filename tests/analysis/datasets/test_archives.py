@@ -180,9 +180,11 @@ def test_only_what_was_uploaded_can_be_removed(name: str, home: Path) -> None:
     [
         ("../out.png", "its name leads out of the dataset's folder"),
         ("a/../../out.png", "its name leads out of the dataset's folder"),
-        ("/tmp/out.png", "its name is an absolute path"),
-        ("C:/out.png", "its name is an absolute path"),
-        ("c:out.png", "its name is an absolute path"),
+        ("/tmp/out.png", "its name holds an absolute path"),
+        ("C:/out.png", "its name holds an absolute path"),
+        ("c:out.png", "its name holds an absolute path"),
+        ("a/C:/out.png", "its name holds an absolute path"),
+        ("x/C:evil.png", "its name holds an absolute path"),
         ("..\\out.png", "its name has a backslash"),
         ("a\nb.png", "its name has control characters"),
         ("a\0.png", "its name has control characters"),
@@ -198,6 +200,23 @@ def test_a_name_that_escapes_is_refused(name: str, reason: str, tmp_path: Path, 
     told = refusal(path, home)
     assert reason in told
     assert name.rstrip() in told
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_the_name_to_write_to_is_checked_too(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Python takes it from an extra field, it differs from the name in the directory."""
+    listed = zipfile.ZipFile.infolist
+
+    def renamed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+        infos = listed(archive)
+        infos[3].filename = str(tmp_path / "out.png")
+        return infos
+
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", renamed)
+    told = refusal(zipped(tmp_path / "a.zip", PETS), home)
+    assert told.startswith("“pets/cat/3.png”: its name holds an absolute path")
     assert not (tmp_path / "out.png").exists()
 
 
@@ -529,6 +548,12 @@ def test_a_folder_is_looked_through_where_it_is(tmp_path: Path, home: Path) -> N
     assert made == Imported(f"folder:{root}", 8, 2, ())
     assert not needs_look(made.dataset)
     assert not (home / "datasets").exists()
+
+
+def test_what_is_not_there_is_told(tmp_path: Path, home: Path) -> None:
+    with pytest.raises(OptionError, match=f"there is no {tmp_path}/none"):
+        import_archive(tmp_path / "none", "")
+    assert not home.exists()
 
 
 def test_a_worker_answers_an_import(tmp_path: Path) -> None:

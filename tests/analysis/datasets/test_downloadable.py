@@ -11,18 +11,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.datasets import (
     DATASETS,
+    SHIFTS,
     FileImages,
     dataset_spec,
     downloadable,
     fetching,
     is_fetched,
     load_dataset,
+    loading,
 )
 from analysis.datasets.downloadable import described
 from analysis.datasets.fetching import Download, Remote, fetched
@@ -190,6 +193,9 @@ def test_photographs_stay_files_and_have_their_labels(small: Small, name: str) -
             assert label == label_of(name, level)
             if name != "cub":
                 assert level == index
+    (data.images.root / data.images.names[0]).unlink()
+    with pytest.raises(AssetError, match=r"\(it is gone\)\. Delete that folder, and the dataset"):
+        data.images[0]
 
 
 def label_of(name: str, level: int) -> int:
@@ -232,6 +238,27 @@ def test_small_images_come_as_arrays(small: Small, name: str) -> None:
         assert data.labels.tolist() == [
             CLASSES[name][(k + (k >= 20)) % 2] for k in data.indices.tolist()
         ]
+
+
+@pytest.mark.parametrize("name", ["cifar10"])
+def test_only_what_is_drawn_becomes_floats(
+    small: Small, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    floats = loading._floats
+
+    def counted(*given: Any) -> np.ndarray:
+        made.append(len(given[-1]))
+        return floats(*given)
+
+    monkeypatch.setattr(loading, "_floats", counted)
+    for shift in SHIFTS:
+        data = load_dataset(name, shift=shift)
+        drawn = data.sample(3, seed=1)
+        whole = dict(zip(data.indices.tolist(), data.images, strict=True))
+        expected = np.stack([whole[k] for k in drawn.indices.tolist()])
+        assert np.allclose(drawn.images, expected, atol=1e-6)
+    assert sorted(made) == [3] * (len(SHIFTS) - 1) + [16] * len(SHIFTS)  # noise: all at once
 
 
 @pytest.mark.parametrize("name", ["cub", "cifar10"])
@@ -316,6 +343,14 @@ def test_a_damaged_index_says_what_to_delete(small: Small, name: str, home: Path
     index.write_bytes(index.read_bytes()[:-100])
     with pytest.raises(AssetError, match=r"datasets-fetched/cub is damaged .*: delete that folder"):
         load_dataset(name)
+
+
+@pytest.mark.parametrize("name", ["cub"])
+def test_what_a_broken_off_deletion_left_is_replaced(small: Small, name: str, home: Path) -> None:
+    load_dataset(name)
+    (home / "datasets-fetched" / name / fetching.INDEX).unlink()
+    assert len(load_dataset(name)) == 8
+    assert is_fetched(name)
 
 
 @pytest.mark.parametrize("name", ["cub"])

@@ -20,6 +20,7 @@ from analysis.datasets import (
     load_dataset,
     needs_look,
 )
+from analysis.datasets.image_files import is_image_name
 from analysis.errors import AssetError, OptionError
 from analysis.options import SPLITS, AnalysisOptions, RunOptions
 from analysis.results import Progress
@@ -90,7 +91,11 @@ def test_a_name_that_is_no_text_is_shown_as_it_can(tmp_path: Path) -> None:
     "".join(spec.class_names).encode()  # a page sends it as UTF-8
     folders._known.clear()
     assert dataset_spec(name_of(root)).size == 5
-    assert 200 in [level_of(image) for image in load_dataset(name_of(root)).images]
+    images = load_dataset(name_of(root)).images
+    assert 200 in [level_of(image) for image in images]
+    (Path(os.fsdecode(odd)) / "a.png").unlink()
+    with pytest.raises(AssetError, match=r"The image �/a\.png in .* \(it is gone\)\. Put it back"):
+        list(images)
 
 
 def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
@@ -163,6 +168,19 @@ def test_links_that_leave_the_folder_are_not_followed(pets: Path, tmp_path: Path
         "outside": "it is a link out of the folder",
     }
     assert spec.size == 16  # the link inside is an image
+
+
+@pytest.mark.parametrize(("inside", "size"), [("", 14), ("cat", 9)])
+def test_an_image_deleted_during_the_listing_is_left_out(
+    pets: Path, inside: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deleted(name: str) -> bool:
+        if name == "7.png":
+            (pets / "cat" / name).unlink()
+        return is_image_name(name)
+
+    monkeypatch.setattr(folders, "is_image_name", deleted)
+    assert dataset_spec(name_of(pets / inside)).size == size
 
 
 def test_the_folder_may_itself_be_reached_by_a_link(pets: Path, tmp_path: Path) -> None:

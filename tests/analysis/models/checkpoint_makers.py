@@ -13,6 +13,11 @@ import torch
 State = dict[str, torch.Tensor]
 
 
+def same(model: torch.nn.Module, state: State) -> bool:
+    own = model.state_dict()
+    return own.keys() == state.keys() and all(torch.equal(own[key], state[key]) for key in own)
+
+
 class Harm:
     """Pickled, it asks the reader to run a command that makes a file."""
 

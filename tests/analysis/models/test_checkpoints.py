@@ -27,6 +27,7 @@ from tests.analysis.models.checkpoint_makers import (
     claimed,
     recompressed,
     safetensors_bytes,
+    same,
 )
 
 NAME = "pocket-resnet20"
@@ -40,11 +41,6 @@ def state() -> State:
 
 def loads(path: Path, name: str = NAME, **options: Any) -> torch.nn.Module:
     return load_model(name, weights=f"file:{path}", **options)
-
-
-def same(model: torch.nn.Module, state: State) -> bool:
-    own = model.state_dict()
-    return own.keys() == state.keys() and all(torch.equal(own[key], state[key]) for key in own)
 
 
 def prefixed(state: State, prefix: str) -> State:
@@ -62,6 +58,9 @@ GOOD: dict[str, Callable[[State], object]] = {
     "under model_state_dict": lambda state: {"model_state_dict": state},
     "of DataParallel": lambda state: prefixed(state, "module."),
     "of torch.compile in DataParallel": lambda state: prefixed(state, "module._orig_mod."),
+    "of DataParallel in torch.compile": lambda state: prefixed(state, "_orig_mod.module."),
+    "of torch.compile in Lightning": lambda state: prefixed(state, "model._orig_mod."),
+    "of all three": lambda state: prefixed(state, "model._orig_mod.module."),
     "of Lightning": lambda state: {"state_dict": prefixed(state, "model.")},
     "without counts of batches": old,
 }
@@ -274,6 +273,15 @@ LYING = {
     ),
     "a negative place": safetensors_bytes({"a": claimed([1], -4, 0)}, bytes(4)),
     "an unknown type": safetensors_bytes({"a": claimed([1], 0, 4, "F99")}, bytes(4)),
+    "a shape of texts": safetensors_bytes(
+        {
+            "conv_proj.weight": claimed(list("abcd"), 0, 4),
+            "encoder.pos_embedding": claimed(list("abc"), 0, 4),
+        },
+        bytes(4),
+    ),
+    "a shape without end": safetensors_bytes({"a": claimed([math.inf], 0, 4)}, bytes(4)),
+    "lists in lists": (10**5 + 5).to_bytes(8, "little") + b'{"a":' + b"[" * 10**5,
     "a text": b"<html>Sign in</html>",
 }
 
@@ -366,16 +374,17 @@ def test_auxiliary_classifiers_of_a_checkpoint_are_dropped(tmp_path: Path) -> No
     assert same(loads(tmp_path / "mine.safetensors", "googlenet"), weights)
 
 
-def test_a_vision_transformer_s_checkpoint_tells_its_side(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shapes = {key: tuple(t.shape) for key, t in skeleton("vit_b_32", 2).state_dict().items()}
-    shapes["encoder.pos_embedding"] = (1, 3 * 3 + 1, 768)  # 96 pixels in patches of 32
+def zeros_of(shapes: dict[str, tuple[int, ...]]) -> State:
     # One storage for all takes little room, also in the file.
     zeros = torch.zeros(max(map(math.prod, shapes.values())))
-    state = {key: zeros[: math.prod(shape)].view(shape) for key, shape in shapes.items()}
+    return {key: zeros[: math.prod(shape)].view(shape) for key, shape in shapes.items()}
+
+
+def test_a_vision_transformer_s_checkpoint_tells_its_side(tmp_path: Path) -> None:
+    shapes = {key: tuple(t.shape) for key, t in skeleton("vit_b_32", 2).state_dict().items()}
+    shapes["encoder.pos_embedding"] = (1, 3 * 3 + 1, 768)  # 96 pixels in patches of 32
     path = tmp_path / "mine.pt"
-    torch.save({"state_dict": prefixed(state, "module.")}, path)
+    torch.save({"state_dict": prefixed(zeros_of(shapes), "module.")}, path)
     weights = f"file:{path}"
     assert side_of_input("vit_b_32", weights=weights) == 96
     image = np.zeros((1, 1, 28, 28), np.float32)
@@ -390,6 +399,16 @@ def test_a_vision_transformer_s_checkpoint_tells_its_side(
     assert side_of_input("vit_b_32", weights=f"file:{file}") == 96
     with pytest.raises(OptionError, match="`input_side` must be 96 for vit_b_32 with these"):
         side_of_input("vit_b_32", weights=f"file:{file}", input_side=224)
+
+
+def test_a_vision_transformer_s_checkpoint_of_other_patches_is_refused(tmp_path: Path) -> None:
+    shapes = {key: tuple(t.shape) for key, t in skeleton("vit_b_16", 2).state_dict().items()}
+    shapes["encoder.pos_embedding"] = (1, 15 * 15 + 1, 768)  # 240 pixels, no multiple of 32
+    torch.save(zeros_of(shapes), tmp_path / "mine.pt")
+    with pytest.raises(
+        AssetError, match=r"mine\.pt does not .* vit_b_32: 2 of another shape: conv_proj\.weight"
+    ):
+        loads(tmp_path / "mine.pt", "vit_b_32")
 
 
 def test_a_checkpoint_is_read_again_when_the_file_changed(tmp_path: Path, state: State) -> None:

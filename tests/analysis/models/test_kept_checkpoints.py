@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
+import pickle
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 
 from analysis.errors import AssetError, OptionError, StoreError
-from analysis.jobs import Jobs
 from analysis.models import (
     Checkpoint,
     CheckpointRequest,
@@ -22,14 +22,11 @@ from analysis.models import (
     weights_problem,
 )
 from analysis.results import Progress
+from analysis.worker import ANSWERS
+
+pytestmark = pytest.mark.usefixtures("home")
 
 NAME = "pocket-mobilenetv2"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def upload(folder: Path, seed: int = 0, name: str = "My model (best).pt") -> CheckpointRequest:
@@ -127,19 +124,20 @@ def test_a_home_that_cannot_be_written_to_is_told(tmp_path: Path, home: Path) ->
         keep_checkpoint(upload(tmp_path))
 
 
+def test_a_full_disk_is_told(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(StoreError, match=r"be kept in .* \(I/O error: No space left on device"):
+        keep_checkpoint(upload(tmp_path))
+    assert kept(home) == []
+
+
 def test_a_worker_answers_the_request(tmp_path: Path) -> None:
-    jobs = Jobs()
-    try:
-        job = jobs.start(upload(tmp_path))
-        while job.state == "running":
-            time.sleep(0.02)
-        assert job.state == "done", job.error
-        assert isinstance(job.result, Checkpoint)
-        assert own_checkpoints(NAME) == [job.result.weights]
-        refused = jobs.start(CheckpointRequest(tmp_path / "upload", "x.pt", "pocket-vgg"))
-        while refused.state == "running":
-            time.sleep(0.02)
-        assert refused.state == "failed"
-        assert "x.pt does not hold the weights of pocket-vgg" in refused.error
-    finally:
-        jobs.close()
+    told: list[Progress] = []
+    checkpoint = ANSWERS[CheckpointRequest](upload(tmp_path), told.append)
+    assert pickle.loads(pickle.dumps(checkpoint)) == checkpoint
+    assert isinstance(checkpoint, Checkpoint)
+    assert own_checkpoints(NAME) == [checkpoint.weights]
+    assert told

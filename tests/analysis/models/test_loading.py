@@ -12,14 +12,10 @@ from analysis.datasets import load_dataset
 from analysis.errors import AssetError
 from analysis.models import MODELS, load_model, prepare_images
 from analysis.models.loading import skeleton
+from tests.analysis.models.checkpoint_makers import same
 
 POCKET = [name for name, spec in MODELS.items() if spec.source == "pocket"]
 pocket = pytest.mark.parametrize("name", POCKET)
-
-
-def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    first, second = one.state_dict(), other.state_dict()
-    return first.keys() == second.keys() and all(map(torch.equal, first.values(), second.values()))
 
 
 @pocket
@@ -51,11 +47,10 @@ def test_pocket_files_stay_small(name: str) -> None:
 @pytest.mark.parametrize("name", [*POCKET, "mobilenet_v2"])
 def test_random_weights_follow_the_seed_alone(name: str) -> None:
     torch.manual_seed(0)
-    one = load_model(name, weights="random", seed=3)
+    state = load_model(name, weights="random", seed=3).state_dict()
     torch.manual_seed(99)
-    again = load_model(name, weights="random", seed=3)
-    assert same_weights(one, again)
-    assert not same_weights(one, load_model(name, weights="random", seed=4))
+    assert same(load_model(name, weights="random", seed=3), state)
+    assert not same(load_model(name, weights="random", seed=4), state)
 
 
 def test_the_global_random_state_is_left_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -144,16 +145,41 @@ def test_the_fingerprint_is_of_the_file_and_the_seed(tmp_path: Path) -> None:
     assert first == weights_fingerprint(name, "pretrained", 1)
     assert first != weights_fingerprint(name, "random", 2)
     write(tmp_path, PLAIN + "\n# changed\n")
-    assert first != weights_fingerprint(name, "random", 1)
+    second = weights_fingerprint(name, "random", 1)
+    assert second != first
+    (tmp_path / "blocks.py").write_text("WIDTH = 3")  # it may be imported
+    third = weights_fingerprint(name, "random", 1)
+    (tmp_path / "blocks.py").write_text("WIDTH = 4")
+    fourth = weights_fingerprint(name, "random", 1)
+    (tmp_path / os.fsdecode(b"\xff.py")).touch()
+    assert len({second, third, fourth, weights_fingerprint(name, "random", 1)}) == 4
 
 
-def test_two_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    one = write(tmp_path, PLAIN)
-    other = write(tmp_path / "other", PLAIN.replace("10", "11"))
-    assert load_model(one).get_submodule("3").out_features == 10
-    assert load_model(other).get_submodule("3").out_features == 11
-    assert "net" not in sys.modules
+@pytest.mark.parametrize(
+    ("neighbour", "take"),
+    [
+        ("blocks.py", "import blocks"),
+        ("parts/blocks.py", "from parts import blocks"),
+        ("parts/__init__.py", "import parts as blocks"),
+    ],
+)
+def test_two_files_of_one_name_do_not_meet(tmp_path: Path, neighbour: str, take: str) -> None:
+    text = f"{take}\n{PLAIN.replace('10', 'blocks.CLASSES')}"
+    for folder, classes in ((tmp_path / "one", 10), (tmp_path / "two", 11)):
+        (folder / neighbour).parent.mkdir(parents=True)
+        (folder / neighbour).write_text(f"CLASSES = {classes}")
+        assert load_model(write(folder, text)).get_submodule("3").out_features == classes
+    assert not {"net", "blocks", "parts", "parts.blocks"} & sys.modules.keys()
+
+
+def test_packages_of_an_environment_in_the_folder_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "installed_there.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / ".venv")
+    load_model(write(tmp_path, "import installed_there\n" + PLAIN))
+    assert sys.modules.pop("installed_there")
 
 
 def test_code_is_not_listed_and_nothing_is_run_by_asking(tmp_path: Path) -> None:

@@ -143,10 +143,8 @@ def test_fingerprints_name_timm_s_version() -> None:
     assert weights_fingerprint("timm/tiny_net", "random", 4) == "random:4"
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_a_hub_out_of_reach_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def hub(stand_in: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "huggingface_hub").mkdir()
     (tmp_path / "huggingface_hub" / "__init__.py").touch()
     (tmp_path / "huggingface_hub" / "constants.py").write_text(
@@ -154,6 +152,14 @@ def test_a_hub_out_of_reach_is_not_waited_for(
     )
     for name in [name for name in sys.modules if name.startswith("huggingface_hub")]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    yield
+    for name in ("huggingface_hub.constants", "huggingface_hub"):
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_hub_out_of_reach_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "_ask", lambda request: TimeoutError())
     with pytest.raises(
         AssetError, match=r"fetched \(https://hub\.example does not answer: no network\?\)\. Use w"
@@ -161,8 +167,15 @@ def test_a_hub_out_of_reach_is_not_waited_for(
         load_model("timm/tiny_net_2")
     assert sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE is True
     assert load_model("timm/tiny_net") is not None  # what is in store still loads
-    for name in ("huggingface_hub.constants", "huggingface_hub"):
-        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_hub_that_a_person_turned_off_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(downloads, "_ask", pytest.fail)
+    assert load_model("timm/tiny_net") is not None
+    assert sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE is True
 
 
 @pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")

@@ -9,8 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -26,8 +24,9 @@ from analysis.models.loading import Bare, skeleton, torchvision_network
 from analysis.models.weights_files import _present
 from analysis.results import Progress
 from analysis.torchvision_guard import torchvision
+from tests.analysis.datasets.small_originals import served
+from tests.analysis.models.checkpoint_makers import State, same
 
-State = dict[str, torch.Tensor]
 NAME, FILE = "squeezenet1_1", "squeezenet1_1-b8a52dc0.pth"
 UNREACHABLE = (
     r"^The pre-trained weights of squeezenet1_1 could not be fetched from {host} \(no network\?\)"
@@ -42,9 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    monkeypatch.setattr("analysis.models.catalogue.WEIGHTS_ADDRESS", f"http://127.0.0.1:{port}/")
+    monkeypatch.setattr("analysis.models.catalogue.WEIGHTS_ADDRESS", "http://127.0.0.1:9/")
     return tmp_path / "hub" / "checkpoints"
 
 
@@ -53,14 +50,9 @@ def online(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     """A folder that a server gives files from, in the place of torchvision's."""
     folder = tmp_path / "online"
     folder.mkdir()
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}/"
-        monkeypatch.setattr("analysis.models.catalogue.WEIGHTS_ADDRESS", address)
+    with served(folder) as (address, _):
+        monkeypatch.setattr("analysis.models.catalogue.WEIGHTS_ADDRESS", f"{address}/")
         yield folder
-        server.shutdown()
 
 
 @pytest.fixture
@@ -77,11 +69,6 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, object], State]:
         return state
 
     return save
-
-
-def same(model: torch.nn.Module, state: State) -> bool:
-    own = model.state_dict()
-    return own.keys() == state.keys() and all(torch.equal(own[key], state[key]) for key in own)
 
 
 def test_cached_weights_need_no_network(cache: Path, publish: Callable[..., State]) -> None:

@@ -1,4 +1,4 @@
-"""Each test has a home folder of its own."""
+"""A home folder of its own for a test that asks for it."""
 
 from __future__ import annotations
 
