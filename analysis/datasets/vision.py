@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ class _Official(VisionDataset):  # type: ignore[misc]
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.image_files, self.labels = self._read(Path(root), split, download)
 
+    @abstractmethod
     def _read(self, root: Path, split: str, download: bool) -> tuple[list[Path], list[int]]:
         """The images of a split and their labels, from 0."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.labels)
