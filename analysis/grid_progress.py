@@ -110,9 +110,7 @@ class _Fingerprints:
     def of(self, cell: RunOptions) -> dict[str, str] | None:
         """As a run keeps them; None if they cannot be told."""
         analysis = cell.analysis
-        # Only of random weights is the seed a part.
-        seed = analysis.seed if analysis.weights == "random" else 0
-        weights = analysis.model, analysis.weights, seed
+        weights = analysis.model, analysis.weights, analysis.seed
         try:
             if weights not in self._weights:
                 self._weights[weights] = weights_fingerprint(*weights)
