@@ -30,7 +30,14 @@ class DataChoice:
         found = re.fullmatch(r"(.+)\+([\w-]+?)(?::(\d+))?", text.strip())
         if found is None or found[2] not in SHIFTS:
             return cls(text.strip())
+        if found[2] == "none":
+            return cls(found[1])
         return cls(found[1], found[2], int(found[3] or _DEFAULT.severity))
+
+    @classmethod
+    def of_options(cls, analysis: AnalysisOptions) -> DataChoice:
+        """What an analysis, or a run, is on."""
+        return cls(analysis.dataset, analysis.shift, analysis.severity)
 
     def __str__(self) -> str:
         if self.shift == "none":
@@ -125,6 +132,7 @@ class Grid:
                 shift=data.shift,
                 severity=data.severity,
                 seed=seed,
+                samples=min(self.base.analysis.samples, most),
             ),
             strategy=strategy,
             train_samples=min(self.base.train_samples, most),

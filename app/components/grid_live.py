@@ -81,12 +81,13 @@ class _Reading:
 def _render(grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], found: Found) -> None:
     for trouble in run_queue().problems():
         st.warning(trouble)
-    told = verdict(duels(cells, found), len(grid.seeds))
+    rows = rows_of(cells, found)
+    told = verdict(duels(rows))
     if told:
         st.markdown(told, help=VERDICT_HELP)
     _render_progress(cells, runs, found)
     _render_buttons(cells, found)
-    render_matrix(grid, rows_of(cells, found), cells, found)
+    render_matrix(grid, rows, cells, found)
     failed = [run for run in found.values() if run.state in ("failed", "interrupted")]
     if failed:
         with st.expander(f"Why {_counted(len(failed))} did not get done"):
@@ -163,7 +164,7 @@ def _attempt(action: Callable[[], object]) -> None:
 
 def _cell_text(run: Run) -> str:
     analysis = run.options.analysis
-    data = DataChoice(analysis.dataset, analysis.shift, analysis.severity)
+    data = DataChoice.of_options(analysis)
     return f"{analysis.model} on {data}, {strategy_title(run)}, seed {run.options.recipe.seed}"
 
 

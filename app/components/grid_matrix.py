@@ -92,18 +92,12 @@ def _unfinished(
     cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]
 ) -> dict[tuple[str, DataChoice, str], str]:
     """What to say of a table's cell beside its numbers: the state of a run that is not done."""
-    told: dict[tuple[str, DataChoice, str], str] = {}
-    order = list(_STATES)
-    for cell in cells:
-        run = found.get(cell)
-        if run is None or run.state not in _STATES:
-            continue
-        data = DataChoice(cell.analysis.dataset, cell.analysis.shift, cell.analysis.severity)
-        key, text = (cell.analysis.model, data, cell.strategy), _STATES[run.state]
-        known = told.get(key)
-        if known is None or order.index(run.state) < list(_STATES.values()).index(known):
-            told[key] = text
-    return told
+    return {
+        (cell.analysis.model, DataChoice.of_options(cell.analysis), cell.strategy): _STATES[state]
+        for state in reversed(_STATES)  # of several seeds the state that stands first is told
+        for cell in cells
+        if cell in found and found[cell].state == state
+    }
 
 
 def _text(cell: Cell, shown: str, seeds: int) -> str:
