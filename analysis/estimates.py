@@ -1,7 +1,7 @@
 """Questions that a worker answers, and their answers kept. Asking needs no torch.
 
-One question is what training would take in memory, told beforehand; `analysis.costs` and
-`analysis.devices` have the others.
+One question is what training would take in memory, told beforehand; `analysis.costs` has the
+other.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.costs import CostRequest, Probe
-from analysis.devices import DevicesFound, DevicesRequest, available_devices
+from analysis.devices import available_devices
 from analysis.estimates import (
     Answer,
     Estimates,
@@ -135,10 +135,6 @@ def test_random_weights_ask_the_same_question_as_pretrained_ones() -> None:
 
 def test_other_questions_are_answered_and_kept_too(jobs: Jobs) -> None:
     estimates = Estimates(jobs)
-    devices = wait_for(estimates, DevicesRequest())
-    assert isinstance(devices, DevicesFound)
-    assert devices.available[-1] == "cpu"
-    assert estimates.known(DevicesRequest()) is devices
     request = CostRequest(AnalysisOptions(model="pocket-vgg"))
     found = wait_for(estimates, request)
     assert isinstance(found, Probe)
