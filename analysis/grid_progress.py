@@ -16,7 +16,7 @@ _WORTH = {"done": 3, "running": 2, "queued": 1}  # of several runs of one cell
 
 
 def cell_of(options: RunOptions) -> RunOptions:
-    """The same for all options that ask for the same numbers."""
+    """The same for all options that ask for the same numbers; training's depend on the device."""
     analysis = options.analysis
     severity = AnalysisOptions.severity if analysis.shift == "none" else analysis.severity
     return replace(options, analysis=replace(analysis, memory=0, severity=severity))
