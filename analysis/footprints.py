@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Protocol
 
 import torch
+from joblib import cpu_count
 from torch import Tensor, nn
 
 from analysis.activations import Trace, trace, watch
@@ -54,7 +54,9 @@ def traced_footprint(
         held = ledger.bytes
         traced = trace(model, images)
     taken = ledger.peak.total - held + _bytes(images[:1]) * _FEW
-    return traced, Footprint(len(traced.layers), image=-(-taken // _FEW), processes=_processes())
+    return traced, Footprint(
+        len(traced.layers), image=-(-taken // _FEW), processes=_processes(len(traced.layers))
+    )
 
 
 def predicted_footprint(
@@ -79,7 +81,7 @@ def predicted_footprint(
     """
     few, many = (_peak(model, (n, *image_shape), precision) for n in (_FEW, _MANY))
     image = -(-(many - few) // (_MANY - _FEW))
-    return Footprint(layers, image, max(0, few - _FEW * image), _processes())
+    return Footprint(layers, image, max(0, few - _FEW * image), _processes(layers))
 
 
 def plan_within(
@@ -137,5 +139,6 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _processes() -> int:
-    return os.cpu_count() or 1
+def _processes(layers: int) -> int:
+    """How many `analysis.topology` starts: it has a cloud a layer."""
+    return max(1, min(int(cpu_count()), layers))
