@@ -10,9 +10,9 @@ from joblib import cpu_count
 from torch import Tensor, nn
 
 from analysis.activations import Trace, trace, watch
-from analysis.devices import activations_in
+from analysis.devices import activations_in, free_bytes
 from analysis.errors import ModelError
-from analysis.memory import Ledger
+from analysis.memory import Ledger, resident_bytes
 from analysis.options import Precision
 from analysis.passes import Budget, Footprint, Plan, plan_passes
 from analysis.prediction import faked
@@ -117,6 +117,17 @@ def plan_within(
     except ModelError:
         footprint = most
     return plan_passes(len(images), footprint, budget)
+
+
+def free_budget(device: torch.device) -> Budget:
+    """Most of what is free now, on a device and on the host."""
+    host = free_bytes(torch.device("cpu")) if device.type == "cuda" else None
+    return Budget(free_bytes(device), host)
+
+
+def held_bytes(device: torch.device) -> int:
+    """What is held now: by tensors on a GPU, else by this process."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -110,15 +110,17 @@ def test_a_model_is_probed_once_for_any_images() -> None:
 @pytest.mark.parametrize("name", ["pocket-vgg", "pocket-vit"])
 def test_a_probe_tells_what_an_analysis_takes(name: str) -> None:
     options = AnalysisOptions(model=name, samples=40)
-    found = analysis_cost(probe(CostRequest(options)), options)
+    told = probe(CostRequest(options))
+    found = analysis_cost(told, options)
     images = prepare_images(name, load_dataset("digits").sample(40, seed=0).images)
     model = load_model(name)
     report = analyze(model, images)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     # The ledger sees neither the program nor what kernels and the allocator take.
     assert found.fits
-    assert found.peak_bytes > report.peak_bytes - weights + 100 * MB
-    assert found.seconds > 0
+    taken = report.peak_bytes - weights
+    assert taken < found.peak_bytes - told.held_bytes < taken + 100 * MB
+    assert report.seconds / 20 < found.seconds < 20 * report.seconds
 
 
 def test_a_probe_counts_layers_and_input_as_the_analysis_does() -> None:
@@ -126,8 +128,8 @@ def test_a_probe_counts_layers_and_input_as_the_analysis_does() -> None:
     images = prepare_images("pocket-vgg", load_dataset("digits").sample(8, seed=0).images)
     assert found.footprint.layers == len(analyze(load_model("pocket-vgg"), images).layers)
     assert found.input_bytes == 3 * 32 * 32 * 4
-    times = (found.trace_seconds, found.image_seconds, found.distance_seconds, found.layer_seconds)
-    assert min(times) > 0
+    assert min(found.trace_seconds, found.image_seconds, found.layer_seconds) > 0
+    assert found.distance_seconds + found.pair_seconds > 0  # either may be lost in the noise
 
 
 def test_a_probe_times_no_more_images_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +144,7 @@ def test_a_probe_times_no_more_images_than_fit(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(analysis.probing, "watch", counting)
     monkeypatch.setattr(analysis.probing, "_SECONDS", 1e9)  # however slow it is
     for free, expected in ((10**12, 32), (room, 5), (0, 2)):
-        monkeypatch.setattr(analysis.probing, "free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr(analysis.probing, "free_budget", lambda _, free=free: Budget(free))
         seen.clear()
         probe(request)
         assert seen == [2, expected]
