@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from analysis.datasets import dataset_spec, is_fetched
 from analysis.errors import ModelError
@@ -52,6 +53,8 @@ class Probe:
 @dataclass(frozen=True)
 class CostRequest(Question[Probe]):
     """Asks a worker to probe a model; the number of images has no part in it."""
+
+    kept_for: ClassVar[float] = 300.0  # seconds: what is free changes
 
     options: AnalysisOptions
 
