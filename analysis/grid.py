@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from analysis.datasets import SHIFTS, dataset_problem, dataset_spec
@@ -109,15 +110,15 @@ class Grid:
         found += choice_problem("summary", self.base.summary, SUMMARIES)
         return list(dict.fromkeys(found))
 
-    def notes(self) -> list[str]:
-        """What a person should know of a grid without problems: which splits are smaller."""
+    def notes(self, name_of: Callable[[str], str] = str) -> list[str]:
+        """What a person, who knows datasets by `name_of`, should know: which splits are smaller."""
         asked, found = self.base.train_samples, {}
         for data in self.datasets:
             most = dataset_spec(data.dataset).sizes["train"]
             if most < asked:
                 found[data.dataset] = most
         return [
-            f"The train split of {name} has {most:,} images: all of them are taken."
+            f"The train split of {name_of(name)} has {most:,} images: all of them are taken."
             for name, most in found.items()
         ]
 
