@@ -35,12 +35,17 @@ class Clouds:
             return
         whole = self.distances.get(name)
         if whole is None:
-            whole = self.distances[name] = np.zeros((self.samples,) * 2, np.float32)
+            whole = self.distances[name] = np.full((self.samples,) * 2, np.nan, np.float32)
         rows = np.concatenate(blocks)
         whole[np.ix_(rows, rows)] = np.nan if found is None else found
 
     def finish(self) -> None:
-        """Leave out the matrices of which a pass had something that is not finite."""
+        """Leave out the matrices that a pass left open, or had something not finite for.
+
+        A pass may not come to a layer at all, such as one behind an `if`.
+        """
+        for name in self.outside:
+            self.distances.pop(name, None)
         for name, whole in self.distances.items():
             if whole is not None and not np.isfinite(whole).all():
                 self.distances[name] = None

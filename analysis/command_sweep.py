@@ -20,6 +20,7 @@ from analysis.command_options import (
     weights_name,
     write_json,
 )
+from analysis.devices import device_problem
 from analysis.errors import OptionError, raise_problems
 from analysis.grid import GRIDS, DataChoice, Grid
 from analysis.grid_progress import duration_text, runs_of
@@ -40,7 +41,8 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         "sweep",
         help=what,
         description=f"{what.capitalize()}. Cells that are done are not run again, so the same "
-        "command goes on where it stopped; pages show its runs like any others.",
+        "command goes on where it stopped; pages show its runs like any others. Commas part names: "
+        "a path with a comma in it cannot be given.",
     )
     parser.set_defaults(command=_sweep)
     add = parser.add_argument
@@ -76,12 +78,14 @@ def _sweep(arguments: argparse.Namespace) -> None:
     if arguments.list:
         _list(cells, found)
         return
+    if arguments.dask is None:
+        raise_problems(device_problem(grid.base.analysis.device))
     for note in grid.notes():
         print(note, file=sys.stderr)
     with _cluster(arguments.dask) as cluster:
-        _run(arguments, grid, found, cluster)
+        _run(arguments, grid, cells, found, cluster)
     found = runs_of(cells, store.runs())
-    _write(arguments, grid, found)
+    _write(arguments, grid, cells, found)
     failed = sum(cell not in found or found[cell].state != "done" for cell in cells)
     if failed:
         print(f"{failed} of {len(cells)} cells are not done.", file=sys.stderr)
@@ -91,11 +95,11 @@ def _sweep(arguments: argparse.Namespace) -> None:
 def _run(
     arguments: argparse.Namespace,
     grid: Grid,
+    cells: Sequence[RunOptions],
     found: Mapping[RunOptions, Run],
     cluster: Cluster | None,
 ) -> None:
     """Run what is missing, with a line on stderr for each cell that ends."""
-    cells = grid.cells()
     done = sum(run.state == "done" for run in found.values())
     begun, already = time.monotonic(), done
     if already:
@@ -174,27 +178,31 @@ def _list(cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]) -> None:
     print(f"{done} of {len(cells)} cells are done.")
 
 
-def _write(arguments: argparse.Namespace, grid: Grid, found: Mapping[RunOptions, Run]) -> None:
-    cells = grid.cells()
-    text = markdown(rows_of(cells, found), grid.strategies)
-    told = verdict(duels(cells, found), len(grid.seeds))
+def _write(
+    arguments: argparse.Namespace,
+    grid: Grid,
+    cells: Sequence[RunOptions],
+    found: Mapping[RunOptions, Run],
+) -> None:
+    rows = rows_of(cells, found)
+    text = markdown(rows, grid.strategies, len(grid.seeds))
+    told = verdict(duels(rows))
     if told:
         text = f"{told}\n\n{text}"
     if arguments.json is not None:
         about = {"name": grid.name, "version": __version__, "cells": records(cells, found)}
         write_json(about, arguments.json)
     if arguments.csv is not None:
-        arguments.csv.write_text(as_csv(cells, found))
+        arguments.csv.write_text(as_csv(cells, found), encoding="utf-8")
     if arguments.markdown is not None:
-        arguments.markdown.write_text(text)
+        arguments.markdown.write_text(text, encoding="utf-8")
     else:
         print(text, end="")
 
 
 def _cell_text(options: RunOptions) -> str:
     analysis = options.analysis
-    data = DataChoice(analysis.dataset, analysis.shift, analysis.severity)
-    title = STRATEGIES[options.strategy].title
+    data, title = DataChoice.of_options(analysis), STRATEGIES[options.strategy].title
     return f"{analysis.model} on {data}: {title}, seed {options.recipe.seed}"
 
 

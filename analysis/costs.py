@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from analysis.datasets import dataset_spec, is_fetched
 from analysis.errors import ModelError
@@ -20,7 +21,6 @@ from analysis.passes import (
     Budget,
     Footprint,
     Plan,
-    most_samples,
     plan_passes,
 )
 
@@ -53,6 +53,8 @@ class Probe:
 class CostRequest(Question[Probe]):
     """Asks a worker to probe a model; the number of images has no part in it."""
 
+    kept_for: ClassVar[float] = 300.0  # seconds: what is free changes
+
     options: AnalysisOptions
 
     def __post_init__(self) -> None:
@@ -78,11 +80,8 @@ class AnalysisCost:
     seconds: float
     peak_bytes: int  # of the process, its libraries included; on a GPU of the GPU's memory
     passes: int
-    budget: int  # bytes that it may take, counted as `peak_bytes` is
     fits: bool
     suggestion: str  # for the person; "" if there is nothing to say
-    largest_samples: int  # images that fit into the budget; 0 if none do
-    largest_at_once: int  # images that fit into one pass, which is the fastest
 
 
 def megabytes_to_fetch(options: AnalysisOptions) -> float:
@@ -113,12 +112,9 @@ def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
     """
     samples, footprint = options.samples, probe.footprint
     whole, budget = _budget(probe, options, samples)
-    most = most_samples(footprint, budget)
-    most = min(most, most_samples(footprint, _budget(probe, options, most)[1]))
-    at_once = min(most, footprint.most_at_once(budget))
     try:
         plan = plan_passes(samples, footprint, budget)
-        fits, suggestion = True, _slowly(plan, at_once)
+        fits, suggestion = True, _slowly(plan, footprint.most_at_once(budget))
         taken = footprint.peak(samples, plan.largest, budget)
     except ModelError as error:
         plan, fits, suggestion = Plan(samples), False, str(error)
@@ -127,11 +123,8 @@ def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
         seconds=_seconds(probe, plan),
         peak_bytes=whole - budget.device + taken,
         passes=plan.passes,
-        budget=whole,
         fits=fits,
         suggestion=suggestion,
-        largest_samples=most,
-        largest_at_once=at_once,
     )
 
 

@@ -6,14 +6,12 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from analysis.errors import OptionError, choice_problem, raise_problems
-from analysis.estimates import Question
 from analysis.options import DEVICES, Device, Precision
 
 if TYPE_CHECKING:
@@ -22,24 +20,6 @@ if TYPE_CHECKING:
 # The rest is for other processes, and for what grows while an analysis runs.
 HOST_SHARE, DEVICE_SHARE = 0.6, 0.8
 _CGROUP = Path("/sys/fs/cgroup")  # Linux, version 2
-
-
-@dataclass(frozen=True)
-class DevicesFound:
-    """What this machine has."""
-
-    available: tuple[Device, ...]  # as "auto" prefers them
-    free: int  # bytes, of the first: what an analysis may take
-
-
-@dataclass(frozen=True)
-class DevicesRequest(Question[DevicesFound]):
-    """Asks a worker which devices there are, as finding out takes torch."""
-
-
-def find_devices() -> DevicesFound:
-    """What answers a `DevicesRequest`."""
-    return DevicesFound(available_devices(), free_bytes(pick_device("auto")))
 
 
 def available_devices() -> tuple[Device, ...]:
@@ -155,14 +135,22 @@ def _autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """No TF32 in convolutions: an analysis' numbers must not depend on the device."""
+    """No TF32 anywhere: an analysis' numbers must not depend on the device.
+
+    By torch's older switches, which set its newer ones as well: a network that reads the older
+    fails where the two are at odds.
+    """
     import torch
 
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    matrices = torch.backends.cuda.matmul
-    before = convolutions.fp32_precision, matrices.fp32_precision
-    try:
-        convolutions.fp32_precision = matrices.fp32_precision = "ieee"
+    cudnn: Any = torch.backends.cudnn
+    products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    with ExitStack() as back:
+        for part in (cudnn.conv, cudnn.rnn, *products):
+            back.callback(setattr, part, "fp32_precision", part.fp32_precision)
+        with suppress(RuntimeError):  # they were at odds before
+            back.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
+        with suppress(RuntimeError):
+            back.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
         yield
-    finally:
-        convolutions.fp32_precision, matrices.fp32_precision = before

@@ -1,16 +1,17 @@
 """Questions that a worker answers, and their answers kept. Asking needs no torch.
 
-One question is what training would take in memory, told beforehand; `analysis.costs` and
-`analysis.devices` have the others.
+One question is what training would take in memory, told beforehand; `analysis.costs` has the
+other.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from analysis.freezing import Scope
 from analysis.metrics import MemoryUse
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from analysis.jobs import Jobs
 
 _REMEMBERED = 512
-_WAITING = 16  # of older questions nobody looks at the answer any more
+_FORGOTTEN = 5.0  # seconds after which nobody waits any more: pages ask several times a second
 _POLL = 0.02  # seconds
 _FAILED_FOR = 30.0  # seconds after which a question that failed may be asked again
 
@@ -30,6 +31,8 @@ Answer = TypeVar("Answer")
 
 class Question(Generic[Answer]):
     """A request of `analysis.worker` whose answer may be kept; a subclass says of what type."""
+
+    kept_for: ClassVar[float] = math.inf  # seconds
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,10 @@ class Estimates:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._lock = threading.Lock()
-        self._known: OrderedDict[Question[Any], object] = OrderedDict()
+        self._known: OrderedDict[Question[Any], tuple[object, float]] = OrderedDict()  # and when
         self._failed: dict[Question[Any], tuple[str, float]] = {}  # and when; monotonic
-        self._waiting: list[Question[Any]] = []  # the newest last, and answered first
+        # When each was last asked; the newest last, and answered first.
+        self._waiting: dict[Question[Any], float] = {}
         self._working = False
 
     def get(self, request: Question[Answer]) -> Answer | str | None:
@@ -111,9 +115,8 @@ class Estimates:
             known = self._look_up(request)
             if known is not None:
                 return known
-            if request in self._waiting:
-                self._waiting.remove(request)
-            self._waiting = [*self._waiting, request][-_WAITING:]
+            self._waiting.pop(request, None)
+            self._waiting[request] = time.monotonic()
             if not self._working:
                 self._working = True
                 threading.Thread(target=self._work, daemon=True).start()
@@ -125,29 +128,33 @@ class Estimates:
             return self._look_up(request)
 
     def _look_up(self, request: Question[Answer]) -> Answer | str | None:
-        if request in self._known:
+        now = time.monotonic()
+        answer, when = self._known.get(request, (None, -math.inf))
+        if now - when < request.kept_for:
             self._known.move_to_end(request)
-            return cast("Answer", self._known[request])
+            return cast("Answer", answer)
         sentence, when = self._failed.get(request, ("", 0.0))
-        return sentence if sentence and time.monotonic() - when < _FAILED_FOR else None
+        return sentence if sentence and now - when < _FAILED_FOR else None
 
     def _work(self) -> None:
         while True:
             with self._lock:
+                now = time.monotonic()
+                for each in [q for q, asked in self._waiting.items() if now - asked > _FORGOTTEN]:
+                    del self._waiting[each]
                 if not self._waiting:
                     self._working = False
                     return
-                request = self._waiting[-1]
+                request = next(reversed(self._waiting))
             answer, sentence = self._ask(request)
             with self._lock:
                 if sentence:
                     self._failed[request] = (sentence, time.monotonic())
                 else:
-                    self._known[request] = answer
+                    self._known[request] = answer, time.monotonic()
                 if len(self._known) > _REMEMBERED:
                     self._known.popitem(last=False)
-                if request in self._waiting:
-                    self._waiting.remove(request)
+                self._waiting.pop(request, None)
 
     def _ask(self, request: Question[Any]) -> tuple[object, str]:
         """The answer, or a sentence why there is none."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Protocol
 
 import torch
+from joblib import cpu_count
 from torch import Tensor, nn
 
 from analysis.activations import Trace, trace, watch
-from analysis.devices import activations_in
+from analysis.devices import activations_in, free_bytes
 from analysis.errors import ModelError
-from analysis.memory import Ledger
+from analysis.memory import Ledger, resident_bytes
 from analysis.options import Precision
 from analysis.passes import Budget, Footprint, Plan, plan_passes
 from analysis.prediction import faked
@@ -54,7 +54,9 @@ def traced_footprint(
         held = ledger.bytes
         traced = trace(model, images)
     taken = ledger.peak.total - held + _bytes(images[:1]) * _FEW
-    return traced, Footprint(len(traced.layers), image=-(-taken // _FEW), processes=_processes())
+    return traced, Footprint(
+        len(traced.layers), image=-(-taken // _FEW), processes=_processes(len(traced.layers))
+    )
 
 
 def predicted_footprint(
@@ -79,7 +81,7 @@ def predicted_footprint(
     """
     few, many = (_peak(model, (n, *image_shape), precision) for n in (_FEW, _MANY))
     image = -(-(many - few) // (_MANY - _FEW))
-    return Footprint(layers, image, max(0, few - _FEW * image), _processes())
+    return Footprint(layers, image, max(0, few - _FEW * image), _processes(layers))
 
 
 def plan_within(
@@ -117,6 +119,17 @@ def plan_within(
     return plan_passes(len(images), footprint, budget)
 
 
+def free_budget(device: torch.device) -> Budget:
+    """Most of what is free now, on a device and on the host."""
+    host = free_bytes(torch.device("cpu")) if device.type == "cuda" else None
+    return Budget(free_bytes(device), host)
+
+
+def held_bytes(device: torch.device) -> int:
+    """What is held now: by tensors on a GPU, else by this process."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where a model runs; one without parameters on the CPU."""
     parameter = next(model.parameters(), None)
@@ -137,5 +150,6 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _processes() -> int:
-    return os.cpu_count() or 1
+def _processes(layers: int) -> int:
+    """How many `analysis.topology` starts: it has a cloud a layer."""
+    return max(1, min(int(cpu_count()), layers))

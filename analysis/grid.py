@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from analysis.datasets import SHIFTS, dataset_problem, dataset_spec
@@ -30,7 +31,14 @@ class DataChoice:
         found = re.fullmatch(r"(.+)\+([\w-]+?)(?::(\d+))?", text.strip())
         if found is None or found[2] not in SHIFTS:
             return cls(text.strip())
+        if found[2] == "none":
+            return cls(found[1])
         return cls(found[1], found[2], int(found[3] or _DEFAULT.severity))
+
+    @classmethod
+    def of_options(cls, analysis: AnalysisOptions) -> DataChoice:
+        """What an analysis, or a run, is on."""
+        return cls(analysis.dataset, analysis.shift, analysis.severity)
 
     def __str__(self) -> str:
         if self.shift == "none":
@@ -102,15 +110,15 @@ class Grid:
         found += choice_problem("summary", self.base.summary, SUMMARIES)
         return list(dict.fromkeys(found))
 
-    def notes(self) -> list[str]:
-        """What a person should know of a grid without problems: which splits are smaller."""
+    def notes(self, name_of: Callable[[str], str] = str) -> list[str]:
+        """What a person, who knows datasets by `name_of`, should know: which splits are smaller."""
         asked, found = self.base.train_samples, {}
         for data in self.datasets:
             most = dataset_spec(data.dataset).sizes["train"]
             if most < asked:
                 found[data.dataset] = most
         return [
-            f"The train split of {name} has {most:,} images: all of them are taken."
+            f"The train split of {name_of(name)} has {most:,} images: all of them are taken."
             for name, most in found.items()
         ]
 
@@ -125,6 +133,7 @@ class Grid:
                 shift=data.shift,
                 severity=data.severity,
                 seed=seed,
+                samples=min(self.base.analysis.samples, most),
             ),
             strategy=strategy,
             train_samples=min(self.base.train_samples, most),

@@ -16,7 +16,7 @@ _WORTH = {"done": 3, "running": 2, "queued": 1}  # of several runs of one cell
 
 
 def cell_of(options: RunOptions) -> RunOptions:
-    """The same for all options that ask for the same numbers."""
+    """The same for all options that ask for the same numbers; training's depend on the device."""
     analysis = options.analysis
     severity = AnalysisOptions.severity if analysis.shift == "none" else analysis.severity
     return replace(options, analysis=replace(analysis, memory=0, severity=severity))
@@ -110,9 +110,7 @@ class _Fingerprints:
     def of(self, cell: RunOptions) -> dict[str, str] | None:
         """As a run keeps them; None if they cannot be told."""
         analysis = cell.analysis
-        # Only of random weights is the seed a part.
-        seed = analysis.seed if analysis.weights == "random" else 0
-        weights = analysis.model, analysis.weights, seed
+        weights = analysis.model, analysis.weights, analysis.seed
         try:
             if weights not in self._weights:
                 self._weights[weights] = weights_fingerprint(*weights)

@@ -26,7 +26,7 @@ _TIE = 0.0005  # of accuracies: less is not told apart in the table
 class Cell:
     """One strategy on one pair, over the seeds that are done."""
 
-    accuracies: tuple[float, ...]  # of the test split, by seed
+    accuracies: Mapping[int, float]  # of the test split, by seed
     peak: float  # bytes, measured: the largest over the seeds; NaN if none was sampled
     predicted: float  # bytes, the same; NaN where there is no prediction
     seconds: float  # choosing the layers, training and validation; mean over the seeds
@@ -34,12 +34,12 @@ class Cell:
     @property
     def accuracy(self) -> float:
         """Mean over the seeds."""
-        return mean(self.accuracies)
+        return mean(self.accuracies.values())
 
     @property
     def spread(self) -> float:
         """Standard deviation over the seeds; 0 for one seed."""
-        return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+        return stdev(self.accuracies.values()) if len(self.accuracies) > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Duel:
     even: int
     gain: float  # mean difference in test accuracy
     chance: float  # that a fair coin is as one-sided (two-sided sign test); even pairs left out
+    seeds: int  # that both have done, on the pair with the fewest
 
     @property
     def pairs(self) -> int:
@@ -91,8 +92,8 @@ def rows_of(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> lis
     """
     pairs: dict[tuple[str, DataChoice], dict[str, list[Run]]] = {}
     for cell in cells:
-        data = DataChoice(cell.analysis.dataset, cell.analysis.shift, cell.analysis.severity)
-        done = pairs.setdefault((cell.analysis.model, data), {})
+        pair = cell.analysis.model, DataChoice.of_options(cell.analysis)
+        done = pairs.setdefault(pair, {})
         run = found.get(cell)
         if run is not None and run.result is not None:
             done.setdefault(cell.strategy, []).append(run)
@@ -102,28 +103,24 @@ def rows_of(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> lis
     ]
 
 
-def duels(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> list[Duel]:
+def duels(rows: Iterable[Row]) -> list[Duel]:
     """AdaBet against random layers and against size alone, wherever they ran beside it."""
-    accuracies: dict[tuple[str, DataChoice], dict[str, dict[int, float]]] = {}
-    for cell in cells:
-        run = found.get(cell)
-        if run is not None and run.result is not None:
-            data = DataChoice(cell.analysis.dataset, cell.analysis.shift, cell.analysis.severity)
-            pair = accuracies.setdefault((cell.analysis.model, data), {})
-            pair.setdefault(cell.strategy, {})[cell.recipe.seed] = run.result.test_accuracy
+    beside = [row.cells for row in rows if "adabet" in row.cells]
     fought = []
     for null in _NULLS:
-        gains = []
-        for pair in accuracies.values():
-            ours, theirs = pair.get("adabet", {}), pair.get(null, {})
-            shared = ours.keys() & theirs.keys()
-            if shared:
-                gains.append(mean(ours[seed] - theirs[seed] for seed in shared))
+        each = [_gains(cells["adabet"], cells[null]) for cells in beside if null in cells]
+        gains = [mean(by_seed) for by_seed in each if by_seed]
         if gains:
             won, lost = sum(g > _TIE for g in gains), sum(g < -_TIE for g in gains)
-            even = len(gains) - won - lost
-            fought.append(Duel(null, won, lost, even, mean(gains), sign_test(won, lost)))
+            even, seeds = len(gains) - won - lost, min(len(by_seed) for by_seed in each if by_seed)
+            fought.append(Duel(null, won, lost, even, mean(gains), sign_test(won, lost), seeds))
     return fought
+
+
+def _gains(ours: Cell, theirs: Cell) -> list[float]:
+    """How much more accurate one is than the other, for each seed that both have done."""
+    shared = ours.accuracies.keys() & theirs.accuracies.keys()
+    return [ours.accuracies[seed] - theirs.accuracies[seed] for seed in shared]
 
 
 def sign_test(won: int, lost: int) -> float:
@@ -133,7 +130,7 @@ def sign_test(won: int, lost: int) -> float:
     return float(min(1.0, 2 * tail))
 
 
-def verdict(fought: Sequence[Duel], seeds: int) -> str:
+def verdict(fought: Sequence[Duel]) -> str:
     """What the runs show of AdaBet, in a sentence or two; empty as long as they show nothing."""
     if not fought:
         return ""
@@ -143,7 +140,10 @@ def verdict(fought: Sequence[Duel], seeds: int) -> str:
         f"{signed(100 * duel.gain)} points on average; sign test p = {duel.chance:.2g})"
         for duel in fought
     ]
-    proof = "One seed each: a hint, not evidence." if seeds == 1 else f"Means over {seeds} seeds."
+    seeds = min(duel.seeds for duel in fought)
+    proof = f"Means over at least {seeds} seeds."
+    if seeds == 1:
+        proof = "A pair with one seed is a hint, not evidence."
     return f"At equal numbers of layers, AdaBet beats {' and '.join(told)}. {proof}"
 
 
@@ -204,8 +204,11 @@ NUMBERS = {
 }
 
 
-def markdown(rows: Sequence[Row], strategies: Sequence[str]) -> str:
-    """A table for each number, with the paper's claims where it makes any."""
+def markdown(rows: Sequence[Row], strategies: Sequence[str], seeds: int) -> str:
+    """A table for each number, with the paper's claims where it makes any.
+
+    Where fewer than `seeds` are done, a cell says so.
+    """
     parts = []
     for name, shown in NUMBERS.items():
         claims = name == "peak memory" and any(row.claim for row in rows)
@@ -215,7 +218,7 @@ def markdown(rows: Sequence[Row], strategies: Sequence[str]) -> str:
         body = []
         for row in rows:
             line = [row.model, str(row.data)]
-            line += [shown.text(row.cells[s]) if s in row.cells else "–" for s in strategies]
+            line += [_told(shown, row.cells.get(each), seeds) for each in strategies]
             if claims:
                 line += ["–" if math.isnan(row.saving) else f"{signed(-row.saving)} %"]
                 line += [row.claim.short if row.claim else ""]
@@ -227,6 +230,13 @@ def markdown(rows: Sequence[Row], strategies: Sequence[str]) -> str:
     if told:
         parts.append(f"The paper claims, over its sixteen pairs: {'; '.join(told)}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _told(shown: Number, cell: Cell | None, seeds: int) -> str:
+    if cell is None:
+        return "–"
+    ran = len(cell.accuracies)
+    return shown.text(cell) + (f" ({ran} of {seeds} seeds)" if ran < seeds else "")
 
 
 def records(
@@ -278,17 +288,17 @@ def as_csv(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> str:
 
 
 def _cell(runs: Sequence[Run]) -> Cell:
-    peaks, predicted, seconds, accuracies = [], [], [], []
+    peaks, predicted, seconds, accuracies = [], [], [], {}
     for run in runs:
         assert run.result is not None, "only runs that are done come here"
-        accuracies.append(run.result.test_accuracy)
+        accuracies[run.options.recipe.seed] = run.result.test_accuracy
         seconds.append(run.result.seconds + (run.selection.seconds if run.selection else 0.0))
         if run.result.peak_memory is not None:
             peaks.append(run.result.peak_memory.total)
         if run.selection is not None and run.selection.predicted is not None:
             predicted.append(run.selection.predicted.total)
     return Cell(
-        tuple(accuracies),
+        accuracies,
         max(peaks, default=math.nan),
         max(predicted, default=math.nan),
         mean(seconds),

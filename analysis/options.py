@@ -53,7 +53,7 @@ class AnalysisOptions:
     split: Split = "train"
     input_side: int = 0  # pixels; 0: what the model's weights ask for
     precision: Precision = "float32"  # of the activations; distances are never taken in less
-    # These two decide how the numbers are computed, not what they are.
+    # These two decide how an analysis is computed, not what comes out of it.
     device: Device = "auto"  # CUDA if there is any, else MPS, else the CPU
     memory: int = 0  # bytes that the process, or the GPU, may hold; 0: most of what is free
 

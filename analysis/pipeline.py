@@ -17,7 +17,7 @@ from analysis.activations import LayerInfo
 from analysis.clouds import measure_clouds
 from analysis.clustering import cluster
 from analysis.datasets import load_dataset
-from analysis.devices import free_bytes, free_cache, full_float32, pick_device
+from analysis.devices import free_cache, full_float32, pick_device
 from analysis.errors import (
     AnalysisError,
     OptionError,
@@ -25,8 +25,14 @@ from analysis.errors import (
     choice_problem,
     raise_problems,
 )
-from analysis.footprints import ImageBlocks, device_of, plan_within, traced_footprint
-from analysis.memory import resident_bytes
+from analysis.footprints import (
+    ImageBlocks,
+    device_of,
+    free_budget,
+    held_bytes,
+    plan_within,
+    traced_footprint,
+)
 from analysis.models import load_model
 from analysis.options import (
     MIN_SAMPLES,
@@ -36,7 +42,7 @@ from analysis.options import (
     Pooling,
     Precision,
 )
-from analysis.passes import Budget, gigabytes
+from analysis.passes import gigabytes
 from analysis.prepared import prepared
 from analysis.results import Float32, LayerTopology, Progress, ProgressCallback, TopologyReport
 from analysis.store import fingerprint, load_analysis, save_analysis
@@ -110,7 +116,9 @@ def analyze(
     started = time.perf_counter()
     traced, most = traced_footprint(model, images[:2], precision)
     infos = {layer.name: layer for layer in traced.layers}
-    plan = plan_within(_budget(device_of(model), memory), model, images, most, precision)
+    free = free_budget(device_of(model))
+    budget = replace(free, device=memory) if memory else free
+    plan = plan_within(budget, model, images, most, precision)
     tell = _teller(progress, layers=len(infos), passes=plan.passes)
     clouds = measure_clouds(
         model,
@@ -222,16 +230,11 @@ def _kept(options: AnalysisOptions, report: TopologyReport, name: str) -> list[s
     ]
 
 
-def _budget(device: torch.device, memory: int) -> Budget:
-    host = free_bytes(torch.device("cpu")) if device.type == "cuda" else None
-    return Budget(memory or free_bytes(device), host)
-
-
 def _left(memory: int, device: torch.device) -> int:
     """What a budget for the whole process leaves to the analysis itself."""
     if not memory:
         return 0
-    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
+    held = held_bytes(device)
     if memory <= held:
         raise OptionError(
             f"`memory` must be more than the {gigabytes(held)} that the program, the weights and "

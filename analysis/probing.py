@@ -13,15 +13,13 @@ from torch import Tensor, nn
 from analysis.activations import watch
 from analysis.clustering import cluster
 from analysis.costs import CostRequest, Probe
-from analysis.devices import activations_in, free_bytes, free_cache, full_float32, pick_device
+from analysis.devices import activations_in, free_cache, full_float32, pick_device
 from analysis.distances import pairwise_distances
 from analysis.errors import ModelError
-from analysis.footprints import predicted_footprint, traced_footprint
-from analysis.memory import resident_bytes
+from analysis.footprints import free_budget, held_bytes, predicted_footprint, traced_footprint
 from analysis.models import model_spec, prepare_images
 from analysis.models.loading import skeleton
 from analysis.options import AnalysisOptions
-from analysis.passes import Budget
 from analysis.results import Float32
 from analysis.topology import persistence
 
@@ -56,9 +54,7 @@ def probe(request: CostRequest) -> Probe:
 def _measured(options: AnalysisOptions, device: torch.device) -> Probe:
     one = _black(options)
     model = _empty(options, device)
-    on_gpu = device.type == "cuda"
-    held = torch.cuda.memory_allocated(device) if on_gpu else resident_bytes()
-    free = Budget(free_bytes(device), free_bytes(torch.device("cpu")) if on_gpu else None)
+    held, free = held_bytes(device), free_budget(device)
     with full_float32():
         begun = time.perf_counter()
         traced, most = traced_footprint(model, one.expand(2, *one.shape[1:]), options.precision)

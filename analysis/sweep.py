@@ -22,7 +22,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import Protocol
@@ -32,6 +32,7 @@ from analysis.grid import Grid
 from analysis.grid_progress import runs_of
 from analysis.metrics import EpochMetrics, FinetuneResult, MemorySample, Selection, StepMetrics
 from analysis.options import RunOptions
+from analysis.processes import end_group
 from analysis.recording import failure_sentence, versions_now
 from analysis.run_records import SWEPT, Ending, Outcome, Run, RunMetrics
 from analysis.runs import RunStore
@@ -134,7 +135,8 @@ def sweep(
     StoreError
         If a run cannot be kept.
     TrainingError
-        If the workers are out of reach, or cannot run any cell.
+        If the workers are out of reach, or cannot run any cell, such as those of a script that
+        calls this outside `if __name__ == "__main__":`.
     """
     store = store or RunStore(patience=_PATIENCE)
     cells = missing_cells(grid, store)
@@ -217,7 +219,13 @@ class _Elsewhere:
         self._executor = executor
 
     def submit(self, cell: RunOptions) -> Future[Outcome]:
-        return self._executor.submit(run_cell, cell)
+        try:
+            return self._executor.submit(run_cell, cell)
+        except BrokenExecutor as error:
+            raise TrainingError(
+                f"The executor takes no more cells, as its workers died ({error}). What is done "
+                "is kept: sweep again with a new executor."
+            ) from error
 
     def close(self) -> None:
         """Nothing: the cells that wait were cancelled one by one."""
@@ -231,10 +239,11 @@ class _Local:
         self.at_once = max(1, workers)
         self._threads = 0 if workers < 2 else max(1, (os.cpu_count() or 1) // workers)
         self._context = multiprocessing.get_context("spawn")
+        self._began = False  # whether a worker ever came as far as a cell
         self._start()
 
     def _start(self) -> None:
-        ends, self._alive = self._context.Pipe(duplex=False)
+        ends, self._alive = self._context.Pipe()
         self._executor = ProcessPoolExecutor(
             self.at_once, self._context, initializer=_obey, initargs=(ends,)
         )
@@ -243,8 +252,15 @@ class _Local:
         with _deaf():
             try:
                 return self._executor.submit(run_cell, cell, self._threads)
-            except BrokenExecutor:
+            except BrokenExecutor as error:
+                self._began = self._began or self._alive.poll()
                 self.close()
+                if not self._began:
+                    raise TrainingError(
+                        "The worker processes end before they come to a cell. A script that calls "
+                        '`sweep` has to do so below `if __name__ == "__main__":`, as each of them '
+                        "imports it."
+                    ) from error
                 self._start()
                 return self._executor.submit(run_cell, cell, self._threads)
 
@@ -254,11 +270,19 @@ class _Local:
 
 
 def _obey(ends: Connection) -> None:
-    """In a worker: end at once when the pipe is closed, by the other process or by its death."""
+    """In a worker: end at once when the pipe is closed, by the other process or by its death.
+
+    Whatever it started, such as Ripser's processes, ends with it.
+    """
+    with suppress(OSError):  # it may be closed already
+        ends.send(None)  # it begins
+    if hasattr(os, "setsid"):
+        os.setsid()
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
         wait_for([ends] if parent is None else [ends, parent.sentinel])
+        end_group(os.getpid())
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

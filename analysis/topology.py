@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from ripser import ripser
 
 from analysis.passes import PARALLEL_FROM
@@ -33,7 +32,7 @@ def persistence(distances: Float32) -> tuple[Float32, Float32]:
 
 def persistences(clouds: Sequence[Float32]) -> Iterator[tuple[Float32, Float32]]:
     """`persistence` of each matrix, in order, over processes when the clouds are large."""
-    cores = os.cpu_count() or 1
+    cores = cpu_count()
     if cores == 1 or len(clouds) < 2 or max(map(len, clouds)) < PARALLEL_FROM:
         return map(persistence, clouds)
     # loky rather than multiprocessing: it does not run the caller's main module again.

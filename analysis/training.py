@@ -95,7 +95,7 @@ class Training:
         train = _draw(options, "train").sample(options.train_samples, seed=options.recipe.seed)
         model = self._model = _load(options).to(self.device)
         selection = choose(model, options)
-        example = _prepared(options, train.sample(1, seed=0))
+        example = PreparedImages(options.analysis, train.sample(1, seed=0))[:]
         yield replace(selection, predicted=_predicted(model, example, options))
         splits = [train, _draw(options, "validation"), _draw(options, "test")]
         try:
@@ -151,11 +151,11 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     """
     started = time.perf_counter()
     drawn = _draw(options, "train").sample(options.analysis.samples, seed=options.analysis.seed)
-    images = _prepared(options, drawn)
-    traced = trace(model, images).layers
+    images = PreparedImages(options.analysis, drawn)
+    traced = trace(model, images[:2]).layers
     names = [layer.name for layer in traced]
     preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
-    gathered = _gather(model, options, traced, images, torch.from_numpy(drawn.labels))
+    gathered = _gather(model, options, traced, images)
     seconds = time.perf_counter() - started + gathered.seconds
     chosen = chosen_layers(
         options.strategy, gathered.evidence, rho=options.rho, preset=options.preset
@@ -195,8 +195,7 @@ def _gather(
     model: nn.Module,
     options: RunOptions,
     layers: tuple[LayerInfo, ...],
-    images: Tensor,
-    labels: Tensor,
+    images: PreparedImages,
 ) -> _Gathered:
     names = [layer.name for layer in layers]
     evidence = Evidence(
@@ -206,8 +205,6 @@ def _gather(
         seed=options.recipe.seed,
         summary=options.summary,
     )
-    images = images.to(device_of(model))
-    ledger = Ledger(model, batch=(images,))
     needs = STRATEGIES[options.strategy].needs
     if needs == "topology":
         begun = time.perf_counter()
@@ -216,10 +213,13 @@ def _gather(
         made = report.seconds - (time.perf_counter() - begun)
         read = reread(report, min_persistence=options.min_persistence)
         return _Gathered(replace(evidence, report=read), max(0.0, made), report.peak_bytes)
+    # All images at once only where they are needed: no memory was planned for them.
+    batch = images[: len(images) if needs == "gradients" else 2].to(device_of(model))
+    ledger = Ledger(model, batch=(batch,))
     if needs == "gradients":
         with ledger:
             found = gradient_evidence(
-                model, images, labels, names, batch_size=options.analysis.batch_size
+                model, batch, images.labels, names, batch_size=options.analysis.batch_size
             )
         evidence = replace(evidence, gradients=found)
     return _Gathered(evidence, 0.0, ledger.peak.total)
@@ -241,10 +241,6 @@ def _load(options: RunOptions) -> nn.Module:
         seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
         num_classes=len(dataset_spec(analysis.dataset).class_names),
     )
-
-
-def _prepared(options: RunOptions, drawn: ImageDataset) -> Tensor:
-    return PreparedImages(options.analysis, drawn)[:]
 
 
 def _labelled(options: RunOptions, drawn: ImageDataset) -> TensorImages | PreparedImages:

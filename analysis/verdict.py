@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
+from analysis.grid_progress import cell_of
 from analysis.run_records import Run
 
 
@@ -34,9 +35,17 @@ def comparable(run: Run) -> Hashable:
     Strategy and seed may differ, and how AdaBet scores; model, data, budget, recipe and device
     may not.
     """
-    options = run.options
+    options = cell_of(run.options)
     return (
-        replace(options.analysis, seed=0, samples=4, batch_size=1, pooling="pooled"),
+        replace(
+            options.analysis,
+            seed=0,
+            samples=4,
+            batch_size=1,
+            pooling="pooled",
+            precision="float32",  # of the analysis; training is in float32
+            device="auto",  # the versions tell where it ran
+        ),
         options.rho,
         options.preset,
         options.train_samples,

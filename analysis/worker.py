@@ -21,54 +21,46 @@ from typing import Any, BinaryIO
 
 from analysis.costs import CostRequest
 from analysis.datasets import ImportRequest, import_archive
-from analysis.devices import DevicesRequest, find_devices
 from analysis.errors import AnalysisError
 from analysis.estimates import MemoryRequest, estimate
 from analysis.models import CheckpointRequest, keep_checkpoint
 from analysis.options import AnalysisOptions
 from analysis.processes import Failure, end_group
 from analysis.recording import TrainingRequest, train
-from analysis.results import Progress
+from analysis.results import Progress, ProgressCallback
 
 _TELL_EVERY = 0.05  # seconds between two progress messages
 # Imports that take seconds, done beforehand; the last two are made late by what comes before.
 _SLOW = ("analysis.pipeline", "analysis.training", "analysis.models.loading", "sklearn.datasets")
 
-Tell = Callable[[Progress], None]
 
-
-def _analysis(options: AnalysisOptions, tell: Tell) -> object:
+def _analysis(options: AnalysisOptions, tell: ProgressCallback) -> object:
     from analysis.pipeline import run
 
     return run(options, progress=tell)
 
 
-def _estimate(request: MemoryRequest, _: Tell) -> object:
+def _estimate(request: MemoryRequest, _: ProgressCallback) -> object:
     return estimate(request)
 
 
-def _import(request: ImportRequest, tell: Tell) -> object:
+def _import(request: ImportRequest, tell: ProgressCallback) -> object:
     return import_archive(request.path, request.name, progress=tell)
 
 
-def _probe(request: CostRequest, _: Tell) -> object:
+def _probe(request: CostRequest, _: ProgressCallback) -> object:
     from analysis.probing import probe
 
     return probe(request)
 
 
-def _devices(_: DevicesRequest, __: Tell) -> object:
-    return find_devices()
-
-
 # What answers a request, by the request's type: one entry adds a kind. Each raises
 # `AnalysisError` with a sentence for the person.
-ANSWERS: dict[type, Callable[[Any, Tell], object]] = {
+ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
     AnalysisOptions: _analysis,
     MemoryRequest: _estimate,
     CheckpointRequest: keep_checkpoint,
     CostRequest: _probe,
-    DevicesRequest: _devices,
     ImportRequest: _import,
 }
 

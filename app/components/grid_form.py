@@ -12,6 +12,8 @@ from analysis.grid import POCKET_GRID, DataChoice, Grid
 from analysis.models import list_models
 from analysis.options import MAX_SEVERITY, PRESETS, WEIGHTS, AnalysisOptions, RunOptions
 from analysis.strategies import STRATEGIES
+from app.components.grid_matrix import named
+from app.components.subject_names import dataset_name
 from app.state import Choice
 
 NAME = "page"  # of grids that are put together here
@@ -32,6 +34,7 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
     datasets = st.multiselect(
         "Datasets", data_options(), [_option(data) for data in POCKET_GRID.datasets],
         key="grid_datasets", bind="query-params",
+        format_func=lambda text: _option(named(DataChoice.of(text))),
         help="As they are, or shifted: “digits+noise” is digits with noise on every image, for "
         "training and testing alike.",
     )  # fmt: skip
@@ -62,7 +65,7 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
         else:
             st.error("; ".join(problems))
         return None
-    for note in grid.notes():
+    for note in grid.notes(dataset_name):
         st.caption(note)
     return grid
 

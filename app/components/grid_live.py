@@ -14,7 +14,7 @@ from analysis.options import RunOptions
 from analysis.run_records import SWEPT
 from analysis.runs import Run
 from app.cache import run_queue
-from app.components.grid_matrix import render_matrix
+from app.components.grid_matrix import named, render_matrix
 from app.components.run_names import metrics_of, strategy_title
 from app.components.watch import watch_runs
 from app.state import session
@@ -57,7 +57,7 @@ def render_grid(grid: Grid) -> None:
 
     st.fragment(draw, run_every=POLL_EVERY if pending else None)()
     if not pending:
-        watch_runs(list(held.now()[1].values()))
+        watch_runs(held.now()[0])
 
 
 class _Reading:
@@ -81,12 +81,13 @@ class _Reading:
 def _render(grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], found: Found) -> None:
     for trouble in run_queue().problems():
         st.warning(trouble)
-    told = verdict(duels(cells, found), len(grid.seeds))
+    rows = rows_of(cells, found)
+    told = verdict(duels(rows))
     if told:
         st.markdown(told, help=VERDICT_HELP)
     _render_progress(cells, runs, found)
     _render_buttons(cells, found)
-    render_matrix(grid, rows_of(cells, found), cells, found)
+    render_matrix(grid, rows, cells, found)
     failed = [run for run in found.values() if run.state in ("failed", "interrupted")]
     if failed:
         with st.expander(f"Why {_counted(len(failed))} did not get done"):
@@ -129,7 +130,7 @@ def _render_buttons(cells: Sequence[RunOptions], found: Found) -> None:
             help="Queues what is not done yet: one after the other, each in a process of its own. "
             "What is done is kept and not run again. You may leave the page.",
         ):  # fmt: skip
-            _attempt(lambda: run_queue().start(missing, group=f"{SWEPT}page"))
+            _attempt(lambda: _start(missing, found))
         if active and st.button(
             f"Stop {_counted(len(active))}", icon=":material/stop_circle:", key="grid_stop",
             help="Ends the run that goes on and takes back those that wait. What is done stays; "
@@ -144,6 +145,13 @@ def _render_buttons(cells: Sequence[RunOptions], found: Found) -> None:
             help="One row a run: settings, state, accuracy, memory measured and predicted, times "
             "and what the paper claims.",
         )  # fmt: skip
+
+
+def _start(cells: Sequence[RunOptions], found: Found) -> None:
+    # Those that were stopped before they began hold nothing, and would stand beside the new ones.
+    empty = [run for run in found.values() if run.state == "stopped" and run.started is None]
+    run_queue().store.delete([run.id for run in empty if run.swept])
+    run_queue().start(cells, group=f"{SWEPT}page")
 
 
 def _stop(runs: Sequence[Run]) -> None:
@@ -163,7 +171,7 @@ def _attempt(action: Callable[[], object]) -> None:
 
 def _cell_text(run: Run) -> str:
     analysis = run.options.analysis
-    data = DataChoice(analysis.dataset, analysis.shift, analysis.severity)
+    data = named(DataChoice.of_options(analysis))
     return f"{analysis.model} on {data}, {strategy_title(run)}, seed {run.options.recipe.seed}"
 
 

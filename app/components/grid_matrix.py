@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +18,7 @@ from analysis.grid_table import NUMBERS, Cell, Row, megabytes, signed
 from analysis.options import RunOptions
 from analysis.runs import Run
 from analysis.strategies import STRATEGIES
+from app.components.subject_names import dataset_name
 
 MEMORY = "peak memory"
 NBSP = "\N{NO-BREAK SPACE}"  # in what a narrow screen is not to break
@@ -28,6 +30,11 @@ _STATES = {
     "stopped": ":gray[stopped]",
     "interrupted": ":orange[interrupted]",
 }
+
+
+def named(data: DataChoice) -> DataChoice:
+    """Under the name that the person knows it by."""
+    return replace(data, dataset=dataset_name(data.dataset))
 
 
 def render_matrix(
@@ -74,7 +81,7 @@ def matrix(
     unfinished = _unfinished(cells, found)
     table = []
     for row in rows:
-        line = {"Model": row.model, "Dataset": str(row.data)}
+        line = {"Model": row.model, "Dataset": str(named(row.data))}
         for name in grid.strategies:
             texts = [unfinished.get((row.model, row.data, name), "")]
             if name in row.cells:
@@ -92,18 +99,12 @@ def _unfinished(
     cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]
 ) -> dict[tuple[str, DataChoice, str], str]:
     """What to say of a table's cell beside its numbers: the state of a run that is not done."""
-    told: dict[tuple[str, DataChoice, str], str] = {}
-    order = list(_STATES)
-    for cell in cells:
-        run = found.get(cell)
-        if run is None or run.state not in _STATES:
-            continue
-        data = DataChoice(cell.analysis.dataset, cell.analysis.shift, cell.analysis.severity)
-        key, text = (cell.analysis.model, data, cell.strategy), _STATES[run.state]
-        known = told.get(key)
-        if known is None or order.index(run.state) < list(_STATES.values()).index(known):
-            told[key] = text
-    return told
+    return {
+        (cell.analysis.model, DataChoice.of_options(cell.analysis), cell.strategy): _STATES[state]
+        for state in reversed(_STATES)  # of several seeds the state that stands first is told
+        for cell in cells
+        if cell in found and found[cell].state == state
+    }
 
 
 def _text(cell: Cell, shown: str, seeds: int) -> str:

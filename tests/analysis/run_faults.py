@@ -18,7 +18,7 @@ PATIENCE = 60.0  # seconds; a machine may be busy
 # as a name that no registry has could not be read again.
 KINDS = (
     "", "quick", "long", "waits", "stubborn", "diverges", "wrong", "broken", "memory",
-    "unsavable", "bursting", "slow to save", "deadly",
+    "unsavable", "bursting", "slow to save", "deadly", "kin",
 )  # fmt: skip
 
 _LOCK = """

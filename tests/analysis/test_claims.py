@@ -1,4 +1,4 @@
-"""Only what the paper is known to claim is told, and with the memory model it rests on."""
+"""Only what the paper is known to claim is told."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ def test_the_savings_on_pets(model: str, saving: float) -> None:
     assert claim is not None
     assert claim.saving == saving
     assert claim.short == f"−{saving} %"
-    for part in ("The paper claims", f"{saving} % less", "than full training", "analytic", "4 bit"):
-        assert part in claim.text
 
 
 def test_nothing_is_claimed_elsewhere() -> None:

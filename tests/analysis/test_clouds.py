@@ -168,6 +168,35 @@ def test_an_output_that_is_not_one_point_an_image_stays_outside() -> None:
     assert (list(clouds.outside), list(clouds.distances)) == (["inner"], ["outer"])
 
 
+class Sometimes(nn.Module):
+    """Its second layer runs, or gives one point for each image, if the first image says so."""
+
+    def __init__(self, otherwise: str) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.otherwise = otherwise
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.first(x)
+        if x[0, 0] > 0:
+            return self.second(found)
+        return found + self.second(found[:1]).sum() if self.otherwise == "outside" else found
+
+
+@pytest.mark.parametrize("otherwise", ["skipped", "outside"])
+def test_distances_that_a_pass_did_not_give_are_not_zero(otherwise: str) -> None:
+    inputs = torch.randn(12, 6)
+    inputs[:, 0] = torch.tensor([1.0] * 4 + [-1.0] * 8)  # the last pass begins with image 4
+    clouds = measure_clouds(
+        Sometimes(otherwise), inputs, ["first", "second"], Plan(12, 3), reached=lambda *_: None
+    )
+    assert clouds.distances["first"] is not None
+    if otherwise == "outside":
+        assert (list(clouds.distances), list(clouds.outside)) == (["first"], ["second"])
+    else:
+        assert clouds.distances["second"] is None
+
+
 def test_what_cannot_fit_is_told_before_the_passes() -> None:
     model, inputs = network(), images()
     counted = Counted(model)

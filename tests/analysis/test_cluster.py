@@ -1,4 +1,7 @@
-"""A real Dask cluster, one of whose workers is killed in the middle of a cell."""
+"""A real Dask cluster, one of whose workers is killed in the middle of a cell.
+
+The training in the workers is `stand_in/training.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import distributed
 import pytest
@@ -17,67 +19,48 @@ import pytest
 import analysis.cluster
 from analysis.cluster import dask_cluster
 from analysis.errors import OptionError, TrainingError
-from analysis.grid import DataChoice, Grid
-from analysis.options import Recipe, RunOptions
+from analysis.grid_progress import _Fingerprints
 from analysis.runs import RunStore
 from analysis.sweep import sweep
-from tests.analysis.run_faults import ROOT, wait_until
-from tests.analysis.test_sweep import Consumer
-
-TINY = Grid(
-    "tiny",
-    ("pocket-resnet20",),
-    (DataChoice("digits"),),
-    ("head",),
-    (0, 1, 2),
-    RunOptions(train_samples=40, recipe=Recipe(epochs=1)),
-)
+from tests.analysis.run_faults import ROOT, STAND_IN, wait_until
+from tests.analysis.test_sweep import Consumer, begun, grid, seeds_and_states
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[distributed.LocalCluster]:
     """Two worker processes, as an operator starts them in the project's folder."""
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", f"{STAND_IN}{os.pathsep}{ROOT}")
+    told = {"model": "m", "data": "d"}  # as the stand-in does
+    monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: told)
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50,
         local_directory=str(tmp_path),
     ) as found:  # fmt: skip
         yield found
+        (tmp_path / "go").touch()  # lest a test that failed leave a cell that waits for ever
 
 
 def test_the_cells_of_a_killed_worker_are_done_by_the_other(
-    cluster: distributed.LocalCluster,
+    cluster: distributed.LocalCluster, tmp_path: Path
 ) -> None:
-
-    def doing(dask_worker: Any) -> tuple[int, int]:
-        """A worker's process, and how many cells it is in the middle of."""
-        return os.getpid(), len(dask_worker.state.executing)
-
-    with (
-        dask_cluster(cluster.scheduler_address) as found,
-        distributed.Client(cluster, set_as_default=False) as watching,
-    ):
+    asked = grid("waits", 3)
+    with dask_cluster(cluster.scheduler_address) as found:
         assert found.workers == 2
         assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
-        consumer = Consumer(sweep(TINY, found.executor))
-        busy: list[int] = []
-
-        def one_is() -> bool:
-            busy[:] = [pid for pid, cells in watching.run(doing).values() if cells]
-            return bool(busy)
-
-        wait_until(one_is)
-        os.kill(busy[0], signal.SIGKILL)
+        consumer = Consumer(sweep(asked, found.executor))
+        wait_until(lambda: len(begun(tmp_path)) == 2)
+        (killed, pid), _ = begun(tmp_path)
+        os.kill(pid, signal.SIGKILL)
+        (tmp_path / "go").touch()
         runs = consumer.finish()
+    assert [seed for seed, _ in begun(tmp_path)].count(killed) == 2
     assert cluster.scheduler.task_prefixes["run_cell"].suspicious, "a cell died with its worker"
-    assert sorted((run.options.recipe.seed, run.state) for run in runs) == [
-        (0, "done"), (1, "done"), (2, "done"),
-    ]  # fmt: skip
+    assert seeds_and_states(runs) == [(0, "done"), (1, "done"), (2, "done")]
     assert len(RunStore().runs()) == 3
     assert all(run.result is not None and run.selection is not None for run in runs)
     assert logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
-    assert list(sweep(TINY)) == [], "what the cluster did is not done again here"
+    assert list(sweep(asked)) == [], "what the cluster did is not done again here"
 
 
 def test_a_scheduler_out_of_reach_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

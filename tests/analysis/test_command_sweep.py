@@ -8,10 +8,14 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from analysis.__main__ import main
@@ -19,7 +23,7 @@ from analysis.command_sweep import add_to
 from analysis.grid import DataChoice
 from analysis.grid_progress import _Fingerprints
 from analysis.runs import RunStore
-from tests.analysis.run_faults import KINDS, STAND_IN
+from tests.analysis.run_faults import KINDS, ROOT, STAND_IN
 
 QUICK, WRONG = (str(KINDS.index(kind)) for kind in ("quick", "wrong"))
 TINY = ["sweep", "--models", "pocket-vgg", "--datasets", "digits,digits+noise:5"]
@@ -109,6 +113,39 @@ def test_everything_wrong_is_told_in_one_line(capsys: pytest.CaptureFixture[str]
         assert part in err, part
     for part in ("`workers` must be at least 1", "`train_samples` must be at least 1"):
         assert part in err, part
+
+
+def test_a_device_that_is_not_there_is_told_before_any_cell_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = [*TINY, QUICK, "--device", "cuda"]
+    assert main(asked) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "`device` is 'cuda', which torch does not find" in err
+    assert main([*asked, "--list"]) == 0
+    # What a cluster's workers have is not known here.
+    assert main([*asked, "--dask", "nonsense"]) == 2
+    assert "a scheduler's address" in capsys.readouterr().err
+    assert RunStore().runs() == []
+
+
+def test_tables_are_written_whatever_the_locale(home: Path) -> None:
+    program = (
+        "import argparse, sys\n"
+        "from pathlib import Path\n"
+        "from analysis.command_sweep import _write\n"
+        "from analysis.grid import POCKET_GRID\n"
+        "to = dict.fromkeys(('json', 'csv'), None) | {'markdown': Path(sys.argv[1])}\n"
+        "_write(argparse.Namespace(**to), POCKET_GRID, POCKET_GRID.cells(), {})\n"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run(
+        [sys.executable, "-c", program, str(home / "grid.md")], cwd=ROOT, check=True,
+        env=os.environ | plain,
+    )  # fmt: skip
+    assert "| – |" in (home / "grid.md").read_text(encoding="utf-8")
 
 
 def test_a_smaller_split_is_said_before_it_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -43,6 +44,12 @@ def cost(samples: int, memory: int = 0, probe: Probe = PROBE) -> AnalysisCost:
     return analysis_cost(probe, AnalysisOptions(samples=samples, memory=memory))
 
 
+def number(told: str, sentence: str) -> int:
+    found = re.search(told, sentence)
+    assert found is not None, sentence
+    return int(found[1])
+
+
 def test_seconds_are_the_sum_of_their_parts() -> None:
     ripser = 0.02 * (40 / 200) ** 2.5
     expected = 0.5 + 1.35 * (40 * 0.11 + 40**2 * 0.001) + 10 * (0.002 + ripser)
@@ -59,17 +66,16 @@ def test_several_passes_take_longer_and_say_so() -> None:
     ripser = 0.02 * (40 / 200) ** 2.5
     expected = 0.5 + 1.35 * (3 * 40 * 0.11 + pairs * 0.001) + 10 * (0.002 + ripser)
     assert several.seconds == pytest.approx(expected)
-    assert several.peak_bytes <= several.budget == 400 * MB + room
+    assert several.peak_bytes <= 400 * MB + room
     assert "need 6 passes, 3 times the work of one" in several.suggestion
-    assert f"At most {several.largest_at_once} fit into one pass" in several.suggestion
-    assert cost(several.largest_at_once, memory=several.budget).passes == 1
-    assert 20 <= several.largest_at_once < 25
-    assert cost(25, memory=several.budget).passes > 1
+    at_once = number(r"At most (\d+) fit into one pass", several.suggestion)
+    assert cost(at_once, memory=400 * MB + room).passes == 1
+    assert 20 <= at_once < 25
+    assert cost(25, memory=400 * MB + room).passes > 1
 
 
 def test_the_peak_is_of_the_whole_process() -> None:
     found = cost(40)
-    assert found.budget == 1400 * MB
     taken = PROBE.footprint.of_matrices(40) + PROBE.footprint.of_pass(40)
     assert found.peak_bytes == 400 * MB + 40 * 1000 + taken
 
@@ -77,12 +83,12 @@ def test_the_peak_is_of_the_whole_process() -> None:
 def test_what_does_not_fit_is_told_with_what_would() -> None:
     found = cost(5000)
     assert not found.fits
-    assert f"use at most {found.largest_samples} images" in found.suggestion
-    assert found.peak_bytes > found.budget
-    assert cost(found.largest_samples).fits
-    assert not cost(round(1.01 * found.largest_samples)).fits
+    most = number(r"use at most (\d+) images", found.suggestion)
+    assert found.peak_bytes > 1400 * MB
+    assert cost(most).fits
+    assert not cost(round(1.01 * most)).fits
     nothing = cost(40, memory=410 * MB)
-    assert (nothing.fits, nothing.largest_samples, nothing.largest_at_once) == (False, 0, 0)
+    assert not nothing.fits
     assert "Even two images at a time" in nothing.suggestion
 
 
@@ -95,7 +101,6 @@ def test_images_that_are_held_count_and_others_do_not() -> None:
 def test_on_a_gpu_the_peak_is_the_gpus() -> None:
     gpu = replace(PROBE, held_bytes=100 * MB, free=Budget(800 * MB, host=2000 * MB))
     found = cost(40, probe=gpu)
-    assert found.budget == 900 * MB
     assert found.peak_bytes == 100 * MB + PROBE.footprint.of_pass(40)
 
 
@@ -110,15 +115,17 @@ def test_a_model_is_probed_once_for_any_images() -> None:
 @pytest.mark.parametrize("name", ["pocket-vgg", "pocket-vit"])
 def test_a_probe_tells_what_an_analysis_takes(name: str) -> None:
     options = AnalysisOptions(model=name, samples=40)
-    found = analysis_cost(probe(CostRequest(options)), options)
+    told = probe(CostRequest(options))
+    found = analysis_cost(told, options)
     images = prepare_images(name, load_dataset("digits").sample(40, seed=0).images)
     model = load_model(name)
     report = analyze(model, images)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     # The ledger sees neither the program nor what kernels and the allocator take.
     assert found.fits
-    assert found.peak_bytes > report.peak_bytes - weights + 100 * MB
-    assert found.seconds > 0
+    taken = report.peak_bytes - weights
+    assert taken < found.peak_bytes - told.held_bytes < taken + 100 * MB
+    assert report.seconds / 20 < found.seconds < 20 * report.seconds
 
 
 def test_a_probe_counts_layers_and_input_as_the_analysis_does() -> None:
@@ -126,8 +133,8 @@ def test_a_probe_counts_layers_and_input_as_the_analysis_does() -> None:
     images = prepare_images("pocket-vgg", load_dataset("digits").sample(8, seed=0).images)
     assert found.footprint.layers == len(analyze(load_model("pocket-vgg"), images).layers)
     assert found.input_bytes == 3 * 32 * 32 * 4
-    times = (found.trace_seconds, found.image_seconds, found.distance_seconds, found.layer_seconds)
-    assert min(times) > 0
+    assert min(found.trace_seconds, found.image_seconds, found.layer_seconds) > 0
+    assert found.distance_seconds + found.pair_seconds > 0  # either may be lost in the noise
 
 
 def test_a_probe_times_no_more_images_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +149,7 @@ def test_a_probe_times_no_more_images_than_fit(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(analysis.probing, "watch", counting)
     monkeypatch.setattr(analysis.probing, "_SECONDS", 1e9)  # however slow it is
     for free, expected in ((10**12, 32), (room, 5), (0, 2)):
-        monkeypatch.setattr(analysis.probing, "free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr(analysis.probing, "free_budget", lambda _, free=free: Budget(free))
         seen.clear()
         probe(request)
         assert seen == [2, expected]

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from analysis.costs import CostRequest, Probe
-from analysis.devices import DevicesFound, DevicesRequest, available_devices
+from analysis.devices import available_devices
 from analysis.estimates import (
     Answer,
     Estimates,
@@ -24,6 +25,7 @@ from analysis.metrics import MemoryUse
 from analysis.models import load_model
 from analysis.options import AnalysisOptions, Recipe
 from analysis.prediction import predict_peak
+from tests.analysis.run_faults import wait_until
 
 HEAD = MemoryRequest("pocket-resnet20", 10, "head", ("fc",), ("fc",))
 PATIENCE = 60  # seconds
@@ -49,16 +51,17 @@ class FakeJobs:
     """Jobs that are done when they start, and remember what they were asked."""
 
     def __init__(self) -> None:
-        self.asked: list[MemoryRequest] = []
+        self.asked: list[Question[Any]] = []
         self.open = False
 
-    def start(self, request: MemoryRequest) -> SimpleNamespace:
+    def start(self, request: Question[Any]) -> SimpleNamespace:
         self.asked.append(request)
         while not self.open:
             time.sleep(0.005)
-        if request.model == "broken":
+        model = request.model if isinstance(request, MemoryRequest) else ""
+        if model == "broken":
             return SimpleNamespace(state="failed", result=None, error="It cannot be.")
-        if request.model == "raising":
+        if model == "raising":
             raise OSError("no process")
         return SimpleNamespace(state="done", result=MemoryEstimate(MemoryUse(), 1), error="")
 
@@ -93,6 +96,49 @@ def test_the_newest_question_is_answered_first_and_none_twice() -> None:
         assert isinstance(wait_for(estimates, request), MemoryEstimate)
     assert fake.asked[1:] == [r for r in requests[::-1] if r != fake.asked[0]]
     assert len(set(fake.asked)) == len(fake.asked) == 4
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The time that the estimates go by, in `now`."""
+    found = SimpleNamespace(now=0.0, sleep=time.sleep)
+    found.monotonic = lambda: found.now
+    monkeypatch.setattr("analysis.estimates.time", found)
+    return found
+
+
+def test_a_question_that_nobody_asks_any_more_is_not_begun(clock: SimpleNamespace) -> None:
+    fake = FakeJobs()
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    begun, silent, asked = (MemoryRequest(f"m{i}", 10, "everything") for i in range(3))
+    assert estimates.get(begun) is None
+    wait_until(lambda: fake.asked)
+    assert estimates.get(silent) is None
+    clock.now += 4
+    assert estimates.get(asked) is None
+    clock.now += 4
+    fake.open = True
+    wait_for(estimates, asked)
+    wait_until(lambda: not estimates._working)
+    assert fake.asked == [begun, asked]
+    assert isinstance(estimates.known(begun), MemoryEstimate)
+
+
+def test_what_is_free_is_asked_again_after_a_while_and_what_is_certain_is_not(
+    clock: SimpleNamespace,
+) -> None:
+    fake = FakeJobs()
+    fake.open = True
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    cost = CostRequest(AnalysisOptions())
+    for request in (cost, HEAD):
+        wait_for(estimates, request)
+    clock.now += CostRequest.kept_for
+    assert estimates.known(HEAD) is not None
+    assert estimates.known(cost) is None
+    assert estimates.get(cost) is None
+    wait_for(estimates, cost)
+    assert fake.asked == [cost, HEAD, cost]
 
 
 @pytest.mark.parametrize(
@@ -135,10 +181,6 @@ def test_random_weights_ask_the_same_question_as_pretrained_ones() -> None:
 
 def test_other_questions_are_answered_and_kept_too(jobs: Jobs) -> None:
     estimates = Estimates(jobs)
-    devices = wait_for(estimates, DevicesRequest())
-    assert isinstance(devices, DevicesFound)
-    assert devices.available[-1] == "cpu"
-    assert estimates.known(DevicesRequest()) is devices
     request = CostRequest(AnalysisOptions(model="pocket-vgg"))
     found = wait_for(estimates, request)
     assert isinstance(found, Probe)

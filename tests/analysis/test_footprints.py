@@ -79,6 +79,15 @@ def test_half_width_takes_less_for_each_image() -> None:
     assert 0.4 * full.image < half.image < 0.8 * full.image
 
 
+def test_no_more_processes_of_ripser_are_charged_than_there_are_layers(monkeypatch: Any) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    monkeypatch.setattr("analysis.footprints.cpu_count", lambda: 64)
+    assert traced_footprint(model, torch.randn(2, 4))[1].processes == 2
+    assert predicted_footprint(model, (4,), layers=2).processes == 2
+    monkeypatch.setattr("analysis.footprints.cpu_count", lambda: 1)
+    assert predicted_footprint(model, (4,), layers=2).processes == 1
+
+
 def test_a_model_that_fits_is_not_looked_at_more_closely(monkeypatch: Any) -> None:
     def never(*_: object) -> Footprint:
         raise AssertionError("looked at")

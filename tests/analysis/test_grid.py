@@ -33,6 +33,7 @@ def test_a_choice_of_data_is_read_as_it_is_written(text: str) -> None:
 def test_a_shift_is_told_from_a_name() -> None:
     assert DataChoice.of(" digits+noise:5 ") == DataChoice("digits", "noise", 5)
     assert DataChoice.of("digits+noise").severity == AnalysisOptions().severity
+    assert DataChoice.of("digits+none:4") == DataChoice("digits")
     assert DataChoice.of("folder:/pictures+more") == DataChoice("folder:/pictures+more")
     assert DataChoice.of("digits+tilt:3") == DataChoice("digits+tilt:3")
 
@@ -42,7 +43,7 @@ def test_the_cells_are_the_product_with_one_seed_of_all_before_the_next() -> Non
     told = [
         (
             cell.recipe.seed,
-            DataChoice(cell.analysis.dataset, cell.analysis.shift, cell.analysis.severity),
+            DataChoice.of_options(cell.analysis),
             cell.analysis.model,
             cell.strategy,
         )
@@ -66,6 +67,19 @@ def test_a_smaller_split_is_taken_whole_and_said_so() -> None:
     (note,) = grid.notes()
     assert "digits has 1,078 images" in note
     assert SMALL.notes() == []
+
+
+def test_few_images_are_all_analysed(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        (tmp_path / kind).mkdir()
+        for index in range(10):
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / kind / f"{index}.png")
+    few = f"folder:{tmp_path}"
+    cells = replace(SMALL, datasets=(DataChoice(few), DataChoice("digits"))).cells()
+    most = dataset_spec(few).sizes["train"]
+    taken = {(cell.analysis.dataset, cell.analysis.samples) for cell in cells}
+    assert taken == {(few, most), ("digits", 40)}
+    assert most < 20
 
 
 def test_every_problem_is_told_at_once() -> None:

@@ -76,6 +76,14 @@ def test_random_weights_of_another_seed_are_told_apart(store: RunStore) -> None:
     assert runs_of([random], store.runs()) == {random: run}
 
 
+def test_a_network_of_ones_own_is_found_whatever_the_seed(store: RunStore, tmp_path: Path) -> None:
+    code = tmp_path / "net.py"
+    code.write_text("def build(classes):\n    raise NotImplementedError\n")
+    own = replace(FULL, analysis=replace(FULL.analysis, model=f"{code}:build", seed=1))
+    run = kept(store, own)
+    assert runs_of([own], store.runs()) == {own: run}
+
+
 def test_states_are_counted(store: RunStore) -> None:
     kept(store, FULL)
     found = runs_of([FULL, HEAD], store.runs())

@@ -61,7 +61,7 @@ def test_a_row_sums_the_seeds_up(found: dict[RunOptions, Run]) -> None:
         ("pocket-vgg", "pets+noise:2"), ("resnet50", "pets+noise:2"),
     ]  # fmt: skip
     cell = rows[1].cells["size"]
-    assert cell.accuracies == pytest.approx((0.3, 0.32))
+    assert cell.accuracies == pytest.approx({0: 0.3, 1: 0.32})
     assert cell.accuracy == pytest.approx(0.31)
     assert cell.spread == pytest.approx(0.02 / math.sqrt(2))
     assert (cell.peak, cell.predicted) == (5_000_000, PREDICTED * 5_000_000)
@@ -82,17 +82,17 @@ def test_without_full_training_no_saving_is_told(found: dict[RunOptions, Run]) -
 
 
 def test_duels_count_pairs_over_shared_seeds(found: dict[RunOptions, Run]) -> None:
-    random, size = duels(CELLS, found)
+    random, size = duels(rows_of(CELLS, found))
     assert (random.null, random.won, random.lost, random.even) == ("random", 0, 0, 4)
     assert (size.null, size.won, size.lost, size.even) == ("size", 2, 1, 1)
-    assert size.gain == pytest.approx(0.05)
+    assert (size.gain, size.seeds) == (pytest.approx(0.05), 2)
     # Another seed of AdaBet's alone has nobody to be held against.
     alone = {
         cell: run for cell, run in found.items()
         if cell.strategy == "adabet" or (cell.strategy == "size" and cell.recipe.seed == 0)
     }  # fmt: skip
-    (one,) = duels(CELLS, alone)
-    assert (one.pairs, one.gain) == (4, pytest.approx(0.05))
+    (one,) = duels(rows_of(CELLS, alone))
+    assert (one.pairs, one.gain, one.seeds) == (4, pytest.approx(0.05), 1)
 
 
 @pytest.mark.parametrize(
@@ -104,18 +104,31 @@ def test_the_sign_test(won: int, lost: int, chance: float) -> None:
 
 
 def test_the_sentence_claims_no_more_than_the_runs_show(found: dict[RunOptions, Run]) -> None:
-    text = verdict(duels(CELLS, found), seeds=2)
+    fought = duels(rows_of(CELLS, found))
+    text = verdict(fought)
     assert "AdaBet beats random on 0 of 4 pairs (even on 4; +0.0 points" in text
     assert "size alone on 2 of 4 pairs (even on 1; +5.0 points on average; sign test p = 1)" in text
-    assert "Means over 2 seeds." in text
-    lost = [replace(duel, gain=-0.031) for duel in duels(CELLS, found)]
-    assert "; −3.1 points" in verdict(lost, seeds=2)
-    assert "not evidence" in verdict(lost, seeds=1)
-    assert verdict([], seeds=1) == ""
+    assert "Means over at least 2 seeds." in text
+    lost = [replace(duel, gain=-0.031) for duel in fought]
+    assert "; −3.1 points" in verdict(lost)
+    assert "not evidence" not in verdict(lost)
+    assert verdict([]) == ""
+
+
+def test_seeds_that_are_asked_for_and_not_done_count_for_nothing(
+    found: dict[RunOptions, Run],
+) -> None:
+    last = next(cell for cell in CELLS if cell.strategy == "size" and cell.recipe.seed == 1)
+    rows = rows_of(CELLS, {cell: run for cell, run in found.items() if cell != last})
+    assert [duel.seeds for duel in duels(rows)] == [2, 1]
+    assert verdict(duels(rows)).endswith("A pair with one seed is a hint, not evidence.")
+    text = markdown(rows, GRID.strategies, seeds=2)
+    assert "| pocket-vgg | pets | 51.0 | 40.0 (1 of 2 seeds) | 51.0 | 71.0 |" in text
+    assert text.count("of 2 seeds") == 3
 
 
 def test_the_markdown_has_a_table_for_each_number(found: dict[RunOptions, Run]) -> None:
-    text = markdown(rows_of(CELLS, found), GRID.strategies)
+    text = markdown(rows_of(CELLS, found), GRID.strategies, seeds=2)
     accuracies, memory, seconds = text.split("\n\n**")
     assert "| Model | Dataset | AdaBet | Size alone | Random | Full |" in accuracies
     assert "| resnet50 | pets | 51.0 | 31.0 | 51.0 | 71.0 |" in accuracies
@@ -130,7 +143,7 @@ def test_the_markdown_has_a_table_for_each_number(found: dict[RunOptions, Run]) 
 
 
 def test_what_is_not_done_is_a_dash() -> None:
-    text = markdown(rows_of(CELLS, {}), GRID.strategies)
+    text = markdown(rows_of(CELLS, {}), GRID.strategies, seeds=2)
     assert "| resnet50 | pets | – | – | – | – |" in text
 
 

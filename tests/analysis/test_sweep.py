@@ -5,13 +5,21 @@ The training in the workers is `stand_in/training.py`, but for two tests.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,11 +66,11 @@ def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (home / "go").touch()  # lest a test that failed leave a cell that waits for ever
 
 
-def begun(home: Path) -> list[tuple[int, int]]:
-    """Seed and process of each cell that was begun, in order."""
+def begun(home: Path, told: str = "begins") -> list[tuple[int, int]]:
+    """Seed and process of each cell that was begun, in order; or what else the cells told."""
     log = home / "log"
     lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
-    return [(int(seed), int(pid)) for _, seed, what, pid in lines if what == "begins"]
+    return [(int(seed), int(pid)) for _, seed, what, pid in lines if what == told]
 
 
 def ended(pid: int) -> bool:
@@ -249,23 +257,52 @@ def command(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_ends_everything_without_a_traceback(stand_in: Path) -> None:
-    process = command("--train-samples", str(KINDS.index("waits")))
-    wait_until(lambda: begun(stand_in))
+    process = command("--train-samples", str(KINDS.index("kin")))
+    wait_until(lambda: begun(stand_in, "has"))
     os.killpg(process.pid, signal.SIGINT)  # to the workers as well, as terminals do
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert told.splitlines()[-1] == "stopped"
     assert "Traceback" not in told
-    wait_until(lambda: ended(begun(stand_in)[0][1]))
+    for _, pid in begun(stand_in) + begun(stand_in, "has"):
+        wait_until(lambda pid=pid: ended(pid))  # type: ignore[misc]
     assert RunStore().runs() == []
 
 
 def test_workers_end_with_the_sweep_that_is_killed(stand_in: Path) -> None:
-    process = command("--train-samples", str(KINDS.index("waits")))
-    wait_until(lambda: begun(stand_in))
+    process = command("--train-samples", str(KINDS.index("kin")))
+    wait_until(lambda: begun(stand_in, "has"))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
-    wait_until(lambda: ended(begun(stand_in)[0][1]))
+    for _, pid in begun(stand_in) + begun(stand_in, "has"):
+        wait_until(lambda pid=pid: ended(pid))  # type: ignore[misc]
+
+
+def test_a_script_that_its_workers_run_again_is_told_so(home: Path) -> None:
+    script = home / "script.py"
+    script.write_text(
+        "from analysis.errors import TrainingError\n"
+        "from analysis.sweep import sweep\n"
+        "from tests.analysis.test_sweep import grid\n"
+        "try:\n"
+        "    list(sweep(grid('quick', 2)))\n"
+        "except TrainingError as error:\n"
+        "    print(error)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": f"{STAND_IN}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert 'below `if __name__ == "__main__":`' in told.stdout
+    assert RunStore().runs() == []
+
+
+def test_a_pool_of_ones_own_that_breaks_is_one_sentence(stand_in: Path) -> None:
+    with (
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+        pytest.raises(TrainingError, match="sweep again with a new executor"),
+    ):
+        list(sweep(grid("deadly", 2), pool))
 
 
 def test_threads_of_one_process_take_turns(stand_in: Path) -> None:

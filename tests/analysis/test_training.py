@@ -17,7 +17,7 @@ from analysis.errors import OptionError, StoreError, TrainingError
 from analysis.metrics import FinetuneResult, MemorySample, Selection
 from analysis.models import MODELS, load_model, prepare_images
 from analysis.options import AnalysisOptions, Recipe, RunOptions, Split
-from analysis.training import Training
+from analysis.training import Training, choose
 from analysis.training_loop import TensorImages
 from tests.factories import POCKET, same_bits, state_of
 
@@ -43,6 +43,22 @@ def options(model: str, strategy: str, **recipe: object) -> RunOptions:
         # Without decay nothing moves but by its gradient.
         recipe=Recipe(**({"epochs": 1, "batch_size": 8, "seed": 5, "weight_decay": 0.0} | recipe)),  # type: ignore[arg-type]
     )
+
+
+@pytest.mark.parametrize(("strategy", "most"), [("size", 2), ("fisher", 8)])
+def test_images_are_prepared_together_only_for_gradients(
+    strategy: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counting(name: str, images: Any, **how: Any) -> Tensor:
+        seen.append(len(images))
+        return prepare_images(name, images, **how)
+
+    monkeypatch.setattr("analysis.prepared.prepare_images", counting)
+    model = load_model("pocket-vgg", num_classes=10)
+    assert choose(model, options("pocket-vgg", strategy)).layers
+    assert max(seen) == most
 
 
 @cache

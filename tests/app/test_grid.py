@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import app.cache
+from analysis.datasets import import_archive, remove_dataset
 from analysis.grid import POCKET_GRID, DataChoice, Grid
 from analysis.grid_progress import runs_of
 from analysis.grid_table import rows_of
 from analysis.options import RunOptions
-from analysis.run_records import Ending, Outcome
+from analysis.run_records import Ending, Outcome, Run
 from analysis.runs import RunStore
 from app.components.grid_live import _Reading
 from app.components.grid_matrix import AGAINST_FULL, NBSP, matrix
@@ -120,7 +125,9 @@ def test_start_stop_and_continue(store: RunStore) -> None:
     settled(page, lambda page: "2 stopped" in progress(page))
     button(page, "Continue with 2 runs").click().run()
     assert not page.exception
-    assert len(store.runs()) == 4
+    # The one that had begun keeps what it measured; the other can be brought back.
+    assert [run.options.strategy for run in store.runs()] == ["head", "full", "full"]
+    assert [run.options.strategy for run in store.runs(deleted=True)] == ["head"]
     button(page, "Stop 2 runs").click().run()
     settled(page, lambda page: "2 stopped" in progress(page))
 
@@ -177,6 +184,41 @@ def test_how_it_is_computed_is_said_in_the_sidebar(store: RunStore) -> None:
     (asked, _) = (run.options.analysis for run in store.runs())
     assert (asked.input_side, asked.precision) == (64, "bfloat16")
     assert (asked.device, asked.memory) == ("cpu", 2_500_000_000)
+
+
+def test_only_another_run_draws_the_page_again(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched: list[list[Run]] = []
+    monkeypatch.setattr("app.components.grid_live.watch_runs", watched.append)
+    cell, *_ = POCKET_GRID.cells()
+    kept(store, cell)
+    kept(store, replace(cell, rho=0.7))  # of no cell on the page
+    opened("grid")
+    assert watched == [store.runs()]
+
+
+def test_data_of_ones_own_has_the_name_that_its_owner_knows(
+    store: RunStore, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "shapes.zip", "w") as archive:
+        for kind in ("round", "square"):
+            for number in range(10):
+                file = io.BytesIO()
+                Image.new("RGB", (8, 8), (number, len(kind), 0)).save(file, "PNG")
+                archive.writestr(f"{kind}/{number}.png", file.getvalue())
+    own = import_archive(tmp_path / "shapes.zip", "shapes").dataset
+    try:
+        page = opened("grid", grid_models="pocket-vgg")
+        page.multiselect(key="grid_datasets").set_value([own, f"{own}+noise"]).run()
+        assert not page.exception
+        short = f"shapes-{own.rpartition('-')[2][:6]} (yours)"
+        assert set(shown(page)["Dataset"]) == {short, f"{short}+noise:3"}
+        labels = page.multiselect(key="grid_datasets").options
+        assert {short, f"{short}+noise", "digits"} <= set(labels)
+        assert own not in texts(page)
+    finally:
+        remove_dataset(own)
 
 
 def test_an_empty_choice_asks_for_one(store: RunStore) -> None:

@@ -14,7 +14,7 @@ from types import ModuleType
 
 _FILES = {
     "analysis.training": "training.py",
-    "analysis.pipeline": "nothing.py",
+    "analysis.pipeline": "pipeline.py",
     "analysis.models.loading": "nothing.py",
     "sklearn.datasets": "nothing.py",
     "torch": "threads.py",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +61,10 @@ class Training:
                 yield EpochMetrics(epoch, loss, 0.5, 0.9, 0.6, 0.5)
             if kind == "stubborn":
                 time.sleep(600)
-            if kind == "waits" and step == 2:
+            if kind == "kin" and step == 1:  # a process of its own, as Ripser's are
+                child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+                _log(self.options, "has", child.pid)
+            if kind in ("waits", "kin") and step == 2:
                 _wait()
             time.sleep(0.02)
         yield RESULT
@@ -85,7 +90,7 @@ def _wait() -> None:
         time.sleep(0.02)
 
 
-def _log(options: RunOptions, what: str) -> None:
-    line = f"{time.monotonic()} {options.recipe.seed} {what} {os.getpid()}\n"
+def _log(options: RunOptions, what: str, pid: int = 0) -> None:
+    line = f"{time.monotonic()} {options.recipe.seed} {what} {pid or os.getpid()}\n"
     with (home() / "log").open("a") as file:
         file.write(line)
