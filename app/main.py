@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.cache import jobs, run_queue
 from app.components.sidebar import render_sidebar
+from app.state import session
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
 
@@ -21,6 +22,8 @@ page = st.navigation(
     ]
 )
 st.session_state["controls"] = render_sidebar()
+if session().pressed and page.url_path in ("runs", "grid"):  # which show no analysis
+    st.switch_page("views/explore.py")
 page.run()
 run_queue()  # which goes on with what is queued
 jobs().warm()  # after the page is drawn: starting a worker takes a core for seconds

@@ -13,7 +13,7 @@ from analysis.pipeline import run
 from analysis.runs import Run
 from analysis.selection import ranking
 from app.charts.memory import size_text
-from tests.app.pages import button, opened, settled, texts, tile
+from tests.app.pages import button, opened, settled, texts, tile, wait_until
 
 pytestmark = pytest.mark.usefixtures("home")
 SHORT = {"epochs": "2", "train_samples": "64"}
@@ -80,7 +80,7 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_what_came_out() -> 
         app.cache.run_queue().stop(each.id)
     assert {r.options.train_samples for r in started} == {64}
     assert {r.options.recipe.epochs for r in started} == {2}
-    settled(page, lambda _: over())
+    wait_until(over)
     page.run()
     assert not page.exception
     for ended in group()[::2]:
@@ -91,7 +91,7 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_what_came_out() -> 
     assert "not evidence" not in texts(page)
     assert len(page.get("plotly_chart")) == 4
     weights = app.cache.run_queue().store.weights_path(ended.id)
-    settled(page, lambda _: weights.is_file())  # they are written when all else is safe
+    wait_until(weights.is_file)  # they are written when all else is safe
 
 
 def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
@@ -99,12 +99,12 @@ def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
     settled(page, lambda p: not button(p, "Start 2 runs").disabled)
     button(page, "Start 2 runs").click().run()
     running, waiting = group()
-    settled(page, lambda p: app.cache.run_queue().store.metrics(running.id).epochs)
+    wait_until(lambda: app.cache.run_queue().store.metrics(running.id).epochs)
     other = opened("finetune")
     assert {metric.label for metric in other.metric} == {"Head only", "Last layers"}
     button(other, "Cancel 1 waiting").click().run()
     other.button(key=f"stop_{running.id}").click().run()
-    settled(other, lambda _: over())
+    wait_until(over)
     assert [r.state for r in group()] == ["stopped", "stopped"]
     assert app.cache.run_queue().store.metrics(running.id).epochs  # what it had is kept
     assert app.cache.run_queue().store.metrics(waiting.id).steps == ()
@@ -124,7 +124,7 @@ def test_what_is_on_screen_is_what_trains() -> None:
     explored = rows.loc[rows["selected"]].sort_values("rank")["layer"]
     assert planned == ", ".join([*explored, "fc"])
     button(page, "Start 1 run").click().run()
-    settled(page, lambda _: over())
+    wait_until(over)
     (ended,) = group()
     assert ended.selection is not None
     assert ", ".join(ended.selection.layers) == planned
@@ -144,7 +144,7 @@ def test_a_run_that_has_nothing_to_train_fails_with_its_reason() -> None:
         "nothing: ρ = 0.01 rounds down to no layer"
     ]
     button(page, "Start 1 run").click().run()
-    settled(page, lambda _: over())
+    wait_until(over)
     page.run()
     assert [failed.state for failed in group()] == ["failed"]
     assert "Nothing would train: ρ = 0.01 of 43 layers rounds down to 0" in texts(page)

@@ -15,7 +15,7 @@ from analysis.runs import Run, RunStore
 from app.components.run_charts import MEMORY, TIME, tradeoff
 from app.components.run_details import settings_frame
 from app.components.run_table import epochs_csv, run_frame, runs_json
-from tests.app.pages import button, opened, settled, texts
+from tests.app.pages import button, opened, texts, wait_until
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -115,16 +115,17 @@ def test_a_run_can_be_queued_again_with_its_settings(store: RunStore) -> None:
     assert again.id != failed.id
     assert again.options == failed.options
     assert len(page.dataframe[0].value) == 2  # it is listed at once
-    settled(page, lambda _: not store.runs()[0].active)
+    wait_until(lambda: not store.runs()[0].active)
+    page.run()
     assert not page.exception
 
 
 def test_a_run_that_goes_on_can_be_stopped_here(store: RunStore) -> None:
     (run_id,) = store.add([run_options("head", recipe=Recipe(epochs=1000))])
     page = opened("runs", runs=run_id)
-    settled(page, lambda _: store.metrics(run_id).steps)
+    wait_until(lambda: store.metrics(run_id).steps)
     button(page, "Stop").click().run()
-    settled(page, lambda _: not store.runs()[0].active)
+    wait_until(lambda: not store.runs()[0].active)
     assert store.runs()[0].state == "stopped"
     assert not page.exception
 
