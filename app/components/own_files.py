@@ -83,7 +83,11 @@ def render_own_images(dataset: str) -> None:
             )
         elif folder:
             path = Path(folder).expanduser().absolute()
-            _render_import("dataset", folder, lambda: ImportRequest(path, folder))
+            if path.is_dir():
+                _render_import("dataset", folder, lambda: ImportRequest(path, folder))
+            else:
+                st.error(f"There is no folder {path}.")
+                st.button("Try again", key="again_folder", icon=":material/replay:")
         if dataset in own_datasets():
             _offer_delete(dataset_name(dataset), lambda: remove_dataset(dataset))
 

@@ -54,6 +54,10 @@ def tile(page: AppTest, label: str) -> str:
     return next(metric.value for metric in page.metric if metric.label == label)
 
 
+def tiles(page: AppTest) -> list[str]:
+    return [metric.label for metric in page.metric]
+
+
 def table(page: AppTest) -> pd.DataFrame:
     return max((frame.value for frame in page.dataframe), key=len)
 
