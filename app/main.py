@@ -11,8 +11,17 @@ from app.components.sidebar import render_sidebar
 from app.state import session
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
+# On a narrow screen a tile's words go on in the next line; the button of an open popover is, on a
+# dark page, as dark as that.
+STYLE = """<style>
+[data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
+  white-space: normal;
+}
+[data-testid=stPopover] button[aria-expanded=true] { color: inherit; }
+</style>"""
 
 st.set_page_config(page_title="BettiScope", page_icon=str(ICON), layout="wide")
+st.html(STYLE)
 page = st.navigation(
     [
         st.Page("views/explore.py", title="Explore", default=True),

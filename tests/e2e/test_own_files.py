@@ -88,14 +88,15 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     page.get_by_role("link", name="Fine-tune").first.click()
     expect(page.get_by_role("heading", name="Does training")).to_be_visible(timeout=SOON)
     epochs = page.locator(".st-key-epochs input")
-    epochs.fill("2")
+    epochs.fill("1")
     epochs.press("Enter")
-    start = page.get_by_role("button", name="Start 3 runs").first
+    for strategy in ("size", "head"):
+        page.locator(".st-key-strategies").get_by_role("button", name=strategy).click()
+    start = page.get_by_role("button", name="Start 1 run").first
     expect(start).to_be_enabled(timeout=SOON)
     start.click()
-    for strategy in ("AdaBet", "Size alone", "Head only"):
-        tile = tiles.filter(has_text=strategy).first
-        expect(tile).to_contain_text("test ·", timeout=SOON)
-        accuracy = float(tile.get_by_test_id("stMetricValue").inner_text().removesuffix("%"))
-        twelfths = accuracy * TESTED / 100
-        assert abs(twelfths - round(twelfths)) < 0.01, "it was tested on a fifth of these images"
+    tile = tiles.filter(has_text="AdaBet").first
+    expect(tile).to_contain_text("test ·", timeout=SOON)
+    accuracy = float(tile.get_by_test_id("stMetricValue").inner_text().removesuffix("%"))
+    twelfths = accuracy * TESTED / 100
+    assert abs(twelfths - round(twelfths)) < 0.01, "it was tested on a fifth of these images"
