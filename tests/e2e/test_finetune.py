@@ -53,6 +53,8 @@ def tick(page: Page, row: int) -> None:
     """Tick a row of the table of runs, which is drawn on a canvas."""
     # The filters load late, are lower until then, and the table moves when they are there.
     page.get_by_role("combobox", name="State").wait_for()
+    # A tick while the page is drawn after the last one is lost now and then.
+    page.locator("[data-test-script-state=notRunning]").wait_for()
     canvas = page.get_by_test_id("stDataFrame").locator("canvas").first
     canvas.wait_for()
     box = canvas.bounding_box()
