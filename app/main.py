@@ -32,7 +32,8 @@ page = st.navigation(
 )
 st.session_state["controls"] = render_sidebar()
 if session().pressed and page.url_path in ("runs", "grid"):  # which show no analysis
-    st.switch_page("views/explore.py")
+    # An empty dictionary: without one Streamlit refuses, as widgets are bound to the URL.
+    st.switch_page("views/explore.py", query_params={})
 page.run()
 run_queue()  # which goes on with what is queued
 jobs().warm()  # after the page is drawn: starting a worker takes a core for seconds

@@ -17,7 +17,7 @@ from app.components.run_charts import MEMORY, TIME, tradeoff
 from app.components.run_details import settings_frame
 from app.components.run_names import settings_text
 from app.components.run_table import epochs_csv, run_frame, runs_json
-from tests.app.pages import button, opened, texts, tiles, wait_until
+from tests.app.pages import button, opened, texts, tile, tiles, wait_until
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -94,11 +94,11 @@ def test_subjects_are_called_as_the_person_knows_them(three: list[Run]) -> None:
 
 @pytest.mark.parametrize("view", ["runs", "grid"])
 def test_analyse_leads_to_where_the_analysis_is_shown(view: str) -> None:
-    page = opened(view)
+    page = opened(view, rho="0.5")  # a switch of pages must keep what the URL carries
     assert not tiles(page)  # the default is analysed, but nobody asked for it
     button(page, "Analyse").click().run()
     assert not page.exception
-    assert "Selected" in tiles(page)
+    assert tile(page, "Selected") == "21 of 42 layers"
 
 
 def test_filters_narrow_the_table(three: list[Run]) -> None:
