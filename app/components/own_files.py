@@ -83,7 +83,8 @@ def render_own_images(dataset: str) -> None:
             )
         elif folder:
             path = Path(folder).expanduser().absolute()
-            if path.is_dir():
+            known = session().imports.get("dataset")
+            if path.is_dir() or (known and known.source == folder):
                 _render_import("dataset", folder, lambda: ImportRequest(path, folder))
             else:
                 st.error(f"There is no folder {path}.")
