@@ -22,6 +22,7 @@ from analysis.processes import WorkerPool
 from analysis.reading import reread
 from analysis.results import Float64, Integers, TopologyReport
 from analysis.run_queue import RunQueue
+from analysis.runs import RunMetrics
 from analysis.scores import NORMALIZATIONS
 from analysis.selection import ranking
 from analysis.store import fingerprint
@@ -55,6 +56,12 @@ def run_queue() -> RunQueue:
 def estimates() -> Estimates:
     """The server's predictions of memory."""
     return Estimates(jobs())
+
+
+@st.cache_resource(max_entries=4096, show_spinner=False)
+def ended_metrics(run_id: str, revision: int) -> RunMetrics:
+    """What was measured in a run that is over; `revision` is the run's."""
+    return run_queue().store.metrics(run_id)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,20 @@ import streamlit as st
 
 from app.cache import jobs, run_queue
 from app.components.sidebar import render_sidebar
+from app.state import session
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
+# On a narrow screen a tile's words go on in the next line; the button of an open popover is, on a
+# dark page, as dark as that.
+STYLE = """<style>
+[data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
+  white-space: normal;
+}
+[data-testid=stPopover] button[aria-expanded=true] { color: inherit; }
+</style>"""
 
 st.set_page_config(page_title="BettiScope", page_icon=str(ICON), layout="wide")
+st.html(STYLE)
 page = st.navigation(
     [
         st.Page("views/explore.py", title="Explore", default=True),
@@ -21,6 +31,9 @@ page = st.navigation(
     ]
 )
 st.session_state["controls"] = render_sidebar()
+if session().pressed and page.url_path in ("runs", "grid"):  # which show no analysis
+    # An empty dictionary: without one Streamlit refuses, as widgets are bound to the URL.
+    st.switch_page("views/explore.py", query_params={})
 page.run()
 run_queue()  # which goes on with what is queued
 jobs().warm()  # after the page is drawn: starting a worker takes a core for seconds

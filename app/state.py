@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import streamlit as st
@@ -11,7 +10,7 @@ import streamlit as st
 from analysis.datasets import dataset_problem
 from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.jobs import Job
-from analysis.options import AnalysisOptions
+from analysis.options import AnalysisOptions, RunOptions
 from analysis.results import TopologyReport
 from analysis.runs import RunMetrics
 
@@ -28,6 +27,17 @@ class Choice:
     summary: str = "b1"
     min_persistence: float = 0.0  # in the units of the activations
     eps_quantile: float | None = None  # None: the knee of the k-distance curve
+
+    def applied(self, options: RunOptions) -> RunOptions:
+        """A run whose layers are chosen like this."""
+        return replace(
+            options,
+            rho=self.rho,
+            normalization=self.normalization,
+            preset=self.preset,
+            summary=self.summary,
+            min_persistence=self.min_persistence,
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Import:
     source: str  # Streamlit's name of the upload, another for each; or the folder as typed
     job: Job
     ended: bool = False  # and told
+    stopped: bool = False  # by this person; another session may still wait for the job
 
 
 @dataclass
@@ -59,7 +70,8 @@ class Session:
     job: Job | None = None
     job_key: str = ""  # the fingerprint of what it was started on
     stopped: bool = False  # the person left the job; another session may still wait for it
-    note: str = ""  # about the analysis that is being sought
+    # What is wrong with the saved file of an analysis, to be told with the new one.
+    troubles: dict[AnalysisOptions, str] = field(default_factory=dict)
     pressed: bool = False  # Analyse, since the page was last drawn
     outdated: bool = False  # what is shown is of files that have changed since
     pinned: list[str] = field(default_factory=list)  # layer names
@@ -68,7 +80,7 @@ class Session:
     estimate: tuple[MemoryRequest, MemoryEstimate] | None = None  # the last that was shown
     watching: bool = False  # runs went on while the Fine-tune page was open
     trouble: str = ""  # why a run could not be stopped
-    # What was read of runs, by id, with the revision of the run at that time.
+    # What was read of runs that go on, by id, with the revision of the run at that time.
     metrics: dict[str, tuple[int, RunMetrics]] = field(default_factory=dict)
     compared: list[str] = field(  # ids of runs that are laid over each other; the URL has them
         default_factory=lambda: st.query_params.get("runs", "").split()
@@ -78,7 +90,6 @@ class Session:
 
     imports: dict[str, Import] = field(default_factory=dict)  # by the widget that will have it
     chosen: dict[str, str] = field(default_factory=dict)  # values that widgets will take
-    placed: set[str] = field(default_factory=set)  # number inputs that were given a value
 
     given: str = ""  # "zip" or "folder": the way that images were given last
     asked: int = 0  # images, before a small dataset had fewer
@@ -116,20 +127,6 @@ def session() -> Session:
         st.session_state["session"] = Session()
     found: Session = st.session_state["session"]
     return found
-
-
-def place_number(widget: str, value: int) -> None:
-    """Give a number input a value before it is drawn."""
-    st.session_state[widget] = value
-    session().placed.add(widget)
-
-
-def default_number(widget: str, value: int) -> int | Literal["min"]:
-    """The default of a number input, or none where it was given a value: both are one too many."""
-    if widget in session().placed:
-        session().placed.remove(widget)
-        return "min"
-    return value
 
 
 def open_layer(names: list[str], suggestion: str) -> str:

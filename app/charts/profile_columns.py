@@ -113,9 +113,8 @@ class ScoreScale:
         return np.minimum(shares, OVERFLOW)
 
     def ticks(self) -> dict[str, list[Any]]:
-        values = [0, 0.5, 1]
-        if self.lowest is not None:
-            values = [np.sqrt(self.lowest), 1]  # the lowest would meet the last tick before it
+        # The first of the axis would meet the last of the column before it.
+        values = [0.5 if self.lowest is None else np.sqrt(self.lowest), 1]
         places = self.place(np.array(values, dtype=float) * self.best)
         return {"tickvals": places.tolist(), "ticktext": [f"{value:.1g}" for value in values]}
 

@@ -8,7 +8,7 @@ from analysis.options import PRESETS
 from analysis.scores import NORMALIZATIONS
 from analysis.summaries import SUMMARIES
 from app.components.help_texts import listed
-from app.state import Choice, place_number
+from app.state import Choice
 
 _KNEE, _QUANTILE = "knee", "quantile"
 
@@ -93,5 +93,5 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
 
 def _apply_preset() -> None:
     preset = PRESETS[st.session_state["preset"]]
-    place_number("samples", preset.samples)
+    st.session_state["samples"] = preset.samples
     st.session_state["normalization"] = preset.normalization

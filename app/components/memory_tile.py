@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.datasets import dataset_problem, dataset_spec
+from analysis.datasets import dataset_problem, dataset_spec, needs_look
 from analysis.estimates import MemoryEstimate, MemoryRequest
 from analysis.freezing import Scope
 from analysis.options import Recipe
@@ -48,9 +48,9 @@ def _subject(request: MemoryRequest) -> tuple[object, ...]:
 
 
 def classes_of(dataset: str) -> int:
-    """Classes that a new head would tell apart, at least one."""
-    if dataset_problem(dataset):  # a run remains when its images are gone
-        return 1
+    """Classes that a new head would tell apart, at least one; 0 if the images are gone or new."""
+    if needs_look(dataset) or dataset_problem(dataset):  # analyses and runs outlive their images
+        return 0
     return max(1, len(dataset_spec(dataset).class_names))
 
 
@@ -68,6 +68,9 @@ def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
     )
     full = memory_request(shown, "everything")
     part = memory_request(shown, "layers", tuple(layers))
+    if not part.classes:
+        _draw(part, "no prediction without the images", None)
+        return
 
     def draw() -> None:
         found: MemoryEstimate | str | None = "Nothing would train."

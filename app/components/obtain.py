@@ -11,7 +11,7 @@ from analysis.results import Progress
 from analysis.store import fingerprint, load_analysis
 from app.cache import jobs
 from app.components.cost import render_cost
-from app.components.subject_names import dataset_name, weights_name
+from app.components.subject_names import data_text, weights_name
 from app.state import Shown, session
 
 POLL_EVERY = 0.2  # seconds
@@ -73,8 +73,7 @@ def _key_now(options: AnalysisOptions) -> str:
 def describe(options: AnalysisOptions) -> str:
     """An analysis in a few words."""
     weights = _WEIGHTS.get(options.weights) or weights_name(options.weights)
-    shift = "" if options.shift == "none" else f" with {options.shift} {options.severity}"
-    images = f"{options.samples} images of {dataset_name(options.dataset)}{shift}"
+    images = f"{options.samples} images of {data_text(options)}"
     if options.pooling == "per-batch":
         batches = options.samples // options.batch_size
         images += f" in {batches} batch{'' if batches == 1 else 'es'} of {options.batch_size}"
@@ -97,11 +96,12 @@ def _find(options: AnalysisOptions) -> None:
             if saved is None:
                 return
             report, key = saved, fingerprint(options)
-        notes = (here.note, *report.notes) if here.note else report.notes
+        trouble = here.troubles.pop(options, "")
+        notes = (trouble, *report.notes) if trouble else report.notes
         here.shown, here.outdated = Shown(options, report, key, notes), False
-        here.wanted, here.note = options, ""
+        here.wanted = options
     except AnalysisError as error:
-        here.note = str(error)
+        here.troubles[options] = str(error)
 
 
 def _render_job(job: Job) -> None:

@@ -16,6 +16,7 @@ from analysis.datasets import (
     ImportRequest,
     dataset_spec,
     folder_of,
+    needs_look,
     own_datasets,
     remove_dataset,
 )
@@ -82,7 +83,12 @@ def render_own_images(dataset: str) -> None:
             )
         elif folder:
             path = Path(folder).expanduser().absolute()
-            _render_import("dataset", folder, lambda: ImportRequest(path, folder))
+            known = session().imports.get("dataset")
+            if path.is_dir() or (known and known.source == folder):
+                _render_import("dataset", folder, lambda: ImportRequest(path, folder))
+            else:
+                st.error(f"There is no folder {path}.")
+                st.button("Try again", key="again_folder", icon=":material/replay:")
         if dataset in own_datasets():
             _offer_delete(dataset_name(dataset), lambda: remove_dataset(dataset))
 
@@ -127,26 +133,32 @@ def _render_import(
             return
     found = imports[widget]
     job = found.job
-    if job.state == "running":
+    if job.state == "running" and not found.stopped:
         st.fragment(_render_waiting, run_every=POLL_EVERY)(widget)
         return
+    result = None if found.stopped else job.result
     if not found.ended:
         found.ended = True
         _forget(found)
-        if widget == "dataset" and isinstance(job.result, Imported):
-            session().choose_dataset(job.result.dataset)
-        elif widget == "weights" and isinstance(job.result, Checkpoint):
-            session().choose("weights", job.result.weights)
+        if widget == "dataset" and isinstance(result, Imported):
+            session().choose_dataset(result.dataset)
+        elif widget == "weights" and isinstance(result, Checkpoint):
+            session().choose("weights", result.weights)
         st.rerun()
-    if job.state == "stopped":
-        st.info("Stopped. Nothing was kept.")
-    elif job.state == "failed":
-        st.error(job.error)
-    elif isinstance(job.result, Imported) and st.session_state["dataset"] == job.result.dataset:
-        _tell_images(job.result)
-    elif isinstance(job.result, Checkpoint):
-        st.success(f"Chosen: a checkpoint with {job.result.classes} classes.")
-        for note in job.result.notes:
+    chosen = st.session_state.get(widget)
+    if result is None:
+        if job.state == "failed":
+            st.error(job.error)
+        else:
+            st.info("Stopped. Nothing was kept.")
+        if st.button("Try again", key=f"again_{widget}", icon=":material/replay:"):
+            del imports[widget]
+            st.rerun()
+    elif isinstance(result, Imported) and chosen == result.dataset and not needs_look(chosen):
+        _tell_images(result)
+    elif isinstance(result, Checkpoint) and chosen == result.weights:
+        st.success(f"Chosen: a checkpoint with {result.classes} classes.")
+        for note in result.notes:
             st.caption(note)
 
 
@@ -167,14 +179,17 @@ def _render_waiting(widget: str) -> None:
     st.progress(min(1.0, share), text=progress.stage if progress else "Checking the file")
     if st.button("Stop", key=f"stop_{widget}", icon=":material/stop_circle:"):
         jobs().leave(found.job, session().name)
+        found.stopped = True
         st.rerun()
 
 
 def _tell_images(result: Imported) -> None:
     classes = f" in {result.classes} classes" if result.classes else ", without labels"
     drawn = dataset_spec(result.dataset).sizes["train"]
-    rest = "" if drawn == result.images else f" {drawn:,} may be drawn, the rest is for tests."
-    st.success(f"Chosen: {result.images:,} images{classes}.{rest}")
+    kept = "" if drawn == result.images else (
+        f" {drawn:,} of them may be drawn; the rest is kept for choosing and testing."
+    )  # fmt: skip
+    st.success(f"Chosen: {result.images:,} images{classes}.{kept}")
     if result.skipped:
         named = [f"- {name}: {reason}" for name, reason in result.skipped[:_MOST_NAMED]]
         more = len(result.skipped) - len(named)

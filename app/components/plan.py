@@ -24,8 +24,9 @@ from analysis.reading import reread
 from analysis.strategies import STRATEGIES, Evidence, chosen_layers
 from app.cache import estimates, run_queue
 from app.charts.memory import size_text
+from app.components.help_texts import listed
 from app.components.memory_tile import memory_request, saving_text
-from app.state import Choice, Shown, default_number, place_number, session
+from app.state import Choice, Shown, session
 
 DEFAULT_STRATEGIES = ["adabet", "size", "head"]
 MOST_SEEDS = 10
@@ -54,8 +55,7 @@ def render_plan(
             key="strategies",
             bind="query-params",
             help="Ways to choose what trains. The new classifier always trains with them, unless "
-            "the preset ranks it. "
-            + "\n".join(["", *(f"- **{n}**: {s.help}" for n, s in STRATEGIES.items())]),
+            "the preset ranks it. " + listed({n: s.help for n, s in STRATEGIES.items()}),
         )
         recipe, train_samples, seeds = _render_recipe(shown, options)
         step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step
@@ -69,8 +69,15 @@ def render_plan(
         first = shown.options.seed
         try:
             runs = [
-                _run(shown.options, choice, strategy, recipe, train_samples, first + i)
-                for i in range(seeds)
+                choice.applied(
+                    RunOptions(
+                        analysis=dataclasses.replace(shown.options, seed=seed),
+                        strategy=strategy,
+                        train_samples=train_samples,
+                        recipe=dataclasses.replace(recipe, seed=seed),
+                    )
+                )
+                for seed in range(first, first + seeds)
                 for strategy in strategies
             ]
             run_queue().start(runs)
@@ -87,15 +94,14 @@ def _render_recipe(
     dataset = (shown.options if shown else options or AnalysisOptions()).dataset
     most = dataset_spec(dataset).sizes["train"]
     if st.session_state.get("train_samples", 0) > most:
-        place_number("train_samples", most)
+        st.session_state["train_samples"] = most
     with st.container(horizontal=True, key="recipe"):
         epochs = st.number_input(
             "Epochs", 1, 1000, _DEFAULT.epochs, key="epochs", bind="query-params", width=130,
             help="How often training goes through the training images.",
         )  # fmt: skip
         train_samples = st.number_input(
-            "Training images", 1, most,
-            default_number("train_samples", min(RunOptions().train_samples, most)), 50,
+            "Training images", 1, most, min(RunOptions().train_samples, most), 50,
             key="train_samples", bind="query-params", width=160,
             help=f"Drawn from the {most:,} of the train split. Validation and test images are "
             "never trained on.",
@@ -170,27 +176,6 @@ def _render_start(
         key="start",
         disabled=bool(why) or recipe is None,
         help=why or "One after the other, each in a process of its own. You may leave the page.",
-    )
-
-
-def _run(
-    options: AnalysisOptions,
-    choice: Choice,
-    strategy: str,
-    recipe: Recipe,
-    train_samples: int,
-    seed: int,
-) -> RunOptions:
-    return RunOptions(
-        analysis=dataclasses.replace(options, seed=seed),
-        strategy=strategy,
-        rho=choice.rho,
-        normalization=choice.normalization,
-        preset=choice.preset,
-        summary=choice.summary,
-        min_persistence=choice.min_persistence,
-        train_samples=train_samples,
-        recipe=dataclasses.replace(recipe, seed=seed),
     )
 
 

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from analysis.metrics import MemoryUse
 from analysis.runs import Run, RunMetrics
 from analysis.strategies import STRATEGIES
-from app.cache import run_queue
+from app.cache import ended_metrics, run_queue
 from app.charts.training import Curve
+from app.components.subject_names import data_text, weights_name
 from app.state import session
-
-MOST_READ = 200  # runs whose metrics a session keeps
 
 STATES = {
     "queued": "waiting",
@@ -30,10 +29,16 @@ def settings_text(run: Run) -> str:
     rate = "" if recipe.learning_rate is None else f" · learning rate {recipe.learning_rate:g}"
     epochs = f"{recipe.epochs} epoch{'' if recipe.epochs == 1 else 's'}"
     return (
-        f"{options.analysis.model} ({options.analysis.weights}) on {options.analysis.dataset} · "
+        f"{options.analysis.model} ({weights_name(options.analysis.weights)}) on "
+        f"{data_text(options.analysis)} · "
         f"ρ = {options.rho:.2f} · {options.train_samples} images, {epochs}, "
         f"batches of {recipe.batch_size}{rate}"
     )
+
+
+def counted(count: int) -> str:
+    """So many runs, in words."""
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def strategy_title(run: Run) -> str:
@@ -60,13 +65,13 @@ def names_of(runs: Sequence[Run]) -> dict[str, str]:
 def metrics_of(run: Run) -> RunMetrics:
     """What was measured in a run up to its revision; only what is new is read from the store."""
     read = session().metrics
+    if not run.active:
+        read.pop(run.id, None)
+        return ended_metrics(run.id, run.revision)
     revision, known = read.get(run.id, (-1, RunMetrics()))
     if revision != run.revision:
         known = run_queue().store.metrics(run.id, known=known)
-        read.pop(run.id, None)
         read[run.id] = (run.revision, known)
-        if len(read) > MOST_READ:
-            del read[next(iter(read))]
     return known
 
 

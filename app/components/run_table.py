@@ -16,16 +16,18 @@ from analysis.runs import Run, RunStore
 from app.cache import run_queue
 from app.components.run_names import (
     STATES,
+    counted,
     metrics_of,
     peak_use,
     strategy_title,
     training_seconds,
 )
+from app.components.subject_names import dataset_name, shift_text, weights_name
 from app.state import session
 
 _FILTERS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "run_model": ("Model", lambda run: run.options.analysis.model),
-    "run_dataset": ("Dataset", lambda run: run.options.analysis.dataset),
+    "run_dataset": ("Dataset", lambda run: dataset_name(run.options.analysis.dataset)),
     "run_strategy": ("Strategy", lambda run: run.options.strategy),
     "run_state": ("State", lambda run: STATES[run.state]),
 }
@@ -137,7 +139,9 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Predicted (MB)": predicted.total / MB if predicted else math.nan,
                 "Time (s)": training_seconds(run),
                 "Model": options.analysis.model,
-                "Dataset": options.analysis.dataset,
+                "Weights": weights_name(options.analysis.weights),
+                "Dataset": dataset_name(options.analysis.dataset),
+                "Shift": shift_text(options.analysis) or None,
                 "ρ": options.rho,
                 "Epochs": options.recipe.epochs,
                 "Images": options.train_samples,
@@ -208,11 +212,11 @@ def render_undo() -> None:
     here.deleted = [each for each in here.deleted if each in deleted]
     if here.deleted:
         text, button = st.columns([5, 1], vertical_alignment="center")
-        text.info(f"{_counted(len(here.deleted))} deleted.")
+        text.info(f"{counted(len(here.deleted))} deleted.")
         if button.button("Undo", key="undo", icon=":material/undo:", width="stretch"):
             _restore(here.deleted)
     elif deleted:
-        with st.expander(f"{_counted(len(deleted))} deleted lately"):
+        with st.expander(f"{counted(len(deleted))} deleted lately"):
             st.write(", ".join(f"#{r.number} {strategy_title(r)}" for r in deleted.values()))
             if st.button("Bring back", key="restore", icon=":material/undo:"):
                 _restore(list(deleted))
@@ -248,7 +252,3 @@ def _attempt(action: Callable[[], object]) -> bool:
         st.error(str(error))
         return False
     return True
-
-
-def _counted(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"

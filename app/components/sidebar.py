@@ -5,10 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.costs import megabytes_to_fetch
+from analysis.models import model_spec
 from analysis.options import PRESETS, AnalysisOptions
 from app.components.choice_controls import render_choice
 from app.components.subject_controls import render_subject
 from app.state import Choice, session
+
+QUICK = 200  # images, of which a pocket model's analysis takes seconds
 
 
 def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
@@ -39,9 +42,18 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
                 help="Run the images through the model once and measure every layer. "
                 "An analysis that was made before comes back at once.",
             )
-        # A link may start what is quick, but fetches nothing before somebody has said so.
-        if options is not None and (
-            asked or (session().wanted is None and not megabytes_to_fetch(options))
-        ):
+        if options is not None and asked:
             session().request(options)
+        elif options is not None and session().wanted is None and _is_quick(options):
+            session().wanted = options
         return options, choice
+
+
+def _is_quick(options: AnalysisOptions) -> bool:
+    """Whether a link may start it: nothing is fetched or takes long before somebody has said so."""
+    return (
+        model_spec(options.model).source == "pocket"
+        and options.samples <= QUICK
+        and not options.input_side
+        and not megabytes_to_fetch(options)
+    )

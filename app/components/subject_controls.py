@@ -14,6 +14,7 @@ from analysis.models import (
     model_problem,
     model_spec,
     own_checkpoints,
+    side_of_input,
     weights_choices,
 )
 from analysis.options import (
@@ -33,7 +34,7 @@ from app.components.own_files import (
     render_own_images,
 )
 from app.components.subject_names import dataset_name, weights_name
-from app.state import default_number, place_number, session
+from app.state import session
 
 _DEFAULT = AnalysisOptions()
 TIMM = find_spec("timm") is not None
@@ -59,7 +60,7 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
         session().drop_folders()
         return None
     with st.expander("Precision and device"):
-        side, precision, device, memory = _render_machine(model)
+        side, precision, device, memory = _render_machine(model, weights)
     try:
         return AnalysisOptions(
             model=model,
@@ -157,17 +158,19 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     least = preset.batch_size if preset.pooling == "per-batch" else MIN_SAMPLES
     here, held = session(), st.session_state.get("samples")
     if held is not None:
-        asked = here.asked if held == here.lowered else held
+        if held != here.lowered:  # another number was typed: the first is asked for no longer
+            here.lowered = -1
+        asked = held if here.lowered < 0 else here.asked
         fits = max(least, min(asked, most))
         if fits != held:
             here.asked, here.lowered = asked, fits
-            place_number("samples", fits)
+            st.session_state["samples"] = fits
     left, right = st.columns(2)
     samples = left.number_input(
         "Images",
         least,
         max(least, most),
-        default_number("samples", min(_DEFAULT.samples, max(least, most))),
+        min(_DEFAULT.samples, max(least, most)),
         preset.batch_size,
         key="samples",
         bind="query-params",
@@ -187,8 +190,10 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     return int(samples), int(seed)
 
 
-def _render_machine(model: str) -> tuple[int, Precision, Device, int]:
-    own = model_spec(model).input_side
+def _render_machine(model: str, weights: str) -> tuple[int, Precision, Device, int]:
+    # What timm's models ask for is known only when they are built.
+    own = side_of_input(model, weights=weights) if model_spec(model).input_side else 0
+    here = f", {own} × {own} here" if own else ""
     side = st.number_input(
         "Image side",
         0,
@@ -197,7 +202,7 @@ def _render_machine(model: str) -> tuple[int, Precision, Device, int]:
         32,
         key="input_side",
         bind="query-params",
-        help=f"Pixels. 0: what the weights ask for, {own} × {own} here. Smaller images take less "
+        help=f"Pixels. 0: what the weights ask for{here}. Smaller images take less "
         "time and memory, and give other numbers. Some models take one size only.",
     )
     precision = st.selectbox(

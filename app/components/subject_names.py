@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from analysis.options import AnalysisOptions
+
 
 def dataset_name(name: str) -> str:
     """A dataset as the person knows it."""
@@ -11,6 +13,17 @@ def dataset_name(name: str) -> str:
     if kind == "own":
         return f"{_short(rest)} (yours)"
     return f"{PurePath(rest).name} (folder {rest})" if kind == "folder" else name
+
+
+def shift_text(options: AnalysisOptions) -> str:
+    """How the images are altered; nothing if they are not."""
+    return "" if options.shift == "none" else f"{options.shift} {options.severity}"
+
+
+def data_text(options: AnalysisOptions) -> str:
+    """The images, as they are or altered."""
+    shift = shift_text(options)
+    return dataset_name(options.dataset) + (f" with {shift}" if shift else "")
 
 
 def weights_name(weights: str) -> str:

@@ -10,9 +10,11 @@ from analysis.options import AnalysisOptions
 from analysis.runs import Run
 from app.cache import run_queue
 from app.components.live import render_live
+from app.components.memory_tile import classes_of
 from app.components.obtain import describe, render_obtained
 from app.components.plan import render_plan
 from app.components.run_charts import render_curves
+from app.components.subject_names import dataset_name
 from app.components.watch import watch_runs
 from app.state import Choice
 
@@ -34,6 +36,12 @@ options, choice = controls
 
 st.title("Does training these layers pay?", anchor=False)
 shown = render_obtained(options)
+if shown is not None and not classes_of(shown.options.dataset):
+    st.warning(
+        f"The images of {dataset_name(shown.options.dataset)} are gone or have changed: there is "
+        "nothing to train on before another analysis."
+    )
+    shown = None
 if shown is not None:
     st.caption(
         f"{describe(shown.options)}; ρ = {choice.rho:.2f}. Each strategy trains its layers and "

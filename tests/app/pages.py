@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 from streamlit.testing.v1 import AppTest
 
+import app.cache
+
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 PATIENCE = 60  # seconds
 
@@ -29,9 +31,18 @@ def settled(page: AppTest, condition: Callable[[AppTest], bool]) -> AppTest:
     end = time.monotonic() + PATIENCE
     while not condition(page):
         assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.1)
+        # Drawing it would take the processor from what it waits for.
+        wait_until(lambda: not app.cache.jobs()._running)
         page.run()
     return page
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for what no page has to be drawn for."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
 
 
 def button(page: AppTest, label: str) -> Any:
@@ -41,6 +52,10 @@ def button(page: AppTest, label: str) -> Any:
 
 def tile(page: AppTest, label: str) -> str:
     return next(metric.value for metric in page.metric if metric.label == label)
+
+
+def tiles(page: AppTest) -> list[str]:
+    return [metric.label for metric in page.metric]
 
 
 def table(page: AppTest) -> pd.DataFrame:

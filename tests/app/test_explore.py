@@ -8,6 +8,7 @@ import pytest
 
 import analysis.topology
 import app.cache
+import app.components.obtain
 import app.components.subject_controls
 from analysis.options import AnalysisOptions
 from analysis.pipeline import run
@@ -71,6 +72,33 @@ def test_the_url_restores_the_view() -> None:
     assert tile(page, "Selected") == "11 of 43 layers"  # the head is ranked; round(10.75)
 
 
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"model": "vit_b_16", "weights": "random"},
+        {"dataset": "fashion", "samples": "1500"},
+        {"input_side": "512"},
+    ],
+)
+def test_a_link_does_not_start_what_takes_long(
+    link: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[AnalysisOptions] = []
+    monkeypatch.setattr(app.components.obtain, "render_cost", told.append)
+    page = opened(**link)
+    assert not page.exception
+    assert page.session_state["session"].job is None
+    assert "Press **Analyse** for" in texts(page)
+    assert len(told) == 1
+
+
+def test_what_does_not_fit_into_memory_is_told_before_it_is_started() -> None:
+    page = opened(dataset="fashion", samples="1500", memory="0.5")
+    settled(page, lambda page: bool(page.warning))
+    assert page.warning[0].title == "This will not fit into memory"
+    assert page.session_state["session"].job is None
+
+
 def test_nonsense_in_the_url_falls_back_to_the_default() -> None:
     page = opened(rho="7", normalization="size", model="x", samples="-3", layer="y", seed="a")
     assert not page.exception
@@ -123,6 +151,32 @@ def test_a_damaged_analysis_is_computed_again_and_told(home: Path) -> None:
     settled(page, lambda p: bool(p.metric))
     assert "was damaged. It was set aside" in texts(page)
     assert len(table(page)) == 10
+
+
+def test_of_a_damaged_file_only_its_own_analysis_tells(home: Path) -> None:
+    whole, damaged = AnalysisOptions(samples=8, seed=1), AnalysisOptions(samples=8, seed=2)
+    run(whole)
+    run(damaged)
+    newest = max((home / "analyses").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    page = opened()
+    page.number_input(key="samples").set_value(8).run()
+    page.number_input(key="seed").set_value(2).run()
+    page.number_input(key="seed").set_value(1).run()
+    assert page.session_state["session"].shown.options == whole
+    assert "was damaged" not in texts(page)
+    page.number_input(key="seed").set_value(2).run()
+    button(page, "Analyse").click().run()
+    settled(page, lambda page: page.session_state["session"].shown.options == damaged)
+    assert "was damaged. It was set aside" in texts(page)
+
+
+def test_the_image_side_is_that_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.components.obtain, "render_cost", lambda _: None)
+    page = opened(model="vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1")
+    assert "384 × 384 here" in page.number_input(key="input_side").help
+    page.selectbox(key="weights").set_value("pretrained").run()
+    assert "224 × 224 here" in page.number_input(key="input_side").help
 
 
 def test_a_preset_sets_what_it_stands_for() -> None:

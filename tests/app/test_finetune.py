@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
+import zipfile
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import app.cache
+from analysis.datasets import import_archive, remove_dataset
 from analysis.estimates import MemoryRequest, estimate
 from analysis.options import AnalysisOptions
 from analysis.pipeline import run
 from analysis.runs import Run
 from analysis.selection import ranking
 from app.charts.memory import size_text
-from tests.app.pages import button, opened, settled, texts, tile
+from tests.app.pages import button, opened, settled, texts, tile, wait_until
+from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
-SHORT = {"epochs": "2", "train_samples": "64"}
+SHORT = {"epochs": "1", "train_samples": "64"}
+NEW = {"seed": "3", "samples": "8"}  # an analysis that is not there, and quick
 
 
 def group() -> list[Run]:
@@ -67,7 +74,7 @@ def test_the_plan_says_what_each_strategy_would_train_and_take() -> None:
 
 
 def test_start_runs_every_strategy_with_every_seed_and_shows_what_came_out() -> None:
-    page = opened("finetune", strategies=["head", "last"], seeds="2", seed="3", **SHORT)
+    page = opened("finetune", strategies=["head", "last"], seeds="2", **NEW, **SHORT)
     settled(page, lambda p: not button(p, "Start 4 runs").disabled)
     button(page, "Start 4 runs").click().run()
     assert not page.exception
@@ -79,8 +86,8 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_what_came_out() -> 
     for each in started[1::2]:
         app.cache.run_queue().stop(each.id)
     assert {r.options.train_samples for r in started} == {64}
-    assert {r.options.recipe.epochs for r in started} == {2}
-    settled(page, lambda _: over())
+    assert {r.options.recipe.epochs for r in started} == {1}
+    wait_until(over)
     page.run()
     assert not page.exception
     for ended in group()[::2]:
@@ -91,7 +98,7 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_what_came_out() -> 
     assert "not evidence" not in texts(page)
     assert len(page.get("plotly_chart")) == 4
     weights = app.cache.run_queue().store.weights_path(ended.id)
-    settled(page, lambda _: weights.is_file())  # they are written when all else is safe
+    wait_until(weights.is_file)  # they are written when all else is safe
 
 
 def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
@@ -99,12 +106,12 @@ def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
     settled(page, lambda p: not button(p, "Start 2 runs").disabled)
     button(page, "Start 2 runs").click().run()
     running, waiting = group()
-    settled(page, lambda p: app.cache.run_queue().store.metrics(running.id).epochs)
+    wait_until(lambda: app.cache.run_queue().store.metrics(running.id).epochs)
     other = opened("finetune")
     assert {metric.label for metric in other.metric} == {"Head only", "Last layers"}
     button(other, "Cancel 1 waiting").click().run()
     other.button(key=f"stop_{running.id}").click().run()
-    settled(other, lambda _: over())
+    wait_until(over)
     assert [r.state for r in group()] == ["stopped", "stopped"]
     assert app.cache.run_queue().store.metrics(running.id).epochs  # what it had is kept
     assert app.cache.run_queue().store.metrics(waiting.id).steps == ()
@@ -124,7 +131,7 @@ def test_what_is_on_screen_is_what_trains() -> None:
     explored = rows.loc[rows["selected"]].sort_values("rank")["layer"]
     assert planned == ", ".join([*explored, "fc"])
     button(page, "Start 1 run").click().run()
-    settled(page, lambda _: over())
+    wait_until(over)
     (ended,) = group()
     assert ended.selection is not None
     assert ", ".join(ended.selection.layers) == planned
@@ -144,7 +151,7 @@ def test_a_run_that_has_nothing_to_train_fails_with_its_reason() -> None:
         "nothing: ρ = 0.01 rounds down to no layer"
     ]
     button(page, "Start 1 run").click().run()
-    settled(page, lambda _: over())
+    wait_until(over)
     page.run()
     assert [failed.state for failed in group()] == ["failed"]
     assert "Nothing would train: ρ = 0.01 of 43 layers rounds down to 0" in texts(page)
@@ -173,3 +180,29 @@ def test_nothing_starts_while_the_sidebar_asks_for_another_analysis() -> None:
     assert "The settings have changed" in button(page, "Start 3 runs").help
     page.number_input(key="seed").set_value(0).run()
     assert not button(page, "Start 3 runs").disabled
+
+
+def test_runs_are_seen_and_planned_when_the_images_on_the_page_are_deleted(tmp_path: Path) -> None:
+    packed = tmp_path / "shapes.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(40):
+            picture = io.BytesIO()
+            Image.new("L", (8, 8), number).save(picture, "png")
+            archive.writestr(f"{number % 2}/{number}.png", picture.getvalue())
+    kept = import_archive(packed, "shapes.zip").dataset
+    finished_run(app.cache.run_queue().store, run_options("head"))
+    page = opened("finetune", seed="5", samples="8")
+    page.selectbox(key="dataset").set_value(kept).run()
+    button(page, "Analyse").click().run()
+    settled(page, lambda p: not button(p, "Start 3 runs").disabled)
+    remove_dataset(kept)
+    page.run()
+    assert page.selectbox(key="dataset").value == "digits"
+    assert not page.error
+    assert "(yours) are gone or have changed" in page.warning[0].value
+    assert button(page, "Start 3 runs").disabled
+    assert tile(page, "Head only") == "90.0 %"
+    page.switch_page("views/explore.py").run()
+    assert not page.exception
+    assert tile(page, "Predicted peak memory") == "–"
+    assert "no prediction without the images" in [metric.delta for metric in page.metric]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 import app.cache
-from analysis.options import Recipe
+from analysis.options import AnalysisOptions, Recipe
 from analysis.run_records import Ending
 from analysis.runs import Run, RunStore
 from app.components.run_charts import MEMORY, TIME, tradeoff
 from app.components.run_details import settings_frame
+from app.components.run_names import settings_text
 from app.components.run_table import epochs_csv, run_frame, runs_json
-from tests.app.pages import button, opened, settled, texts
+from tests.app.pages import button, opened, texts, tile, tiles, wait_until
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -58,6 +60,45 @@ def test_the_table_tells_every_run_and_the_sentence_the_winner(three: list[Run])
     assert "AdaBet does not beat size alone here." in texts(page)
     assert "One seed: not evidence." in texts(page)
     assert len(page.get("plotly_chart")) == 1
+
+
+def test_what_was_measured_in_a_run_that_is_over_is_read_once_for_all_sessions(
+    store: RunStore, three: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened("runs")
+    read: list[str] = []
+    monkeypatch.setattr(store, "metrics", lambda run_id, **_: read.append(run_id))
+    page = opened("runs")
+    assert not page.exception
+    assert page.dataframe[0].value["Validation (%)"].tolist() == pytest.approx([66, 94, 91])
+    assert read == []
+
+
+def test_subjects_are_called_as_the_person_knows_them(three: list[Run]) -> None:
+    digest = 16 * "0123"
+    own = AnalysisOptions(
+        weights=f"file:/home/me/mine-{digest}.safetensors",
+        dataset=f"own:shapes-{digest}",
+        shift="noise",
+        severity=2,
+    )
+    run = replace(three[0], options=replace(three[0].options, analysis=own))
+    rows = run_frame([run, three[1]])
+    assert rows["Weights"].tolist() == ["mine-012301 (yours)", "pretrained"]
+    assert rows["Dataset"].tolist() == ["shapes-012301 (yours)", "digits"]
+    assert rows["Shift"].fillna("").tolist() == ["noise 2", ""]
+    assert settings_text(run).startswith(
+        "pocket-resnet20 (mine-012301 (yours)) on shapes-012301 (yours) with noise 2 · "
+    )
+
+
+@pytest.mark.parametrize("view", ["runs", "grid"])
+def test_analyse_leads_to_where_the_analysis_is_shown(view: str) -> None:
+    page = opened(view, rho="0.5")  # a switch of pages must keep what the URL carries
+    assert not tiles(page)  # the default is analysed, but nobody asked for it
+    button(page, "Analyse").click().run()
+    assert not page.exception
+    assert tile(page, "Selected") == "21 of 42 layers"
 
 
 def test_filters_narrow_the_table(three: list[Run]) -> None:
@@ -106,7 +147,9 @@ def test_a_run_deleted_in_another_session_can_be_brought_back(
 
 def test_a_run_can_be_queued_again_with_its_settings(store: RunStore) -> None:
     failed = finished_run(
-        store, run_options("head", seed=5, train_samples=40), ending=Ending("failed", "It broke.")
+        store,
+        run_options("head", seed=5, train_samples=40, recipe=Recipe(epochs=1, seed=5)),
+        ending=Ending("failed", "It broke."),
     )
     page = opened("runs", runs=failed.id)
     assert "It broke." in texts(page)
@@ -115,16 +158,17 @@ def test_a_run_can_be_queued_again_with_its_settings(store: RunStore) -> None:
     assert again.id != failed.id
     assert again.options == failed.options
     assert len(page.dataframe[0].value) == 2  # it is listed at once
-    settled(page, lambda _: not store.runs()[0].active)
+    wait_until(lambda: not store.runs()[0].active)
+    page.run()
     assert not page.exception
 
 
 def test_a_run_that_goes_on_can_be_stopped_here(store: RunStore) -> None:
     (run_id,) = store.add([run_options("head", recipe=Recipe(epochs=1000))])
     page = opened("runs", runs=run_id)
-    settled(page, lambda _: store.metrics(run_id).steps)
+    wait_until(lambda: store.metrics(run_id).steps)
     button(page, "Stop").click().run()
-    settled(page, lambda _: not store.runs()[0].active)
+    wait_until(lambda: not store.runs()[0].active)
     assert store.runs()[0].state == "stopped"
     assert not page.exception
 

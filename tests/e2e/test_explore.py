@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from analysis.options import AnalysisOptions
 from analysis.pipeline import run
 from analysis.selection import ranking
+from tests.e2e.pages import stop
 
 pytestmark = pytest.mark.e2e
 Visit = Callable[..., Page]
@@ -142,12 +143,13 @@ def test_a_link_restores_the_view(visit: Visit) -> None:
 
 def test_a_long_analysis_shows_where_it_is_and_stops(visit: Visit) -> None:
     page = visit()
-    choose(page, "model", "vgg16")
-    choose(page, "weights", "random")
-    page.get_by_text("press Analyse for vgg16 (random weights)").wait_for()
+    images = page.locator(".st-key-samples input")
+    images.fill("1000")
+    images.press("Enter")
+    page.get_by_text("press Analyse for pocket-resnet20 (pre-trained) on 1000 images").wait_for()
     page.get_by_test_id("stSidebarUserContent").get_by_role("button", name="Analyse").click()
-    page.get_by_text(re.compile(r"Forward pass: layer \d+ of 16, features\.\d+")).wait_for()
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_text(re.compile(r": layer \d+ of 43, ")).wait_for()
+    stop(page).click()
     page.get_by_text("Stopped. Press Analyse to start again.").wait_for()
     assert tile(page, "Selected") == "4 of 42 layers"
 
