@@ -15,7 +15,7 @@ DRAWN = 1000 * PATIENCE  # milliseconds
 OURS = re.compile(rf'File "{re.escape(str(ROOT))}/(app|analysis)/')
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The dashboard, served as README says, with an empty folder of analyses."""
     log = tmp_path_factory.mktemp("server") / "log"
@@ -26,7 +26,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert ours == [], "a traceback through our code"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with chromium() as launched:
         yield launched
