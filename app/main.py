@@ -28,7 +28,8 @@ page = st.navigation(
         st.Page("views/finetune.py", title="Fine-tune", url_path="finetune"),
         st.Page("views/runs.py", title="Runs", url_path="runs"),
         st.Page("views/grid.py", title="Grid", url_path="grid"),
-    ]
+    ],
+    position="top",  # which leaves the sidebar to what is moved there
 )
 st.session_state["controls"] = render_sidebar()
 if session().pressed and page.url_path in ("runs", "grid"):  # which show no analysis

@@ -115,7 +115,9 @@ def _time_text(left: TimeLeft, cells: int) -> str:
     if left.unknown == cells:
         return "how long that takes is not known before some are done"
     text = f"about {duration_text(left.seconds)} left, judged by earlier runs"
-    return f"{text}, and {left.unknown} of unknown length" if left.unknown else text
+    if left.unknown:
+        text += f", for {cells - left.unknown} of them; the others are not like any that was done"
+    return text
 
 
 def _render_buttons(cells: Sequence[RunOptions], found: Found) -> None:

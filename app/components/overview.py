@@ -23,9 +23,8 @@ CORRELATION_HELP = (
 
 
 def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
-    """Draw the title, the sentences and the tiles."""
-    st.title("Which layers should you train?", anchor=False)
-    st.caption(f"{describe(shown.options)}. {clusters_sentence(rows)}", help=CORRELATION_HELP)
+    """Draw the sentences and the tiles."""
+    st.caption(f"{describe(shown.options)}.")
     _render_tiles(shown, rows, choice)
     chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"].tolist()
     if not rows["rank"].notna().any():
@@ -41,6 +40,7 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
         always = f", and always the new head `{head[0]}`" if head else ""
         st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows)}")
+    st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
     for warning in warnings_of(shown.report):
         st.warning(warning)
 

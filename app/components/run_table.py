@@ -80,7 +80,7 @@ def render_table(runs: Sequence[Run]) -> None:
         selection_default={"selection": {"rows": [ids.index(each) for each in here.compared]}},
         height=min(420, 38 + 35 * max(1, len(runs))),
         column_config={
-            "#": st.column_config.NumberColumn(width="small", help="In the order of starting."),
+            "#": st.column_config.NumberColumn(width=50, help="In the order of starting."),
             "Test accuracy (%)": st.column_config.NumberColumn(
                 format="%.1f", help="Of the last weights, taken once, at the end of the run."
             ),

@@ -16,6 +16,7 @@ def clusters_sentence(rows: pd.DataFrame) -> str:
     """Whether b₁ goes with the DBSCAN cluster count over the layers (AdaBet, Figure 3)."""
     counts = rows["clusters"].astype(float)
     found = rank_correlation(rows["b1"].tolist(), counts.tolist())
+    layers = f"n = {found.n} layers{', head included' if rows['head'].any() else ''}"
     if math.isnan(found.coefficient):
         known = counts.dropna().unique()
         if found.n < 3:
@@ -24,12 +25,10 @@ def clusters_sentence(rows: pd.DataFrame) -> str:
             plural = "" if known[0] == 1 else "s"
             return (
                 f"DBSCAN finds {known[0]:.0f} cluster{plural} in every layer here, so the cluster "
-                f"count cannot follow b₁ (Spearman undefined, n = {found.n} layers)."
+                f"count cannot follow b₁ (Spearman undefined, {layers})."
             )
-        return f"b₁ is the same in every layer here (Spearman undefined, n = {found.n} layers)."
-    figures = (
-        f"Spearman {_signed(found.coefficient)}, p {_p_value(found.p_value)}, n = {found.n} layers"
-    )
+        return f"b₁ is the same in every layer here (Spearman undefined, {layers})."
+    figures = f"Spearman {_signed(found.coefficient)}, p {_p_value(found.p_value)}, {layers}"
     if found.p_value > ALPHA:
         return f"b₁ shows no clear link with the DBSCAN cluster count here ({figures})."
     strength = "only weakly" if abs(found.coefficient) < 0.4 else "clearly"

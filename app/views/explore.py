@@ -17,6 +17,7 @@ from app.state import Choice, open_layer
 
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 options, choice = controls
+st.title("Which layers should you train?", anchor=False)
 shown = render_obtained(options)
 if shown is not None:
     if choice.min_persistence > 0 or choice.eps_quantile is not None:
