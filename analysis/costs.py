@@ -21,6 +21,7 @@ from analysis.passes import (
     Budget,
     Footprint,
     Plan,
+    gigabytes,
     plan_passes,
 )
 
@@ -113,6 +114,12 @@ def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
     samples, footprint = options.samples, probe.footprint
     whole, budget = _budget(probe, options, samples)
     try:
+        if options.memory and budget.device <= 0:
+            raise ModelError(
+                f"The memory limit is {gigabytes(whole)}, and {gigabytes(whole - budget.device)} "
+                "are taken by the program, the weights and the images before anything runs: raise "
+                "the limit."
+            )
         plan = plan_passes(samples, footprint, budget)
         fits, suggestion = True, _slowly(plan, footprint.most_at_once(budget))
         taken = footprint.peak(samples, plan.largest, budget)

@@ -150,12 +150,12 @@ def _why_not(samples: int, footprint: Footprint, budget: Budget) -> str:
         return (
             f"The distances of {samples} images in {footprint.layers} layers, and their topology, "
             f"take {gigabytes(least)} of memory, and {gigabytes(room)} may be taken: use at most "
-            f"{most} images, or a larger budget."
+            f"{most} images, or a higher memory limit."
         )
     return (
         f"Even two images at a time take {gigabytes(footprint.of_pass(2))} of memory in this "
-        f"model, and {gigabytes(budget.device)} may be taken: use a smaller input side, a "
-        "smaller model, or a larger budget."
+        f"model, and {gigabytes(budget.device)} may be taken: use smaller images, a "
+        "smaller model, or a higher memory limit."
     )
 
 

@@ -91,6 +91,8 @@ class Session:
     imports: dict[str, Import] = field(default_factory=dict)  # by the widget that will have it
     chosen: dict[str, str] = field(default_factory=dict)  # values that widgets will take
 
+    cleared: int = 0  # uploads that were deleted
+    told: str = ""  # of the last of them, when the page is drawn next
     given: str = ""  # "zip" or "folder": the way that images were given last
     asked: int = 0  # images, before a small dataset had fewer
     lowered: int = -1  # to so many

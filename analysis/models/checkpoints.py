@@ -65,8 +65,8 @@ def fitted(state: StateDict, network: nn.Module, spec: ModelSpec, head: str, cal
     problems = _problems(state, shapes)
     if problems:
         raise AssetError(
-            f"{called} does not hold the weights of {spec.name}: {'; '.join(problems)}."
-            + _hint(state, spec)
+            f"{called} does not hold the weights of {spec.name}{_hint(state)}: "
+            f"{'; '.join(problems)}."
         )
     notes = _type_notes(state, expected, called)
     kept = {key: _converted(state[key], expected[key]) for key in expected}
@@ -145,8 +145,8 @@ def _number_notes(state: StateDict, called: str) -> list[str]:
     return [f"{len(broken)} tensors of {called} hold NaN or infinite numbers: {listed(broken)}."]
 
 
-def _hint(state: StateDict, spec: ModelSpec) -> str:
+def _hint(state: StateDict) -> str:
     for other in MODELS.values():
         if other.signature and other.signature == signature(state, other.head):
-            return f" They are those of {other.name}."
+            return f", but those of {other.name}"
     return ""

@@ -113,7 +113,7 @@ def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], found: Fo
 def _time_text(left: TimeLeft, cells: int) -> str:
     """What is left to do takes, judged by earlier runs."""
     if left.unknown == cells:
-        return "how long that takes is not known before some are done"
+        return "how long that takes is not known before one like them is done"
     text = f"about {duration_text(left.seconds)} left, judged by earlier runs"
     if left.unknown:
         text += f", for {cells - left.unknown} of them; the others are not like any that was done"

@@ -82,7 +82,7 @@ def describe(options: AnalysisOptions) -> str:
 
 def _below() -> str:
     shown = session().shown
-    return f" Below: {describe(shown.options)}." if shown else ""
+    return f"\n\nBelow: {describe(shown.options)}." if shown else ""
 
 
 def _find(options: AnalysisOptions) -> None:

@@ -39,7 +39,7 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         names = ", ".join(f"`{name}`" for name in chosen[:12])
         more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
         always = f", and always the new head `{head[0]}`" if head else ""
-        st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows)}")
+        st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows, choice.normalization)}")
     st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
     for warning in warnings_of(shown.report):
         st.warning(warning)

@@ -37,11 +37,14 @@ _MOST_NAMED = 8  # skipped files
 
 def render_own_checkpoint(model: str, weights: str) -> None:
     """Draw what takes a checkpoint for this architecture, and deletes the one that is chosen."""
+    if session().told:
+        st.toast(session().told)
+        session().told = ""
     with st.popover("Weights of your own", type="tertiary"):
         given = st.file_uploader(
             f"Checkpoint of {model}",
             type=["safetensors", "pt", "pth"],
-            key=f"own_checkpoint_{model}",
+            key=f"own_checkpoint_{model}_{session().cleared}",
             help="A state dict of this architecture. It may have another number of classes. "
             "Files that would run code when opened are refused.",
         )
@@ -61,7 +64,7 @@ def render_own_images(dataset: str) -> None:
         given = st.file_uploader(
             "Zip of images",
             type="zip",
-            key="own_images",
+            key=f"own_images_{session().cleared}",
             on_change=session().give,
             args=("zip",),
             help="One folder for each class, or images alone: to compare layers, no labels are "
@@ -87,7 +90,9 @@ def render_own_images(dataset: str) -> None:
             if path.is_dir() or (known and known.source == folder):
                 _render_import("dataset", folder, lambda: ImportRequest(path, folder))
             else:
-                st.error(f"There is no folder {path}.")
+                st.error(
+                    f"{path} is no folder." if path.exists() else f"There is no folder {path}."
+                )
                 st.button("Try again", key="again_folder", icon=":material/replay:")
         if dataset in own_datasets():
             _offer_delete(dataset_name(dataset), lambda: remove_dataset(dataset))
@@ -114,6 +119,8 @@ def _offer_delete(name: str, delete: Callable[[], None]) -> None:
         except AnalysisError as error:
             st.error(str(error))
         else:
+            session().told = f"{name} was deleted. The file you gave is as it was."
+            session().cleared += 1  # the next uploader shows no file
             st.rerun()
 
 

@@ -116,7 +116,7 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
     ]
     return tradeoff_figure(
         points,
-        x_title=cost.capitalize(),
+        x_title=f"{cost.capitalize()} with choosing",
         unit=unit,
         y_title="Test accuracy",
         strategies=[strategy.title for strategy in STRATEGIES.values()],

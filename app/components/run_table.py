@@ -208,7 +208,9 @@ def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
 def render_undo() -> None:
     """Offer to bring back what was deleted."""
     here = session()
-    deleted = {run.id: run for run in run_queue().store.runs(deleted=True)}
+    gone = run_queue().store.runs(deleted=True)
+    # A grid that goes on replaces what was stopped in it before it began.
+    deleted = {run.id: run for run in gone if not (run.swept and run.started is None)}
     here.deleted = [each for each in here.deleted if each in deleted]
     if here.deleted:
         text, button = st.columns([5, 1], vertical_alignment="center")

@@ -36,8 +36,9 @@ def clusters_sentence(rows: pd.DataFrame) -> str:
     return f"b₁ {verb} {strength} with the DBSCAN cluster count here ({figures})."
 
 
-def size_sentence(rows: pd.DataFrame) -> str:
+def size_sentence(rows: pd.DataFrame, normalization: str = "activation") -> str:
     """How much of the selection a ranking without any topology would give."""
+    divisor = "Size" if normalization == "activation" else f"Size ({normalization})"
     chosen = rows["selected"]
     if not rows.loc[chosen, "score"].max() > 0:
         return "No layer has a loop that counts, so only the execution order decides."
@@ -49,12 +50,12 @@ def size_sentence(rows: pd.DataFrame) -> str:
     candidates = rows["selected_by_size"]
     count, shared = int(chosen.sum()), int((chosen & candidates).sum())
     if shared < count:
-        return f"Size alone, without any topology, would choose {shared} of these {count}."
+        return f"{divisor} alone, without any topology, would choose {shared} of these {count}."
     if int(candidates.sum()) == count:
-        return "Size alone, without any topology, would choose the very same."
+        return f"{divisor} alone, without any topology, would choose the very same."
     return (
-        f"Size alone, without any topology, narrows the choice to {int(candidates.sum())} layers, "
-        f"{'these' if count > 1 else 'this one'} among them; b₁ decides between equal sizes."
+        f"{divisor} alone, without any topology, narrows the choice to {int(candidates.sum())} "
+        f"layers, {'these' if count > 1 else 'this one'} among them; b₁ decides between those."
     )
 
 

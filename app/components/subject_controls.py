@@ -169,7 +169,7 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     samples = left.number_input(
         "Images",
         least,
-        max(least, most),
+        None,  # what is too many is told below; a browser would refuse it without a word
         min(_DEFAULT.samples, max(least, most)),
         preset.batch_size,
         key="samples",
@@ -187,6 +187,11 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
         bind="query-params",
         help="Which images are drawn, and which random weights. The same seed repeats a result.",
     )
+    if samples == here.lowered:
+        st.caption(
+            f"{dataset_name(dataset)} has {most:,} images to draw from; {here.asked:,} were asked "
+            "for."
+        )
     return int(samples), int(seed)
 
 

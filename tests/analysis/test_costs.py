@@ -90,6 +90,9 @@ def test_what_does_not_fit_is_told_with_what_would() -> None:
     nothing = cost(40, memory=410 * MB)
     assert not nothing.fits
     assert "Even two images at a time" in nothing.suggestion
+    below = cost(40, memory=300 * MB)
+    assert not below.fits
+    assert below.suggestion.startswith("The memory limit is 300 MB, and 400 MB are taken by")
 
 
 def test_images_that_are_held_count_and_others_do_not() -> None:

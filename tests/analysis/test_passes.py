@@ -74,7 +74,7 @@ def test_distances_that_do_not_fit_are_told_with_what_would() -> None:
 def test_a_model_too_large_for_two_images_is_told() -> None:
     huge = Footprint(layers=10, image=900 * MB)
     assert most_samples(huge, Budget(1000 * MB)) == 0
-    with pytest.raises(ModelError, match=r"Even two images at a time take 2.1 GB.*smaller input"):
+    with pytest.raises(ModelError, match=r"Even two images at a time take 2.1 GB.*smaller images"):
         plan_passes(40, huge, Budget(1000 * MB))
     with pytest.raises(ModelError, match="0 MB may be taken"):
         plan_passes(40, huge, Budget(-5))

@@ -210,6 +210,17 @@ def test_fewer_images_than_asked_for_are_offered_when_the_dataset_shrinks() -> N
     page.selectbox(key="dataset").set_value("digits").run()
     assert not page.exception
     assert page.number_input(key="samples").value == 1078
+    assert "digits has 1,078 images to draw from; 1,500 were asked for." in texts(page)
+    page.number_input(key="samples").set_value(5000).run()
+    assert page.number_input(key="samples").value == 1078
+    assert "5,000 were asked for." in texts(page)
+    page.number_input(key="samples").set_value(40).run()
+    assert "were asked for" not in texts(page)
+
+
+def test_size_alone_is_named_by_what_divides() -> None:
+    assert "Size alone, without" in texts(opened())
+    assert "Size (flops) alone, without" in texts(opened(normalization="flops"))
 
 
 @pytest.mark.parametrize("typing", [True, False])

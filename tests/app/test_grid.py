@@ -125,9 +125,10 @@ def test_start_stop_and_continue(store: RunStore) -> None:
     settled(page, lambda page: "2 stopped" in progress(page))
     button(page, "Continue with 2 runs").click().run()
     assert not page.exception
-    # The one that had begun keeps what it measured; the other can be brought back.
+    # The one that had begun keeps what it measured; the other is replaced without a word.
     assert [run.options.strategy for run in store.runs()] == ["head", "full", "full"]
     assert [run.options.strategy for run in store.runs(deleted=True)] == ["head"]
+    assert not any("deleted" in each.label for each in opened("runs").expander)
     button(page, "Stop 2 runs").click().run()
     settled(page, lambda page: "2 stopped" in progress(page))
 

@@ -236,18 +236,25 @@ def test_a_checkpoint_is_chosen_until_others_are() -> None:
     page = opened()
     mine = io.BytesIO()
     torch.save(load_model("pocket-resnet20", num_classes=7).state_dict(), mine)
-    upload(page, "own_checkpoint_pocket-resnet20", "mine.pt", mine.getvalue())
+    upload(page, "own_checkpoint_pocket-resnet20_0", "mine.pt", mine.getvalue())
     settled(page, lambda page: bool(page.success))
     assert "a checkpoint with 7 classes" in page.success[0].value
+    chosen = page.selectbox(key="weights").value
     page.selectbox(key="weights").set_value("random").run()
     assert not page.exception
     assert not page.success
+    page.selectbox(key="weights").set_value(chosen).run()
+    next(each for each in page.button if each.label.startswith("Delete mine")).click().run()
+    assert not page.exception
+    assert "was deleted" in page.toast[0].value
+    assert page.selectbox(key="weights").value == "pretrained"
+    assert page.file_uploader(key="own_checkpoint_pocket-resnet20_1").value is None
 
 
 def test_a_checkpoint_that_would_run_code_is_refused_and_the_page_goes_on(tmp_path: Path) -> None:
     page, harmful = opened(), io.BytesIO()
     torch.save({"fc.weight": _Harmful(str(tmp_path / "victim"))}, harmful)
-    upload(page, "own_checkpoint_pocket-resnet20", "bad.pt", harmful.getvalue())
+    upload(page, "own_checkpoint_pocket-resnet20_0", "bad.pt", harmful.getvalue())
     settled(page, lambda page: bool(page.error))
     assert "code" in page.error[0].value
     assert not (tmp_path / "victim").exists()
@@ -258,7 +265,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_the_page_goes_on(tmp_pa
 def test_of_a_zip_and_a_folder_the_one_given_last_is_chosen(tmp_path: Path) -> None:
     zipped, folder = fill(tmp_path / "zipped", seed=10), fill(tmp_path / "beside", seed=11)
     page = opened()
-    upload(page, "own_images", "zipped.zip", packed(zipped).read_bytes())
+    upload(page, "own_images_0", "zipped.zip", packed(zipped).read_bytes())
     settled(page, lambda page: page.selectbox(key="dataset").value.startswith("own:zipped-"))
     kept = page.selectbox(key="dataset").value
     name_folder(page, folder)

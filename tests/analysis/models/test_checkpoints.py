@@ -148,7 +148,7 @@ def test_long_lists_are_cut_and_the_right_model_is_named(tmp_path: Path) -> None
     assert "50 unknown to it: features.0.weight, " in sentence
     assert sentence.count("features.") == 10
     assert " and 40 more;" in sentence
-    assert sentence.endswith(" They are those of squeezenet1_1.")
+    assert ", but those of squeezenet1_1: " in sentence
 
 
 def test_a_head_without_classes_or_dimensions_is_refused(tmp_path: Path, state: State) -> None:
