@@ -15,7 +15,7 @@ from analysis.run_records import SWEPT
 from analysis.runs import Run
 from app.cache import run_queue
 from app.components.grid_matrix import named, render_matrix
-from app.components.run_names import metrics_of, strategy_title
+from app.components.run_names import counted, metrics_of, strategy_title
 from app.components.watch import watch_runs
 from app.state import session
 
@@ -90,7 +90,7 @@ def _render(grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], found:
     render_matrix(grid, rows, cells, found)
     failed = [run for run in found.values() if run.state in ("failed", "interrupted")]
     if failed:
-        with st.expander(f"Why {_counted(len(failed))} did not get done"):
+        with st.expander(f"Why {counted(len(failed))} did not get done"):
             for run in failed:
                 st.markdown(f"**{_cell_text(run)}**: {run.error}")
 
@@ -99,7 +99,7 @@ def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], found: Fo
     counts = states(cells, found)
     left = [cell for cell in cells if cell not in found or found[cell].state != "done"]
     parts = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts.get(state)]
-    text = f"{_counted(len(cells))}: {', '.join(parts)}"
+    text = f"{counted(len(cells))}: {', '.join(parts)}"
     if left:
         text += f" · {_time_text(time_left(left, runs), len(left))}"
     st.progress(counts.get("done", 0) / len(cells), text=text)
@@ -127,14 +127,14 @@ def _render_buttons(cells: Sequence[RunOptions], found: Found) -> None:
     with st.container(horizontal=True, key="grid_buttons"):
         verb = "Continue with" if started else "Start"
         if st.button(
-            f"{verb} {_counted(len(missing))}" if missing else "Nothing to start",
+            f"{verb} {counted(len(missing))}" if missing else "Nothing to start",
             type="primary", icon=":material/play_arrow:", key="grid_start", disabled=not missing,
             help="Queues what is not done yet: one after the other, each in a process of its own. "
             "What is done is kept and not run again. You may leave the page.",
         ):  # fmt: skip
             _attempt(lambda: _start(missing, found))
         if active and st.button(
-            f"Stop {_counted(len(active))}", icon=":material/stop_circle:", key="grid_stop",
+            f"Stop {counted(len(active))}", icon=":material/stop_circle:", key="grid_stop",
             help="Ends the run that goes on and takes back those that wait. What is done stays; "
             "Continue goes on from there.",
         ):  # fmt: skip
@@ -175,7 +175,3 @@ def _cell_text(run: Run) -> str:
     analysis = run.options.analysis
     data = named(DataChoice.of_options(analysis))
     return f"{analysis.model} on {data}, {strategy_title(run)}, seed {run.options.recipe.seed}"
-
-
-def _counted(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"
