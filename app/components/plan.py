@@ -248,7 +248,7 @@ def _render_expectation(
                     help="Other seeds draw other images, and may choose other layers.",
                 ),
                 "Predicted peak": st.column_config.Column(
-                    width="small",
+                    width=104,
                     help=f"Memory of one training step with batches of {recipe.batch_size} images, "
                     "predicted without computing it.",
                 ),
@@ -256,7 +256,7 @@ def _render_expectation(
                     width="small", help="Compared with training every parameter."
                 ),
                 "Analytic model": st.column_config.Column(
-                    width="small",
+                    width=104,
                     help="What the paper's figures rest on (after TinyTL): frozen weights at 4 "
                     "bit, batches of 8, no gradients or optimiser state. Not to be compared with "
                     "the other columns.",
