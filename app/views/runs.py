@@ -24,6 +24,7 @@ def render(runs: Sequence[Run]) -> None:
         st.info("No run passes these filters.")
         return
     chosen = ticked(shown)
+    remember_compared()  # before anything slow: what a person sees, a reload must bring back
     sentence = verdict_sentence(chosen if len(chosen) > 1 else shown)
     if sentence:
         st.markdown(("Of the ticked runs: " if len(chosen) > 1 else "") + sentence)
@@ -34,7 +35,6 @@ def render(runs: Sequence[Run]) -> None:
     render_tradeoff(shown, key="runs", on_pick=toggle_compared)
     if chosen:
         render_comparison(sorted(chosen, key=lambda run: run.number))
-    remember_compared()
 
 
 st.title("What has been tried?", anchor=False)

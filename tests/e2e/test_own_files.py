@@ -56,8 +56,8 @@ def upload(page: Page, popover: str, name: str, content: bytes) -> Locator:
     return body
 
 
-def chosen(page: Page, key: str) -> str:
-    return page.locator(f".st-key-{key} input").first.input_value()
+def chosen(page: Page, key: str) -> Locator:
+    return page.locator(f".st-key-{key} input").first
 
 
 def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
@@ -68,13 +68,13 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     expect(told).to_contain_text("60 images in 3 classes", timeout=SOON)
     expect(told).to_contain_text("broken.png")
     page.keyboard.press("Escape")
-    assert "shapes" in chosen(page, "dataset")
+    expect(chosen(page, "dataset")).to_have_value(re.compile("shapes"), timeout=SOON)
 
     mine = checkpoint(tmp_path / "mine.pt").read_bytes()
     told = upload(page, "Weights of your own", "mine.pt", mine)
     expect(told).to_contain_text("7 classes", timeout=SOON)
     page.keyboard.press("Escape")
-    assert "mine" in chosen(page, "weights")
+    expect(chosen(page, "weights")).to_have_value(re.compile("mine"), timeout=SOON)
 
     page.get_by_role("button", name="Analyse", exact=True).click()
     analysed = page.get_by_test_id("stCaptionContainer").filter(
