@@ -15,12 +15,18 @@ from pathlib import Path
 from analysis.datasets.image_files import BrokenImage, check, is_image_name, shown
 from analysis.errors import OptionError
 from analysis.home_folder import home, replacing
+from analysis.options import Split
 from analysis.results import Progress, ProgressCallback
 
-_RULES = 1  # raise it whenever the same folder would be read in another way
+_RULES = 2  # raise it whenever the same folder would be read in another way
 _THREADS = 4
 _SETTLED = 2 * 10**9  # ns; a folder's time may not tell a change from one just before it
 _NAMED = 3  # files that a sentence names
+_SPLIT_NAMES: dict[str, Split] = {
+    "train": "train", "training": "train",
+    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 Skipped = tuple[str, str]  # a name, and the reason
 
@@ -33,6 +39,7 @@ class Folder:
     names: tuple[str, ...]  # readable images, relative to `root`, sorted
     labels: tuple[int, ...]  # positions in `class_names`; all 0 without classes
     class_names: tuple[str, ...]
+    splits: tuple[Split, ...]  # of each image; empty if no folders are named after splits
     skipped: tuple[Skipped, ...]
     digest: str  # of the names, sizes and times of all its images
     others: int  # files that are no images
@@ -66,8 +73,11 @@ def scanned(root: Path, progress: ProgressCallback | None = None) -> Folder:
 
     Images lie in one folder a class, at any depth, or directly in the folder and have no labels.
     With both, the images beside two or more class folders are left out; beside one folder, all
-    are taken without labels. Hidden files are passed over, and links that leave the folder. Each
-    image is decoded once, in threads, and only if it is not known from an earlier time.
+    are taken without labels. All this may lie within folders "train", "val" and "test", at least
+    "train" and another, which are splits then and no classes.
+
+    Hidden files are passed over, and links that leave the folder. Each image is decoded once, in
+    threads, and only if it is not known from an earlier time.
 
     Parameters
     ----------
@@ -255,23 +265,43 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folde
     names = sorted(name for name, reason in reasons.items() if not reason)
     if not names:
         raise OptionError(_nothing(root, listing, tuple(skipped)))
-    classes = sorted({name.split("/")[0] for name in names if "/" in name})
-    beside = [name for name in names if "/" not in name]
-    if len(classes) > 1 and beside:
-        skipped += [(shown(name), "it lies beside the class folders") for name in beside]
-        names = [name for name in names if "/" in name]
-    elif beside:
+    split_of = _split_folders(names)
+    if split_of:
+        names = _all_in_folders(names, 1, "the folders of the splits", skipped)
+    depth = 1 if split_of else 0  # of the class folders
+    classes = sorted({name.split("/")[depth] for name in names if name.count("/") > depth})
+    if len(classes) > 1:
+        names = _all_in_folders(names, depth + 1, "the class folders", skipped)
+    elif any(name.count("/") == depth for name in names):
         classes = []
     number = {name: k for k, name in enumerate(classes)}
+    splits = tuple(split_of[name.split("/")[0]] for name in names if split_of)
     return Folder(
         root=root,
         names=tuple(names),
-        labels=tuple(number.get(name.split("/")[0], 0) for name in names),
+        labels=tuple(number.get(name.split("/")[depth], 0) for name in names),
         class_names=tuple(shown(name) for name in classes),
+        splits=splits if len(set(splits)) > 1 else (),
         skipped=tuple(skipped),
         digest=listing.digest,
         others=listing.others,
     )
+
+
+def _split_folders(names: list[str]) -> dict[str, Split]:
+    """The split of each folder at the top, if they are named after splits, all of them."""
+    folders = {name.split("/")[0] for name in names if "/" in name}
+    found = {name: _SPLIT_NAMES[name.lower()] for name in folders if name.lower() in _SPLIT_NAMES}
+    splits = set(found.values())
+    return found if len(found) == len(folders) and len(splits) > 1 and "train" in splits else {}
+
+
+def _all_in_folders(names: list[str], depth: int, which: str, skipped: list[Skipped]) -> list[str]:
+    """The names that lie so deep at least; the others are skipped."""
+    skipped += [
+        (shown(name), f"it lies beside {which}") for name in names if name.count("/") < depth
+    ]
+    return [name for name in names if name.count("/") >= depth]
 
 
 def _nothing(root: Path, listing: _Listing, skipped: tuple[Skipped, ...]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from analysis.datasets.folders import Folder, digest_now, forget, is_scanned, scanned, some_of
 from analysis.datasets.image_files import FileImages
 from analysis.datasets.specs import Content, DatasetSpec
-from analysis.datasets.splits import own, why_untrainable
+from analysis.datasets.splits import MIN_CLASS_SIZE, MIN_TRAINED, Labels, own, why_untrainable
 from analysis.errors import AssetError, OptionError
 from analysis.home_folder import home
 from analysis.options import SPLITS
@@ -157,7 +157,8 @@ def folder_of(name: str) -> Path:
 
 def _described(name: str, folder: Folder) -> DatasetSpec:
     labels = np.array(folder.labels, dtype=np.int64)
-    splits = own(labels, 0)  # which images are where depends on the seed, how many does not
+    divided = partial(own, labels, named=folder.splits)
+    splits = divided(0)  # which images are where depends on the seed, how many does not
     kept = name.startswith(OWN)
 
     def fingerprint() -> str:
@@ -166,7 +167,7 @@ def _described(name: str, folder: Folder) -> DatasetSpec:
 
     def load(progress: ProgressCallback | None = None) -> Content:
         images = FileImages(folder.root.resolve(), folder.names)
-        return Content(images, labels, partial(own, labels))
+        return Content(images, labels, divided)
 
     return DatasetSpec(
         name=name,
@@ -179,15 +180,27 @@ def _described(name: str, folder: Folder) -> DatasetSpec:
         source="an upload" if kept else str(folder.root),
         load=load,
         fingerprint=fingerprint,
-        why_untrainable=why_untrainable(labels, folder.class_names),
+        why_untrainable=_why_untrainable(folder, labels),
         skipped=folder.skipped,
     )
+
+
+def _why_untrainable(folder: Folder, labels: Labels) -> str:
+    if not folder.splits:
+        return why_untrainable(labels, folder.class_names)
+    trained = labels[np.array(folder.splits) == "train"]
+    complete = len(set(folder.splits)) == len(SPLITS)
+    return why_untrainable(trained, folder.class_names, MIN_TRAINED if complete else MIN_CLASS_SIZE)
 
 
 def _description(folder: Folder) -> str:
     count, classes = len(folder.names), len(folder.class_names)
     text = f"{count:,} image{'s' * (count != 1)}"
     text += f" in {classes:,} class{'es' * (classes != 1)}" if classes else " without labels"
+    if folder.splits:
+        text += (
+            f", in splits of their own ({', '.join(sorted(set(folder.splits), key=SPLITS.index))})"
+        )
     if folder.skipped:
         text += f"; left out: {some_of(folder.skipped)}"
     if folder.others:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.options import MIN_SAMPLES, Split
+from analysis.options import MIN_SAMPLES, SPLITS, Split
 
 Labels = NDArray[np.int64]  # (N,)
 Splits = dict[Split, Labels]  # positions in the whole dataset, in rising order
 
-MIN_CLASS_SIZE = 4  # images of a class that all three splits get some of; two to train on
+MIN_CLASS_SIZE = 4  # images of a class that all three splits get some of
+MIN_TRAINED = 2  # of them to train on
 _NAMED = 3  # classes that a sentence names
 
 
@@ -48,36 +51,59 @@ def official(labels: Labels, given: Splits, sizes: dict[Split, int], seed: int) 
     return _sorted({"train": train, "validation": validation, "test": given["test"]})
 
 
-def own(labels: Labels, seed: int) -> Splits:
-    """60, 20 and 20 % of each class of images that somebody brings.
+def own(labels: Labels, seed: int, named: Sequence[Split] = ()) -> Splits:
+    """60, 20 and 20 % of each class of images that somebody brings, or the splits they come in.
 
-    A class of less than `MIN_CLASS_SIZE` images is in the train split whole. So is everything if
-    there are no two classes, or if less would be left there than an analysis needs.
+    Of images that come in splits without one for validation, a fifth of each class of the train
+    split is that. Those that come as "train" and "validation" alone are tested on the latter.
+
+    A class of less than `MIN_CLASS_SIZE` images is never divided, but in the train split whole.
+    So is everything if there are no two classes, or if less would be left there than an analysis
+    needs.
 
     Parameters
     ----------
     labels : ndarray of int64 (N,)
         All alike if the images have none.
     seed : int
+    named : sequence of {"train", "validation", "test"}, optional
+        The split of each image, if they come in splits: "train" and at least one other.
     """
-    parts: dict[Split, list[Labels]] = {"train": [], "validation": [], "test": []}
-    classes, counts = np.unique(labels, return_counts=True)
+    given: Splits = {s: np.flatnonzero(np.array(named) == s) for s in SPLITS if s in named}
+    if given and "test" not in given:
+        given["test"] = given.pop("validation")
+    undivided = given.pop("train", np.arange(len(labels)))
+    wanted: list[Split] = [split for split in ("test", "validation") if split not in given]
+    parts: dict[Split, list[Labels]] = {split: [] for split in ("train", *wanted)}
+    classes, counts = np.unique(labels[undivided], return_counts=True)
     for label, count in zip(classes, counts, strict=True):
-        members = np.flatnonzero(labels == label)
+        members = undivided[labels[undivided] == label]
         members = np.random.default_rng([seed, int(label)]).permutation(members)
         held = max(1, round(count / 5)) if count >= MIN_CLASS_SIZE and len(classes) > 1 else 0
-        parts["test"].append(members[:held])
-        parts["validation"].append(members[held : 2 * held])
-        parts["train"].append(members[2 * held :])
-    splits: Splits = {name: np.concatenate(members) for name, members in parts.items()}
+        for split in wanted:
+            parts[split].append(members[:held])
+            members = members[held:]
+        parts["train"].append(members)
+    splits: Splits = given | {name: np.concatenate(members) for name, members in parts.items()}
     if len(splits["train"]) < MIN_SAMPLES:
         everything, nothing = np.arange(len(labels), dtype=np.int64), np.zeros(0, np.int64)
         return {"train": everything, "validation": nothing, "test": nothing}
     return _sorted(splits)
 
 
-def why_untrainable(labels: Labels, class_names: tuple[str, ...]) -> str:
-    """The sentence that says why nothing can be fine-tuned on such images, or nothing."""
+def why_untrainable(
+    labels: Labels, class_names: tuple[str, ...], least: int = MIN_CLASS_SIZE
+) -> str:
+    """The sentence that says why nothing can be fine-tuned on such images, or nothing.
+
+    Parameters
+    ----------
+    labels : ndarray of int64 (N,)
+        Of the images that are divided into splits.
+    class_names : tuple of str
+    least : int
+        Images that each class must have of them.
+    """
     remedy = "An analysis needs no labels and works."
     if not class_names:
         return (
@@ -90,16 +116,13 @@ def why_untrainable(labels: Labels, class_names: tuple[str, ...]) -> str:
             f"a folder with images of another class. {remedy}"
         )
     counts = np.bincount(labels, minlength=len(class_names))
-    small = [k for k, count in enumerate(counts) if count < MIN_CLASS_SIZE]
+    small = [k for k, count in enumerate(counts) if count < least]
     if not small:
         return ""
     named = ", ".join(f"“{class_names[k]}” ({counts[k]})" for k in small[:_NAMED])
     more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
     verb = "has" if len(small) == 1 else "have"
-    return (
-        f"{named}{more} {verb} too few images: to train, choose and test, each class needs at "
-        f"least {MIN_CLASS_SIZE}. {remedy}"
-    )
+    return f"{named}{more} {verb} too few images to train on: each class needs {least}. {remedy}"
 
 
 def _divided(members: Labels, labels: Labels, first: int, seed: int) -> tuple[Labels, Labels]:

@@ -67,8 +67,8 @@ def render_own_images(dataset: str) -> None:
             key=f"own_images_{session().cleared}",
             on_change=session().give,
             args=("zip",),
-            help="One folder for each class, or images alone: to compare layers, no labels are "
-            "needed. They stay on this computer.",
+            help="One folder for each class, perhaps within folders train, val and test; or images "
+            "alone: to compare layers, no labels are needed. They stay on this computer.",
         )
         folder = None
         if _is_local():

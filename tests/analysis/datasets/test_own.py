@@ -71,6 +71,59 @@ def test_images_may_lie_at_any_depth(tmp_path: Path) -> None:
     assert spec.size == 9
 
 
+@pytest.mark.parametrize("held", ["val", "Test"])
+def test_folders_named_after_splits_are_no_classes(held: str, tmp_path: Path) -> None:
+    root = class_folders(
+        tmp_path / "a", {"train/cat": 10, "train/dog": 5, f"{held}/cat": 2, f"{held}/dog": 1}
+    )
+    (root / "stray.png").write_bytes(png_bytes(99))
+    (root / "train" / "stray.png").write_bytes(png_bytes(98))
+    spec = dataset_spec(name_of(root))
+    assert spec.class_names == ("cat", "dog")
+    assert spec.sizes == {"train": 12, "validation": 3, "test": 3}
+    assert spec.why_untrainable == ""
+    assert spec.skipped == (
+        ("stray.png", "it lies beside the folders of the splits"),
+        ("train/stray.png", "it lies beside the class folders"),
+    )
+    named = {"val": "validation", "Test": "test"}[held]
+    assert f"18 images in 2 classes, in splits of their own (train, {named})" in spec.description
+    tested = load_dataset(name_of(root), split="test")
+    assert isinstance(tested.images, FileImages)
+    assert {name.split("/")[0] for name in tested.images.names} == {held}
+    assert tested.labels.tolist() == [0, 0, 1]
+
+
+def test_all_three_splits_may_be_folders(tmp_path: Path) -> None:
+    counts = {f"{split}/{name}": 2 for split in ("train", "valid", "test") for name in "ab"}
+    spec = dataset_spec(name_of(class_folders(tmp_path / "x", counts)))
+    assert spec.sizes == {"train": 4, "validation": 4, "test": 4}
+    assert spec.why_untrainable == ""
+    few = class_folders(tmp_path / "y", counts | {"train/c": 1, "test/c": 9})
+    assert "“c” (1) has too few images" in dataset_spec(name_of(few)).why_untrainable
+
+
+def test_splits_without_class_folders_have_no_labels(tmp_path: Path) -> None:
+    spec = dataset_spec(name_of(class_folders(tmp_path / "a", {"train": 6, "test": 4})))
+    assert spec.class_names == ()
+    assert spec.sizes == {"train": 6, "validation": 0, "test": 4}
+    assert "have no labels" in spec.why_untrainable
+
+
+def test_a_test_folder_without_labels_is_left_out(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "a", {"train/cat": 5, "train/dog": 5, "test": 2})
+    spec = dataset_spec(name_of(root))
+    assert spec.class_names == ("cat", "dog")
+    assert spec.sizes == {"train": 6, "validation": 2, "test": 2}
+    assert [name for name, _ in spec.skipped] == ["test/0.png", "test/1.png"]
+
+
+@pytest.mark.parametrize("others", [("plane",), ("test", "plane"), ("training",)])
+def test_a_class_may_be_called_train(others: tuple[str, ...], tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "a", dict.fromkeys(("train", *others), 4))
+    assert dataset_spec(name_of(root)).class_names == tuple(sorted(("train", *others)))
+
+
 def test_names_may_be_of_any_script_and_their_suffixes_large(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "фото", {"кошка": 4, "犬 1": 4})
     (root / "кошка" / "0.png").rename(root / "кошка" / "Ä.PNG")

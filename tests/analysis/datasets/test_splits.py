@@ -51,6 +51,27 @@ def test_whatever_can_be_analysed_leaves_four_images_to_train() -> None:
         assert len(own(labels, 0)["train"]) >= least
 
 
+def test_images_that_come_in_splits_stay_in_them() -> None:
+    labels = np.tile(np.arange(2), 30)
+    named: list[Split] = ["test"] * 12 + ["train"] * 40 + ["validation"] * 8
+    splits = own(labels, 0, named)
+    assert splits["test"].tolist() == list(range(12))
+    assert splits["train"].tolist() == list(range(12, 52))
+    assert splits["validation"].tolist() == list(range(52, 60))
+
+
+@pytest.mark.parametrize("held", ["validation", "test"])
+def test_a_fifth_of_the_training_images_is_for_validation_if_nothing_else_is(held: Split) -> None:
+    labels = np.tile(np.arange(2), 30)
+    named: list[Split] = [held] * 20 + ["train"] * 40
+    splits = own(labels, 0, named)
+    assert splits["test"].tolist() == list(range(20))
+    assert counts_of(splits, labels) == {"train": [16, 16], "validation": [4, 4], "test": [10, 10]}
+    together = np.concatenate([splits["train"], splits["validation"]])
+    assert np.array_equal(np.sort(together), np.arange(20, 60))
+    assert not np.array_equal(splits["train"], own(labels, 1, named)["train"])
+
+
 def test_own_splits_follow_the_seed() -> None:
     labels = labels_of(30, 30)
     first, again, other = (own(labels, seed)["test"] for seed in (1, 1, 2))
@@ -80,7 +101,7 @@ def test_the_reason_why_nothing_can_be_learned() -> None:
     assert "have no labels" in why_untrainable(labels_of(9), ())
     assert "one class only, “cat”" in why_untrainable(labels_of(9), ("cat",))
     one = why_untrainable(labels_of(9, 1), ("cat", "dog"))
-    assert one.startswith("“dog” (1) has too few images: ")
-    assert "each class needs at least 4" in one
+    assert one.startswith("“dog” (1) has too few images to train on: each class needs 4.")
+    assert why_untrainable(labels_of(9, 2), ("cat", "dog"), 2) == ""
     many = why_untrainable(labels_of(9, 1, 2, 3, 1, 3), tuple("abcdef"))
     assert many.startswith("“b” (1), “c” (2), “d” (3) and 2 more have too few images")

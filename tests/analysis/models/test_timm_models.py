@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -178,14 +177,13 @@ def test_a_hub_that_a_person_turned_off_is_left_alone(monkeypatch: pytest.Monkey
     assert sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE is True
 
 
-@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
-def test_without_timm_it_is_said_how_to_get_it() -> None:
+def test_without_timm_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.models.names.find_spec", lambda _: None)
     with pytest.raises(OptionError, match="'timm/resnet18', but timm is not installed: pip insta"):
         load_model("timm/resnet18")
     assert not any(name.startswith("timm/") for name in MODELS)
 
 
-@pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 @pytest.mark.parametrize("name", ["timm/resnet18", "timm/vit_tiny_patch16_224.augreg_in21k"])
 def test_timm_itself(name: str) -> None:
     model = load_model(name, weights="random", num_classes=5)
