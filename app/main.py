@@ -11,13 +11,17 @@ from app.components.sidebar import render_sidebar
 from app.state import session
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
-# On a narrow screen a tile's words go on in the next line; the button of an open popover is, on a
-# dark page, as dark as that.
+# On a narrow screen a tile's words go on in the next line. The button of an open popover, and what
+# is chosen of several, Streamlit writes in a colour that is too dark on a dark page.
 STYLE = """<style>
 [data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
   white-space: normal;
 }
-[data-testid=stPopover] button[aria-expanded=true] { color: inherit; }
+[data-testid=stPopover] button[aria-expanded=true],
+[data-testid=stButtonGroup] [role] button[data-selected=true][data-variant],
+[data-testid=stTabs] [role=tab][aria-selected=true] {
+  color: inherit;
+}
 </style>"""
 
 st.set_page_config(page_title="BettiScope", page_icon=str(ICON), layout="wide")
