@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from analysis import __version__, command_analyze, command_finetune, command_sweep
 from analysis.datasets import DATASETS, SHIFTS, dataset_spec, own_datasets
-from analysis.errors import AnalysisError
+from analysis.errors import NOT_ENOUGH_MEMORY, AnalysisError, is_out_of_memory
 from analysis.models import MODELS
 from analysis.strategies import STRATEGIES
 
@@ -35,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {NOT_ENOUGH_MEMORY}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
 
-from analysis.errors import ModelError
+from analysis.errors import ModelError, is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def as_input(model: nn.Module, images: Tensor) -> Tensor:
 
 def _reason(error: Exception, images: Tensor) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+    if is_out_of_memory(error):
         return (
             f"There is not enough memory for {len(images)} images of shape "
             f"{tuple(images.shape[1:])} in one pass: use fewer samples or a smaller model."

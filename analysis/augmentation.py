@@ -20,7 +20,9 @@ def _none(images: Tensor) -> Tensor:
 def _flip_crop(images: Tensor) -> Tensor:
     """Mirror half of the images, and move each by up to an eighth of its side."""
     count, _, height, width = images.shape
-    images = torch.where(torch.rand(count, 1, 1, 1) < 0.5, images.flip(3), images)
+    images = torch.where(
+        (torch.rand(count, 1, 1, 1) < 0.5).to(images.device), images.flip(3), images
+    )
     top, left = (max(1, round(side * SHIFT)) for side in (height, width))
     # The border goes on at the edge: a model's input has no natural zero.
     padded = pad(images, (left, left, top, top), mode="replicate")

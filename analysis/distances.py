@@ -102,7 +102,8 @@ def _refine(flat: Tensor, squared: Tensor, cancelled: Tensor) -> None:
         for part in _slices(flat):
             wide = torch.float32 if part.device.type == "mps" else torch.float64
             difference = part[first].to(wide) - part[second].to(wide)
-            total += difference.square().sum(1).to(total)
+            # First to the host, then to float64, which Apple's GPUs cannot convert to.
+            total += difference.square().sum(1).to(total.device)
         i, j = some.unbind(1)
         squared[i, j] = squared[j, i] = total
 

@@ -31,6 +31,21 @@ class AnalysisStopped(AnalysisError):
     """The person stopped the analysis."""
 
 
+NOT_ENOUGH_MEMORY = (
+    "There is not enough memory for this: use fewer samples or a smaller model, or end what else "
+    "takes memory on this device."
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error tells that memory ran out: the words differ between CPU, CUDA and MPS."""
+    words = str(error).lower()
+    told = ("out of memory", "allocate memory", "alloc_failed", "invalid buffer size")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(each in words for each in told)
+    )
+
+
 def raise_problems(problems: list[str]) -> None:
     """Raise one `OptionError` that tells every problem found, if there is any."""
     if problems:

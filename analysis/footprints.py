@@ -10,7 +10,7 @@ from joblib import cpu_count
 from torch import Tensor, nn
 
 from analysis.activations import Trace, trace, watch
-from analysis.devices import activations_in, free_bytes
+from analysis.devices import activations_in, free_bytes, free_cache
 from analysis.errors import ModelError
 from analysis.memory import Ledger, resident_bytes
 from analysis.options import Precision
@@ -121,6 +121,7 @@ def plan_within(
 
 def free_budget(device: torch.device) -> Budget:
     """Most of what is free now, on a device and on the host."""
+    free_cache(device)  # what earlier work left there would count as taken
     host = free_bytes(torch.device("cpu")) if device.type == "cuda" else None
     return Budget(free_bytes(device), host)
 

@@ -162,7 +162,8 @@ class Jobs:
                 job.result, job.error, job.state = result, error, state
             if self._running.get(job.request) is job:
                 del self._running[job.request]
-            keep = job.state != "stopped" and worker.alive and not self._closed
+            # One that failed may still hold a GPU's memory, or a CUDA context that is broken.
+            keep = job.state == "done" and worker.alive and not self._closed
         # What a process frees need not go back to the system before it ends.
         if keep and worker.resident_bytes < LARGEST_KEPT:
             self._pool.give_back(worker)

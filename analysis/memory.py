@@ -137,14 +137,15 @@ class Ledger(TorchDispatchMode):
         self._events += 1
         storage = _Storage(held.nbytes(), self._events)
         # The weak reference dies with the storage itself, not with the Python object around it.
-        reference = weakref.ref(held, partial(self._forget, held._cdata))
+        # And it knows the ledger by a weak one: else the two would keep each other, and the model.
+        reference = weakref.ref(held, partial(_forget, weakref.ref(self), held._cdata))
         self._live[held._cdata] = (storage, reference)
         self._seen.append(storage)
         self._bytes += storage.size
         self._peak = max(self._peak, (self._bytes, self._events), key=lambda peak: peak[0])
         return storage
 
-    def _forget(self, key: int, _: object) -> None:
+    def _free(self, key: int) -> None:
         storage, _reference = self._live.pop(key)
         storage.died = self._events
         self._bytes -= storage.size
@@ -163,6 +164,12 @@ class Ledger(TorchDispatchMode):
     def _state(self) -> Iterable[Tensor]:
         states = self._optimizer.state.values() if self._optimizer is not None else ()
         return [value for state in states for value in state.values() if isinstance(value, Tensor)]
+
+
+def _forget(ledger: weakref.ref[Ledger], key: int, _: object) -> None:
+    found = ledger()
+    if found is not None:
+        found._free(key)
 
 
 def _unpack(tensor: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise TrainingError("Nothing is left to train: every parameter is frozen. Raise ρ.")
+    # `foreach`, the default on CUDA, takes the size of the parameters more, and fake tensors, with
+    # which memory is predicted, never take it.
     name = optimizer_name(model, recipe)
     rate = recipe.learning_rate or LEARNING_RATES[name]
     decayed: list[Tensor] = [p for p in trained if p.dim() > 1]
@@ -35,10 +37,10 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate)
+        return torch.optim.AdamW(groups, lr=rate, foreach=False)
     for group in groups:
         group["weight_decay"] = 0.0  # torch's SGD would add it to the gradient
-    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum)
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, foreach=False)
     if recipe.weight_decay and decayed:
         optimizer.register_step_pre_hook(_Decay(decayed, recipe.weight_decay))
     return optimizer

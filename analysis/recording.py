@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import __version__
-from analysis.errors import AnalysisError, StoreError
+from analysis.errors import AnalysisError, StoreError, is_out_of_memory
 from analysis.metrics import EpochMetrics, FinetuneResult, Selection
 from analysis.processes import ProcessId
 from analysis.run_records import Ending, Recorded
@@ -236,7 +236,7 @@ def _save_weights(training: Training, path: Path) -> str:
     except Exception as error:  # the run is over, and nothing here may change how
         if not isinstance(error, AnalysisError):
             traceback.print_exc()
-        why = "There was not enough memory." if _is_out_of_memory(error) else str(error)
+        why = "There was not enough memory." if is_out_of_memory(error) else str(error)
         return f"The trained weights were not saved. {why}"
     return ""
 
@@ -246,19 +246,12 @@ def failure_sentence(error: Exception) -> str:
     if isinstance(error, AnalysisError):
         return str(error)
     traceback.print_exc()
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return (
             "There was not enough memory for this run. Try a smaller batch, fewer layers "
             "(a smaller ρ) or a smaller model."
         )
     return f"The run failed unexpectedly ({type(error).__name__}: {error})."
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Torch tells it by a RuntimeError, whose words differ between CPU and CUDA."""
-    words = str(error).lower()
-    told = "out of memory" in words or "can't allocate memory" in words
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told)
 
 
 def versions_now() -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from analysis.activations import LayerInfo, trace
 from analysis.datasets import SHIFTS, ImageDataset, dataset_problem, dataset_spec, load_dataset
-from analysis.devices import device_problem, free_cache, pick_device
+from analysis.devices import device_problem, free_cache, full_float32, pick_device
 from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
 from analysis.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.gradients import gradient_evidence
@@ -118,8 +118,12 @@ class Training:
         if self._model is None:
             raise TrainingError("There are no weights before the training has begun.")
         analysis = self.options.analysis
-        # Copies: two names of one tensor may not share memory in a safetensors file.
-        state = {k: v.detach().cpu().clone() for k, v in self._model.state_dict().items()}
+        # Copies: a safetensors file takes no two names of one tensor, and no other order in memory.
+        whole = torch.contiguous_format
+        state = {
+            name: held.detach().cpu().clone(memory_format=whole)
+            for name, held in self._model.state_dict().items()
+        }
         about = {"model": analysis.model, "dataset": analysis.dataset}
         try:
             with replacing(path) as file:
@@ -217,7 +221,7 @@ def _gather(
     batch = images[: len(images) if needs == "gradients" else 2].to(device_of(model))
     ledger = Ledger(model, batch=(batch,))
     if needs == "gradients":
-        with ledger:
+        with full_float32(), ledger:
             found = gradient_evidence(
                 model, batch, images.labels, names, batch_size=options.analysis.batch_size
             )

@@ -67,8 +67,9 @@ def finetune(
     """Train the parameters that require gradients (see `freezing.freeze`), and tell how it goes.
 
     The model is trained in place, on its own device, and left in eval mode with the weights of
-    the last step. Frozen parameters and buffers keep every bit. The same seed on the same
-    machine gives the same numbers, whatever random numbers the caller draws meanwhile.
+    the last step. Frozen parameters and buffers keep every bit. The same seed on the same CPU
+    gives the same numbers, whatever random numbers the caller draws meanwhile. On a GPU the last
+    digits may differ: some kernels, those of attention among them, add in any order.
 
     Parameters
     ----------
@@ -185,13 +186,16 @@ class _Randomness:
     """A stream of random numbers of its own, on the CPU and on the model's device."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        self._devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=self._devices):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
-            for each in self._devices:
-                with torch.cuda.device(each):
-                    torch.cuda.manual_seed(seed)
-            self._states = self._get()
+        self._device = device if device.type in ("cuda", "mps") else None
+        outside = self._get()
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        self._states = self._get()
+        self._set(outside)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -206,12 +210,15 @@ class _Randomness:
             self._set(outside)
 
     def _get(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self._devices)]
+        states = [torch.get_rng_state()]
+        if self._device is not None:
+            states.append(torch.get_device_module(self._device).get_rng_state(self._device))
+        return states
 
     def _set(self, states: list[Tensor]) -> None:
         torch.set_rng_state(states[0])
-        for device, state in zip(self._devices, states[1:], strict=True):
-            torch.cuda.set_rng_state(state, device)
+        if self._device is not None:
+            torch.get_device_module(self._device).set_rng_state(states[1], self._device)
 
 
 @dataclass
@@ -275,8 +282,9 @@ class _Loop:
     def _step(self, indices: Tensor, tracked: bool) -> tuple[float, float, MemoryUse | None]:
         with self.random():
             images = AUGMENT[self.recipe.augmentation](self.train.images(indices))
-            images = images.to(self.device, non_blocking=True)
-            labels = self.train.labels[indices].to(self.device, non_blocking=True)
+            # Not `non_blocking`: MPS would read them after they are gone (pytorch#189690).
+            images = images.to(self.device)
+            labels = self.train.labels[indices].to(self.device)
             peak = None
             if tracked:
                 reset_allocator_peak(self.device)

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from analysis.costs import CostRequest
 from analysis.datasets import ImportRequest, import_archive
-from analysis.errors import AnalysisError
+from analysis.errors import NOT_ENOUGH_MEMORY, AnalysisError, is_out_of_memory
 from analysis.estimates import MemoryRequest, estimate
 from analysis.models import CheckpointRequest, keep_checkpoint
 from analysis.options import AnalysisOptions
@@ -116,6 +116,8 @@ def _answer(request: object, send: _Sender) -> object:
         import traceback
 
         traceback.print_exc()
+        if is_out_of_memory(error):  # while a model is put on a GPU, say, or distances are formed
+            return Failure(NOT_ENOUGH_MEMORY)
         return Failure(f"This failed unexpectedly ({type(error).__name__}: {error}).")
 
 

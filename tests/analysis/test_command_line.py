@@ -20,6 +20,7 @@ from PIL import Image
 from analysis.__main__ import main
 from analysis.command_options import weights_name
 from analysis.datasets import list_datasets, load_dataset
+from analysis.errors import NOT_ENOUGH_MEMORY
 from analysis.models import list_models, load_model, prepare_images
 from analysis.options import AnalysisOptions
 from analysis.pipeline import run
@@ -118,6 +119,20 @@ def test_bad_input_is_one_clear_line(
     (line,) = captured.err.splitlines()
 
     assert re.search(told, line)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB."), MemoryError()]
+)
+def test_want_of_memory_is_one_clear_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("analysis.pipeline.load_model", fail)
+    assert analyze("--model", "pocket-vgg", "--samples", "8") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {NOT_ENOUGH_MEMORY}"
 
 
 def test_bad_input_leaves_no_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import ModelError
-from analysis.footprints import plan_within, predicted_footprint, traced_footprint
+from analysis.footprints import free_budget, plan_within, predicted_footprint, traced_footprint
 from analysis.models import load_model
 from analysis.models.loading import skeleton
 from analysis.passes import Budget, Footprint
@@ -86,6 +86,13 @@ def test_no_more_processes_of_ripser_are_charged_than_there_are_layers(monkeypat
     assert predicted_footprint(model, (4,), layers=2).processes == 2
     monkeypatch.setattr("analysis.footprints.cpu_count", lambda: 1)
     assert predicted_footprint(model, (4,), layers=2).processes == 1
+
+
+def test_what_torch_keeps_for_itself_counts_as_free(monkeypatch: Any) -> None:
+    kept = [3 * 10**9]
+    monkeypatch.setattr("analysis.footprints.free_cache", lambda _: kept.clear())
+    monkeypatch.setattr("analysis.footprints.free_bytes", lambda _: 4 * 10**9 - sum(kept))
+    assert free_budget(torch.device("cuda")) == Budget(4 * 10**9, 4 * 10**9)
 
 
 def test_a_model_that_fits_is_not_looked_at_more_closely(monkeypatch: Any) -> None:

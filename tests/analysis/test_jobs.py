@@ -155,6 +155,16 @@ def test_work_of_another_kind_is_no_analysis(jobs: Jobs) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_process_whose_work_failed_is_not_used_again(jobs: Jobs) -> None:
+    first = jobs.start(QUICK)
+    wait_until(ended(first))
+    kept = workers()
+    failed = jobs.start(("nobody", "answers this"))
+    wait_until(ended(failed))  # what it held, on a GPU perhaps, goes with it
+    wait_until(lambda: not any(p.is_running() and p.status() != "zombie" for p in kept))
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_a_long_analysis_does_not_keep_a_short_one_waiting(jobs: Jobs) -> None:
     long = jobs.start(LONG, "one session")
     wait_until(lambda: long.progress is not None)

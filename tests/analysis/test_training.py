@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from analysis.datasets import ImageDataset, load_dataset
 from analysis.errors import OptionError, StoreError, TrainingError
+from analysis.gradients import gradient_evidence
 from analysis.metrics import FinetuneResult, MemorySample, Selection
 from analysis.models import MODELS, load_model, prepare_images
 from analysis.options import AnalysisOptions, Recipe, RunOptions, Split
@@ -247,6 +248,29 @@ def test_what_the_allocator_kept_is_freed_when_a_training_ends(
     else:
         list(events)
     assert [device.type for device in freed] == [training.device]
+
+
+def test_gradients_that_choose_are_computed_at_full_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def look(*arguments: Any, **named: Any) -> Any:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return gradient_evidence(*arguments, **named)
+
+    assert torch.backends.cudnn.allow_tf32
+    monkeypatch.setattr("analysis.training.gradient_evidence", look)
+    next(iter(Training(options("pocket-vgg", "fisher"))))
+    assert seen == [False]
+
+
+def test_weights_in_another_order_in_memory_are_saved(tmp_path: Path) -> None:
+    training = Training(options("pocket-vgg", "head"))
+    list(training)
+    assert training._model is not None
+    training._model.to(memory_format=torch.channels_last)
+    training.save_weights(tmp_path / "weights.safetensors")
+    saved = safetensors.torch.load_file(tmp_path / "weights.safetensors")
+    assert all(same_bits(saved[k], v) for k, v in training._model.state_dict().items())
 
 
 def test_saved_weights_are_the_trained_ones(tmp_path: Path) -> None:

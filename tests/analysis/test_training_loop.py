@@ -94,6 +94,7 @@ def test_adamw_is_torchs() -> None:
     weights = [plain[0].weight, plain[4].weight]
     others = [plain[0].bias, plain[1].weight, plain[1].bias, plain[4].bias]
     groups = [{"params": weights, "weight_decay": 0.4}, {"params": others, "weight_decay": 0.0}]
+    assert make_optimizer(network(), Recipe(optimizer="adamw")).defaults["foreach"] is False
     optimizer = torch.optim.AdamW(groups)
     plain.train()
     for step, batch in enumerate(data.batches):

@@ -1,0 +1,34 @@
+"""What errors tell."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from analysis.errors import is_out_of_memory
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"
+        ),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 5.00 GB, max allowed: 9.07 GB)."),
+        RuntimeError("Invalid buffer size: 74.51 GB"),
+    ],
+)
+def test_want_of_memory_is_known_on_every_device(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory")],
+)
+def test_other_errors_are_no_want_of_memory(error: Exception) -> None:
+    assert not is_out_of_memory(error)
