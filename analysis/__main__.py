@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from analysis import __version__, command_analyze, command_finetune, command_sweep
 from analysis.datasets import DATASETS, SHIFTS, dataset_spec, own_datasets
-from analysis.errors import NOT_ENOUGH_MEMORY, AnalysisError, is_out_of_memory
+from analysis.errors import NOT_ENOUGH_MEMORY, AnalysisError, OptionError, is_out_of_memory
 from analysis.models import MODELS
 from analysis.strategies import STRATEGIES
 
@@ -69,10 +69,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list_models(arguments: argparse.Namespace) -> None:
-    for name, spec in MODELS.items():
-        if arguments.search.lower() in name:
-            sets = ", ".join(each.name for each in spec.weight_sets)
-            print(f"{name:20}{spec.description}" + (f" [{sets}]" if sets else ""))
+    for name in _matching(arguments.search, MODELS):
+        spec = MODELS[name]
+        sets = ", ".join(each.name for each in spec.weight_sets)
+        print(f"{name:20}{spec.description}" + (f" [{sets}]" if sets else ""))
     if not arguments.search:
         print(
             "\nThe names in brackets are weight sets (--weights); without one the default is "
@@ -83,9 +83,8 @@ def _list_models(arguments: argparse.Namespace) -> None:
 
 def _list_datasets(arguments: argparse.Namespace) -> None:
     own = {name: dataset_spec(name) for name in own_datasets()}
-    for name, spec in (DATASETS | own).items():
-        if arguments.search.lower() in name:
-            print(f"{name:20}{spec.description}")
+    for name in _matching(arguments.search, known := DATASETS | own):
+        print(f"{name:20}{known[name].description}")
     if not arguments.search:
         print("\nShifts (--shift, with --severity 1 to 5)")
         for name, shift in SHIFTS.items():
@@ -93,9 +92,16 @@ def _list_datasets(arguments: argparse.Namespace) -> None:
 
 
 def _list_strategies(arguments: argparse.Namespace) -> None:
-    for name, strategy in STRATEGIES.items():
-        if arguments.search.lower() in name:
-            print(f"{name:12}{strategy.help} [{strategy.source}]")
+    for name in _matching(arguments.search, STRATEGIES):
+        strategy = STRATEGIES[name]
+        print(f"{name:12}{strategy.help} [{strategy.source}]")
+
+
+def _matching(search: str, names: Iterable[str]) -> list[str]:
+    found = [name for name in names if search.lower() in name]
+    if not found:
+        raise OptionError(f"No name has {search!r} in it; without it all are listed.")
+    return found
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def dask_cluster(address: str) -> Iterator[Cluster]:
         raise OptionError(
             "`dask` needs the package distributed: pip install -r requirements-cluster.txt"
         ) from error
+    _check(address)
     with _silent("distributed", "distributed.client"):  # what matters is told as a sentence
         client = _connected(distributed.Client, address)
         try:
@@ -71,13 +72,20 @@ def _silent(*names: str) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _connected(connect: Callable[..., Any], address: str) -> Any:
-    try:
-        return connect(address, timeout=_ANSWER_SECONDS, set_as_default=False)
+def _check(address: str) -> None:
+    from distributed.comm.addressing import get_address_host_port, normalize_address
+
+    try:  # a client that is given less tries to connect all the same, and complains for seconds
+        get_address_host_port(normalize_address(address), strict=True)
     except ValueError as error:
         raise OptionError(
             f"`dask` must be a scheduler's address like tcp://10.0.0.1:8786, got {address!r}"
         ) from error
+
+
+def _connected(connect: Callable[..., Any], address: str) -> Any:
+    try:
+        return connect(address, timeout=_ANSWER_SECONDS, set_as_default=False)
     except OSError as error:  # a timeout among them
         raise TrainingError(
             f"No Dask scheduler answers at {address} within {_ANSWER_SECONDS:g} s. Without "

@@ -18,6 +18,7 @@ from analysis.command_options import (
     fill_images,
     print_progress,
     shared_problems,
+    tell_left_out,
     write_json,
 )
 from analysis.errors import OptionError, raise_problems
@@ -55,6 +56,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     problems = shared_problems(arguments)
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     fill_images(arguments, arguments.split, {"samples": preset.samples})
+    left_out = tell_left_out(arguments.dataset)
     fill_from_preset(arguments, ("batch_size", "pooling", "normalization"))
     fields = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(AnalysisOptions)}
     try:
@@ -69,19 +71,24 @@ def _analyze(arguments: argparse.Namespace) -> None:
         fetch_weights(options.model, options.weights, print_progress)
 
     from analysis.pipeline import run
-    from analysis.selection import ranking
+    from analysis.selection import NONE_CAN_BE_CHOSEN, ranking
 
     report = run(options, progress=print_progress)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
     choice = {k: getattr(arguments, k) for k in ("normalization", "rho", "preset")}
     frame = ranking(report, **choice)
-    if frame["selected"].sum() == 0:
+    for warning in report.warnings():
+        print(f"note: {warning}", file=sys.stderr)
+    if not frame["rank"].notna().any():
+        print(f"note: {NONE_CAN_BE_CHOSEN}", file=sys.stderr)
+    elif not frame["selected"].any():
         print("note: rho selects no layer here: raise it", file=sys.stderr)
     if arguments.csv is not None:
         frame.to_csv(arguments.csv, index=False)
         return
-    write_json(_result(options, report, frame, choice), arguments.json)
+    result = _result(options, report, frame, choice) | {"left_out": left_out}
+    write_json(result, arguments.json)
 
 
 def _result(

@@ -18,6 +18,7 @@ from analysis.command_options import (
     fill_images,
     print_progress,
     shared_problems,
+    tell_left_out,
     write_json,
 )
 from analysis.errors import OptionError, choice_problem, raise_problems
@@ -107,6 +108,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     images = {"samples": preset.samples, "train_samples": RunOptions().train_samples}
     fill_images(arguments, "train", images)
+    tell_left_out(arguments.dataset)
     fill_from_preset(arguments, ("normalization",))
     recipe = analysis = None
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
+from analysis.datasets.folders import some_of
 from analysis.errors import OptionError, choice_problem
 from analysis.models import model_problem, weights_problem
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
@@ -112,6 +113,14 @@ def fill_images(arguments: argparse.Namespace, split: str, defaults: dict[str, i
             if number < default:
                 option = "--" + name.replace("_", "-")
                 print(f"note: {option} is {number}: there are no more", file=sys.stderr)
+
+
+def tell_left_out(dataset: str) -> dict[str, str]:
+    """Tell which files of a dataset of one's own cannot be used; each with the reason."""
+    skipped = () if dataset_problem(dataset) else dataset_spec(dataset).skipped
+    if skipped:
+        print(f"note: {len(skipped):,} left out: {some_of(skipped)}", file=sys.stderr)
+    return dict(skipped)
 
 
 def write_json(result: dict[str, Any], path: Path | None) -> None:

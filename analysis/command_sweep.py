@@ -23,13 +23,14 @@ from analysis.command_options import (
 from analysis.devices import device_problem
 from analysis.errors import OptionError, raise_problems
 from analysis.grid import GRIDS, DataChoice, Grid
-from analysis.grid_progress import duration_text, runs_of
+from analysis.grid_progress import runs_of
 from analysis.grid_table import as_csv, duels, markdown, records, rows_of, verdict
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.run_records import Run
 from analysis.runs import RunStore
 from analysis.strategies import STRATEGIES
 from analysis.sweep import sweep
+from analysis.wording import duration_text
 
 _OptionsT = TypeVar("_OptionsT", AnalysisOptions, Recipe, RunOptions)
 

@@ -49,7 +49,7 @@ class TimeLeft:
 
 
 def time_left(cells: Iterable[RunOptions], runs: Sequence[Run]) -> TimeLeft:
-    """Judge each cell by runs of its model and strategy, best on its own dataset.
+    """Judge each cell by runs of its model, best of its strategy too, and on its own dataset.
 
     The time of training is taken to grow with epochs × images; that of getting ready is not.
     """
@@ -71,13 +71,6 @@ def time_left(cells: Iterable[RunOptions], runs: Sequence[Run]) -> TimeLeft:
     return TimeLeft(seconds, unknown)
 
 
-def duration_text(seconds: float) -> str:
-    """A time that was judged, in the unit that suits it."""
-    if seconds < 90:
-        return f"{max(1, seconds):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def states(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> dict[str, int]:
     """How many cells are in each state; those without a run are "missing"."""
     counts: dict[str, int] = {}
@@ -87,9 +80,9 @@ def states(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> dict
     return counts
 
 
-def _alike(options: RunOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _alike(options: RunOptions) -> tuple[tuple[str, ...], ...]:
     model, strategy = options.analysis.model, options.strategy
-    return (model, strategy, options.analysis.dataset), (model, strategy)
+    return (model, strategy, options.analysis.dataset), (model, strategy), (model,)
 
 
 def _images(options: RunOptions) -> int:

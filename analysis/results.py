@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.options import Pooling
+from analysis.wording import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +123,24 @@ class TopologyReport:
     @property
     def not_finite(self) -> list[str]:
         return [layer.name for layer in self.layers if not layer.finite]
+
+    def warnings(self) -> list[str]:
+        """What a person must know of layers that are missing or without numbers, as sentences."""
+        found = []
+        if self.not_finite:
+            layers = f"{len(self.not_finite)} of {len(self.layers)} layers"
+            found.append(
+                f"The activations of {layers} are not finite, so there is no topology there: "
+                f"{listed(self.not_finite)}."
+            )
+        if self.never_run:
+            found.append(
+                f"Not analysed, since the model did not run them: {listed(self.never_run)}."
+            )
+        if self.outside:
+            names = listed(name or "(model)" for name in self.outside)
+            found.append(f"Not analysed, since their output is not one point an image: {names}.")
+        return found
 
     @property
     def head(self) -> str | None:

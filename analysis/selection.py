@@ -12,6 +12,8 @@ from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
 from analysis.results import TopologyReport
 from analysis.scores import score, size_only
 
+NONE_CAN_BE_CHOSEN = "No layer can be chosen: none has finite activations and parameters."
+
 
 def layer_count(layers: int, *, rho: float, rounding: Rounding) -> int:
     """How many of `layers` the share `rho` is; with "nearest" or "floor" it may be none."""

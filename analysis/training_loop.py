@@ -247,6 +247,11 @@ class _Loop:
             tracked = track and self._sampled(epoch, position)
             rate = float(self.scheduler.get_last_lr()[0])
             loss, correct, peak = self._step(indices, tracked)
+            if not math.isfinite(loss) and self.step == 1:
+                raise TrainingError(
+                    "The loss is not finite before anything has been trained: the weights or the "
+                    "images hold NaN or infinite numbers, or the network makes them of these."
+                )
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"The loss is no longer finite at step {self.step} (epoch {epoch}): lower the "

@@ -71,7 +71,8 @@ _known: dict[Path, _Seen] = {}
 def scanned(root: Path, progress: ProgressCallback | None = None) -> Folder:
     """What is in a folder of images: of class folders, or of images alone.
 
-    Images lie in one folder a class, at any depth, or directly in the folder and have no labels.
+    Images lie in one folder a class, at any depth, or directly in the folder and have no labels. A
+    folder around all the class folders is passed through.
     With both, the images beside two or more class folders are left out; beside one folder, all
     are taken without labels. All this may lie within folders "train", "val" and "test", at least
     "train" and another, which are splits then and no classes.
@@ -265,17 +266,18 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folde
     names = sorted(name for name, reason in reasons.items() if not reason)
     if not names:
         raise OptionError(_nothing(root, listing, tuple(skipped)))
-    split_of = _split_folders(names)
+    depth = _wrapping(names)
+    split_of = _split_folders(names, depth)
     if split_of:
-        names = _all_in_folders(names, 1, "the folders of the splits", skipped)
-    depth = 1 if split_of else 0  # of the class folders
+        depth += 1
+        names = _all_in_folders(names, depth, "the folders of the splits", skipped)
     classes = sorted({name.split("/")[depth] for name in names if name.count("/") > depth})
     if len(classes) > 1:
         names = _all_in_folders(names, depth + 1, "the class folders", skipped)
     elif any(name.count("/") == depth for name in names):
         classes = []
     number = {name: k for k, name in enumerate(classes)}
-    splits = tuple(split_of[name.split("/")[0]] for name in names if split_of)
+    splits = tuple(split_of[name.split("/")[depth - 1]] for name in names if split_of)
     return Folder(
         root=root,
         names=tuple(names),
@@ -288,9 +290,20 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folde
     )
 
 
-def _split_folders(names: list[str]) -> dict[str, Split]:
-    """The split of each folder at the top, if they are named after splits, all of them."""
-    folders = {name.split("/")[0] for name in names if "/" in name}
+def _wrapping(names: list[str]) -> int:
+    """How many folders lie around all the class folders."""
+    depth = 0
+    while (
+        len({name.split("/")[depth] for name in names}) == 1
+        and min(name.count("/") for name in names) > depth + 1
+    ):
+        depth += 1
+    return depth
+
+
+def _split_folders(names: list[str], depth: int) -> dict[str, Split]:
+    """The split of each folder that lies so deep, if they are named after splits, all of them."""
+    folders = {name.split("/")[depth] for name in names if name.count("/") > depth}
     found = {name: _SPLIT_NAMES[name.lower()] for name in folders if name.lower() in _SPLIT_NAMES}
     splits = set(found.values())
     return found if len(found) == len(folders) and len(splits) > 1 and "train" in splits else {}

@@ -7,7 +7,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -19,11 +19,11 @@ from torch import Tensor
 
 from analysis.errors import AssetError
 from analysis.models.names import CHECKPOINT_ENDINGS
+from analysis.wording import listed
 
 StateDict = dict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights
-_LISTED = 10  # names in one message
 _MOST_CODES = 10_000  # of a pickle are looked at
 
 
@@ -54,13 +54,6 @@ def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.in
     if Path(called).suffix.lower() == ".safetensors":
         return _from_safetensors(path, called)
     return _tensors(_unwrapped(_from_pickle(path, called), called), called)
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
-    names = list(names)
-    rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _check_file(path: Path, called: str, most_bytes: float) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from analysis.errors import AssetError
 from analysis.models.catalogue import MODELS, ModelSpec
-from analysis.models.checkpoint_files import StateDict, listed
+from analysis.models.checkpoint_files import StateDict
+from analysis.wording import listed
 
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and Lightning
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception
@@ -142,7 +143,7 @@ def _number_notes(state: StateDict, called: str) -> list[str]:
     broken = [key for key, tensor in state.items() if not tensor.isfinite().all()]
     if not broken:
         return []
-    return [f"{len(broken)} tensors of {called} hold NaN or infinite numbers: {listed(broken)}."]
+    return [f"These tensors of {called} hold NaN or infinite numbers: {listed(broken)}."]
 
 
 def _hint(state: StateDict) -> str:

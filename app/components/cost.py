@@ -6,10 +6,12 @@ import streamlit as st
 
 from analysis.costs import AnalysisCost, CostRequest, analysis_cost, megabytes_to_fetch
 from analysis.options import AnalysisOptions
+from analysis.wording import duration_text
 from app.cache import estimates
 from app.charts.memory import size_text
 
 POLL_EVERY = 0.3  # seconds
+LONG = 600.0  # seconds, from which on a person is warned
 HELP = (
     "Predicted: a few images are sent through the model on this machine, and the rest is reckoned "
     "from that. The time counts from the first layer on; loading or fetching the model and the "
@@ -28,7 +30,7 @@ def render_cost(options: AnalysisOptions) -> None:
         elif pending:
             st.rerun()
         elif isinstance(found, str):
-            st.caption(f"What it will take could not be predicted. {found}")
+            st.warning(f"What it will take could not be predicted. {found}")
         else:
             _tell(analysis_cost(found, options), options)
 
@@ -44,15 +46,14 @@ def _tell(cost: AnalysisCost, options: AnalysisOptions) -> None:
     before = f" First about {fetched:,.0f} MB are fetched." if fetched else ""
     passes = f" in {cost.passes} passes" if cost.passes > 1 else ""
     st.caption(
-        f"Predicted for this machine: about {_time_text(cost.seconds)} and "
+        f"Predicted for this machine: about {duration_text(cost.seconds)} and "
         f"{size_text(cost.peak_bytes)} of memory{passes}.{before}",
         help=HELP,
     )
-    if cost.suggestion:
+    if cost.seconds > LONG:
+        st.warning(
+            cost.suggestion or "Fewer images or a smaller image side would be faster.",
+            title=f"This will take about {duration_text(cost.seconds)}",
+        )
+    elif cost.suggestion:
         st.caption(cost.suggestion)
-
-
-def _time_text(seconds: float) -> str:
-    if seconds < 1:
-        return "a second"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -8,11 +8,12 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.grid import DataChoice, Grid
-from analysis.grid_progress import TimeLeft, duration_text, runs_of, states, time_left
+from analysis.grid_progress import TimeLeft, runs_of, states, time_left
 from analysis.grid_table import as_csv, duels, rows_of, verdict
 from analysis.options import RunOptions
 from analysis.run_records import SWEPT
 from analysis.runs import Run
+from analysis.wording import duration_text
 from app.cache import run_queue
 from app.components.grid_matrix import named, render_matrix
 from app.components.run_names import counted, metrics_of, strategy_title

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from analysis.selection import NONE_CAN_BE_CHOSEN
 from app.components.memory_tile import render_memory_tile
 from app.components.obtain import describe
 from app.components.sentences import (
     clusters_sentence,
     count_text,
     size_sentence,
-    warnings_of,
 )
 from app.state import Choice, Shown
 
@@ -28,7 +28,7 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     _render_tiles(shown, rows, choice)
     chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"].tolist()
     if not rows["rank"].notna().any():
-        st.warning("No layer can be chosen: none has finite activations and parameters.")
+        st.warning(NONE_CAN_BE_CHOSEN)
     elif not chosen:
         st.warning(
             f"ρ = {choice.rho:.2f} of {int((~rows['head']).sum())} layers rounds down to none "
@@ -41,7 +41,7 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         always = f", and always the new head `{head[0]}`" if head else ""
         st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows, choice.normalization)}")
     st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
-    for warning in warnings_of(shown.report):
+    for warning in shown.report.warnings():
         st.warning(warning)
 
 

@@ -7,7 +7,6 @@ import math
 import pandas as pd
 
 from analysis.comparison import rank_correlation
-from analysis.results import TopologyReport
 
 ALPHA = 0.05  # above it a correlation is told as no link
 
@@ -57,21 +56,6 @@ def size_sentence(rows: pd.DataFrame, normalization: str = "activation") -> str:
         f"{divisor} alone, without any topology, narrows the choice to {int(candidates.sum())} "
         f"layers, {'these' if count > 1 else 'this one'} among them; b₁ decides between those."
     )
-
-
-def warnings_of(report: TopologyReport) -> list[str]:
-    """What the person must know about layers that are missing or without numbers."""
-    found = []
-    if report.not_finite:
-        names = ", ".join(report.not_finite)
-        found.append(f"The activations of {names} are not finite, so there is no topology there.")
-    if report.never_run:
-        names = ", ".join(report.never_run)
-        found.append(f"Not analysed, since the model did not run them: {names}.")
-    if report.outside:
-        names = ", ".join(name or "(model)" for name in report.outside)
-        found.append(f"Not analysed, since their output is not one point an image: {names}.")
-    return found
 
 
 def count_text(number: float) -> str:

@@ -83,6 +83,8 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
 
 
 def _render_model() -> tuple[str, str]:
+    if TIMM:
+        _complete_model()
     spec = _known(st.session_state.get("model") or _DEFAULT.model)
     chosen = st.selectbox(
         "Model",
@@ -112,6 +114,14 @@ def _render_model() -> tuple[str, str]:
     )
     render_own_checkpoint(model, weights)
     return model, weights
+
+
+def _complete_model() -> None:
+    """Take the first match of what was typed, where any text can be entered, as elsewhere."""
+    typed = st.session_state.get("model") or ""
+    if typed and _known(typed) is None:
+        matches = (name for name in MODELS if typed.lower() in name)
+        st.session_state["model"] = next(matches, typed)
 
 
 def _known(model: str) -> ModelSpec | None:

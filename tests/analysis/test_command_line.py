@@ -26,6 +26,7 @@ from analysis.options import AnalysisOptions
 from analysis.pipeline import run
 from analysis.scores import score
 from analysis.strategies import STRATEGIES
+from tests.analysis.datasets.picture_files import class_folders
 from tests.serving import hear_ctrl_c
 
 
@@ -198,6 +199,8 @@ def test_lists(
     datasets, rest = listed("datasets")
     assert datasets == list_datasets()
     assert "rotation" in rest
+    assert main(["models", "zzz"]) == 2
+    assert "No name has 'zzz' in it" in capsys.readouterr().err
     assert listed("models", "ResNet1") == (
         [name for name in list_models() if "resnet1" in name], ""
     )  # fmt: skip
@@ -363,6 +366,43 @@ def test_strategies_are_listed_with_their_sources(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(STRATEGIES)
     assert "Surgical fine-tuning" in lines[list(STRATEGIES).index("first")]
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A folder of two classes, and a file that is no image."""
+    root = class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})
+    (root / "dog" / "no.png").write_bytes(b"no image")
+    return root
+
+
+def test_what_is_left_out_is_told(
+    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.json"
+    asked = ["--model", "pocket-vgg", "--dataset", str(broken)]
+    assert analyze(*asked, "--json", str(path)) == 0
+    assert "note: 1 left out: dog/no.png (" in capsys.readouterr().err
+    assert list(json.loads(path.read_text())["left_out"]) == ["dog/no.png"]
+    assert finetune(*asked, "--epochs", "1", "--json", str(path)) == 0
+    assert "note: 1 left out: dog/no.png (" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = load_model("pocket-vgg").state_dict()
+    state["features.0.weight"].fill_(float("nan"))
+    torch.save(state, tmp_path / "nan.pt")
+    asked = ["--model", "pocket-vgg", "--samples", "8", "--weights", str(tmp_path / "nan.pt")]
+    path = tmp_path / "out.json"
+    assert analyze(*asked, "--json", str(path)) == 0
+    told = capsys.readouterr().err
+    assert "note: The activations of 10 of 10 layers are not finite" in told
+    assert "note: No layer can be chosen" in told
+    assert "raise it" not in told
+    assert finetune(*asked, "--train-samples", "40", "--json", str(path)) == 2
+    assert "The loss is not finite before anything has been trained" in capsys.readouterr().err
 
 
 def test_a_small_folder_is_analysed_whole_without_being_asked_for(

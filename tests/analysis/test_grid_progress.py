@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.grid import DataChoice, Grid
-from analysis.grid_progress import duration_text, runs_of, states, time_left
+from analysis.grid_progress import runs_of, states, time_left
 from analysis.options import Recipe, RunOptions
 from analysis.run_records import Ending, Outcome
 from analysis.runs import RunStore
@@ -104,14 +104,7 @@ def test_time_grows_with_the_work_and_is_judged_by_what_is_alike(store: RunStore
 
 def test_what_has_not_been_done_takes_nobody_knows_how_long(store: RunStore) -> None:
     kept(store, FULL)
-    left = time_left([HEAD, FULL, HEAD], store.runs())
-    assert (left.seconds, left.unknown) == (pytest.approx(10.0), 2)
+    other = replace(FULL, analysis=replace(FULL.analysis, model="pocket-vit"))
+    left = time_left([other, FULL, HEAD], store.runs())  # another strategy is better than nothing
+    assert (left.seconds, left.unknown) == (pytest.approx(20.0), 1)
     assert time_left([HEAD], []).unknown == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [(0.2, "1 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (9000, "2.5 h")],
-)
-def test_times_are_told_in_the_unit_that_suits_them(seconds: float, told: str) -> None:
-    assert duration_text(seconds) == told

@@ -9,6 +9,7 @@ import pytest
 import streamlit as st
 
 import app.cache
+import app.components.subject_controls
 from analysis.options import AnalysisOptions
 from analysis.pipeline import run
 
@@ -24,3 +25,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     app.cache.jobs().close()
     app.cache._pool().close()
     st.cache_resource.clear()
+
+
+@pytest.fixture(autouse=True)
+def without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page as most people have it; the tests' own environment has timm."""
+    monkeypatch.setattr(app.components.subject_controls, "TIMM", False)

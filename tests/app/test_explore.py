@@ -8,6 +8,7 @@ import pytest
 
 import analysis.topology
 import app.cache
+import app.components.cost
 import app.components.obtain
 import app.components.subject_controls
 from analysis.options import AnalysisOptions
@@ -97,6 +98,20 @@ def test_what_does_not_fit_into_memory_is_told_before_it_is_started() -> None:
     settled(page, lambda page: bool(page.warning))
     assert page.warning[0].title == "This will not fit into memory"
     assert page.session_state["session"].job is None
+
+
+def test_what_takes_long_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.components.cost, "LONG", 0.0)
+    page = opened(samples="201")
+    settled(page, lambda page: bool(page.warning))
+    assert page.warning[0].title.startswith("This will take about ")
+    assert page.warning[0].value == "Fewer images or a smaller image side would be faster."
+
+
+def test_what_the_model_does_not_take_is_told_before_it_is_started() -> None:
+    page = opened(model="vit_b_16", weights="random", input_side="96")
+    settled(page, lambda page: bool(page.warning))
+    assert "could not be predicted. `input_side` must be 224" in page.warning[0].value
 
 
 def test_nonsense_in_the_url_falls_back_to_the_default() -> None:
@@ -221,6 +236,15 @@ def test_fewer_images_than_asked_for_are_offered_when_the_dataset_shrinks() -> N
 def test_size_alone_is_named_by_what_divides() -> None:
     assert "Size alone, without" in texts(opened())
     assert "Size (flops) alone, without" in texts(opened(normalization="flops"))
+
+
+def test_of_a_model_s_name_the_beginning_may_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.components.subject_controls, "TIMM", True)
+    page = opened()
+    page.session_state["model"] = "Vgg1"  # a selectbox of AppTest takes no text
+    page.run()
+    assert page.selectbox(key="model").value == "vgg16"
+    assert not page.error
 
 
 @pytest.mark.parametrize("typing", [True, False])

@@ -94,6 +94,29 @@ def test_folders_named_after_splits_are_no_classes(held: str, tmp_path: Path) ->
     assert tested.labels.tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("within", "classes"),
+    [
+        (("cat", "dog"), ("cat", "dog")),
+        (("train/cat", "train/dog", "test/cat", "test/dog"), ("cat", "dog")),
+        (("cat",), ("cat",)),
+        (("in/another/cat", "in/another/dog"), ("cat", "dog")),
+    ],
+)
+def test_a_folder_around_everything_is_passed_through(
+    within: tuple[str, ...], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    root = class_folders(tmp_path / "a", {f"pics/{name}": 4 for name in within})
+    spec = dataset_spec(name_of(root))
+    assert (spec.class_names, spec.size) == (classes, 4 * len(within))
+    assert ("splits of their own" in spec.description) is (len(within) == 4)
+    assert [level_of(image) for image in load_dataset(name_of(root)).images]
+
+
+def test_one_folder_of_images_is_a_class(tmp_path: Path) -> None:
+    assert dataset_spec(name_of(class_folders(tmp_path / "a", {"dog": 4}))).class_names == ("dog",)
+
+
 def test_all_three_splits_may_be_folders(tmp_path: Path) -> None:
     counts = {f"{split}/{name}": 2 for split in ("train", "valid", "test") for name in "ab"}
     spec = dataset_spec(name_of(class_folders(tmp_path / "x", counts)))

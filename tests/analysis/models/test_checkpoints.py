@@ -115,7 +115,7 @@ def test_numbers_that_are_none_are_noted(tmp_path: Path, state: State) -> None:
     broken = {**state, "fc.bias": torch.full_like(state["fc.bias"], torch.nan)}
     torch.save(broken, tmp_path / "mine.pt")
     found = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").fitted
-    assert found.notes == ("1 tensors of mine.pt hold NaN or infinite numbers: fc.bias.",)
+    assert found.notes == ("These tensors of mine.pt hold NaN or infinite numbers: fc.bias.",)
     torch.save(state, tmp_path / "whole.pt")
     assert fit_checkpoint(MODELS[NAME], tmp_path / "whole.pt").fitted.notes == ()
 
