@@ -84,7 +84,7 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
 
 def _render_model() -> tuple[str, str]:
     if TIMM:
-        _complete_model()
+        st.session_state["model"] = completed(st.session_state.get("model") or _DEFAULT.model)
     spec = _known(st.session_state.get("model") or _DEFAULT.model)
     chosen = st.selectbox(
         "Model",
@@ -116,12 +116,11 @@ def _render_model() -> tuple[str, str]:
     return model, weights
 
 
-def _complete_model() -> None:
-    """Take the first match of what was typed, where any text can be entered, as elsewhere."""
-    typed = st.session_state.get("model") or ""
-    if typed and _known(typed) is None:
-        matches = (name for name in MODELS if typed.lower() in name)
-        st.session_state["model"] = next(matches, typed)
+def completed(typed: str) -> str:
+    """The first model that matches, as where nothing but what is listed can be typed."""
+    if _known(typed) is not None:
+        return typed
+    return next((name for name in MODELS if typed.lower() in name), typed)
 
 
 def _known(model: str) -> ModelSpec | None:

@@ -238,13 +238,12 @@ def test_size_alone_is_named_by_what_divides() -> None:
     assert "Size (flops) alone, without" in texts(opened(normalization="flops"))
 
 
-def test_of_a_model_s_name_the_beginning_may_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.components.subject_controls, "TIMM", True)
-    page = opened()
-    page.session_state["model"] = "Vgg1"  # a selectbox of AppTest takes no text
-    page.run()
-    assert page.selectbox(key="model").value == "vgg16"
-    assert not page.error
+@pytest.mark.parametrize(
+    ("typed", "model"),
+    [("Vgg1", "vgg16"), ("resn", "pocket-resnet20"), ("vit_b_16", "vit_b_16"), ("zzz", "zzz")],
+)
+def test_of_a_model_s_name_a_part_may_be_typed(typed: str, model: str) -> None:
+    assert app.components.subject_controls.completed(typed) == model
 
 
 @pytest.mark.parametrize("typing", [True, False])
