@@ -56,7 +56,6 @@ def _analyze(arguments: argparse.Namespace) -> None:
     problems = shared_problems(arguments)
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     fill_images(arguments, arguments.split, {"samples": preset.samples})
-    left_out = tell_left_out(arguments.dataset)
     fill_from_preset(arguments, ("batch_size", "pooling", "normalization"))
     fields = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(AnalysisOptions)}
     try:
@@ -64,6 +63,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     except OptionError as error:
         problems.append(str(error))
     raise_problems(problems)
+    left_out = tell_left_out(options.dataset)
     if (path := arguments.json or arguments.csv) is not None:
         check_writable(path)
 

@@ -70,6 +70,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _finetune(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
+    left_out = tell_left_out(options.analysis.dataset)
     for path in (arguments.json, arguments.save_weights):
         if path is not None:
             check_writable(path)
@@ -97,7 +98,8 @@ def _finetune(arguments: argparse.Namespace) -> None:
     assert first is not None, "goes on with steps"
     assert result is not None, "and ends with the result"
     written = _result(options, selection, epochs, result)
-    write_json(written | {"learning_rate": first.learning_rate}, arguments.json)
+    written |= {"learning_rate": first.learning_rate, "left_out": left_out}
+    write_json(written, arguments.json)
     if arguments.save_weights is not None:  # last: should it fail, the result is there
         training.save_weights(arguments.save_weights)
 
@@ -108,7 +110,6 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     images = {"samples": preset.samples, "train_samples": RunOptions().train_samples}
     fill_images(arguments, "train", images)
-    tell_left_out(arguments.dataset)
     fill_from_preset(arguments, ("normalization",))
     recipe = analysis = None
     try:

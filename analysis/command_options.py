@@ -117,7 +117,7 @@ def fill_images(arguments: argparse.Namespace, split: str, defaults: dict[str, i
 
 def tell_left_out(dataset: str) -> dict[str, str]:
     """Tell which files of a dataset of one's own cannot be used; each with the reason."""
-    skipped = () if dataset_problem(dataset) else dataset_spec(dataset).skipped
+    skipped = dataset_spec(dataset).skipped
     if skipped:
         print(f"note: {len(skipped):,} left out: {some_of(skipped)}", file=sys.stderr)
     return dict(skipped)

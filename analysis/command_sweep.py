@@ -17,6 +17,7 @@ from analysis.command_options import (
     check_writable,
     dataset_name,
     model_name,
+    tell_left_out,
     weights_name,
     write_json,
 )
@@ -83,6 +84,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
         raise_problems(device_problem(grid.base.analysis.device))
     for note in grid.notes():
         print(note, file=sys.stderr)
+    for dataset in dict.fromkeys(cell.analysis.dataset for cell in cells):
+        tell_left_out(dataset)
     with _cluster(arguments.dask) as cluster:
         _run(arguments, grid, cells, found, cluster)
     found = runs_of(cells, store.runs())

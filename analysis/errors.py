@@ -32,15 +32,18 @@ class AnalysisStopped(AnalysisError):
 
 
 NOT_ENOUGH_MEMORY = (
-    "There is not enough memory for this: use fewer samples or a smaller model, or end what else "
-    "takes memory on this device."
+    "There is not enough memory for this: use fewer samples, a smaller batch or a smaller model, "
+    "or end what else takes memory on this device."
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error tells that memory ran out: the words differ between CPU, CUDA and MPS."""
     words = str(error).lower()
-    told = ("out of memory", "allocate memory", "alloc_failed", "invalid buffer size")
+    told = (
+        "out of memory", "not enough memory", "allocate memory", "alloc_failed",
+        "invalid buffer size",
+    )  # fmt: skip
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(each in words for each in told)
     )

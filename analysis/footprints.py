@@ -120,8 +120,8 @@ def plan_within(
 
 
 def free_budget(device: torch.device) -> Budget:
-    """Most of what is free now, on a device and on the host."""
-    free_cache(device)  # what earlier work left there would count as taken
+    """Most of what is free now, on a device and on the host, once torch keeps nothing there."""
+    free_cache(device)
     host = free_bytes(torch.device("cpu")) if device.type == "cuda" else None
     return Budget(free_bytes(device), host)
 

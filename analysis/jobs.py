@@ -142,13 +142,13 @@ class Jobs:
     def _follow(self, job: Job) -> None:
         worker = job.worker
         state: State
-        result, error = None, ""
+        result, error, refused = None, "", False
         try:
             worker.send(job.request)
             while isinstance(message := worker.receive(), Progress):
                 job.hear(message)
             if isinstance(message, Failure):
-                state, error = "failed", message.sentence
+                state, error, refused = "failed", message.sentence, message.refused
             else:
                 state, result = "done", message
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -162,8 +162,9 @@ class Jobs:
                 job.result, job.error, job.state = result, error, state
             if self._running.get(job.request) is job:
                 del self._running[job.request]
-            # One that failed may still hold a GPU's memory, or a CUDA context that is broken.
-            keep = job.state == "done" and worker.alive and not self._closed
+            # One that failed at work may hold a GPU's memory, or a CUDA context that is broken.
+            fit = job.state == "done" or (job.state == "failed" and refused)
+            keep = fit and worker.alive and not self._closed
         # What a process frees need not go back to the system before it ends.
         if keep and worker.resident_bytes < LARGEST_KEPT:
             self._pool.give_back(worker)

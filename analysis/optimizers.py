@@ -26,8 +26,6 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise TrainingError("Nothing is left to train: every parameter is frozen. Raise ρ.")
-    # `foreach`, the default on CUDA, takes the size of the parameters more, and fake tensors, with
-    # which memory is predicted, never take it.
     name = optimizer_name(model, recipe)
     rate = recipe.learning_rate or LEARNING_RATES[name]
     decayed: list[Tensor] = [p for p in trained if p.dim() > 1]
@@ -36,11 +34,13 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    # `foreach`, the default on CUDA, takes the size of the parameters more in AdamW; and what
+    # predicts the memory, with fake tensors, never takes it.
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=rate, foreach=False)
     for group in groups:
         group["weight_decay"] = 0.0  # torch's SGD would add it to the gradient
-    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, foreach=False)
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum)
     if recipe.weight_decay and decayed:
         optimizer.register_step_pre_hook(_Decay(decayed, recipe.weight_decay))
     return optimizer

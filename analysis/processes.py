@@ -53,6 +53,7 @@ class Failure:
     """A worker's answer when there is no result."""
 
     sentence: str  # for the person
+    refused: bool = False  # before anything ran: the worker is as good as before
 
 
 def end_group(leader: int) -> None:

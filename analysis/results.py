@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.options import Pooling
-from analysis.wording import listed
+from analysis.wording import first_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,14 +131,14 @@ class TopologyReport:
             layers = f"{len(self.not_finite)} of {len(self.layers)} layers"
             found.append(
                 f"The activations of {layers} are not finite, so there is no topology there: "
-                f"{listed(self.not_finite)}."
+                f"{first_of(self.not_finite)}."
             )
         if self.never_run:
             found.append(
-                f"Not analysed, since the model did not run them: {listed(self.never_run)}."
+                f"Not analysed, since the model did not run them: {first_of(self.never_run)}."
             )
         if self.outside:
-            names = listed(name or "(model)" for name in self.outside)
+            names = first_of(name or "(model)" for name in self.outside)
             found.append(f"Not analysed, since their output is not one point an image: {names}.")
         return found
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 _LISTED = 10  # names in one sentence
 
 
-def listed(names: Iterable[str]) -> str:
+def first_of(names: Iterable[str]) -> str:
     """The first names, and how many more there are."""
     names = list(names)
     rest = len(names) - _LISTED

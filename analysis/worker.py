@@ -21,7 +21,13 @@ from typing import Any, BinaryIO
 
 from analysis.costs import CostRequest
 from analysis.datasets import ImportRequest, import_archive
-from analysis.errors import NOT_ENOUGH_MEMORY, AnalysisError, is_out_of_memory
+from analysis.errors import (
+    NOT_ENOUGH_MEMORY,
+    AnalysisError,
+    AssetError,
+    OptionError,
+    is_out_of_memory,
+)
 from analysis.estimates import MemoryRequest, estimate
 from analysis.models import CheckpointRequest, keep_checkpoint
 from analysis.options import AnalysisOptions
@@ -111,7 +117,7 @@ def _answer(request: object, send: _Sender) -> object:
     try:
         return ANSWERS[type(request)](request, tell)
     except AnalysisError as error:
-        return Failure(str(error))
+        return Failure(str(error), refused=isinstance(error, (OptionError, AssetError)))
     except Exception as error:  # the person gets a sentence, the log the traceback
         import traceback
 

@@ -18,7 +18,7 @@ from analysis.home_folder import home, replacing
 from analysis.options import Split
 from analysis.results import Progress, ProgressCallback
 
-_RULES = 2  # raise it whenever the same folder would be read in another way
+_RULES = 1  # raise it whenever the same folder would be read in another way
 _THREADS = 4
 _SETTLED = 2 * 10**9  # ns; a folder's time may not tell a change from one just before it
 _NAMED = 3  # files that a sentence names
@@ -267,23 +267,24 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folde
     if not names:
         raise OptionError(_nothing(root, listing, tuple(skipped)))
     depth = _wrapping(names)
-    split_of = _split_folders(names, depth)
+    split_of, at = _split_folders(names, depth), depth
     if split_of:
         depth += 1
         names = _all_in_folders(names, depth, "the folders of the splits", skipped)
+        depth += _wrapping([name.split("/", depth)[depth] for name in names])
     classes = sorted({name.split("/")[depth] for name in names if name.count("/") > depth})
     if len(classes) > 1:
         names = _all_in_folders(names, depth + 1, "the class folders", skipped)
     elif any(name.count("/") == depth for name in names):
         classes = []
     number = {name: k for k, name in enumerate(classes)}
-    splits = tuple(split_of[name.split("/")[depth - 1]] for name in names if split_of)
+    splits = tuple(split_of[name.split("/")[at]] for name in names) if split_of else ()
     return Folder(
         root=root,
         names=tuple(names),
         labels=tuple(number.get(name.split("/")[depth], 0) for name in names),
         class_names=tuple(shown(name) for name in classes),
-        splits=splits if len(set(splits)) > 1 else (),
+        splits=splits if "train" in splits and len(set(splits)) > 1 else (),
         skipped=tuple(skipped),
         digest=listing.digest,
         others=listing.others,
@@ -293,10 +294,11 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folde
 def _wrapping(names: list[str]) -> int:
     """How many folders lie around all the class folders."""
     depth = 0
-    while (
-        len({name.split("/")[depth] for name in names}) == 1
-        and min(name.count("/") for name in names) > depth + 1
-    ):
+    while len({name.split("/")[depth] for name in names}) == 1:
+        inside = {name.split("/")[depth + 1] for name in names if name.count("/") > depth + 1}
+        beside = any(name.count("/") <= depth + 1 for name in names)
+        if not inside or (beside and len(inside) == 1):
+            break
         depth += 1
     return depth
 

@@ -95,7 +95,7 @@ def load_dataset(
 ) -> ImageDataset:
     """Load one split of a dataset, fetching it first if it has to be.
 
-    The three splits hold every image once, each with the classes in the same proportions. A
+    The three splits hold every image once; where we divide, classes keep their proportions. A
     shifted split holds the images of the unshifted one, index by index.
 
     Parameters
@@ -103,7 +103,7 @@ def load_dataset(
     name : str
         One of `list_datasets()`, "folder:" and an absolute path, or an upload ("own:…").
     split : {"train", "validation", "test"}
-        60, 20 and 20 % of the images, or the dataset's official splits; where those have no
+        60, 20 and 20 % of the images, or the splits that the dataset comes in; where those have no
         validation images, a fifth of the training images.
     shift : str
         One of `analysis.datasets.SHIFTS`.
@@ -135,10 +135,12 @@ def load_dataset(
     raise_problems(problems + _seed_problem(seed))
     spec = dataset_spec(name)
     images, labels, splits = spec.load(progress)
-    indices = splits(seed)[split]
+    found = splits(seed)
+    indices = found[split]
     if not len(indices):
+        others = " or ".join(other for other in SPLITS if len(found[other]))
         raise OptionError(
-            f"`split` must be train for {name}, got {split!r}: that split is empty. "
+            f"`split` must be {others} for {name}, got {split!r}: that split is empty. "
             f"{spec.why_untrainable}"
         )
     return ImageDataset(

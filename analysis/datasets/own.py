@@ -20,7 +20,7 @@ from analysis.datasets.specs import Content, DatasetSpec
 from analysis.datasets.splits import MIN_CLASS_SIZE, MIN_TRAINED, Labels, own, why_untrainable
 from analysis.errors import AssetError, OptionError
 from analysis.home_folder import home
-from analysis.options import SPLITS
+from analysis.options import SPLITS, Split
 from analysis.results import ProgressCallback
 
 FOLDER, OWN = "folder:", "own:"
@@ -158,7 +158,8 @@ def folder_of(name: str) -> Path:
 def _described(name: str, folder: Folder) -> DatasetSpec:
     labels = np.array(folder.labels, dtype=np.int64)
     divided = partial(own, labels, named=folder.splits)
-    splits = divided(0)  # which images are where depends on the seed, how many does not
+    # Which images are where depends on the seed, how many does not.
+    sizes = {split: len(indices) for split, indices in divided(0).items()}
     kept = name.startswith(OWN)
 
     def fingerprint() -> str:
@@ -172,10 +173,10 @@ def _described(name: str, folder: Folder) -> DatasetSpec:
     return DatasetSpec(
         name=name,
         title=folder.root.name.rpartition("-")[0] if kept else folder.root.name or str(folder.root),
-        description=_description(folder),
+        description=_description(folder, sizes),
         class_names=folder.class_names,
         image_shape=None,
-        sizes={split: len(splits[split]) for split in SPLITS},
+        sizes=sizes,
         licence="your own images",
         source="an upload" if kept else str(folder.root),
         load=load,
@@ -190,17 +191,17 @@ def _why_untrainable(folder: Folder, labels: Labels) -> str:
         return why_untrainable(labels, folder.class_names)
     trained = labels[np.array(folder.splits) == "train"]
     complete = len(set(folder.splits)) == len(SPLITS)
-    return why_untrainable(trained, folder.class_names, MIN_TRAINED if complete else MIN_CLASS_SIZE)
+    least = MIN_TRAINED if complete else MIN_CLASS_SIZE
+    return why_untrainable(trained, folder.class_names, least, "in the train folder")
 
 
-def _description(folder: Folder) -> str:
+def _description(folder: Folder, sizes: dict[Split, int]) -> str:
     count, classes = len(folder.names), len(folder.class_names)
     text = f"{count:,} image{'s' * (count != 1)}"
     text += f" in {classes:,} class{'es' * (classes != 1)}" if classes else " without labels"
-    if folder.splits:
-        text += (
-            f", in splits of their own ({', '.join(sorted(set(folder.splits), key=SPLITS.index))})"
-        )
+    if folder.splits and sizes["test"]:
+        parts = [f"{sizes[split]:,} {split}" for split in SPLITS if sizes[split]]
+        text += f", in splits of their own ({', '.join(parts)})"
     if folder.skipped:
         text += f"; left out: {some_of(folder.skipped)}"
     if folder.others:

@@ -92,17 +92,19 @@ def own(labels: Labels, seed: int, named: Sequence[Split] = ()) -> Splits:
 
 
 def why_untrainable(
-    labels: Labels, class_names: tuple[str, ...], least: int = MIN_CLASS_SIZE
+    labels: Labels, class_names: tuple[str, ...], least: int = MIN_CLASS_SIZE, where: str = ""
 ) -> str:
     """The sentence that says why nothing can be fine-tuned on such images, or nothing.
 
     Parameters
     ----------
     labels : ndarray of int64 (N,)
-        Of the images that are divided into splits.
+        Of the images to train on, before any are held back.
     class_names : tuple of str
     least : int
         Images that each class must have of them.
+    where : str
+        They lie, to be told.
     """
     remedy = "An analysis needs no labels and works."
     if not class_names:
@@ -122,7 +124,11 @@ def why_untrainable(
     named = ", ".join(f"“{class_names[k]}” ({counts[k]})" for k in small[:_NAMED])
     more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
     verb = "has" if len(small) == 1 else "have"
-    return f"{named}{more} {verb} too few images to train on: each class needs {least}. {remedy}"
+    there = f" {where}" if where else ""
+    return (
+        f"{named}{more} {verb} too few images to train on{there}: each class needs {least}. "
+        f"{remedy}"
+    )
 
 
 def _divided(members: Labels, labels: Labels, first: int, seed: int) -> tuple[Labels, Labels]:

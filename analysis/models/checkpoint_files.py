@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.errors import AssetError
 from analysis.models.names import CHECKPOINT_ENDINGS
-from analysis.wording import listed
+from analysis.wording import first_of
 
 StateDict = dict[str, Tensor]
 
@@ -154,7 +154,7 @@ def _tensors(loaded: Mapping[Any, object], called: str) -> StateDict:
     others = [key for key in loaded if key not in state or not isinstance(key, str)]
     if others:
         raise AssetError(
-            f"{called} holds more than tensors by name: {listed(map(str, others))}. Save the "
+            f"{called} holds more than tensors by name: {first_of(map(str, others))}. Save the "
             "weights alone, or under the key “state_dict”."
         )
     if not state:
@@ -163,7 +163,7 @@ def _tensors(loaded: Mapping[Any, object], called: str) -> StateDict:
     repeated = [key for key, tensor in state.items() if _repeats(tensor)]
     if repeated:
         raise AssetError(
-            f"{called} repeats numbers instead of holding them: {listed(repeated)}. Save the "
+            f"{called} repeats numbers instead of holding them: {first_of(repeated)}. Save the "
             "weights with each tensor made contiguous()."
         )
     return state

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from analysis.errors import AssetError
 from analysis.models.catalogue import MODELS, ModelSpec
 from analysis.models.checkpoint_files import StateDict
-from analysis.wording import listed
+from analysis.wording import first_of
 
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and Lightning
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception
@@ -118,7 +118,7 @@ def _problems(state: StateDict, shapes: Mapping[str, tuple[int, ...]]) -> list[s
         (other, "of another shape"),
         (kinds, "not of dense floating-point numbers"),
     ]
-    return [f"{len(names)} {what}: {listed(names)}" for names, what in found if names]
+    return [f"{len(names)} {what}: {first_of(names)}" for names, what in found if names]
 
 
 def _plain(tensor: Tensor, key: str) -> bool:
@@ -143,7 +143,7 @@ def _number_notes(state: StateDict, called: str) -> list[str]:
     broken = [key for key, tensor in state.items() if not tensor.isfinite().all()]
     if not broken:
         return []
-    return [f"These tensors of {called} hold NaN or infinite numbers: {listed(broken)}."]
+    return [f"These tensors of {called} hold NaN or infinite numbers: {first_of(broken)}."]
 
 
 def _hint(state: StateDict) -> str:

@@ -11,7 +11,7 @@ from app.cache import estimates
 from app.charts.memory import size_text
 
 POLL_EVERY = 0.3  # seconds
-LONG = 600.0  # seconds, from which on a person is warned
+LONG = 600.0  # seconds; a person is warned of more
 HELP = (
     "Predicted: a few images are sent through the model on this machine, and the rest is reckoned "
     "from that. The time counts from the first layer on; loading or fetching the model and the "
@@ -51,9 +51,6 @@ def _tell(cost: AnalysisCost, options: AnalysisOptions) -> None:
         help=HELP,
     )
     if cost.seconds > LONG:
-        st.warning(
-            cost.suggestion or "Fewer images or a smaller image side would be faster.",
-            title=f"This will take about {duration_text(cost.seconds)}",
-        )
+        st.warning(cost.suggestion or "Fewer images would be faster.", title="This will take long")
     elif cost.suggestion:
         st.caption(cost.suggestion)

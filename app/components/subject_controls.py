@@ -83,8 +83,6 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
 
 
 def _render_model() -> tuple[str, str]:
-    if TIMM:
-        st.session_state["model"] = completed(st.session_state.get("model") or _DEFAULT.model)
     spec = _known(st.session_state.get("model") or _DEFAULT.model)
     chosen = st.selectbox(
         "Model",
@@ -97,6 +95,7 @@ def _render_model() -> tuple[str, str]:
         + (" Of timm's models type timm/ and the name." if TIMM else "")
         + (f"\n\n**{spec.title}**: {spec.description}" if spec else ""),
         accept_new_options=TIMM,
+        on_change=_complete_model,
     )
     model = chosen or _DEFAULT.model
     spec = _known(model)
@@ -114,6 +113,10 @@ def _render_model() -> tuple[str, str]:
     )
     render_own_checkpoint(model, weights)
     return model, weights
+
+
+def _complete_model() -> None:
+    st.session_state["model"] = completed(st.session_state.get("model") or _DEFAULT.model)
 
 
 def completed(typed: str) -> str:

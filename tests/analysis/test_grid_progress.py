@@ -102,6 +102,13 @@ def test_time_grows_with_the_work_and_is_judged_by_what_is_alike(store: RunStore
     assert time_left([elsewhere, FULL], store.runs()).seconds == pytest.approx(20.0 + 10.0)
 
 
+def test_a_cell_is_judged_by_its_own_strategy_if_that_was_done(store: RunStore) -> None:
+    kept(store, FULL, seconds=18.0)
+    kept(store, HEAD, seconds=3.0)
+    elsewhere = replace(HEAD, analysis=replace(HEAD.analysis, dataset="fashion"))
+    assert time_left([elsewhere], store.runs()).seconds == pytest.approx(2 + 3)
+
+
 def test_what_has_not_been_done_takes_nobody_knows_how_long(store: RunStore) -> None:
     kept(store, FULL)
     other = replace(FULL, analysis=replace(FULL.analysis, model="pocket-vit"))

@@ -18,12 +18,14 @@ import psutil
 import pytest
 
 import analysis.jobs
+from analysis.errors import NOT_ENOUGH_MEMORY
 from analysis.jobs import Job, Jobs
 from analysis.options import AnalysisOptions
 from analysis.results import Progress
 from tests.analysis.run_faults import PATIENCE, ROOT, STAND_IN, wait_until
 
 QUICK = AnalysisOptions(model="pocket-vgg", samples=8)
+TOO_MANY = 4000  # images, for the stand-in
 LONG = AnalysisOptions(model="vgg16", weights="random", samples=40)
 
 
@@ -152,6 +154,22 @@ def test_work_of_another_kind_is_no_analysis(jobs: Jobs) -> None:
     assert job.report is None
     with pytest.raises(TypeError, match="is no analysis"):
         _ = job.options
+
+
+def test_a_process_that_refused_a_question_is_used_again(jobs: Jobs) -> None:
+    first = jobs.start(AnalysisOptions(samples=5000))
+    wait_until(ended(first))
+    wait_until(lambda: jobs._pool._spare)  # given back
+    second = jobs.start(AnalysisOptions(samples=6000))
+    wait_until(ended(second))
+    assert second.worker.process.pid == first.worker.process.pid
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_want_of_memory_is_told(jobs: Jobs) -> None:
+    job = jobs.start(AnalysisOptions(model="vgg16", samples=TOO_MANY))
+    wait_until(ended(job))
+    assert job.error == NOT_ENOUGH_MEMORY
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.wording import duration_text, listed
+from analysis.wording import duration_text, first_of
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,6 @@ def test_times_are_told_in_the_unit_that_suits_them(seconds: float, told: str) -
 
 
 def test_of_many_names_the_first_are_told() -> None:
-    assert listed(["a", "b"]) == "a, b"
-    assert listed(map(str, range(12))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
-    assert listed([]) == ""
+    assert first_of(["a", "b"]) == "a, b"
+    assert first_of(map(str, range(12))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    assert first_of([]) == ""

@@ -86,8 +86,8 @@ def test_folders_named_after_splits_are_no_classes(held: str, tmp_path: Path) ->
         ("stray.png", "it lies beside the folders of the splits"),
         ("train/stray.png", "it lies beside the class folders"),
     )
-    named = {"val": "validation", "Test": "test"}[held]
-    assert f"18 images in 2 classes, in splits of their own (train, {named})" in spec.description
+    told = "18 images in 2 classes, in splits of their own (12 train, 3 validation, 3 test)"
+    assert told in spec.description
     tested = load_dataset(name_of(root), split="test")
     assert isinstance(tested.images, FileImages)
     assert {name.split("/")[0] for name in tested.images.names} == {held}
@@ -101,6 +101,7 @@ def test_folders_named_after_splits_are_no_classes(held: str, tmp_path: Path) ->
         (("train/cat", "train/dog", "test/cat", "test/dog"), ("cat", "dog")),
         (("cat",), ("cat",)),
         (("in/another/cat", "in/another/dog"), ("cat", "dog")),
+        (("train/in/cat", "train/in/dog", "test/in/cat", "test/in/dog"), ("cat", "dog")),
     ],
 )
 def test_a_folder_around_everything_is_passed_through(
@@ -111,6 +112,48 @@ def test_a_folder_around_everything_is_passed_through(
     assert (spec.class_names, spec.size) == (classes, 4 * len(within))
     assert ("splits of their own" in spec.description) is (len(within) == 4)
     assert [level_of(image) for image in load_dataset(name_of(root)).images]
+
+
+@pytest.mark.parametrize("within", [("cat", "dog"), ("train/a", "train/b", "test/a", "test/b")])
+def test_an_image_beside_them_changes_nothing(within: tuple[str, ...], tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "a", {f"pics/{name}": 4 for name in within})
+    (root / "pics" / "stray.png").write_bytes(png_bytes(99))
+    spec = dataset_spec(name_of(root))
+    assert len(spec.class_names) == 2
+    assert [name for name, _ in spec.skipped] == ["pics/stray.png"]
+
+
+@pytest.mark.parametrize(
+    "names", ["training testing", "TRAIN dev", "train valid", "train validation testing"]
+)
+def test_splits_have_several_names(names: str, tmp_path: Path) -> None:
+    counts = {f"{split}/{name}": 4 for split in names.split() for name in "ab"}
+    spec = dataset_spec(name_of(class_folders(tmp_path / "a", counts)))
+    assert spec.class_names == ("a", "b")
+    assert spec.sizes["test"] == 8
+
+
+def test_no_image_is_in_two_splits(tmp_path: Path) -> None:
+    counts = {"train": 6, "val/cat": 5, "val/dog": 5, "test/cat": 5, "test/dog": 5}
+    root = class_folders(tmp_path / "a", counts)  # of which the train images have no class
+    spec = dataset_spec(name_of(root))
+    assert spec.size == sum(spec.sizes.values()) == 20
+    drawn = [load_dataset(name_of(root), split=split).indices for split in SPLITS]
+    assert sorted(np.concatenate(drawn)) == list(range(20))
+
+
+def test_a_train_folder_too_small_to_be_divided_is_told(tmp_path: Path) -> None:
+    counts = {"train/cat": 3, "train/dog": 9, "test/cat": 4, "test/dog": 4}
+    spec = dataset_spec(name_of(class_folders(tmp_path / "a", counts)))
+    reason = "“cat” (3) has too few images to train on in the train folder: each class needs 4."
+    assert spec.why_untrainable.startswith(reason)
+
+
+def test_a_train_folder_too_small_to_analyse_is_not_alone(tmp_path: Path) -> None:
+    counts = {"train/cat": 1, "train/dog": 2, "test/cat": 30, "test/dog": 30}
+    spec = dataset_spec(name_of(class_folders(tmp_path / "a", counts)))
+    assert spec.sizes == {"train": 63, "validation": 0, "test": 0}
+    assert spec.description == "63 images in 2 classes."
 
 
 def test_one_folder_of_images_is_a_class(tmp_path: Path) -> None:
@@ -127,10 +170,15 @@ def test_all_three_splits_may_be_folders(tmp_path: Path) -> None:
 
 
 def test_splits_without_class_folders_have_no_labels(tmp_path: Path) -> None:
-    spec = dataset_spec(name_of(class_folders(tmp_path / "a", {"train": 6, "test": 4})))
+    root = class_folders(tmp_path / "a", {"train": 6, "test": 4})
+    spec = dataset_spec(name_of(root))
     assert spec.class_names == ()
     assert spec.sizes == {"train": 6, "validation": 0, "test": 4}
     assert "have no labels" in spec.why_untrainable
+    with pytest.raises(
+        OptionError, match=r"`split` must be train or test for .*, got 'validation'"
+    ):
+        load_dataset(name_of(root), split="validation")
 
 
 def test_a_test_folder_without_labels_is_left_out(tmp_path: Path) -> None:
@@ -141,10 +189,10 @@ def test_a_test_folder_without_labels_is_left_out(tmp_path: Path) -> None:
     assert [name for name, _ in spec.skipped] == ["test/0.png", "test/1.png"]
 
 
-@pytest.mark.parametrize("others", [("plane",), ("test", "plane"), ("training",)])
-def test_a_class_may_be_called_train(others: tuple[str, ...], tmp_path: Path) -> None:
-    root = class_folders(tmp_path / "a", dict.fromkeys(("train", *others), 4))
-    assert dataset_spec(name_of(root)).class_names == tuple(sorted(("train", *others)))
+@pytest.mark.parametrize("names", ["train plane", "train test plane", "train training", "val test"])
+def test_a_class_may_be_called_like_a_split(names: str, tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "a", dict.fromkeys(names.split(), 4))
+    assert dataset_spec(name_of(root)).class_names == tuple(sorted(names.split()))
 
 
 def test_names_may_be_of_any_script_and_their_suffixes_large(tmp_path: Path) -> None:

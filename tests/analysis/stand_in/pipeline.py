@@ -1,4 +1,6 @@
-"""Stands in for `analysis.pipeline`. An analysis of vgg16 never ends, any other at once."""
+"""Stands in for `analysis.pipeline`. An analysis of vgg16 never ends, any other at once.
+
+One of `TOO_MANY` images finds no memory."""
 
 from __future__ import annotations
 
@@ -7,9 +9,13 @@ import time
 from analysis.options import AnalysisOptions
 from analysis.results import Progress, ProgressCallback, TopologyReport
 
+TOO_MANY = 4000  # as test_jobs.py asks for
+
 
 def run(options: AnalysisOptions, *, progress: ProgressCallback) -> TopologyReport:
     progress(Progress("Forward pass", "layer", 0, 20, 10))
+    if options.samples == TOO_MANY:
+        raise RuntimeError("MPS backend out of memory")
     while options.model == "vgg16":
         time.sleep(0.02)
     return TopologyReport(

@@ -1,0 +1,16 @@
+"""What a report tells in sentences."""
+
+from __future__ import annotations
+
+from analysis.results import TopologyReport
+
+
+def test_layers_that_are_missing_are_told() -> None:
+    report = TopologyReport(
+        layers=(), samples=8, batch_size=8, pooling="all", min_persistence=0.0, seed=0,
+        seconds=0.0, peak_bytes=0, never_run=("unused", "fc2"), outside=("", "mlp"),
+    )  # fmt: skip
+    assert report.warnings() == [
+        "Not analysed, since the model did not run them: unused, fc2.",
+        "Not analysed, since their output is not one point an image: (model), mlp.",
+    ]
