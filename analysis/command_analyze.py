@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,15 @@ from analysis.command_options import (
     tell_left_out,
     write_json,
 )
+from analysis.costs import CostRequest, Probe, analysis_cost, is_quick
+from analysis.datasets import dataset_spec
 from analysis.errors import OptionError, raise_problems
+from analysis.jobs import Jobs
 from analysis.models import fetch_weights
 from analysis.options import POOLINGS, PRESETS, SPLITS, AnalysisOptions
+from analysis.passes import gigabytes
 from analysis.store import is_saved
+from analysis.wording import duration_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,8 +73,12 @@ def _analyze(arguments: argparse.Namespace) -> None:
     if (path := arguments.json or arguments.csv) is not None:
         check_writable(path)
 
-    if not is_saved(options):  # told before the imports that take seconds
-        fetch_weights(options.model, options.weights, print_progress)
+    if not is_saved(options):
+        there = dataset_spec(options.dataset).sizes[options.split]
+        quick = is_quick(options) or options.samples > there  # which is refused at once
+        fetch_weights(options.model, options.weights, print_progress)  # before slow imports
+        if not quick:
+            _tell_cost(options)
 
     from analysis.pipeline import run
     from analysis.selection import NONE_CAN_BE_CHOSEN, ranking
@@ -89,6 +99,27 @@ def _analyze(arguments: argparse.Namespace) -> None:
         return
     result = _result(options, report, frame, choice) | {"left_out": left_out}
     write_json(result, arguments.json)
+
+
+def _tell_cost(options: AnalysisOptions) -> None:
+    """Predict time and memory on this machine."""
+    jobs = Jobs()  # a process of its own: what a probe leaves behind would count as taken
+    try:
+        job = jobs.start(CostRequest(options))
+        while job.state == "running":
+            time.sleep(0.05)
+    finally:
+        jobs.close()
+    if not isinstance(job.result, Probe):  # the analysis tells why
+        return
+    cost = analysis_cost(job.result, options)
+    if not cost.fits:  # likewise
+        return
+    passes = f" in {cost.passes} passes" if cost.passes > 1 else ""
+    size = gigabytes(cost.peak_bytes)
+    print(f"predicted: {duration_text(cost.seconds)}, {size} of memory{passes}", file=sys.stderr)
+    if cost.suggestion:
+        print(f"note: {cost.suggestion}", file=sys.stderr)
 
 
 def _result(

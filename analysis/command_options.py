@@ -57,7 +57,11 @@ def add_machine_options(add: Callable[..., Any]) -> None:
     """Add what says how the numbers are computed; `add` is a parser's `add_argument`."""
     default = AnalysisOptions()
     add("--input-side", type=int, default=0, help="pixels (what the model's weights ask for)")
-    add("--precision", default=default.precision, help=f"{', '.join(PRECISIONS)} (%(default)s)")
+    add(
+        "--precision",
+        default=default.precision,
+        help=f"of the activations analysed: {', '.join(PRECISIONS)} (%(default)s)",
+    )
     add("--device", default=default.device, help=f"{', '.join(DEVICES)} (%(default)s)")
     add("--memory", type=_gigabytes, default=0, metavar="GB",
         help="that an analysis may take (most of what is free)")  # fmt: skip

@@ -14,6 +14,7 @@ from analysis.datasets import dataset_spec, is_fetched
 from analysis.errors import ModelError
 from analysis.estimates import Question
 from analysis.models import megabytes_to_fetch as weights_to_fetch
+from analysis.models import model_spec
 from analysis.options import AnalysisOptions
 from analysis.passes import (
     HELD_BYTES,
@@ -25,6 +26,7 @@ from analysis.passes import (
     plan_passes,
 )
 
+QUICK = 200  # images, of which a pocket model's analysis takes seconds
 _START_RIPSER = 2.0  # seconds to start its processes, where there are several
 # Large activations are fresh memory, out of every cache, which few images and small clouds are
 # not: ResNet50 and MobileNetV2 with 40 images took 1.35 to 1.5 times what their probes told.
@@ -95,6 +97,17 @@ def megabytes_to_fetch(options: AnalysisOptions) -> float:
     """
     images = 0 if is_fetched(options.dataset) else dataset_spec(options.dataset).megabytes
     return images + weights_to_fetch(options.model, options.weights)
+
+
+def is_quick(options: AnalysisOptions) -> bool:
+    """Whether an analysis takes seconds and fetches nothing, so that nobody need be asked first."""
+    return (
+        model_spec(options.model).source == "pocket"
+        and options.samples <= QUICK
+        and not options.input_side
+        and not options.memory
+        and not megabytes_to_fetch(options)
+    )
 
 
 def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:

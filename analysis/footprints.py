@@ -19,6 +19,7 @@ from analysis.prediction import faked
 
 # With one image alone, models that squeeze lose an axis. The peak is the largest of several
 # moments, each affine in the images: far apart, the chord is nowhere below it.
+_LIBRARIES = 48_000_000  # bytes; of topology, which are loaded when the first layer is measured
 _FEW, _MANY = 2, 1024
 
 
@@ -127,8 +128,10 @@ def free_budget(device: torch.device) -> Budget:
 
 
 def held_bytes(device: torch.device) -> int:
-    """What is held now: by tensors on a GPU, else by this process."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
+    """What is held now: by tensors on a GPU, else by this process, soon with its libraries."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return resident_bytes() + _LIBRARIES
 
 
 def device_of(model: nn.Module) -> torch.device:

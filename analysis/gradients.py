@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from analysis.activations import first_tensor
 from analysis.freezing import freeze, parameters_of
+from analysis.training_loop import logits_of
 
 
 def gradient_evidence(
@@ -65,7 +66,8 @@ def gradient_evidence(
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
             # The sum, so that an image's gradient does not depend on the others in its batch.
-            loss = cross_entropy(model(batch), labels[start : start + batch_size], reduction="sum")
+            logits = logits_of(model, batch)
+            loss = cross_entropy(logits, labels[start : start + batch_size], reduction="sum")
             loss.backward()  # type: ignore[no-untyped-call]
     relative = {name: _relative_norm(model, name, layers) for name in layers}
     model.zero_grad(set_to_none=True)

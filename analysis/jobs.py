@@ -114,6 +114,11 @@ class Jobs:
         threading.Thread(target=self._follow, args=(job,), daemon=True).start()
         return job
 
+    def is_running(self, request: Hashable) -> bool:
+        """Whether `start` would join work that somebody else began."""
+        with self._lock:
+            return request in self._running
+
     def watch(self, job: Job, watcher: str) -> None:
         """Say that somebody still waits for a job."""
         if watcher:

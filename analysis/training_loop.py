@@ -151,17 +151,35 @@ def evaluate(
         for start in range(0, len(data.labels), batch_size):
             indices = torch.arange(start, min(start + batch_size, len(data.labels)))
             labels = data.labels[indices].to(device)
-            logits = model(data.images(indices).to(device))
+            logits = logits_of(model, data.images(indices).to(device))
             correct += (logits.argmax(1) == labels).sum().item()
             loss += cross_entropy(logits.float(), labels, reduction="sum").item()
     return correct / len(data.labels), loss / len(data.labels)
+
+
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """What the model gives for images: logits, (N, classes).
+
+    Raises
+    ------
+    TrainingError
+        If it gives anything else.
+    """
+    found = model(images)
+    if isinstance(found, Tensor) and found.dim() == 2 and len(found) == len(images):
+        return found
+    what = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    raise TrainingError(
+        f"A network that is fine-tuned must give one tensor of logits, (images, classes), but this "
+        f"one gives {what} for {len(images)} images: let its forward pass return the logits alone."
+    )
 
 
 def training_step(
     model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One step of the optimiser; the loss, a scalar, and the logits, (N, classes)."""
-    logits: Tensor = model(images)
+    logits = logits_of(model, images)
     loss = cross_entropy(logits, labels)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

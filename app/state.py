@@ -97,6 +97,7 @@ class Session:
     asked: int = 0  # images, before a small dataset had fewer
     lowered: int = -1  # to so many
     folders: list[str] = field(default_factory=list)  # datasets that are looked at where they are
+    missing: str = ""  # a dataset that was asked for and is not there
 
     def choose_dataset(self, name: str) -> None:
         """Choose what was uploaded, or a folder, which nothing else remembers."""
@@ -110,7 +111,14 @@ class Session:
 
     def drop_folders(self) -> None:
         """Offer folders that are gone no longer."""
-        self.folders = [name for name in self.folders if not dataset_problem(name)]
+        gone = [name for name in self.folders if dataset_problem(name)]
+        if gone:
+            self.missing = gone[-1].removeprefix("folder:")
+        self.folders = [name for name in self.folders if name not in gone]
+
+    def forget_missing(self) -> None:
+        """Another dataset was chosen than the one that stands in for what is missing."""
+        self.missing = ""
 
     def choose(self, widget: str, value: str) -> None:
         """Have a widget take a value when it is drawn next."""

@@ -241,7 +241,13 @@ def _network(
         return timm_network(spec.name, num_classes, pretrained=weights == "pretrained")
     model, done = code_network(spec.name, num_classes)
     if num_classes is not None and not done:
-        replace_head(model, find_head(model, side_of_code(model)), num_classes)
+        try:
+            head = find_head(model, side_of_code(model))
+        except ModelError as error:
+            raise ModelError(
+                f"{error} If that is not its side, give the network an attribute `input_size`."
+            ) from error
+        replace_head(model, head, num_classes)
     return model
 
 

@@ -31,6 +31,8 @@ def spec_of(name: str) -> ModelSpec | None:
 def model_problem(name: str) -> list[str]:
     """Say that there is no such model, or nothing. What timm knows is seen when it is loaded."""
     spec = spec_of(name)
+    if spec is None and name.endswith(".py"):
+        return [f"`model` must name the function as well, {name}:FUNCTION"]
     if spec is None:
         close = get_close_matches(name, MODELS, 5, 0.5) or list(MODELS)[:4]
         return [

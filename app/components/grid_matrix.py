@@ -66,7 +66,10 @@ def _legend(shown: str, rows: Sequence[Row], seeds: int) -> str:
         return "In seconds, measured: choosing the layers, training and validation."
     legend = "In MB. Upright: measured. *Italics after ≈*: predicted before the run."
     if any(row.claim for row in rows):
-        legend += f" :gray-badge[claim] What the paper says ({MEMORY_MODEL}); not measured here."
+        legend += (
+            " :gray-badge[claim] What the paper says, of settings of its own "
+            f"({MEMORY_MODEL}); not measured here."
+        )
     return legend
 
 

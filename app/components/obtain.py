@@ -11,7 +11,7 @@ from analysis.results import Progress
 from analysis.store import fingerprint, load_analysis
 from app.cache import jobs
 from app.components.cost import render_cost
-from app.components.subject_names import data_text, weights_name
+from app.components.subject_names import computed_text, data_text, weights_name
 from app.state import Shown, session
 
 POLL_EVERY = 0.2  # seconds
@@ -77,7 +77,7 @@ def describe(options: AnalysisOptions) -> str:
     if options.pooling == "per-batch":
         batches = options.samples // options.batch_size
         images += f" in {batches} batch{'' if batches == 1 else 'es'} of {options.batch_size}"
-    return f"{options.model} ({weights}) on {images}, seed {options.seed}"
+    return f"{options.model} ({weights}) on {images}{computed_text(options)}, seed {options.seed}"
 
 
 def _below() -> str:

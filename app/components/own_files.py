@@ -183,7 +183,7 @@ def _render_waiting(widget: str) -> None:
     jobs().watch(found.job, session().name)
     progress = found.job.progress
     share = progress.done / progress.total if progress and progress.total else 0.0
-    st.progress(min(1.0, share), text=progress.stage if progress else "Checking the file")
+    st.progress(min(1.0, share), text=progress.stage if progress else "Getting ready")
     if st.button("Stop", key=f"stop_{widget}", icon=":material/stop_circle:"):
         jobs().leave(found.job, session().name)
         found.stopped = True
@@ -191,7 +191,8 @@ def _render_waiting(widget: str) -> None:
 
 
 def _tell_images(result: Imported) -> None:
-    classes = f" in {result.classes} classes" if result.classes else ", without labels"
+    plural = "" if result.classes == 1 else "es"
+    classes = f" in {result.classes} class{plural}" if result.classes else ", without labels"
     drawn = dataset_spec(result.dataset).sizes["train"]
     kept = "" if drawn == result.images else (
         f" {drawn:,} of them may be drawn; the rest is kept for choosing and testing."

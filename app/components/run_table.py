@@ -142,6 +142,8 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Weights": weights_name(options.analysis.weights),
                 "Dataset": dataset_name(options.analysis.dataset),
                 "Shift": shift_text(options.analysis) or None,
+                "Image side": options.analysis.input_side or None,
+                "Precision": options.analysis.precision,
                 "ρ": options.rho,
                 "Epochs": options.recipe.epochs,
                 "Images": options.train_samples,

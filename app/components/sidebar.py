@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.costs import megabytes_to_fetch
-from analysis.models import model_spec
+from analysis.costs import is_quick
 from analysis.options import PRESETS, AnalysisOptions
+from app.cache import jobs
 from app.components.choice_controls import render_choice
 from app.components.subject_controls import render_subject
 from app.state import Choice, session
-
-QUICK = 200  # images, of which a pocket model's analysis takes seconds
 
 
 def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
@@ -44,16 +42,11 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
             )
         if options is not None and asked:
             session().request(options)
-        elif options is not None and session().wanted is None and _is_quick(options):
+        elif options is not None and session().wanted is None and _may_start(options):
             session().wanted = options
         return options, choice
 
 
-def _is_quick(options: AnalysisOptions) -> bool:
-    """Whether a link may start it: nothing is fetched or takes long before somebody has said so."""
-    return (
-        model_spec(options.model).source == "pocket"
-        and options.samples <= QUICK
-        and not options.input_side
-        and not megabytes_to_fetch(options)
-    )
+def _may_start(options: AnalysisOptions) -> bool:
+    """Unasked: what takes seconds, or what somebody, perhaps this page before, has started."""
+    return is_quick(options) or jobs().is_running(options)

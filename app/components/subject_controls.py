@@ -27,7 +27,7 @@ from analysis.options import (
     Precision,
     Preset,
 )
-from app.components.help_texts import listed
+from app.components.help_texts import as_given, listed
 from app.components.own_files import (
     render_look,
     render_own_checkpoint,
@@ -100,7 +100,7 @@ def _render_model() -> tuple[str, str]:
     model = chosen or _DEFAULT.model
     spec = _known(model)
     if spec is None:
-        raise OptionError(f"There is no model “{model}”: choose one from the list.")
+        raise OptionError(f"There is no model {as_given(model)}: choose one from the list.")
     weights = st.selectbox(
         "Weights",
         [*weights_choices(model), *own_checkpoints(model)],
@@ -133,15 +133,25 @@ def _known(model: str) -> ModelSpec | None:
 
 
 def _render_dataset() -> tuple[str, str, int]:
+    here, offered = session(), [*DATASETS, *own_datasets(), *session().folders]
+    asked = st.query_params.get("dataset", "")  # as the list shows it
+    opened = "dataset" not in st.session_state  # later the address may be behind
+    if asked and opened and asked not in map(dataset_name, offered):
+        here.missing = asked
     dataset = st.selectbox(
         "Dataset",
-        [*DATASETS, *own_datasets(), *session().folders],
+        offered,
         key="dataset",
         bind="query-params",
         format_func=dataset_name,
         help="The images that go through the model. No labels are used. "
         + listed({n: s.description for n, s in DATASETS.items()}),
+        on_change=here.forget_missing,
     )
+    if here.missing:
+        st.warning(
+            f"There is no dataset {as_given(here.missing)} here. Chosen: {dataset_name(dataset)}."
+        )
     render_own_images(dataset)
     shift = st.selectbox(
         "Shift",
@@ -199,6 +209,8 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
         bind="query-params",
         help="Which images are drawn, and which random weights. The same seed repeats a result.",
     )
+    if samples > max(least, most):  # a link's, which is known only now
+        st.rerun()
     if samples == here.lowered:
         st.caption(
             f"{dataset_name(dataset)} has {most:,} images to draw from; {here.asked:,} were asked "

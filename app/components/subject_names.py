@@ -26,6 +26,12 @@ def data_text(options: AnalysisOptions) -> str:
     return dataset_name(options.dataset) + (f" with {shift}" if shift else "")
 
 
+def computed_text(options: AnalysisOptions) -> str:
+    """How the numbers are computed, as far as it is not as usual and changes them."""
+    side = f", {options.input_side} pixels a side" if options.input_side else ""
+    return side + (f", in {options.precision}" if options.precision != "float32" else "")
+
+
 def weights_name(weights: str) -> str:
     """Weights as the person knows them."""
     kind, _, path = weights.partition(":")

@@ -368,6 +368,18 @@ def test_strategies_are_listed_with_their_sources(capsys: pytest.CaptureFixture[
     assert "Surgical fine-tuning" in lines[list(STRATEGIES).index("first")]
 
 
+def test_what_takes_long_is_predicted_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.json"
+    asked = ["--model", "pocket-vgg", "--samples", "12", "--json", str(path)]
+    assert analyze(*asked) == 0
+    assert "predicted" not in capsys.readouterr().err
+    assert analyze(*asked, "--seed", "1", "--memory", "8") == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert re.fullmatch(r"predicted: \d+ s, \d+ MB of memory", first)
+
+
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     """A folder of two classes, and a file that is no image."""

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import ModelError
-from analysis.footprints import free_budget, plan_within, predicted_footprint, traced_footprint
+from analysis.footprints import (
+    free_budget,
+    held_bytes,
+    plan_within,
+    predicted_footprint,
+    traced_footprint,
+)
+from analysis.memory import resident_bytes
 from analysis.models import load_model
 from analysis.models.loading import skeleton
 from analysis.passes import Budget, Footprint
@@ -86,6 +93,11 @@ def test_no_more_processes_of_ripser_are_charged_than_there_are_layers(monkeypat
     assert predicted_footprint(model, (4,), layers=2).processes == 2
     monkeypatch.setattr("analysis.footprints.cpu_count", lambda: 1)
     assert predicted_footprint(model, (4,), layers=2).processes == 1
+
+
+def test_room_is_left_for_what_is_loaded_later() -> None:
+    later = held_bytes(torch.device("cpu")) - resident_bytes()
+    assert 40e6 < later < 60e6
 
 
 def test_what_torch_keeps_for_itself_counts_as_free(monkeypatch: Any) -> None:

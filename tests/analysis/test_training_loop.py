@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from analysis.errors import TrainingError
 from analysis.freezing import freeze
+from analysis.gradients import gradient_evidence
 from analysis.metrics import EpochMetrics, FinetuneResult, MemorySample, Metric, StepMetrics
 from analysis.optimizers import make_optimizer, optimizer_name
 from analysis.options import Recipe
@@ -307,6 +308,27 @@ def test_an_error_in_the_backward_pass_leaves_nothing_behind(track: bool) -> Non
     assert not any(module.training for module in model.modules())
     assert hooks_left(model) == []
     assert all(p.grad is None for p in model.parameters())
+
+
+class _Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = network()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.body(images), images
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [(_Pair(), "gives tuple for"), (nn.Sequential(nn.Linear(6, 2), nn.Flatten(0)), "a tensor (")],
+)
+def test_an_output_that_is_no_logits_is_told(model: nn.Module, told: str) -> None:
+    with pytest.raises(TrainingError, match="must give one tensor of logits") as raised:
+        train(model)
+    assert told in str(raised.value)
+    with pytest.raises(TrainingError, match="must give one tensor of logits"):
+        gradient_evidence(model, torch.randn(4, 6), torch.tensor([0, 1, 0, 1]), [])
 
 
 def test_a_loss_that_is_not_finite_ends_the_training() -> None:

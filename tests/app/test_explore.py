@@ -114,6 +114,38 @@ def test_what_the_model_does_not_take_is_told_before_it_is_started() -> None:
     assert "could not be predicted. `input_side` must be 224" in page.warning[0].value
 
 
+def test_a_link_to_images_that_are_gone_says_so() -> None:
+    page = opened(dataset="![x](http://example.org/x.png)`shapes")
+    told = "There is no dataset `![x](http://example.org/x.png) shapes` here. Chosen: digits."
+    assert [warning.value for warning in page.warning] == [told]
+    page.run()
+    assert [warning.value for warning in page.warning] == [told]
+    assert not [warning.value for warning in opened(dataset="fashion").warning]
+
+
+def test_a_link_with_more_images_than_there_are_asks_for_those_there_are() -> None:
+    page = opened(samples="1000000", model="pocket-vgg")
+    assert "pocket-vgg (pre-trained) on 1078 images of digits" in texts(page)
+    assert "1,000,000 were asked for" in texts(page)
+
+
+def test_how_the_numbers_are_computed_is_told_where_it_is_not_as_usual() -> None:
+    page = opened(model="pocket-vgg", precision="bfloat16", input_side="64")
+    assert "images of digits, 64 pixels a side, in bfloat16, seed 0" in texts(page)
+
+
+def test_a_page_that_is_opened_again_goes_on_with_what_it_began() -> None:
+    page = opened(model="vgg16", weights="random")
+    button(page, "Analyse").click().run()
+    again = opened(model="vgg16", weights="random")
+    assert "stop" in [b.key for b in again.button]
+    assert again.session_state["session"].job is page.session_state["session"].job
+    for each in (page, again):
+        each.run()
+        each.button(key="stop").click().run()
+    assert "stop" not in [b.key for b in opened(model="vgg16", weights="random").button]
+
+
 def test_nonsense_in_the_url_falls_back_to_the_default() -> None:
     page = opened(rho="7", normalization="size", model="x", samples="-3", layer="y", seed="a")
     assert not page.exception

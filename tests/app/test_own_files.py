@@ -129,6 +129,9 @@ def test_a_folder_that_is_gone_is_told_and_the_page_goes_on(tmp_path: Path) -> N
     assert not page.error
     assert page.selectbox(key="dataset").value == "digits"
     assert tile(page, "Selected") == "4 of 42 layers"
+    assert f"There is no dataset `{folder}"[:60] in page.warning[0].value
+    page.selectbox(key="dataset").set_value("fashion").run()
+    assert not page.warning
 
 
 def test_without_a_browser_on_this_computer_no_folder_is_asked_for(

@@ -95,6 +95,13 @@ def test_the_last_layer_to_run_is_replaced(tmp_path: Path) -> None:
     assert skeleton(name, 6).get_parameter("3.weight").is_meta
 
 
+def test_a_network_of_one_side_is_asked_to_tell_it(tmp_path: Path) -> None:
+    text = "from torch.nn import *\ndef build(): return Sequential(Flatten(), Linear(3072, 10))\n"
+    name = write(tmp_path, text)
+    with pytest.raises(ModelError, match=r"\(3, 224, 224\).*give the network an attribute `input_"):
+        load_model(name, num_classes=3)
+
+
 def test_a_function_may_take_the_classes_and_the_network_tell_its_side(tmp_path: Path) -> None:
     (tmp_path / "neighbour.py").write_text("WIDTH = 7")
     name = write(tmp_path, COUNTED, "make")

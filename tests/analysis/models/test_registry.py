@@ -95,9 +95,13 @@ def test_unknown_names_are_told_with_those_alike() -> None:
     assert "resnet50" not in model_problem("")[0].partition(";")[2]
 
 
-@pytest.mark.parametrize("name", ["", "timm/", "model.py", "model.py:", "model.py:1st", ":build"])
+@pytest.mark.parametrize("name", ["", "timm/", "model.py:", "model.py:1st", ":build"])
 def test_what_is_no_name_at_all_is_unknown(name: str) -> None:
     assert "must be one of the 84" in model_problem(name)[0]
+
+
+def test_a_file_alone_is_asked_for_its_function() -> None:
+    assert model_problem("net.py") == ["`model` must name the function as well, net.py:FUNCTION"]
 
 
 def test_weights_are_the_model_s_own() -> None:
