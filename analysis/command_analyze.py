@@ -23,10 +23,10 @@ from analysis.command_options import (
     write_json,
 )
 from analysis.costs import CostRequest, Probe, analysis_cost, is_quick
-from analysis.datasets import dataset_spec
+from analysis.datasets import dataset_spec, is_fetched, load_dataset
 from analysis.errors import OptionError, raise_problems
 from analysis.jobs import Jobs
-from analysis.models import fetch_weights
+from analysis.models import fetch_weights, model_spec
 from analysis.options import POOLINGS, PRESETS, SPLITS, AnalysisOptions
 from analysis.passes import gigabytes
 from analysis.store import is_saved
@@ -75,9 +75,13 @@ def _analyze(arguments: argparse.Namespace) -> None:
 
     if not is_saved(options):
         there = dataset_spec(options.dataset).sizes[options.split]
-        quick = is_quick(options) or options.samples > there  # which is refused at once
+        hub = options.weights == "pretrained" and model_spec(options.model).source == "timm"
+        # Too many images are refused at once; and whether a hub answers is to be told first.
+        untold = is_quick(options) or options.samples > there or hub
         fetch_weights(options.model, options.weights, print_progress)  # before slow imports
-        if not quick:
+        if not is_fetched(options.dataset):
+            load_dataset(options.dataset, progress=print_progress)
+        if not untold:
             _tell_cost(options)
 
     from analysis.pipeline import run

@@ -41,6 +41,7 @@ if sys.platform != "win32":
 
 
 ANSWER_SECONDS = 6.0  # for a server to answer at all, name look-up included
+HEAD_SECONDS = 4.0  # likewise, where a slow import comes before: a person waits ten at most
 STALL_SECONDS = 20.0  # without a byte, then a download is given up
 _CHUNK = 2**18  # bytes
 _WAIT = 0.2  # seconds between two messages, and two looks at another process' download
@@ -149,8 +150,8 @@ def has_checksum(path: Path, checksum: str) -> bool:
 
 
 def reachable(url: str) -> bool:
-    """Whether a server answers at all, within ten seconds."""
-    answer = _ask(Request(url, method="HEAD"))
+    """Whether a server answers at all, within a few seconds."""
+    answer = _ask(Request(url, method="HEAD"), HEAD_SECONDS)
     if isinstance(answer, HTTPResponse):
         answer.close()
     return isinstance(answer, HTTPResponse | HTTPError)
@@ -230,7 +231,7 @@ def _download(wanted: _Wanted, tell: ProgressCallback) -> None:
 def _answer(wanted: _Wanted, there: int) -> HTTPResponse | None:
     """The answer that brings the file from byte `there` on; None if there is nothing beyond."""
     headers = {"Range": f"bytes={there}-"} if there else {}
-    answer = _ask(Request(wanted.url, headers=headers))
+    answer = _ask(Request(wanted.url, headers=headers), ANSWER_SECONDS)
     if isinstance(answer, HTTPResponse):
         return answer
     if isinstance(answer, HTTPError):
@@ -242,7 +243,7 @@ def _answer(wanted: _Wanted, there: int) -> HTTPResponse | None:
     raise wanted.unreachable(why) from answer
 
 
-def _ask(request: Request) -> HTTPResponse | Exception:
+def _ask(request: Request, seconds: float) -> HTTPResponse | Exception:
     answers: SimpleQueue[HTTPResponse | Exception] = SimpleQueue()
     request.add_header("User-Agent", "bettiscope")
 
@@ -255,7 +256,7 @@ def _ask(request: Request) -> HTTPResponse | Exception:
     # In a thread: no timeout of a socket covers the name look-up.
     threading.Thread(target=ask, daemon=True).start()
     try:
-        return answers.get(timeout=ANSWER_SECONDS)
+        return answers.get(timeout=seconds)
     except Empty:
         return TimeoutError("no answer in time")
 

@@ -20,7 +20,7 @@ from PIL import Image
 from analysis.__main__ import main
 from analysis.command_options import weights_name
 from analysis.datasets import list_datasets, load_dataset
-from analysis.errors import NOT_ENOUGH_MEMORY
+from analysis.errors import NOT_ENOUGH_MEMORY, AssetError
 from analysis.models import list_models, load_model, prepare_images
 from analysis.options import AnalysisOptions
 from analysis.pipeline import run
@@ -378,6 +378,18 @@ def test_what_takes_long_is_predicted_first(
     assert analyze(*asked, "--seed", "1", "--memory", "8") == 0
     first = capsys.readouterr().err.splitlines()[0]
     assert re.fullmatch(r"predicted: \d+ s, \d+ MB of memory", first)
+
+
+def test_without_a_network_nothing_is_measured_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise AssetError("Nobody answers.")
+
+    monkeypatch.setattr("analysis.command_analyze.load_dataset", unreachable)
+    monkeypatch.setattr("analysis.command_analyze._tell_cost", pytest.fail)
+    assert analyze("--dataset", "pets", "--model", "pocket-vgg") == 2
+    assert capsys.readouterr().err == "error: Nobody answers.\n"
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def hub(stand_in: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.mark.usefixtures("hub")
 def test_a_hub_out_of_reach_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "_ask", lambda request: TimeoutError())
+    monkeypatch.setattr(downloads, "_ask", lambda *_: TimeoutError())
     with pytest.raises(
         AssetError, match=r"fetched \(https://hub\.example does not answer: no network\?\)\. Use w"
     ):
