@@ -176,10 +176,11 @@ def test_want_of_memory_is_told(jobs: Jobs) -> None:
 def test_a_process_whose_work_failed_is_not_used_again(jobs: Jobs) -> None:
     first = jobs.start(QUICK)
     wait_until(ended(first))
-    kept = workers()
+    wait_until(lambda: jobs._pool._spare)  # given back
     failed = jobs.start(("nobody", "answers this"))
-    wait_until(ended(failed))  # what it held, on a GPU perhaps, goes with it
-    wait_until(lambda: not any(p.is_running() and p.status() != "zombie" for p in kept))
+    wait_until(ended(failed))
+    assert failed.worker is first.worker
+    wait_until(lambda: not failed.worker.alive)  # what it held, on a GPU perhaps, goes with it
 
 
 @pytest.mark.usefixtures("stand_in")

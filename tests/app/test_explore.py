@@ -135,15 +135,16 @@ def test_how_the_numbers_are_computed_is_told_where_it_is_not_as_usual() -> None
 
 
 def test_a_page_that_is_opened_again_goes_on_with_what_it_began() -> None:
-    page = opened(model="vgg16", weights="random")
+    long = {"model": "vgg16", "weights": "random", "samples": "1000"}
+    page = opened(**long)
     button(page, "Analyse").click().run()
-    again = opened(model="vgg16", weights="random")
+    again = opened(**long)
     assert "stop" in [b.key for b in again.button]
     assert again.session_state["session"].job is page.session_state["session"].job
     for each in (page, again):
         each.run()
         each.button(key="stop").click().run()
-    assert "stop" not in [b.key for b in opened(model="vgg16", weights="random").button]
+    assert "stop" not in [b.key for b in opened(**long).button]
 
 
 def test_nonsense_in_the_url_falls_back_to_the_default() -> None:
