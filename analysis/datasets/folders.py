@@ -71,11 +71,11 @@ _known: dict[Path, _Seen] = {}
 def scanned(root: Path, progress: ProgressCallback | None = None) -> Folder:
     """What is in a folder of images: of class folders, or of images alone.
 
-    Images lie in one folder a class, at any depth, or directly in the folder and have no labels. A
-    folder around all the class folders is passed through.
+    Images lie in one folder a class, at any depth, or directly in the folder and have no labels.
     With both, the images beside two or more class folders are left out; beside one folder, all
-    are taken without labels. All this may lie within folders "train", "val" and "test", at least
-    "train" and another, which are splits then and no classes.
+    are taken without labels. A folder around all the class folders is passed through. All this
+    may lie within folders "train", "val" and "test", at least "train" and another, which are
+    splits then and no classes.
 
     Hidden files are passed over, and links that leave the folder. Each image is decoded once, in
     threads, and only if it is not known from an earlier time.
