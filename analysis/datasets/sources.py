@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analysis.datasets.addresses import CUB, STANFORD
 from analysis.datasets.fetching import Download, Remote
 from analysis.datasets.torchvision_readers import (
     read_cifar10,
@@ -17,8 +18,6 @@ from analysis.datasets.torchvision_readers import (
 from analysis.options import Split
 
 _VGG = "https://www.robots.ox.ac.uk/~vgg/data"
-STANFORD = "http://vision.stanford.edu/aditya86/ImageNetDogs"
-CUB = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
 _TORONTO = "https://www.cs.toronto.edu/~kriz"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist

@@ -2,6 +2,7 @@
 
 from analysis.models.catalogue import MODELS, ModelSpec, WeightSet
 from analysis.models.fetching import fetch_weights, megabytes_to_fetch
+from analysis.models.input_side import side_of_input
 from analysis.models.kept_checkpoints import (
     Checkpoint,
     CheckpointRequest,
@@ -9,13 +10,18 @@ from analysis.models.kept_checkpoints import (
     own_checkpoints,
     remove_checkpoint,
 )
-from analysis.models.names import model_problem, spec_of, weights_choices, weights_problem
+from analysis.models.names import (
+    model_and_weights_problems,
+    model_problem,
+    model_spec,
+    spec_of,
+    weights_choices,
+    weights_problem,
+)
 from analysis.models.registry import (
     list_models,
     load_model,
-    model_spec,
     prepare_images,
-    side_of_input,
     weights_fingerprint,
 )
 
@@ -30,6 +36,7 @@ __all__ = [
     "list_models",
     "load_model",
     "megabytes_to_fetch",
+    "model_and_weights_problems",
     "model_problem",
     "model_spec",
     "own_checkpoints",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.downloads import fetch
 from analysis.models.catalogue import ModelSpec, WeightSet
-from analysis.models.registry import model_spec
+from analysis.models.names import model_spec
 from analysis.results import ProgressCallback
 
 _INSTEAD = (

@@ -11,8 +11,7 @@ from urllib.parse import quote
 from analysis.downloads import digest_of
 from analysis.errors import OptionError, StoreError
 from analysis.home_folder import home
-from analysis.models.names import FILE
-from analysis.models.registry import model_spec
+from analysis.models.names import FILE, model_spec
 from analysis.results import Progress, ProgressCallback
 
 

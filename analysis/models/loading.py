@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
 from analysis.models.checkpoints import Fitted, fitted, without_prefix
-from analysis.models.names import FILE, most_bytes
+from analysis.models.input_side import built_side, side_of_input
+from analysis.models.names import FILE, model_spec, most_bytes
 from analysis.models.own_code import code_network, side_of_code
 from analysis.models.pocket import POCKET_BUILDERS
-from analysis.models.registry import model_spec, side_of_input
-from analysis.models.timm_models import timm_network, timm_preset
+from analysis.models.timm_models import timm_network
 from analysis.models.weights_files import damaged, pocket_state, torchvision_state
 from analysis.results import ProgressCallback
 from analysis.torchvision_guard import torchvision
@@ -120,16 +119,6 @@ def skeleton(name: str, num_classes: int, *, weights: str = "random") -> nn.Modu
     model = _bare(spec, side_of_input(name, weights=weights) if spec.fixed_side else 0)
     replace_head(model, spec.head or find_head(model, built_side(spec)), num_classes)
     return model.to("meta")
-
-
-@lru_cache(maxsize=64)
-def built_side(spec: ModelSpec) -> int:
-    """Pixels of the input of a network whose `input_side` is known only when it is built."""
-    if spec.source == "timm":
-        return timm_preset(spec.name).crop
-    if spec.source == "code":
-        return side_of_code(code_network(spec.name, None)[0])
-    return spec.input_side
 
 
 class Bare(TorchFunctionMode):

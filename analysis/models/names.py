@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
+from analysis.errors import raise_problems
 from analysis.models.catalogue import MODELS, ModelSpec
 
 FILE = "file:"  # before the path of a checkpoint
@@ -26,6 +27,20 @@ def spec_of(name: str) -> ModelSpec | None:
     if found := _CODE.fullmatch(name):
         return ModelSpec(name, found[2], "own code", f"Built by {found[1]}.", "code")
     return None
+
+
+def model_spec(name: str) -> ModelSpec:
+    """What is known of a model by name.
+
+    Raises
+    ------
+    OptionError
+        If there is no such model.
+    """
+    raise_problems(model_problem(name))
+    spec = spec_of(name)
+    assert spec is not None  # for the type checker: `model_problem` would have said so
+    return spec
 
 
 def model_problem(name: str) -> list[str]:
@@ -96,3 +111,8 @@ def side_problem(spec: ModelSpec, own: int, input_side: int) -> list[str]:
     if input_side < 0:
         return [f"`input_side` must be at least 0, got {input_side}"]
     return []
+
+
+def model_and_weights_problems(name: str, weights: str) -> list[str]:
+    """Report the first of the two that is unknown, or nothing."""
+    return model_problem(name) or weights_problem(name, weights)

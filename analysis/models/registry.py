@@ -18,14 +18,9 @@ from numpy.typing import NDArray
 from analysis.asset_files import asset_entry
 from analysis.downloads import digest_of
 from analysis.errors import AssetError, raise_problems
-from analysis.models.catalogue import MODELS, ModelSpec
-from analysis.models.names import (
-    FILE,
-    model_problem,
-    side_problem,
-    spec_of,
-    weights_problem,
-)
+from analysis.models.catalogue import MODELS
+from analysis.models.input_side import side_of_input
+from analysis.models.names import FILE, model_and_weights_problems, model_spec
 from analysis.results import ProgressCallback
 
 if TYPE_CHECKING:
@@ -35,20 +30,6 @@ if TYPE_CHECKING:
 def list_models() -> list[str]:
     """Names that `load_model` knows; timm's and code of one's own come on top."""
     return list(MODELS)
-
-
-def model_spec(name: str) -> ModelSpec:
-    """What is known of a model by name.
-
-    Raises
-    ------
-    OptionError
-        If there is no such model.
-    """
-    raise_problems(model_problem(name))
-    spec = spec_of(name)
-    assert spec is not None  # for the type checker: `model_problem` would have said so
-    return spec
 
 
 def load_model(
@@ -92,45 +73,13 @@ def load_model(
     ModelError
         If code of one's own fails, or has no head to replace.
     """
-    problems = _problems(name, weights)
+    problems = model_and_weights_problems(name, weights)
     if num_classes is not None and num_classes < 1:
         problems.append(f"`num_classes` must be at least 1, got {num_classes}")
     raise_problems(problems)
     from analysis.models.loading import build_model
 
     return build_model(model_spec(name), weights, seed, num_classes, progress)
-
-
-def side_of_input(name: str, *, weights: str = "pretrained", input_side: int = 0) -> int:
-    """Pixels of a network's input. Only for timm and code of one's own torch is needed.
-
-    Parameters
-    ----------
-    name, weights : str
-        As for `load_model`.
-    input_side : int
-        What is asked for; 0: the side that the weights ask for.
-
-    Raises
-    ------
-    OptionError
-        If a name is unknown, or the network takes no such images.
-    """
-    raise_problems(_problems(name, weights))
-    spec = model_spec(name)
-    own = spec.input_side
-    if chosen := spec.weight_set(weights):
-        own = chosen.input_side
-    elif weights.startswith(FILE) and spec.family == "ViT" and spec.source == "torchvision":
-        from analysis.models.checkpoint_shapes import checkpoint_side
-
-        own = checkpoint_side(Path(weights.removeprefix(FILE))) or own
-    elif not own and not input_side:
-        from analysis.models.loading import built_side
-
-        own = built_side(spec)
-    raise_problems(side_problem(spec, own, input_side))
-    return input_side or own
 
 
 def prepare_images(
@@ -169,7 +118,7 @@ def prepare_images(
         If a name is unknown, the images have another shape, or the network takes none of that
         side.
     """
-    problems = _problems(name, weights) + _image_problems(images)
+    problems = model_and_weights_problems(name, weights) + _image_problems(images)
     raise_problems(problems)
     side = side_of_input(name, weights=weights, input_side=input_side)
     from analysis.models.preparation import prepared
@@ -194,7 +143,7 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
     AssetError
         If the manifest of the assets is missing or damaged, or a file cannot be read.
     """
-    raise_problems(_problems(name, weights))
+    raise_problems(model_and_weights_problems(name, weights))
     spec = model_spec(name)
     code = f":{_code_digest(Path(name.rpartition(':')[0]))}" if spec.source == "code" else ""
     if weights.startswith(FILE):
@@ -218,10 +167,6 @@ def _digest(path: Path) -> str:
         return digest_of(path.resolve())
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-def _problems(name: str, weights: str) -> list[str]:
-    return model_problem(name) or weights_problem(name, weights)
 
 
 def _image_problems(images: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> list[str]:
