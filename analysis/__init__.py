@@ -10,6 +10,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
+from analysis.version import __version__
+
 # Large activations are allocated afresh for each layer; with huge pages the operating system
 # hands them out up to twice as fast. torch reads it at its first allocation.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -20,32 +22,32 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from analysis.datasets import list_datasets, load_dataset
     from analysis.errors import AnalysisError
-    from analysis.freezing import freeze, parameters_of
     from analysis.models import list_models, load_model, prepare_images
     from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
-    from analysis.pipeline import analyze, run
-    from analysis.prediction import predict_peak
     from analysis.results import Clustering, LayerTopology, TopologyReport
-    from analysis.scores import NORMALIZATIONS, score
-    from analysis.selection import select
-    from analysis.strategies import STRATEGIES
-    from analysis.training import Training
-    from analysis.training_loop import TensorImages, finetune
+    from analysis.selection.ranking import select
+    from analysis.selection.scores import NORMALIZATIONS, score
+    from analysis.selection.strategies import STRATEGIES
+    from analysis.topology.pipeline import analyze, run
+    from analysis.training.fine_tune import Training
+    from analysis.training.freezing import freeze, parameters_of
+    from analysis.training.loop import TensorImages, finetune
+    from analysis.training.prediction import predict_peak
 
 _HOMES = {
     "datasets": ["list_datasets", "load_dataset"],
     "errors": ["AnalysisError"],
-    "freezing": ["freeze", "parameters_of"],
     "models": ["list_models", "load_model", "prepare_images"],
     "options": ["PRESETS", "AnalysisOptions", "Recipe", "RunOptions"],
-    "pipeline": ["analyze", "run"],
-    "prediction": ["predict_peak"],
     "results": ["Clustering", "LayerTopology", "TopologyReport"],
-    "scores": ["NORMALIZATIONS", "score"],
-    "selection": ["select"],
-    "strategies": ["STRATEGIES"],
-    "training": ["Training"],
-    "training_loop": ["TensorImages", "finetune"],
+    "selection.ranking": ["select"],
+    "selection.scores": ["NORMALIZATIONS", "score"],
+    "selection.strategies": ["STRATEGIES"],
+    "topology.pipeline": ["analyze", "run"],
+    "training.fine_tune": ["Training"],
+    "training.freezing": ["freeze", "parameters_of"],
+    "training.loop": ["TensorImages", "finetune"],
+    "training.prediction": ["predict_peak"],
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -62,6 +64,7 @@ __all__ = [
     "TensorImages",
     "TopologyReport",
     "Training",
+    "__version__",
     "analyze",
     "finetune",
     "freeze",
@@ -76,7 +79,6 @@ __all__ = [
     "score",
     "select",
 ]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

@@ -28,7 +28,6 @@ OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 MIN_SAMPLES = 4  # a loop needs four points
 MAX_SEVERITY = 5
 LEARNING_RATES = {"sgd": 0.05, "adamw": 1e-3}  # what suits the pocket zoo on the digits
-ANALYSIS_VERSION = 2  # raise it whenever the same options would give other numbers
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Preset:
     pooling: Pooling
     batches: int
     batch_size: int  # images
-    normalization: str  # a name of `analysis.scores.NORMALIZATIONS`
+    normalization: str  # a name of `analysis.selection.scores.NORMALIZATIONS`
     rounding: Rounding
     ranks_head: bool  # False: the classifier head is always trained and never ranked
 
@@ -181,11 +180,13 @@ class RunOptions:
 
     # The model and the data; also the images by which a strategy chooses its layers.
     analysis: AnalysisOptions = field(default_factory=AnalysisOptions)
-    strategy: str = "adabet"  # a name of `analysis.strategies.STRATEGIES`
+    strategy: str = "adabet"  # a name of `analysis.selection.strategies.STRATEGIES`
     rho: float = 0.1  # share of the layers to train, in (0, 1]
-    normalization: str = "activation"  # a name of `analysis.scores.NORMALIZATIONS`
+    normalization: str = "activation"  # a name of `analysis.selection.scores.NORMALIZATIONS`
     preset: str = "recommended"  # a name of `PRESETS`: rounding, and whether the head is ranked
-    summary: str = "b1"  # a name of `analysis.summaries.SUMMARIES`: what the scores are made from
+    summary: str = (
+        "b1"  # a name of `analysis.topology.summaries.SUMMARIES`: what the scores are made from
+    )
     min_persistence: float = 0.0  # loops that live shorter do not count; units of the activations
     train_samples: int = 500  # images of the train split; validation and test are used whole
     recipe: Recipe = field(default_factory=Recipe)
@@ -212,3 +213,13 @@ def check_rho(rho: float) -> None:
     """Raise `OptionError` unless 0 < rho <= 1."""
     if not (math.isfinite(rho) and 0 < rho <= 1):
         raise_problems([f"`rho` must be in (0, 1], got {rho:g}"])
+
+
+Scope = Literal["layers", "head", "norms-and-biases", "everything"]
+
+
+def cell_of(options: RunOptions) -> RunOptions:
+    """The same for all options that ask for the same numbers; training's depend on the device."""
+    analysis = options.analysis
+    severity = AnalysisOptions.severity if analysis.shift == "none" else analysis.severity
+    return replace(options, analysis=replace(analysis, memory=0, severity=severity))

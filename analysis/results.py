@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.options import Pooling
-from analysis.wording import first_of
+from analysis.text import first_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,28 +18,6 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an analysis is."""
-
-    stage: str  # what is being done, for the person
-    layer: str  # or the file that is being fetched
-    done: int  # steps, of `total`: a step a layer in each forward pass and then for topology
-    total: int  # 0: not known
-    layers: int = 0  # of the model; 0: the steps are not layers, but bytes, say
-
-    @property
-    def amount(self) -> str:
-        """How much of a download is there, as "12 of 98 MB"; empty of other work."""
-        if self.stage != "Download":
-            return ""
-        of = f" of {self.total / 1e6:,.0f}" if self.total else ""
-        return f"{self.done / 1e6:,.0f}{of} MB"
-
-
-ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
-from analysis.costs import CostRequest
+from analysis.costs.analysis_cost import CostRequest
+from analysis.costs.training_memory import MemoryRequest, estimate
 from analysis.datasets import ImportRequest, import_archive
 from analysis.errors import (
     NOT_ENOUGH_MEMORY,
@@ -28,20 +29,24 @@ from analysis.errors import (
     OptionError,
     is_out_of_memory,
 )
-from analysis.estimates import MemoryRequest, estimate
 from analysis.models import CheckpointRequest, keep_checkpoint
 from analysis.options import AnalysisOptions
-from analysis.processes import Failure, end_group
-from analysis.recording import TrainingRequest, train
-from analysis.results import Progress, ProgressCallback
+from analysis.progress import Progress, ProgressCallback
+from analysis.runs.recorder import TrainingRequest, train
+from analysis.system.processes import Failure, end_group
 
 _TELL_EVERY = 0.05  # seconds between two progress messages
 # Imports that take seconds, done beforehand; the last two are made late by what comes before.
-_SLOW = ("analysis.pipeline", "analysis.training", "analysis.models.loading", "sklearn.datasets")
+_SLOW = (
+    "analysis.topology.pipeline",
+    "analysis.training.fine_tune",
+    "analysis.models.loading",
+    "sklearn.datasets",
+)
 
 
 def _analysis(options: AnalysisOptions, tell: ProgressCallback) -> object:
-    from analysis.pipeline import run
+    from analysis.topology.pipeline import run
 
     return run(options, progress=tell)
 
@@ -55,7 +60,7 @@ def _import(request: ImportRequest, tell: ProgressCallback) -> object:
 
 
 def _probe(request: CostRequest, _: ProgressCallback) -> object:
-    from analysis.probing import probe
+    from analysis.costs.probing import probe
 
     return probe(request)
 

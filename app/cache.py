@@ -13,19 +13,19 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.datasets import is_fetched, load_dataset
-from analysis.embedding import embed
 from analysis.errors import AssetError
-from analysis.estimates import Estimates
-from analysis.jobs import Jobs
+from analysis.jobs.estimates import Estimates
+from analysis.jobs.jobs import Jobs
 from analysis.options import AnalysisOptions
-from analysis.processes import WorkerPool
-from analysis.reading import reread
 from analysis.results import Float64, Integers, TopologyReport
-from analysis.run_queue import RunQueue
-from analysis.runs import RunMetrics
-from analysis.scores import NORMALIZATIONS
-from analysis.selection import ranking
-from analysis.store import fingerprint
+from analysis.runs.queue import RunQueue
+from analysis.runs.store import RunMetrics
+from analysis.selection.ranking import ranking
+from analysis.selection.scores import NORMALIZATIONS
+from analysis.system.processes import WorkerPool
+from analysis.topology.embedding import embed
+from analysis.topology.resummarize import reread
+from analysis.topology.store import fingerprint
 from app.charts.profile import Column, profile_figure
 from app.pictures import Picture, picture
 from app.state import Choice

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.cache import jobs, run_queue
-from app.components.sidebar import render_sidebar
+from app.components.sidebar.sidebar import render_sidebar
 from app.state import session
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"

@@ -19,13 +19,13 @@ _LATE = (
     "sklearn.model_selection",
     "sklearn.datasets",
     "sklearn.manifold",
-    "app.components.microscope",
-    "app.components.sidebar",
+    "app.components.explore.microscope",
+    "app.components.sidebar.sidebar",
 )
 
 
 def _warm() -> None:
-    from analysis.store import load_analysis
+    from analysis.topology.store import load_analysis
     from app.cache import jobs, run_queue
 
     try:

@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import streamlit as st
 
+from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
 from analysis.datasets import dataset_problem
-from analysis.estimates import MemoryEstimate, MemoryRequest
-from analysis.jobs import Job
+from analysis.jobs.jobs import Job
 from analysis.options import AnalysisOptions, RunOptions
 from analysis.results import TopologyReport
-from analysis.runs import RunMetrics
+from analysis.runs.store import RunMetrics
 
 MAX_PINNED = 4
 

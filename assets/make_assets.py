@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from analysis.models.pocket import POCKET_BUILDERS
 from analysis.models.preparation import MEAN, PADDING, STD
-from analysis.torchvision_guard import torchvision
+from analysis.system.torchvision_guard import torchvision
 
 ASSETS = Path(__file__).resolve().parent
 WORK = ASSETS / ".work"

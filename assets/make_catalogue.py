@@ -15,7 +15,7 @@ from torch import nn
 from analysis.models.catalogue import TABLE, WEIGHTS_ADDRESS
 from analysis.models.checkpoints import signature
 from analysis.models.loading import Bare, torchvision_network
-from analysis.torchvision_guard import torchvision
+from analysis.system.torchvision_guard import torchvision
 
 # A pattern of torchvision's names, the family, and the title.
 _TITLES = [

@@ -8,9 +8,9 @@ from scipy.spatial.distance import pdist, squareform
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from analysis.clustering import cluster
 from analysis.results import Float32, LayerTopology, TopologyReport
-from analysis.topology import persistence
+from analysis.topology.clustering import cluster
+from analysis.topology.persistence import persistence
 
 POCKET = ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
 

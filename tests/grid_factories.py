@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 
 from analysis.datasets import dataset_spec
-from analysis.grid import Grid
-from analysis.metrics import FinetuneResult, MemoryUse, Selection
+from analysis.instruments.memory_use import MemoryUse
 from analysis.models import weights_fingerprint
 from analysis.options import RunOptions
-from analysis.run_records import SWEPT, Ending, Outcome, Run
-from analysis.runs import RunStore
+from analysis.runs.records import SWEPT, Ending, Outcome, Run
+from analysis.runs.store import RunStore
+from analysis.sweeps.grid import Grid
+from analysis.training.metrics import FinetuneResult, Selection
 
 PREDICTED = 1.25  # times what is measured
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from analysis.metrics import (
+from analysis.instruments.memory_use import MemoryUse
+from analysis.options import RunOptions
+from analysis.runs.store import Ending, Run, RunStore
+from analysis.system.processes import ProcessId
+from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
     MemorySample,
-    MemoryUse,
     Selection,
     StepMetrics,
 )
-from analysis.options import RunOptions
-from analysis.processes import ProcessId
-from analysis.runs import Ending, Run, RunStore
 
 
 def run_options(strategy: str, seed: int = 0, **others: object) -> RunOptions:

@@ -43,9 +43,10 @@ def test_each_link_leads_somewhere(document: str) -> None:
 
 def test_a_path_is_recognised() -> None:
     text = (
-        "See `analysis/store.py`, `tests/`, `Makefile`, `b1` and `main.py`.\n```\nno/path.py\n```"
+        "See `analysis/topology/store.py`, `tests/`, `Makefile`, `b1` and `main.py`.\n"
+        "```\nno/path.py\n```"
     )
-    assert named_paths(text) == {"analysis/store.py", "tests/", "main.py"}
+    assert named_paths(text) == {"analysis/topology/store.py", "tests/", "main.py"}
 
 
 def test_a_link_is_recognised() -> None:

@@ -82,7 +82,7 @@ def test_torchvision_comes_after_its_guard() -> None:
         for path in python_files(folder)
         if (names := imported(path.read_text(encoding="utf-8")))
         and breaches(path.read_text(encoding="utf-8"), {"torchvision"})
-        and "analysis.torchvision_guard" not in names
+        and "analysis.system.torchvision_guard" not in names
     }
     assert unguarded == set()
 

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from analysis.datasets.folders import Folder, Skipped, forget, moved, scanned
 from analysis.datasets.image_files import is_image_name, shown
 from analysis.datasets.own import FOLDER, OWN, kept_folder, unfinished
-from analysis.downloads import digest_of
 from analysis.errors import AssetError, OptionError
-from analysis.home_folder import home
-from analysis.results import Progress, ProgressCallback
+from analysis.progress import Progress, ProgressCallback
+from analysis.system.downloads import digest_of
+from analysis.system.home import home
 
 MAX_FILES = 200_000
 MAX_BYTES = 20 * 2**30  # of all files together, unpacked

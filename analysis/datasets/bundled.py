@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from analysis.asset_files import asset_entry, verified
 from analysis.datasets.specs import Content, DatasetSpec
 from analysis.datasets.splits import sizes_of, stratified
-from analysis.results import ProgressCallback
+from analysis.progress import ProgressCallback
+from analysis.system.assets import asset_entry, verified
 
 FASHION_CLASSES = (
     "T-shirt/top",

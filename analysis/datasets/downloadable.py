@@ -18,7 +18,7 @@ from analysis.datasets.specs import Bytes, Content, DatasetSpec, Images
 from analysis.datasets.splits import Splits, official
 from analysis.errors import AssetError
 from analysis.options import SPLITS
-from analysis.results import ProgressCallback
+from analysis.progress import ProgressCallback
 
 _CLASSES: dict[str, list[str]] = json.loads(
     Path(__file__).with_name("class_names.json").read_text(encoding="utf-8")

@@ -15,11 +15,11 @@ import numpy as np
 
 from analysis.datasets.own import unfinished
 from analysis.datasets.torchvision_readers import Reader, Reading
-from analysis.downloads import fetch
 from analysis.errors import AssetError
-from analysis.home_folder import home
 from analysis.options import SPLITS, Split
-from analysis.results import Progress, ProgressCallback
+from analysis.progress import Progress, ProgressCallback
+from analysis.system.downloads import fetch
+from analysis.system.home import home
 
 INDEX, PIXELS = "index.npz", "pixels.npy"
 _DAY = 86_400.0  # seconds; a slow disk may take long to unpack

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from analysis.datasets.image_files import BrokenImage, check, is_image_name, shown
 from analysis.errors import OptionError
-from analysis.home_folder import home, replacing
 from analysis.options import Split
-from analysis.results import Progress, ProgressCallback
+from analysis.progress import Progress, ProgressCallback
+from analysis.system.home import home, replacing
 
 _RULES = 1  # raise it whenever the same folder would be read in another way
 _THREADS = 4

@@ -15,7 +15,7 @@ from analysis.datasets.specs import Bytes, Images
 from analysis.datasets.splits import Labels
 from analysis.errors import OptionError, choice_problem, raise_problems
 from analysis.options import MAX_SEVERITY, SPLITS, Split
-from analysis.results import ProgressCallback
+from analysis.progress import ProgressCallback
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,9 @@ from analysis.datasets.image_files import FileImages
 from analysis.datasets.specs import Content, DatasetSpec
 from analysis.datasets.splits import MIN_CLASS_SIZE, MIN_TRAINED, Labels, own, why_untrainable
 from analysis.errors import AssetError, OptionError
-from analysis.home_folder import home
 from analysis.options import SPLITS, Split
-from analysis.results import ProgressCallback
+from analysis.progress import ProgressCallback
+from analysis.system.home import home
 
 FOLDER, OWN = "folder:", "own:"
 LEFTOVER_SECONDS = 3600.0  # an unfinished folder that old belongs to nobody

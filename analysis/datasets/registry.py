@@ -7,7 +7,7 @@ from analysis.datasets.downloadable import DOWNLOADABLE
 from analysis.datasets.own import is_own, own_spec
 from analysis.datasets.specs import DatasetSpec
 from analysis.errors import OptionError, choice_problem, raise_problems
-from analysis.results import ProgressCallback
+from analysis.progress import ProgressCallback
 
 DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (*BUNDLED, *DOWNLOADABLE)}
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.datasets.image_files import FileImages
 from analysis.datasets.splits import Labels, Splits
 from analysis.options import Split
-from analysis.results import ProgressCallback
+from analysis.progress import ProgressCallback
 
 Images = NDArray[np.float32]  # (N, C, H, W), values in [0, 1]
 Bytes = NDArray[np.uint8]  # (N, C, H, W), values up to 255

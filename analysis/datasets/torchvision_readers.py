@@ -32,7 +32,7 @@ Reader = Callable[[Path], Reading]
 
 
 def read_pets(root: Path) -> Reading:
-    from analysis.torchvision_guard import torchvision
+    from analysis.system.torchvision_guard import torchvision
 
     make = torchvision.datasets.OxfordIIITPet
     make(root, download=True)
@@ -41,7 +41,7 @@ def read_pets(root: Path) -> Reading:
 
 
 def read_flowers(root: Path) -> Reading:
-    from analysis.torchvision_guard import torchvision
+    from analysis.system.torchvision_guard import torchvision
 
     make = torchvision.datasets.Flowers102
     make(root, download=True)
@@ -62,19 +62,19 @@ def read_cub(root: Path) -> Reading:
 
 
 def read_cifar10(root: Path) -> Reading:
-    from analysis.torchvision_guard import torchvision
+    from analysis.system.torchvision_guard import torchvision
 
     return _arrays(root, torchvision.datasets.CIFAR10)
 
 
 def read_cifar100(root: Path) -> Reading:
-    from analysis.torchvision_guard import torchvision
+    from analysis.system.torchvision_guard import torchvision
 
     return _arrays(root, torchvision.datasets.CIFAR100)
 
 
 def read_fashion(root: Path) -> Reading:
-    from analysis.torchvision_guard import torchvision
+    from analysis.system.torchvision_guard import torchvision
 
     return _arrays(root, torchvision.datasets.FashionMNIST)
 

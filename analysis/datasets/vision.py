@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.datasets.addresses import CUB, STANFORD
-from analysis.torchvision_guard import torchvision
+from analysis.system.torchvision_guard import torchvision
 from torchvision.datasets import VisionDataset
 from torchvision.datasets.utils import download_and_extract_archive
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.errors import AssetError
 from analysis.models.names import CHECKPOINT_ENDINGS
-from analysis.wording import first_of
+from analysis.text import first_of
 
 StateDict = dict[str, Tensor]
 

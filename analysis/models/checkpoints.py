@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from analysis.errors import AssetError
 from analysis.models.catalogue import MODELS, ModelSpec
 from analysis.models.checkpoint_files import StateDict
-from analysis.wording import first_of
+from analysis.text import first_of
 
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and Lightning
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception

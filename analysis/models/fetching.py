@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from analysis.downloads import fetch
 from analysis.models.catalogue import ModelSpec, WeightSet
 from analysis.models.names import model_spec
-from analysis.results import ProgressCallback
+from analysis.progress import ProgressCallback
+from analysis.system.downloads import fetch
 
 _INSTEAD = (
     "Use weights = random, a checkpoint of your own, or a pocket model, which ships with "

@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-from analysis.downloads import digest_of
 from analysis.errors import OptionError, StoreError
-from analysis.home_folder import home
 from analysis.models.names import FILE, model_spec
-from analysis.results import Progress, ProgressCallback
+from analysis.progress import Progress, ProgressCallback
+from analysis.system.downloads import digest_of
+from analysis.system.home import home
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from analysis.activations import watch
 from analysis.errors import ModelError
+from analysis.instruments.activations import watch
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
@@ -25,8 +25,8 @@ from analysis.models.own_code import code_network, side_of_code
 from analysis.models.pocket import POCKET_BUILDERS
 from analysis.models.timm_models import timm_network
 from analysis.models.weights_files import damaged, pocket_state, torchvision_state
-from analysis.results import ProgressCallback
-from analysis.torchvision_guard import torchvision
+from analysis.progress import ProgressCallback
+from analysis.system.torchvision_guard import torchvision
 
 # Auxiliary classifiers serve a training from scratch only. The input is transformed as with
 # torchvision's weights, whatever the weights, since the images are prepared alike.

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from analysis.torchvision_guard import torchvision  # noqa: F401  (must precede torchvision.models)
+from analysis.system.torchvision_guard import torchvision  # noqa: F401  (must precede torchvision.models)
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers

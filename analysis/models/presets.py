@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from analysis.torchvision_guard import torchvision  # noqa: F401  (must precede transforms)
+from analysis.system.torchvision_guard import torchvision  # noqa: F401  (must precede transforms)
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 

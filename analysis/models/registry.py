@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.asset_files import asset_entry
-from analysis.downloads import digest_of
 from analysis.errors import AssetError, raise_problems
 from analysis.models.catalogue import MODELS
 from analysis.models.input_side import side_of_input
 from analysis.models.names import FILE, model_and_weights_problems, model_spec
-from analysis.results import ProgressCallback
+from analysis.progress import ProgressCallback
+from analysis.system.assets import asset_entry
+from analysis.system.downloads import digest_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,7 +57,7 @@ def load_model(
         Give the network a new, randomly initialised head for so many classes. By default it
         keeps its own.
     progress : callable (Progress), optional
-        Told of a download; see `analysis.downloads.fetch`.
+        Told of a download; see `analysis.system.downloads.fetch`.
 
     Returns
     -------

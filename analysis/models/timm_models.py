@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from analysis.downloads import reachable
 from analysis.errors import AssetError, ModelError, OptionError
 from analysis.models.presets import Preset
-from analysis.torchvision_guard import torchvision  # noqa: F401  (timm imports torchvision)
+from analysis.system.downloads import reachable
+from analysis.system.torchvision_guard import torchvision  # noqa: F401  (timm imports torchvision)
 
 
 def timm_network(name: str, num_classes: int | None, *, pretrained: bool) -> nn.Module:

@@ -10,14 +10,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from analysis.asset_files import verified
 from analysis.errors import AssetError
 from analysis.models.catalogue import ModelSpec, WeightSet
 from analysis.models.checkpoint_files import StateDict
 from analysis.models.checkpoints import AUXILIARY
 from analysis.models.fetching import cached_file, fetched
-from analysis.results import ProgressCallback
-from analysis.torchvision_guard import torchvision
+from analysis.progress import ProgressCallback
+from analysis.system.assets import verified
+from analysis.system.torchvision_guard import torchvision
 
 # As torchvision's own loader renames what an old DenseNet file calls "norm.1.weight".
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.metrics import MEMORY_KINDS, MemoryKind, MemorySample, MemoryUse
+from analysis.instruments.memory_use import MEMORY_KINDS, MemoryKind, MemoryUse
+from analysis.training.metrics import MemorySample
 from app.charts.parts import say_empty, set_legend_above, whole_step
 from app.theme import Palette, style
 

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.metrics import EpochMetrics, StepMetrics
+from analysis.training.metrics import EpochMetrics, StepMetrics
 from app.charts.parts import Look, extra_height, look, say_empty, set_legend_above, whole_step
 from app.theme import Palette, style, translucent
 

@@ -8,11 +8,11 @@ import streamlit as st
 
 from analysis.options import AnalysisOptions
 from app.cache import layer_rows, reading
-from app.components.microscope import render_microscope, render_pinned
-from app.components.obtain import render_obtained
-from app.components.overview import render_overview
-from app.components.profile import render_profile
-from app.components.table import render_table
+from app.components.explore.microscope import render_microscope, render_pinned
+from app.components.explore.overview import render_overview
+from app.components.explore.profile import render_profile
+from app.components.explore.table import render_table
+from app.components.shared.obtain import render_obtained
 from app.state import Choice, open_layer
 
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]

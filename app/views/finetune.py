@@ -7,15 +7,15 @@ import streamlit as st
 from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
-from analysis.runs import Run
+from analysis.runs.store import Run
 from app.cache import run_queue
-from app.components.live import render_live
-from app.components.memory_tile import classes_of
-from app.components.obtain import describe, render_obtained
-from app.components.plan import render_plan
-from app.components.run_charts import render_curves
-from app.components.subject_names import dataset_name
-from app.components.watch import watch_runs
+from app.components.finetune.live import render_live
+from app.components.finetune.plan import render_plan
+from app.components.shared.memory_tile import classes_of
+from app.components.shared.obtain import describe, render_obtained
+from app.components.shared.run_charts import render_curves
+from app.components.shared.subject_names import dataset_name
+from app.components.shared.watch import watch_runs
 from app.state import Choice
 
 

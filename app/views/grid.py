@@ -7,8 +7,8 @@ import streamlit as st
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
 from app.cache import run_queue
-from app.components.grid_form import render_form
-from app.components.grid_live import render_grid
+from app.components.grid.form import render_form
+from app.components.grid.live import render_grid
 from app.state import Choice
 
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]

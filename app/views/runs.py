@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import streamlit as st
 
 from analysis.errors import AnalysisError
-from analysis.runs import Run
+from analysis.runs.store import Run
 from app.cache import run_queue
-from app.components.run_charts import render_tradeoff
-from app.components.run_details import render_comparison
-from app.components.run_table import filtered, render_actions, render_table, render_undo, ticked
-from app.components.verdict import verdict_sentence
-from app.components.watch import watch_runs
+from app.components.runs.details import render_comparison
+from app.components.runs.table import filtered, render_actions, render_table, render_undo, ticked
+from app.components.shared.run_charts import render_tradeoff
+from app.components.shared.verdict import verdict_sentence
+from app.components.shared.watch import watch_runs
 from app.state import remember_compared, toggle_compared
 
 

@@ -19,17 +19,17 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.activations import trace
-from analysis.augmentation import AUGMENT
-from analysis.clouds import measure_clouds
-from analysis.distances import pairwise_distances
-from analysis.footprints import device_of
-from analysis.gradients import gradient_evidence
-from analysis.metrics import StepMetrics
+from analysis.instruments.activations import trace
 from analysis.models import load_model
 from analysis.options import Recipe
-from analysis.passes import Plan
-from analysis.training_loop import TensorImages, finetune
+from analysis.system.devices import device_of
+from analysis.topology.distances import pairwise_distances
+from analysis.topology.layer_distances import measure_clouds
+from analysis.topology.passes import Plan
+from analysis.training.augmentation import AUGMENT
+from analysis.training.gradients import gradient_evidence
+from analysis.training.loop import TensorImages, finetune
+from analysis.training.metrics import StepMetrics
 from tests.analysis.pretended_gpu import Elsewhere, moved, pretended, register
 
 MODEL = "pocket-mobilenetv2"

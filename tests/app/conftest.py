@@ -9,9 +9,9 @@ import pytest
 import streamlit as st
 
 import app.cache
-import app.components.subject_controls
+import app.components.sidebar.subject
 from analysis.options import AnalysisOptions
-from analysis.pipeline import run
+from analysis.topology.pipeline import run
 
 
 @pytest.fixture(scope="module")
@@ -30,4 +30,4 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page as most people have it; the tests' own environment has timm."""
-    monkeypatch.setattr(app.components.subject_controls, "TIMM", False)
+    monkeypatch.setattr(app.components.sidebar.subject, "TIMM", False)

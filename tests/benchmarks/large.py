@@ -19,8 +19,8 @@ import psutil
 from analysis.datasets import load_dataset
 from analysis.models import load_model, prepare_images
 from analysis.options import AnalysisOptions
-from analysis.pipeline import analyze, run
-from analysis.results import Progress
+from analysis.progress import Progress
+from analysis.topology.pipeline import analyze, run
 from tests.benchmarks.process import run_module
 from tests.benchmarks.table import show_table, verdict
 

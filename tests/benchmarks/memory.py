@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import groupby
 
-from analysis.metrics import FinetuneResult
 from analysis.options import Recipe
-from analysis.prediction import ANALYTIC_BATCH, analytic_bytes, predict_peak
-from analysis.training_loop import finetune
+from analysis.training.loop import finetune
+from analysis.training.metrics import FinetuneResult
+from analysis.training.prediction import ANALYTIC_BATCH, analytic_bytes, predict_peak
 from tests.benchmarks.process import run_module
 from tests.benchmarks.subjects import batch_of, frozen_model, images_for
 from tests.benchmarks.table import show_table, verdict

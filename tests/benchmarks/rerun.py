@@ -63,7 +63,7 @@ def time_reruns() -> RerunResult:
     """Move one widget at a time in Streamlit's test driver; its own work is counted too."""
     from streamlit.testing.v1 import AppTest
 
-    from analysis.scores import NORMALIZATIONS
+    from analysis.selection.scores import NORMALIZATIONS
 
     page = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=PATIENCE)
     for key, value in VIEW.items():

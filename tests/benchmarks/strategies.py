@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from analysis.strategies import STRATEGIES
+from analysis.selection.strategies import STRATEGIES
 from tests.benchmarks.process import run_python
 from tests.benchmarks.table import show_markdown, show_table, verdict
 

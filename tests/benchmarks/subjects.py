@@ -8,8 +8,8 @@ from torch import nn
 from analysis.datasets import DATASETS, load_dataset
 from analysis.models import MODELS, load_model, prepare_images
 from analysis.options import AnalysisOptions, Recipe, RunOptions, Split
-from analysis.training import choose
-from analysis.training_loop import TensorImages
+from analysis.training.choosing import choose
+from analysis.training.loop import TensorImages
 
 DATASET = "digits"
 FULL_SIZE_BATCH = 8  # images; the paper's

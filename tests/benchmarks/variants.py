@@ -17,7 +17,7 @@ from ripser import ripser
 from torch import Tensor, nn
 
 from analysis import analyze
-from analysis.torchvision_guard import torchvision
+from analysis.system.torchvision_guard import torchvision
 from tests.benchmarks.process import forget_peak, peak_resident_bytes, resident_bytes
 
 IMAGES, SIDE, BATCH = 40, 224, 8

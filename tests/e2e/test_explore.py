@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from analysis.options import AnalysisOptions
-from analysis.pipeline import run
-from analysis.selection import ranking
+from analysis.selection.ranking import ranking
+from analysis.topology.pipeline import run
 from tests.e2e.pages import stop
 
 pytestmark = pytest.mark.e2e

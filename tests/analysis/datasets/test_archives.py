@@ -32,7 +32,7 @@ from analysis.datasets import (
     remove_dataset,
 )
 from analysis.errors import AssetError, OptionError
-from analysis.results import Progress
+from analysis.progress import Progress
 from analysis.worker import ANSWERS
 from tests.analysis.datasets.picture_files import class_folders, jpeg_bytes, level_of, png_bytes
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from analysis import asset_files
 from analysis.datasets import DATASETS, dataset_spec, list_datasets, load_dataset
 from analysis.errors import AssetError, OptionError
 from analysis.options import SPLITS
+from analysis.system import assets
 
 both = pytest.mark.parametrize("name", ["digits", "fashion"])
 
@@ -115,10 +115,10 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_truncated_fashion_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = asset_files.ASSETS
+    real = assets.ASSETS
     (tmp_path / "manifest.json").write_bytes((real / "manifest.json").read_bytes())
     (tmp_path / "fashion.npz").write_bytes((real / "fashion.npz").read_bytes()[:-100])
-    monkeypatch.setattr(asset_files, "ASSETS", tmp_path)
+    monkeypatch.setattr(assets, "ASSETS", tmp_path)
     with pytest.raises(AssetError, match=r"fashion\.npz is damaged"):
         load_dataset("fashion")
     (tmp_path / "fashion.npz").unlink()

@@ -33,8 +33,8 @@ from analysis.datasets.sources import DOWNLOADS
 from analysis.datasets.vision import CUB200, StanfordDogs
 from analysis.errors import AssetError
 from analysis.options import SPLITS
-from analysis.results import Progress
-from analysis.torchvision_guard import torchvision
+from analysis.progress import Progress
+from analysis.system.torchvision_guard import torchvision
 from tests.analysis.datasets.small_originals import ORIGINALS, md5, served
 
 pytestmark = pytest.mark.usefixtures("home")

@@ -23,7 +23,7 @@ from analysis.datasets import (
 from analysis.datasets.image_files import is_image_name
 from analysis.errors import AssetError, OptionError
 from analysis.options import SPLITS, AnalysisOptions, RunOptions
-from analysis.results import Progress
+from analysis.progress import Progress
 from tests.analysis.datasets.picture_files import class_folders, level_of, png_bytes
 
 
@@ -503,7 +503,7 @@ def test_lazy_images_go_from_process_to_process(pets: Path) -> None:
 
 
 def test_a_fine_tune_says_why_it_cannot_be(tmp_path: Path) -> None:
-    from analysis.training import Training
+    from analysis.training.fine_tune import Training
 
     root = class_folders(tmp_path / "a", {"cat": 9, "dog": 1})
     options = RunOptions(analysis=AnalysisOptions(dataset=name_of(root), samples=8))

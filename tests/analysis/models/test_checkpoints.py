@@ -20,7 +20,7 @@ from analysis.models import MODELS, load_model, prepare_images, side_of_input
 from analysis.models.loading import fit_checkpoint, skeleton
 from analysis.models.names import most_bytes, weights_problem
 from analysis.options import AnalysisOptions, Recipe, RunOptions
-from analysis.training import Training
+from analysis.training.fine_tune import Training
 from tests.analysis.models.checkpoint_makers import (
     Harm,
     State,

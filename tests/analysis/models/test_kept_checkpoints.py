@@ -21,7 +21,7 @@ from analysis.models import (
     weights_fingerprint,
     weights_problem,
 )
-from analysis.results import Progress
+from analysis.progress import Progress
 from analysis.worker import ANSWERS
 
 pytestmark = pytest.mark.usefixtures("home")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import asset_files
-from analysis.asset_files import asset_entry
 from analysis.datasets import load_dataset
 from analysis.errors import AssetError
 from analysis.models import MODELS, load_model, prepare_images
 from analysis.models.loading import skeleton
+from analysis.system import assets
+from analysis.system.assets import asset_entry
 from tests.analysis.models.checkpoint_makers import same
 
 POCKET = [name for name, spec in MODELS.items() if spec.source == "pocket"]
@@ -108,11 +108,11 @@ def test_random_networks_take_a_number_of_classes() -> None:
 
 
 def test_a_truncated_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = asset_files.ASSETS
+    real = assets.ASSETS
     file = "pocket-resnet20.safetensors"
     (tmp_path / "manifest.json").write_bytes((real / "manifest.json").read_bytes())
     (tmp_path / file).write_bytes((real / file).read_bytes()[:-1])
-    monkeypatch.setattr(asset_files, "ASSETS", tmp_path)
+    monkeypatch.setattr(assets, "ASSETS", tmp_path)
     with pytest.raises(AssetError, match=r"pocket-resnet20\.safetensors is damaged"):
         load_model("pocket-resnet20")
     (tmp_path / file).unlink()
@@ -122,7 +122,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_another_network_s_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = (asset_files.ASSETS / "pocket-vgg.safetensors").read_bytes()
+    other = (assets.ASSETS / "pocket-vgg.safetensors").read_bytes()
     monkeypatch.setattr("analysis.models.weights_files.verified", lambda name: other)
     with pytest.raises(
         AssetError, match=r"pocket-resnet20\.safetensors does not hold the weights of pocket-res"

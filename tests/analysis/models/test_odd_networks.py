@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from analysis.activations import trace
 from analysis.datasets import load_dataset
+from analysis.instruments.activations import trace
 from analysis.models import MODELS, load_model, prepare_images
-from analysis.pipeline import analyze
 from analysis.results import head_of
+from analysis.topology.pipeline import analyze
 
 SIDE = 64
 # Layers as torchvision's own definitions count: modules with parameters that run.

@@ -13,7 +13,6 @@ import torch
 
 from analysis.__main__ import main
 from analysis.errors import AnalysisError, ModelError
-from analysis.metrics import Selection
 from analysis.models import (
     MODELS,
     load_model,
@@ -25,7 +24,8 @@ from analysis.models import (
 )
 from analysis.models.loading import find_head, skeleton
 from analysis.options import AnalysisOptions, RunOptions
-from analysis.snippet import snippet
+from analysis.training.metrics import Selection
+from analysis.training.snippet import snippet
 
 PLAIN = """
 import torch

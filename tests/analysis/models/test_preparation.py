@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.asset_files import verified
 from analysis.datasets import DATASETS
 from analysis.errors import OptionError
 from analysis.models import MODELS, prepare_images
 from analysis.models.preparation import MEAN, STD
 from analysis.models.weights_files import torchvision_weights
+from analysis.system.assets import verified
 from assets.make_assets import network_input
 
 from torchvision.transforms.v2 import functional as transforms  # isort: skip

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.asset_files import asset_entry
 from analysis.errors import OptionError
 from analysis.models import (
     MODELS,
@@ -21,6 +20,7 @@ from analysis.models import (
     weights_fingerprint,
     weights_problem,
 )
+from analysis.system.assets import asset_entry
 
 POCKET = [name for name, spec in MODELS.items() if spec.source == "pocket"]
 PAPERS = ["resnet50", "vgg16", "mobilenet_v2", "vit_b_16"]

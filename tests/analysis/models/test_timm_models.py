@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import downloads
 from analysis.errors import AssetError, OptionError
 from analysis.models import (
     MODELS,
@@ -24,6 +23,7 @@ from analysis.models import (
     weights_problem,
 )
 from analysis.models.loading import built_side, skeleton
+from analysis.system import downloads
 
 # What BettiScope calls of timm, over one tiny network.
 STAND_IN = """

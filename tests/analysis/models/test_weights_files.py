@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis import downloads
 from analysis.__main__ import main
 from analysis.errors import AssetError
 from analysis.models import MODELS, load_model
@@ -22,8 +21,9 @@ from analysis.models.catalogue import WeightSet
 from analysis.models.fetching import cached_file
 from analysis.models.loading import Bare, skeleton, torchvision_network
 from analysis.models.weights_files import _present
-from analysis.results import Progress
-from analysis.torchvision_guard import torchvision
+from analysis.progress import Progress
+from analysis.system import downloads
+from analysis.system.torchvision_guard import torchvision
 from tests.analysis.datasets.small_originals import served
 from tests.analysis.models.checkpoint_makers import State, same
 

@@ -1,4 +1,4 @@
-"""Stands in for `analysis.pipeline`. An analysis of vgg16 never ends, any other at once.
+"""Stands in for `analysis.topology.pipeline`. An analysis of vgg16 never ends, any other at once.
 
 One of `TOO_MANY` images finds no memory."""
 
@@ -7,7 +7,8 @@ from __future__ import annotations
 import time
 
 from analysis.options import AnalysisOptions
-from analysis.results import Progress, ProgressCallback, TopologyReport
+from analysis.progress import Progress, ProgressCallback
+from analysis.results import TopologyReport
 
 TOO_MANY = 4000  # as test_jobs.py asks for
 

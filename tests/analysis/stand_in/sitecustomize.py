@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 _FILES = {
-    "analysis.training": "training.py",
-    "analysis.pipeline": "pipeline.py",
+    "analysis.training.fine_tune": "training.py",
+    "analysis.topology.pipeline": "pipeline.py",
     "analysis.models.loading": "nothing.py",
     "sklearn.datasets": "nothing.py",
     "torch": "threads.py",

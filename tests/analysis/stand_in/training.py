@@ -1,4 +1,7 @@
-"""Stands in for `analysis.training`. The run's `train_samples` is the number of what it does."""
+"""Stands in for `analysis.training.fine_tune`.
+
+The run's `train_samples` is the number of what it does.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.errors import StoreError, TrainingError
-from analysis.home_folder import home
-from analysis.metrics import (
+from analysis.instruments.memory_use import MemoryUse
+from analysis.options import RunOptions
+from analysis.system.home import home
+from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
     MemorySample,
-    MemoryUse,
     Metric,
     Selection,
     StepMetrics,
 )
-from analysis.options import RunOptions
 from tests.analysis.run_faults import KINDS
 
 PEAK = MemoryUse(parameters=1, gradients=2, optimizer=3, activations=4, other=5)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.metrics import MEMORY_KINDS, MemorySample, MemoryUse
+from analysis.instruments.memory_use import MEMORY_KINDS, MemoryUse
+from analysis.training.metrics import MemorySample
 from app.charts.memory import (
     NO_RUN,
     NO_SAMPLE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.metrics import EpochMetrics, StepMetrics
+from analysis.training.metrics import EpochMetrics, StepMetrics
 from app.charts.training import (
     MOST_STEPS,
     NO_POINT,

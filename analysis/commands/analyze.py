@@ -1,0 +1,143 @@
+"""The command `analyze`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.commands.options import (
+    add_choice_options,
+    add_data_options,
+    add_machine_options,
+    check_writable,
+    fill_from_preset,
+    fill_images,
+    print_progress,
+    shared_problems,
+    tell_left_out,
+    write_json,
+)
+from analysis.costs.analysis_cost import CostRequest, Probe, analysis_cost, is_quick
+from analysis.datasets import dataset_spec, is_fetched, load_dataset
+from analysis.errors import OptionError, raise_problems
+from analysis.jobs.jobs import Jobs
+from analysis.models import fetch_weights, model_spec
+from analysis.options import POOLINGS, PRESETS, SPLITS, AnalysisOptions
+from analysis.text import duration_text, gigabytes
+from analysis.topology.store import is_saved
+from analysis.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.results import TopologyReport
+
+
+def add_to(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command to the command line."""
+    what = "analyse a model's layers"
+    analyze = commands.add_parser("analyze", help=what, description=f"{what.capitalize()}.")
+    analyze.set_defaults(command=_analyze)
+    add, default, preset = analyze.add_argument, AnalysisOptions(), PRESETS["recommended"]
+    add_data_options(add)
+    add_machine_options(add)
+    add("--split", default=default.split, help=f"{', '.join(SPLITS)} (%(default)s)")
+    add("--seed", type=int, default=0, help="of the images drawn and of random weights (0)")
+    add("--preset", default="recommended", help=f"{', '.join(PRESETS)}: defaults of what follows")
+    add("--samples", type=int, help=f"images (recommended: {preset.samples})")
+    add("--batch-size", type=int, help=f"images a batch (recommended: {preset.batch_size})")
+    add("--pooling", help=f"{' or '.join(POOLINGS)} (recommended: {preset.pooling})")
+    add_choice_options(add)
+    output = analyze.add_mutually_exclusive_group()
+    output.add_argument("--json", type=Path, metavar="FILE", help="write JSON there, not to stdout")
+    output.add_argument("--csv", type=Path, metavar="FILE", help="write a table, one row a layer")
+
+
+def _analyze(arguments: argparse.Namespace) -> None:
+    problems = shared_problems(arguments)
+    preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
+    fill_images(arguments, arguments.split, {"samples": preset.samples})
+    fill_from_preset(arguments, ("batch_size", "pooling", "normalization"))
+    fields = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(AnalysisOptions)}
+    try:
+        options = AnalysisOptions(**fields)
+    except OptionError as error:
+        problems.append(str(error))
+    raise_problems(problems)
+    left_out = tell_left_out(options.dataset)
+    if (path := arguments.json or arguments.csv) is not None:
+        check_writable(path)
+
+    if not is_saved(options):
+        there = dataset_spec(options.dataset).sizes[options.split]
+        hub = options.weights == "pretrained" and model_spec(options.model).source == "timm"
+        # Too many images are refused at once; and whether a hub answers is to be told first.
+        untold = is_quick(options) or options.samples > there or hub
+        fetch_weights(options.model, options.weights, print_progress)  # before slow imports
+        if not is_fetched(options.dataset):
+            load_dataset(options.dataset, progress=print_progress)
+        if not untold:
+            _tell_cost(options)
+
+    from analysis.selection.ranking import NONE_CAN_BE_CHOSEN, ranking
+    from analysis.topology.pipeline import run
+
+    report = run(options, progress=print_progress)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    choice = {k: getattr(arguments, k) for k in ("normalization", "rho", "preset")}
+    frame = ranking(report, **choice)
+    for warning in report.warnings():
+        print(f"note: {warning}", file=sys.stderr)
+    if not frame["rank"].notna().any():
+        print(f"note: {NONE_CAN_BE_CHOSEN}", file=sys.stderr)
+    elif not frame["selected"].any():
+        print("note: rho selects no layer here: raise it", file=sys.stderr)
+    if arguments.csv is not None:
+        frame.to_csv(arguments.csv, index=False)
+        return
+    result = _result(options, report, frame, choice) | {"left_out": left_out}
+    write_json(result, arguments.json)
+
+
+def _tell_cost(options: AnalysisOptions) -> None:
+    """Predict time and memory on this machine."""
+    jobs = Jobs()  # a process of its own: what a probe leaves behind would count as taken
+    try:
+        job = jobs.start(CostRequest(options))
+        while job.state == "running":
+            time.sleep(0.05)
+    finally:
+        jobs.close()
+    if not isinstance(job.result, Probe):  # the analysis tells why
+        return
+    cost = analysis_cost(job.result, options)
+    if not cost.fits:  # likewise
+        return
+    passes = f" in {cost.passes} passes" if cost.passes > 1 else ""
+    size = gigabytes(cost.peak_bytes)
+    print(f"predicted: {duration_text(cost.seconds)}, {size} of memory{passes}", file=sys.stderr)
+    if cost.suggestion:
+        print(f"note: {cost.suggestion}", file=sys.stderr)
+
+
+def _result(
+    options: AnalysisOptions, report: TopologyReport, frame: pd.DataFrame, choice: dict[str, Any]
+) -> dict[str, Any]:
+    columns = ["layer", "kind", "b1", "score", "rank", "selected", "head", "activation_size"]
+    rows = frame[[*columns, "parameters", "clusters"]].astype(object)
+    return {
+        "model": options.model,
+        "dataset": options.dataset,
+        **{k: v for k, v in dataclasses.asdict(options).items() if k not in ("model", "dataset")},
+        **choice,
+        "layers": rows.where(rows.notna(), None).to_dict("records"),
+        "not_finite": report.not_finite,
+        "never_run": list(report.never_run),
+        "seconds": report.seconds,
+        "version": __version__,
+    }

@@ -1,0 +1,193 @@
+"""The command `finetune`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from analysis.commands.options import (
+    add_choice_options,
+    add_data_options,
+    add_machine_options,
+    check_writable,
+    fill_from_preset,
+    fill_images,
+    print_progress,
+    shared_problems,
+    tell_left_out,
+    write_json,
+)
+from analysis.errors import OptionError, choice_problem, raise_problems
+from analysis.instruments.memory_use import MemoryUse
+from analysis.models import fetch_weights
+from analysis.options import (
+    AUGMENTATIONS,
+    LEARNING_RATES,
+    OPTIMIZERS,
+    PRESETS,
+    AnalysisOptions,
+    Recipe,
+    RunOptions,
+)
+from analysis.selection.strategies import STRATEGIES
+from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection, StepMetrics
+from analysis.version import __version__
+
+
+def add_to(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command to the command line."""
+    what = "fine-tune the layers that a strategy chooses"
+    finetune = commands.add_parser("finetune", help=what, description=f"{what.capitalize()}.")
+    finetune.set_defaults(command=_finetune)
+    add, run, recipe = finetune.add_argument, RunOptions(), Recipe()
+    rates = ", ".join(f"{rate:g} with {name}" for name, rate in LEARNING_RATES.items())
+    add_data_options(add)
+    add_machine_options(add)
+    add("--strategy", default=run.strategy, help=f"{', '.join(STRATEGIES)} (%(default)s)")
+    add("--preset", default=run.preset, help=f"{', '.join(PRESETS)} (%(default)s)")
+    add("--samples", type=int, help="images by which the layers are chosen (of the preset)")
+    add_choice_options(add)
+    add("--seed", type=int, default=0, help="of images, order, new head, random weights (0)")
+    add("--train-samples", type=int, help=f"images ({run.train_samples}, or all there are)")
+    add("--epochs", type=int, default=recipe.epochs, help="passes over them (%(default)s)")
+    add("--batch-size", type=int, default=recipe.batch_size, help="images a step (%(default)s)")
+    add("--learning-rate", type=float, help=f"at the start ({rates})")
+    add("--optimizer", default=recipe.optimizer, help=f"{', '.join(OPTIMIZERS)} (%(default)s)")
+    add("--momentum", type=float, default=recipe.momentum, help="of sgd (%(default)s)")
+    add("--weight-decay", type=float, default=recipe.weight_decay, help="decoupled (%(default)s)")
+    add("--augmentation", default="none", help=f"{' or '.join(AUGMENTATIONS)} (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write the result there, not to stdout")
+    add("--save-weights", type=Path, metavar="FILE", help="write the weights as safetensors")
+
+
+def _finetune(arguments: argparse.Namespace) -> None:
+    options = _options(arguments)
+    left_out = tell_left_out(options.analysis.dataset)
+    for path in (arguments.json, arguments.save_weights):
+        if path is not None:
+            check_writable(path)
+
+    # Told before the imports that take seconds.
+    fetch_weights(options.analysis.model, options.analysis.weights, print_progress)
+
+    from analysis.training.fine_tune import Training
+
+    training = Training(options)
+    selection, first, result = None, None, None
+    epochs: list[EpochMetrics] = []
+    for metric in training:
+        if isinstance(metric, Selection):
+            selection = metric
+            print(_selected(selection), file=sys.stderr)
+        elif isinstance(metric, StepMetrics):
+            first = first or metric
+        elif isinstance(metric, EpochMetrics):
+            epochs.append(metric)
+            print(_line(metric, options.recipe.epochs), file=sys.stderr)
+        elif isinstance(metric, FinetuneResult):
+            result = metric
+    assert selection is not None, "a training begins with the selection"
+    assert first is not None, "goes on with steps"
+    assert result is not None, "and ends with the result"
+    written = _result(options, selection, epochs, result)
+    written |= {"learning_rate": first.learning_rate, "left_out": left_out}
+    write_json(written, arguments.json)
+    if arguments.save_weights is not None:  # last: should it fail, the result is there
+        training.save_weights(arguments.save_weights)
+
+
+def _options(arguments: argparse.Namespace) -> RunOptions:
+    problems = shared_problems(arguments)
+    problems += choice_problem("strategy", arguments.strategy, STRATEGIES)
+    preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
+    images = {"samples": preset.samples, "train_samples": RunOptions().train_samples}
+    fill_images(arguments, "train", images)
+    fill_from_preset(arguments, ("normalization",))
+    recipe = analysis = None
+    try:
+        recipe = Recipe(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Recipe)})
+    except OptionError as error:
+        problems.append(str(error))
+    names = ("model", "dataset", "weights", "shift", "severity", "samples", "input_side",
+             "precision", "device", "memory")  # fmt: skip
+    try:
+        analysis = AnalysisOptions(
+            **{name: getattr(arguments, name) for name in names},
+            seed=recipe.seed if recipe else 0,  # what is wrong with it was told above
+            batch_size=preset.batch_size,
+            pooling=preset.pooling,
+        )
+    except OptionError as error:
+        problems.append(str(error))
+    if arguments.train_samples < 1:
+        problems.append(f"`train_samples` must be at least 1, got {arguments.train_samples}")
+    raise_problems(problems)
+    assert recipe is not None
+    assert analysis is not None
+    return RunOptions(
+        analysis=analysis,
+        strategy=arguments.strategy,
+        rho=arguments.rho,
+        normalization=arguments.normalization,
+        preset=arguments.preset,
+        train_samples=arguments.train_samples,
+        recipe=recipe,
+    )
+
+
+def _selected(selection: Selection) -> str:
+    layers = len(selection.layers)
+    trained, total = selection.trainable_parameters, selection.total_parameters
+    return f"training {layers} layers, {trained:,} of {total:,} parameters"
+
+
+def _line(metric: EpochMetrics, epochs: int) -> str:
+    return (
+        f"epoch {metric.epoch:3d}/{epochs}  loss {metric.train_loss:.4f}  "
+        f"validation accuracy {metric.val_accuracy:.4f}  {metric.seconds:.1f} s"
+    )
+
+
+def _result(
+    options: RunOptions, selection: Selection, epochs: list[EpochMetrics], result: FinetuneResult
+) -> dict[str, Any]:
+    analysis = options.analysis
+    return {
+        "model": analysis.model,
+        "dataset": analysis.dataset,
+        "weights": analysis.weights,
+        "shift": analysis.shift,
+        "severity": analysis.severity,
+        "strategy": options.strategy,
+        "rho": options.rho,
+        "normalization": options.normalization,
+        "preset": options.preset,
+        "samples": analysis.samples,
+        "train_samples": options.train_samples,
+        **{k: v for k, v in dataclasses.asdict(options.recipe).items() if k != "epochs"},
+        "layers": list(selection.layers),
+        "trainable_parameters": selection.trainable_parameters,
+        "total_parameters": selection.total_parameters,
+        "selection": {
+            "seconds": selection.seconds,
+            "peak_bytes": selection.peak_bytes,
+            "used_labels": selection.used_labels,
+            "used_gradients": selection.used_gradients,
+        },
+        "epochs": [dataclasses.asdict(epoch) for epoch in epochs],
+        "best_val_accuracy": result.best_val_accuracy,
+        "last_val_accuracy": result.last_val_accuracy,
+        "test_accuracy": result.test_accuracy,
+        "peak_memory": _bytes(result.peak_memory),
+        "predicted_peak_memory": _bytes(selection.predicted),
+        "seconds": result.seconds,
+        "seed": options.recipe.seed,
+        "version": __version__,
+    }
+
+
+def _bytes(use: MemoryUse | None) -> dict[str, int] | None:
+    return None if use is None else {"total": use.total, **dataclasses.asdict(use)}

@@ -1,0 +1,236 @@
+"""The command `sweep`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from analysis.commands.options import (
+    check_writable,
+    dataset_name,
+    model_name,
+    tell_left_out,
+    weights_name,
+    write_json,
+)
+from analysis.errors import OptionError, raise_problems
+from analysis.options import AnalysisOptions, Recipe, RunOptions
+from analysis.runs.records import Run
+from analysis.runs.store import RunStore
+from analysis.selection.strategies import STRATEGIES
+from analysis.sweeps.dask_cluster import Cluster, dask_cluster
+from analysis.sweeps.duels import duels, verdict
+from analysis.sweeps.grid import GRIDS, DataChoice, Grid
+from analysis.sweeps.progress import runs_of
+from analysis.sweeps.sweep import sweep
+from analysis.sweeps.table import as_csv, markdown, records, rows_of
+from analysis.system.devices import device_problem
+from analysis.text import duration_text
+from analysis.version import __version__
+
+_OptionsT = TypeVar("_OptionsT", AnalysisOptions, Recipe, RunOptions)
+
+
+def add_to(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command to the command line."""
+    what = "fine-tune every model on every dataset with every strategy and seed"
+    parser = commands.add_parser(
+        "sweep",
+        help=what,
+        description=f"{what.capitalize()}. Cells that are done are not run again, so the same "
+        "command goes on where it stopped; pages show its runs like any others. Commas part names: "
+        "a path with a comma in it cannot be given.",
+    )
+    parser.set_defaults(command=_sweep)
+    add = parser.add_argument
+    add("--grid", default="pocket", help=f"to start from: {' or '.join(GRIDS)} (%(default)s)")
+    add("--models", type=_models, metavar="A,B", help="named as for `finetune` (the grid's)")
+    add("--datasets", type=_datasets, metavar="A,B+SHIFT:SEVERITY",
+        help="names or folders of images (the grid's)")  # fmt: skip
+    add("--strategies", type=_names, metavar="A,B", help="instead of the grid's")
+    add("--seeds", type=_names, metavar="0,1", help="instead of the grid's")
+    add("--weights", type=weights_name, help="of every model, named as for `finetune` (pretrained)")
+    add("--epochs", type=int, help="passes over the training images (of the grid)")
+    add("--train-samples", type=int, help="images, at most the split's (of the grid)")
+    add("--rho", type=float, help="share of the layers to train, in (0, 1] (0.1)")
+    add("--batch-size", type=int, help="images a step (32)")
+    add("--learning-rate", type=float, help="at the start (of the grid)")
+    add("--device", help="auto, cpu, cuda or mps (auto)")
+    add("--name", help="of the sweep, kept with its runs (the grid's)")
+    add("--workers", type=int, default=1, help="processes of this machine (%(default)s)")
+    add("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the cells")
+    add("--list", action="store_true", help="tell the cells and which are done, and run none")
+    for form in ("json", "csv"):
+        add(f"--{form}", type=Path, metavar="FILE", help=f"write one {form} record a cell there")
+    add("--markdown", type=Path, metavar="FILE", help="write the table there, not to stdout")
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    grid = _grid(arguments)
+    cells, store = grid.cells(), RunStore()
+    for path in (arguments.json, arguments.csv, arguments.markdown):
+        if path is not None:
+            check_writable(path)
+    found = runs_of(cells, store.runs())
+    if arguments.list:
+        _list(cells, found)
+        return
+    if arguments.dask is None:
+        raise_problems(device_problem(grid.base.analysis.device))
+    for note in grid.notes():
+        print(note, file=sys.stderr)
+    for dataset in dict.fromkeys(cell.analysis.dataset for cell in cells):
+        tell_left_out(dataset)
+    with _cluster(arguments.dask) as cluster:
+        _run(arguments, grid, cells, found, cluster)
+    found = runs_of(cells, store.runs())
+    _write(arguments, grid, cells, found)
+    failed = sum(cell not in found or found[cell].state != "done" for cell in cells)
+    if failed:
+        print(f"{failed} of {len(cells)} cells are not done.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _run(
+    arguments: argparse.Namespace,
+    grid: Grid,
+    cells: Sequence[RunOptions],
+    found: Mapping[RunOptions, Run],
+    cluster: Cluster | None,
+) -> None:
+    """Run what is missing, with a line on stderr for each cell that ends."""
+    done = sum(run.state == "done" for run in found.values())
+    begun, already = time.monotonic(), done
+    if already:
+        print(f"{already} of {len(cells)} cells are done already.", file=sys.stderr)
+    executor = cluster.executor if cluster else None
+    for run in sweep(grid, executor, workers=arguments.workers):
+        done += 1
+        each = (time.monotonic() - begun) / (done - already)
+        to_come = duration_text(each * (len(cells) - done))
+        left = f" · about {to_come} left" if done < len(cells) else ""
+        print(f"{done:4d}/{len(cells)}  {_line(run)}{left}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[Cluster | None]:
+    if address is None:
+        yield None
+        return
+    with dask_cluster(address) as cluster:
+        print(_workers_text(cluster), file=sys.stderr)
+        yield cluster
+
+
+def _workers_text(cluster: Cluster) -> str:
+    if not cluster.workers:
+        return "The scheduler has no workers yet: the cells wait until some come."
+    return f"The cluster has {cluster.workers} worker{'' if cluster.workers == 1 else 's'}."
+
+
+def _grid(arguments: argparse.Namespace) -> Grid:
+    """The grid asked for; whatever is wrong with it is told at once."""
+    problems: list[str] = []
+    if arguments.grid not in GRIDS:
+        problems.append(f"`grid` must be one of {', '.join(GRIDS)}; got {arguments.grid!r}")
+    if arguments.workers < 1:
+        problems.append(f"`workers` must be at least 1, got {arguments.workers}")
+    grid = GRIDS.get(arguments.grid, next(iter(GRIDS.values())))
+    base = grid.base
+    own = _given(arguments, "epochs", "batch_size", "learning_rate")
+    recipe = _changed(base.recipe, own, problems)
+    analysis = _changed(base.analysis, _given(arguments, "weights", "device"), problems)
+    own = _given(arguments, "rho", "train_samples") | {"recipe": recipe, "analysis": analysis}
+    base = _changed(base, own, problems)
+    changes: dict[str, Any] = _given(arguments, "models", "datasets", "strategies", "name")
+    changes["base"] = base
+    if arguments.seeds is not None:
+        if all(text.isdecimal() for text in arguments.seeds):
+            changes["seeds"] = tuple(int(text) for text in arguments.seeds)
+        else:
+            problems.append(f"`seeds` must be whole numbers, got {', '.join(arguments.seeds)}")
+    grid = replace(grid, **changes)
+    raise_problems(problems + grid.problems())
+    return grid
+
+
+def _changed(options: _OptionsT, changes: dict[str, Any], problems: list[str]) -> _OptionsT:
+    """The options with these changes; as they were, if that is a problem, which is noted."""
+    try:
+        return replace(options, **changes)
+    except OptionError as error:
+        problems.append(str(error))
+        return options
+
+
+def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options that were not left out."""
+    found = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _list(cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]) -> None:
+    for cell in cells:
+        state = found[cell].state if cell in found else "missing"
+        print(f"{state:12}{_cell_text(cell)}")
+    done = sum(run.state == "done" for run in found.values())
+    print(f"{done} of {len(cells)} cells are done.")
+
+
+def _write(
+    arguments: argparse.Namespace,
+    grid: Grid,
+    cells: Sequence[RunOptions],
+    found: Mapping[RunOptions, Run],
+) -> None:
+    rows = rows_of(cells, found)
+    text = markdown(rows, grid.strategies, len(grid.seeds))
+    told = verdict(duels(rows))
+    if told:
+        text = f"{told}\n\n{text}"
+    if arguments.json is not None:
+        about = {"name": grid.name, "version": __version__, "cells": records(cells, found)}
+        write_json(about, arguments.json)
+    if arguments.csv is not None:
+        arguments.csv.write_text(as_csv(cells, found), encoding="utf-8")
+    if arguments.markdown is not None:
+        arguments.markdown.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+
+
+def _cell_text(options: RunOptions) -> str:
+    analysis = options.analysis
+    data, title = DataChoice.of_options(analysis), STRATEGIES[options.strategy].title
+    return f"{analysis.model} on {data}: {title}, seed {options.recipe.seed}"
+
+
+def _line(run: Run) -> str:
+    """How one cell ended."""
+    if run.result is None:
+        return f"{_cell_text(run.options)}: {run.state}. {run.error}"
+    peak = run.result.peak_memory
+    memory = f", {peak.total / 1e6:.1f} MB" if peak else ""
+    return (
+        f"{_cell_text(run.options)}: {100 * run.result.test_accuracy:.1f} %{memory}, "
+        f"{run.result.seconds:.1f} s"
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for each in text.split(",") if (name := each.strip()))
+
+
+def _models(text: str) -> tuple[str, ...]:
+    return tuple(map(model_name, _names(text)))
+
+
+def _datasets(text: str) -> tuple[DataChoice, ...]:
+    chosen = map(DataChoice.of, _names(text))
+    return tuple(replace(data, dataset=dataset_name(data.dataset)) for data in chosen)

@@ -1,0 +1,66 @@
+"""What a training step will take in memory, predicted before it starts. Asking needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from analysis.instruments.memory_use import MemoryUse
+from analysis.jobs.estimates import Question
+from analysis.options import Recipe, Scope
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Training memory, predicted in two ways that are not to be mixed."""
+
+    peak: MemoryUse  # of a training step, on fake tensors
+    analytic: int  # bytes, by the analytic model of the paper: see `prediction.analytic_bytes`
+
+
+@dataclass(frozen=True)
+class MemoryRequest(Question[MemoryEstimate]):
+    """One selection to predict the memory of."""
+
+    model: str  # a name that `analysis.models.model_spec` knows
+    classes: int  # of the new head
+    scope: Scope
+    layers: tuple[str, ...] = ()  # that train, the head among them if it does
+    known: tuple[str, ...] = ()  # every layer of the model
+    recipe: Recipe = field(default_factory=Recipe)  # its batch size and optimiser count
+    weights: str = "pretrained"  # these two decide the size of the images
+    input_side: int = 0  # pixels; 0: what the weights ask for
+
+    def __post_init__(self) -> None:
+        # What has no part in it is left out, lest the same question be asked twice.
+        rest = Recipe(
+            batch_size=self.recipe.batch_size,
+            optimizer=self.recipe.optimizer,
+            momentum=self.recipe.momentum,
+            weight_decay=self.recipe.weight_decay,
+        )
+        object.__setattr__(self, "recipe", rest)
+        if self.weights == "random":  # which take the images as the pre-trained ones do
+            object.__setattr__(self, "weights", "pretrained")
+
+
+def estimate(request: MemoryRequest) -> MemoryEstimate:
+    """Predict the memory of training a model by name; neither weights nor data are loaded.
+
+    Raises
+    ------
+    OptionError, ModelError, TrainingError
+        With a sentence for the person.
+    """
+    from analysis.models import side_of_input
+    from analysis.models.loading import skeleton
+    from analysis.training.freezing import trained_names
+    from analysis.training.prediction import analytic_bytes, predict_peak
+
+    side = side_of_input(request.model, weights=request.weights, input_side=request.input_side)
+    model = skeleton(request.model, request.classes, weights=request.weights)
+    trained = trained_names(model, request.scope, request.layers, known=request.known)
+    shape = (3, side, side)
+    return MemoryEstimate(
+        peak=predict_peak(model, shape, trained=trained, recipe=request.recipe),
+        analytic=analytic_bytes(model, shape, trained=trained),
+    )

@@ -1,0 +1,174 @@
+"""The memory ledger: live tensor bytes of a training step by what they are for.
+
+It follows storages, so a view costs nothing, on any device and on fake tensors alike. It does
+not see what a kernel takes for a moment inside itself, nor what an allocator keeps in reserve.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from analysis.instruments.memory_use import MemoryKind, MemoryUse
+
+
+@dataclass(eq=False, slots=True)
+class _Storage:
+    size: int  # bytes
+    born: int  # the event at which it was first seen
+    kind: MemoryKind | None = None  # None until something says what it is for
+    died: int | None = None
+
+
+class Ledger(TorchDispatchMode):
+    """Counts, while entered, every tensor that torch makes, and finds the moment of the peak.
+
+    What a storage is for may be known only after the peak, such as a gradient's on its way to
+    `.grad`. So the peak is broken down afterwards, by what each storage turned out to be.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Its parameters count as parameters, its buffers as other.
+    optimizer : Optimizer, optional
+        Its state counts as optimiser state.
+    batch : sequence of Tensor
+        What the step is given. It counts as other even where the backward pass keeps it: it is
+        there whatever is trained.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer | None = None, batch: Sequence[Tensor] = ()
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._model = model
+        self._optimizer = optimizer
+        self._live: dict[int, tuple[_Storage, weakref.ref[Any]]] = {}
+        self._seen: list[_Storage] = []
+        self._events = 0
+        self._bytes = 0
+        self._peak = (0, 0)  # bytes, event
+        self._hooks = ExitStack()
+        self.hold(model.parameters(), "parameters")
+        self.hold((p.grad for p in model.parameters() if p.grad is not None), "gradients")
+        self.hold(self._state(), "optimizer")
+        self.hold(model.buffers(), "other")
+        self.hold(batch, "other")
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that are live now."""
+        return self._bytes
+
+    @property
+    def peak(self) -> MemoryUse:
+        """The moment at which most bytes were live."""
+        at = self._peak[1]
+        sizes: dict[str, int] = {}
+        for storage in self._seen:
+            if storage.born <= at and (storage.died is None or storage.died >= at):
+                kind = storage.kind or "other"
+                sizes[kind] = sizes.get(kind, 0) + storage.size
+        return MemoryUse(**sizes)
+
+    def hold(self, tensors: Iterable[Tensor], kind: MemoryKind) -> None:
+        """Say what tensors are for, unless that was said before."""
+        for tensor in tensors:
+            storage = self._note(tensor)
+            if storage is not None and storage.kind is None:
+                storage.kind = kind
+
+    def __enter__(self) -> Ledger:
+        for parameter in self._model.parameters():
+            if parameter.requires_grad:
+                handle = parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                    self._note_gradient
+                )
+                self._hooks.callback(handle.remove)
+        if self._optimizer is not None:
+            self._hooks.callback(self._optimizer.register_step_post_hook(self._note_state).remove)
+        self._hooks.enter_context(saved_tensors_hooks(self._pack, _unpack))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
+        self._hooks.close()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for output in (result,) if isinstance(result, Tensor) else tree_leaves(result):
+            if isinstance(output, Tensor):
+                self._note(output)
+        return result
+
+    def _note(self, tensor: Tensor) -> _Storage | None:
+        try:
+            held = tensor.untyped_storage()
+        except NotImplementedError:  # a sparse tensor has none of its own
+            return None
+        known = self._live.get(held._cdata)
+        if known is not None:
+            return known[0]
+        self._events += 1
+        storage = _Storage(held.nbytes(), self._events)
+        # The weak reference dies with the storage itself, not with the Python object around it.
+        # And it knows the ledger by a weak one: else the two would keep each other, and the model.
+        reference = weakref.ref(held, partial(_forget, weakref.ref(self), held._cdata))
+        self._live[held._cdata] = (storage, reference)
+        self._seen.append(storage)
+        self._bytes += storage.size
+        self._peak = max(self._peak, (self._bytes, self._events), key=lambda peak: peak[0])
+        return storage
+
+    def _free(self, key: int) -> None:
+        storage, _reference = self._live.pop(key)
+        storage.died = self._events
+        self._bytes -= storage.size
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        self.hold([tensor], "activations")
+        return tensor.detach()  # itself, it would keep the graph that keeps it
+
+    def _note_gradient(self, parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            self.hold([parameter.grad], "gradients")
+
+    def _note_state(self, *_: object) -> None:
+        self.hold(self._state(), "optimizer")
+
+    def _state(self) -> Iterable[Tensor]:
+        states = self._optimizer.state.values() if self._optimizer is not None else ()
+        return [value for state in states for value in state.values() if isinstance(value, Tensor)]
+
+
+def _forget(ledger: weakref.ref[Ledger], key: int, _: object) -> None:
+    found = ledger()
+    if found is not None:
+        found._free(key)
+
+
+def _unpack(tensor: Tensor) -> Tensor:
+    return tensor

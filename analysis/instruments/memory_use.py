@@ -1,0 +1,26 @@
+"""Bytes of live tensors, by what they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+MemoryKind = Literal["parameters", "gradients", "optimizer", "activations", "other"]
+
+
+MEMORY_KINDS: tuple[MemoryKind, ...] = get_args(MemoryKind)
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes of live tensors at one moment, by what they are for."""
+
+    parameters: int = 0
+    gradients: int = 0
+    optimizer: int = 0  # the optimiser's state
+    activations: int = 0  # kept for the backward pass
+    other: int = 0  # buffers, the batch, and what an operation needs for a moment
+
+    @property
+    def total(self) -> int:
+        return self.parameters + self.gradients + self.optimizer + self.activations + self.other

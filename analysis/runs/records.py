@@ -1,0 +1,254 @@
+"""What is kept of a run, and how it becomes rows and text and comes back."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+from analysis.datasets import SHIFTS, dataset_spec
+from analysis.instruments.memory_use import MemoryUse
+from analysis.models import spec_of
+from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
+from analysis.selection.scores import NORMALIZATIONS
+from analysis.selection.strategies import STRATEGIES
+from analysis.system.processes import ProcessId
+from analysis.topology.summaries import SUMMARIES
+from analysis.training.metrics import (
+    EpochMetrics,
+    FinetuneResult,
+    MemorySample,
+    Selection,
+    StepMetrics,
+)
+
+RunState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
+RUN_STATES: tuple[RunState, ...] = get_args(RunState)
+ENDED: tuple[RunState, ...] = ("done", "stopped", "failed", "interrupted")
+SWEPT = "grid:"  # with this begins the group of runs that are cells of a grid
+Recorded = StepMetrics | MemorySample | EpochMetrics
+
+_HINTS = {kind: get_type_hints(kind) for kind in (StepMetrics, EpochMetrics)}
+_MetricT = TypeVar("_MetricT", StepMetrics, EpochMetrics)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tune: what was asked for, how it goes or went. Times are seconds since 1970."""
+
+    id: str
+    group: str  # the same for all runs that were started together
+    number: int  # in the order of starting, through all runs
+    options: RunOptions
+    state: RunState
+    revision: int  # higher after every change, metrics included
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    heartbeat: float | None = None  # when the worker last said that it lives
+    stop_requested: bool = False
+    deleted: float | None = None  # it can be restored until it is purged
+    selection: Selection | None = None  # None until the layers are chosen
+    result: FinetuneResult | None = None  # of a run that is done
+    error: str = ""  # why it failed or was interrupted; else what the person should know
+    versions: Mapping[str, str] = field(default_factory=dict)  # of python, torch, …
+    fingerprints: Mapping[str, str] = field(default_factory=dict)  # of the model and the data
+
+    @property
+    def swept(self) -> bool:
+        """Whether it is a cell of a grid."""
+        return self.group.startswith(SWEPT)
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ("queued", "running")
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """Everything measured during one run so far, oldest first."""
+
+    steps: tuple[StepMetrics, ...] = ()
+    epochs: tuple[EpochMetrics, ...] = ()
+    memory: tuple[MemorySample, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who works on a run."""
+
+    run_id: str
+    state: RunState
+    owner: ProcessId | None  # the server that watches the worker
+    worker: ProcessId | None
+    heartbeat: float  # seconds since 1970
+    stop_requested: bool
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    state: RunState
+    error: str = ""
+    result: FinetuneResult | None = None
+    at: float = 0.0  # seconds since 1970; 0: now
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A whole run that was carried out away from the store."""
+
+    ending: Ending
+    started: float  # seconds since 1970
+    selection: Selection | None = None
+    metrics: RunMetrics = field(default_factory=RunMetrics)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+def encoded(value: object) -> str | None:
+    """A dataclass as JSON."""
+    return None if value is None else json.dumps(asdict(value), ensure_ascii=False)  # type: ignore[call-overload]
+
+
+def run_from(row: sqlite3.Row) -> Run | None:
+    """A run of the table, or None if this version cannot read it."""
+    try:
+        if row["state"] not in RUN_STATES:
+            return None
+        return Run(
+            id=row["id"],
+            group=row["group"],
+            number=row["number"],
+            options=_options(json.loads(row["options"])),
+            state=row["state"],
+            revision=row["revision"],
+            created=float(row["created"]),
+            started=row["started"],
+            ended=row["ended"],
+            heartbeat=row["heartbeat"],
+            stop_requested=row["stop_requested"] is not None,
+            deleted=row["deleted"],
+            selection=_selection(row["selection"]),
+            result=_result(row["result"]),
+            error=row["error"],
+            versions=_texts(row["versions"]),
+            fingerprints=_texts(row["fingerprints"]),
+        )
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None  # an option of another version, or damage
+
+
+def claim_from(row: sqlite3.Row) -> Claim:
+    """Who works on the run of a row."""
+    return Claim(
+        run_id=row["id"],
+        state=row["state"],
+        owner=_process(row["owner_pid"], row["owner_created"]),
+        worker=_process(row["worker_pid"], row["worker_created"]),
+        heartbeat=row["heartbeat"] or 0.0,
+        stop_requested=row["stop_requested"] is not None,
+    )
+
+
+def metric_row(metric: Recorded) -> tuple[object, ...]:
+    """A metric's numbers in the order of its table's columns, without the run."""
+    if isinstance(metric, MemorySample):
+        peak = astuple(metric.peak)
+        return metric.step, metric.epoch, *peak, metric.resident, metric.allocator_peak
+    hints = _HINTS[type(metric)]
+    # NumPy's numbers too: SQLite would keep their bytes.
+    return tuple(_number(hint, getattr(metric, name)) for name, hint in hints.items())
+
+
+def columns(kind: type[Recorded]) -> tuple[str, ...]:
+    """The columns of a metric's table, without the run."""
+    names = tuple(f.name for f in fields(kind))
+    if kind is MemorySample:
+        peak = tuple(f.name for f in fields(MemoryUse))
+        return *names[:2], *peak, *names[3:]
+    return names
+
+
+def metrics_from(kind: type[_MetricT], rows: Iterable[sqlite3.Row]) -> tuple[_MetricT, ...]:
+    """Steps or epochs of their table's rows."""
+    make: Callable[..., _MetricT] = kind
+    hints = _HINTS[kind]
+    return tuple(
+        make(**{name: _number(hint, row[name]) for name, hint in hints.items()}) for row in rows
+    )
+
+
+def memory_from(rows: Iterable[sqlite3.Row]) -> tuple[MemorySample, ...]:
+    """Memory samples of their table's rows."""
+    kinds = [f.name for f in fields(MemoryUse)]
+    return tuple(
+        MemorySample(
+            step=row["step"],
+            epoch=row["epoch"],
+            peak=MemoryUse(**{kind: row[kind] for kind in kinds}),
+            resident=row["resident"],
+            allocator_peak=row["allocator_peak"],
+        )
+        for row in rows
+    )
+
+
+def _number(hint: type, value: float | None) -> float:
+    if value is None and hint is float:
+        return math.nan  # which SQLite keeps as NULL
+    number: float = hint(value)
+    return number
+
+
+def _options(found: dict[str, Any]) -> RunOptions:
+    analysis = AnalysisOptions(**found.pop("analysis", {}))
+    recipe = Recipe(**found.pop("recipe", {}))
+    options = RunOptions(analysis=analysis, recipe=recipe, **found)
+    # A run stays readable when the images or the code of one's own are gone, or timm is.
+    if spec_of(analysis.model) is None:
+        raise KeyError(analysis.model)
+    if ":" not in analysis.dataset:
+        dataset_spec(analysis.dataset)
+    for name, known in (
+        (analysis.shift, SHIFTS),
+        (options.strategy, STRATEGIES),
+        (options.normalization, NORMALIZATIONS),
+        (options.preset, PRESETS),
+        (options.summary, SUMMARIES),
+    ):
+        if name not in known:  # pages look every name up
+            raise KeyError(name)
+    return options
+
+
+def _selection(text: str | None) -> Selection | None:
+    if text is None:
+        return None
+    found = json.loads(text)
+    predicted = _memory_use(found.get("predicted"))
+    return Selection(**found | {"layers": tuple(found["layers"]), "predicted": predicted})
+
+
+def _result(text: str | None) -> FinetuneResult | None:
+    if text is None:
+        return None
+    found = json.loads(text)
+    return FinetuneResult(**found | {"peak_memory": _memory_use(found.get("peak_memory"))})
+
+
+def _memory_use(found: dict[str, int] | None) -> MemoryUse | None:
+    return None if found is None else MemoryUse(**found)
+
+
+def _texts(text: str) -> dict[str, str]:
+    return {str(key): str(value) for key, value in json.loads(text).items()}
+
+
+def _process(pid: int | None, created: float | None) -> ProcessId | None:
+    return None if pid is None or created is None else ProcessId(pid, created)

@@ -1,0 +1,113 @@
+"""Which strategy did best, over runs that may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, stdev
+
+from analysis.options import cell_of
+from analysis.runs.records import Run
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One strategy's runs, one a seed."""
+
+    strategy: str
+    variant: str  # of AdaBet: how the layers were scored, where runs differ in that
+    accuracies: tuple[float, ...]  # of the test split, by ascending seed
+    seeds: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        return mean(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the seeds; 0 for one seed."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+
+def comparable(run: Run) -> Hashable:
+    """What runs must share for their accuracies to be held against each other.
+
+    Strategy and seed may differ, and how AdaBet scores; model, data, budget, recipe and device
+    may not.
+    """
+    options = cell_of(run.options)
+    return (
+        replace(
+            options.analysis,
+            seed=0,
+            samples=4,
+            batch_size=1,
+            pooling="pooled",
+            precision="float32",  # of the analysis; training is in float32
+            device="auto",  # the versions tell where it ran
+        ),
+        options.rho,
+        options.preset,
+        options.train_samples,
+        replace(options.recipe, seed=0),
+        run.versions.get("device", "cpu"),
+    )
+
+
+def standings(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
+    """Strategies by mean test accuracy, the best first, all over the same seeds.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Comparable with each other. Runs that are not done do not count; of several runs of one
+        strategy and seed the newest does.
+
+    Returns
+    -------
+    table : list of Standing
+        Over the seeds for which most results can be held against each other.
+    left_out : list of str
+        Strategies that have results, but not for all of these seeds.
+    """
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for run in sorted(runs, key=lambda run: run.number):
+        if run.result is not None:
+            seeds = found.setdefault((run.options.strategy, _variant(run)), {})
+            seeds[run.options.recipe.seed] = run.result.test_accuracy
+    if not found:
+        return [], []
+    shared = _shared_seeds([frozenset(seeds) for seeds in found.values()])
+    several = len({variant for _, variant in found if variant}) > 1
+    each = [
+        Standing(
+            strategy,
+            variant if several else "",
+            tuple(seeds[seed] for seed in shared),
+            tuple(shared),
+        )
+        for (strategy, variant), seeds in found.items()
+        if set(shared) <= set(seeds)
+    ]
+    left_out = [strategy for (strategy, _), seeds in found.items() if not set(shared) <= set(seeds)]
+    return sorted(each, key=lambda standing: -standing.mean), left_out
+
+
+def _shared_seeds(owned: Sequence[frozenset[int]]) -> list[int]:
+    """The seeds that give most results to compare; of equals those that more strategies have."""
+
+    def worth(seeds: frozenset[int]) -> tuple[int, int, list[int]]:
+        strategies = sum(seeds <= each for each in owned)
+        return strategies * len(seeds), strategies, [-seed for seed in sorted(seeds)]
+
+    candidates: set[frozenset[int]] = {one & other for one in owned for other in owned}
+    best: frozenset[int] = max((seeds for seeds in candidates if seeds), key=worth)
+    return sorted(best)
+
+
+def _variant(run: Run) -> str:
+    options = run.options
+    if options.strategy != "adabet":
+        return ""
+    shortest = f", loops from {options.min_persistence:g}" if options.min_persistence else ""
+    return f"{options.summary} by {options.normalization}{shortest}"

@@ -1,0 +1,354 @@
+"""The run store: every fine-tune that was started, with its metrics, in one SQLite file.
+
+Workers write to it, pages read it, and any number of servers may share it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from analysis.errors import StoreError
+from analysis.options import RunOptions
+from analysis.runs.database import Database
+from analysis.runs.records import (
+    ENDED,
+    Claim,
+    Ending,
+    Outcome,
+    Recorded,
+    Run,
+    RunMetrics,
+    claim_from,
+    encoded,
+    memory_from,
+    metrics_from,
+    run_from,
+)
+from analysis.runs.tables import (
+    CLAIM,
+    METRIC_TABLES,
+    SCHEMA,
+    VERSION,
+    insert_metric,
+    mark_changed,
+    newer_rows,
+)
+from analysis.system.home import home
+from analysis.system.processes import ProcessId
+from analysis.training.metrics import EpochMetrics, Selection, StepMetrics
+
+__all__ = ["ENDED", "Claim", "Ending", "Run", "RunMetrics", "RunStore"]
+
+UNDO_FOR = 24 * 3600.0  # seconds for which a deleted run can be restored
+_PATIENCE = 2.0  # seconds to wait for another writer
+_ABANDONED = 3600.0  # seconds after which nobody is still writing a half-written file
+
+
+class RunStore:
+    """Runs on disk. Safe to share between threads, and the file between processes.
+
+    Every method raises `StoreError`, with a sentence for the person, when the file is locked for
+    longer than `patience`, damaged (it is then set aside), of a newer version, or when the disk
+    is full or read-only. A file that does not exist holds no runs; only writing makes one.
+
+    Parameters
+    ----------
+    path : Path, optional
+        Of the file; `runs.sqlite` where analyses are kept.
+    patience : float
+        Seconds to wait for another writer.
+    """
+
+    def __init__(self, path: Path | None = None, *, patience: float = _PATIENCE) -> None:
+        self.path = home() / "runs.sqlite" if path is None else path
+        self._database = Database(self.path, SCHEMA, VERSION, patience)
+
+    def weights_path(self, run_id: str) -> Path:
+        """Where the trained weights of a run are, if they were saved."""
+        if not run_id.isalnum():  # it may come from a link
+            raise StoreError(f"There is no run {run_id!r}.")
+        return self.path.parent / "runs" / f"{run_id}.safetensors"
+
+    # Read by pages.
+
+    def revision(self) -> int:
+        """Another number after every change to any run: as long as it stays, nothing is new."""
+        with self._database.read() as db:
+            return 0 if db is None else int(db.execute("SELECT counter FROM changes").fetchone()[0])
+
+    def runs(self, *, deleted: bool = False) -> list[Run]:
+        """All runs, the newest first; or all that are deleted and can still be restored."""
+        return [run for row in self._rows(deleted) if (run := run_from(row)) is not None]
+
+    def unreadable(self) -> list[str]:
+        """The ids of runs that another version of BettiScope wrote in a form unknown here."""
+        return [row["id"] for row in self._rows(False) if run_from(row) is None]
+
+    def run(self, run_id: str) -> Run | None:
+        """One run, deleted or not; None if there is none that can be read."""
+        with self._database.read() as db:
+            row = db and db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+        return run_from(row) if row else None
+
+    def metrics(self, run_id: str, *, known: RunMetrics | None = None) -> RunMetrics:
+        """What was measured during a run.
+
+        Parameters
+        ----------
+        run_id : str
+        known : RunMetrics, optional
+            What an earlier call gave: only what is newer is read, and put behind it.
+        """
+        known = known or RunMetrics()
+        with self._database.read() as db:
+            if db is None:
+                return known
+            steps = newer_rows(
+                db, "steps", "step", run_id, known.steps[-1].step if known.steps else 0
+            )
+            last = known.epochs[-1].epoch if known.epochs else 0
+            epochs = newer_rows(db, "epochs", "epoch", run_id, last)
+            last = known.memory[-1].step if known.memory else 0
+            memory = newer_rows(db, "memory", "step", run_id, last)
+        return RunMetrics(
+            steps=known.steps + metrics_from(StepMetrics, steps),
+            epochs=known.epochs + metrics_from(EpochMetrics, epochs),
+            memory=known.memory + memory_from(memory),
+        )
+
+    def epochs_done(self, run_id: str) -> int:
+        """How many epochs of a run are in the store."""
+        with self._database.read() as db:
+            query = "SELECT count(*) FROM epochs WHERE run = ?"
+            return 0 if db is None else int(db.execute(query, (run_id,)).fetchone()[0])
+
+    # Asked for by a person.
+
+    def add(self, options: Sequence[RunOptions], *, group: str = "") -> list[str]:
+        """Queue runs as one group, a new one unless it is named; their ids in the same order."""
+        group, now = group or _new_id(), time.time()
+        ids = [_new_id() for _ in options]
+        with self._database.write() as db:
+            for run_id, each in zip(ids, options, strict=True):
+                db.execute(
+                    'INSERT INTO runs (id, "group", created, options, state) '
+                    "VALUES (?, ?, ?, ?, 'queued')",
+                    (run_id, group, now, encoded(each)),
+                )
+            mark_changed(db, ids)
+        return ids
+
+    def keep(self, options: RunOptions, outcome: Outcome, *, group: str) -> str:
+        """Add a run that was carried out elsewhere, whole and as it ended; its id.
+
+        No queue ever sees it wait or run, so that none can take it up or take it for abandoned.
+        """
+        run_id, ending, metrics = _new_id(), outcome.ending, outcome.metrics
+        measured: list[Recorded] = [*metrics.steps, *metrics.epochs, *metrics.memory]
+        found: dict[str, object] = {
+            "id": run_id,
+            '"group"': group,
+            "created": outcome.started,
+            "started": outcome.started,
+            "ended": ending.at or time.time(),
+            "options": encoded(options),
+            "state": ending.state,
+            "error": ending.error,
+            "selection": encoded(outcome.selection),
+            "result": encoded(ending.result),
+            "versions": json.dumps(dict(outcome.versions)),
+            "fingerprints": json.dumps(dict(outcome.fingerprints)),
+        }
+        marks = ", ".join("?" * len(found))
+        with self._database.write() as db:
+            db.execute(
+                f"INSERT INTO runs ({', '.join(found)}) VALUES ({marks})", tuple(found.values())
+            )
+            for item in measured:
+                insert_metric(db, run_id, item)
+            mark_changed(db, [run_id])
+        return run_id
+
+    def request_stop(self, run_id: str) -> None:
+        """Stop a queued run, and tell the worker of a running one to stop."""
+        now = time.time()
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE runs SET stop_requested = coalesce(stop_requested, ?), "
+                "ended = CASE state WHEN 'queued' THEN ? END, "
+                "state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END "
+                "WHERE id = ? AND state IN ('queued', 'running')",
+                (now, now, run_id),
+            )
+            mark_changed(db, [run_id])
+
+    def delete(self, run_ids: Sequence[str]) -> None:
+        """Hide runs; a queued one is stopped. They can be restored until they are purged.
+
+        Raises
+        ------
+        StoreError
+            If one of them is running; none is deleted then.
+        """
+        now = time.time()
+        with self._database.write() as db:
+            for run_id in run_ids:
+                row = db.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()
+                if row is not None and row["state"] == "running":
+                    raise StoreError("A run that is going on cannot be deleted. Stop it first.")
+                db.execute(
+                    "UPDATE runs SET deleted = ?, ended = coalesce(ended, ?), "
+                    "state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END WHERE id = ?",
+                    (now, now, run_id),
+                )
+            mark_changed(db, run_ids)
+
+    def restore(self, run_ids: Sequence[str]) -> None:
+        """Undo `delete`."""
+        with self._database.write() as db:
+            for run_id in run_ids:
+                db.execute("UPDATE runs SET deleted = NULL WHERE id = ?", (run_id,))
+            mark_changed(db, run_ids)
+
+    def purge(self, *, older_than: float = UNDO_FOR) -> int:
+        """Remove for good, weights included, what was deleted so many seconds ago; how many."""
+        before = time.time() - older_than
+        self._remove_parts()
+        with self._database.read() as db:
+            query = "SELECT id FROM runs WHERE deleted <= ?"
+            ids = [] if db is None else [row["id"] for row in db.execute(query, (before,))]
+        if not ids:
+            return 0
+        for run_id in ids:  # first, as on a full disk they make the room for the rest
+            with suppress(OSError):
+                self.weights_path(run_id).unlink(missing_ok=True)
+        with self._database.write() as db:
+            for run_id in ids:
+                for table in METRIC_TABLES.values():
+                    db.execute(f"DELETE FROM {table} WHERE run = ?", (run_id,))
+                db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+            mark_changed(db, [])
+        return len(ids)
+
+    # For the queue and its workers.
+
+    def waiting(self) -> bool:
+        """Whether a run is queued."""
+        with self._database.read() as db:
+            query = "SELECT 1 FROM runs WHERE state = 'queued' LIMIT 1"
+            return db is not None and db.execute(query).fetchone() is not None
+
+    def claims(self) -> list[Claim]:
+        """Who works on what, of all runs that are running."""
+        with self._database.read() as db:
+            rows = [] if db is None else db.execute(f"{CLAIM} WHERE state = 'running'").fetchall()
+        return [claim_from(row) for row in rows]
+
+    def claim_of(self, run_id: str) -> Claim | None:
+        """Who works on a run, or worked on it last; None if there is no such run."""
+        with self._database.read() as db:
+            row = db and db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
+        return claim_from(row) if row else None
+
+    def claim_next(self, owner: ProcessId, worker: ProcessId, *, limit: int) -> str | None:
+        """Give a worker the run that waits longest, unless `limit` are running or none waits."""
+        now = time.time()
+        with self._database.write() as db:
+            query = "SELECT count(*) FROM runs WHERE state = 'running'"
+            if db.execute(query).fetchone()[0] >= limit:
+                return None
+            row = db.execute(
+                "SELECT id FROM runs WHERE state = 'queued' ORDER BY number"
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE runs SET state = 'running', started = ?, heartbeat = ?, owner_pid = ?, "
+                "owner_created = ?, worker_pid = ?, worker_created = ? WHERE id = ?",
+                (now, now, owner.pid, owner.created, worker.pid, worker.created, row["id"]),
+            )
+            mark_changed(db, [row["id"]])
+            return str(row["id"])
+
+    def record(
+        self,
+        run_id: str,
+        worker: ProcessId | None,
+        news: Iterable[Recorded | Selection] = (),
+        *,
+        ending: Ending | None = None,
+        versions: Mapping[str, str] | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Write what a worker has to tell, with a heartbeat, as a whole or not at all.
+
+        Returns
+        -------
+        bool
+            False, with nothing written, if the run is not that worker's any more.
+        """
+        news, now = list(news), time.time()
+        found: dict[str, object] = {"heartbeat": now}
+        with self._database.write() as db:
+            row = db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
+            if row is None or row["state"] != "running" or claim_from(row).worker != worker:
+                return False
+            for item in news:
+                if isinstance(item, Selection):
+                    found["selection"] = encoded(item)
+                else:
+                    insert_metric(db, run_id, item)
+            for name, texts in (("versions", versions), ("fingerprints", fingerprints)):
+                if texts is not None:
+                    found[name] = json.dumps(dict(texts))
+            if ending is not None:
+                found |= {"state": ending.state, "error": ending.error, "ended": ending.at or now}
+                found["result"] = encoded(ending.result)
+            settings = ", ".join(f"{name} = ?" for name in found)
+            db.execute(f"UPDATE runs SET {settings} WHERE id = ?", (*found.values(), run_id))
+            if len(found) > 1 or news:  # a heartbeat alone is nothing to draw again for
+                mark_changed(db, [run_id])
+        return True
+
+    def note(self, run_id: str, worker: ProcessId, words: str) -> bool:
+        """Say that a worker has nothing more to do for a run that is done, and what to know of it.
+
+        Returns
+        -------
+        bool
+            False, with nothing written, if the run is not done, or not by that worker.
+        """
+        with self._database.write() as db:
+            row = db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
+            if row is None or row["state"] != "done" or claim_from(row).worker != worker:
+                return False
+            db.execute("UPDATE runs SET error = ? WHERE id = ?", (words, run_id))
+            mark_changed(db, [run_id])  # without words too: the weights are there to be shown
+        return True
+
+    def close(self) -> None:
+        """Let go of the file; a later call opens it again."""
+        self._database.close()
+
+    def _remove_parts(self) -> None:
+        """Weights that were being written when their worker was killed."""
+        for part in (self.path.parent / "runs").glob("*.part"):
+            with suppress(OSError):
+                if time.time() - part.stat().st_mtime > _ABANDONED:
+                    part.unlink()
+
+    def _rows(self, deleted: bool) -> list[sqlite3.Row]:
+        which = "NOT NULL" if deleted else "NULL"
+        with self._database.read() as db:
+            query = f"SELECT * FROM runs WHERE deleted IS {which} ORDER BY number DESC"
+            return [] if db is None else db.execute(query).fetchall()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]

@@ -1,0 +1,73 @@
+"""The tables of the run store, and the statements that more than one of its methods need."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from analysis.runs.records import Recorded, columns, metric_row
+from analysis.training.metrics import EpochMetrics, MemorySample, StepMetrics
+
+VERSION = 1  # of the schema; raise it when `SCHEMA` changes, and say how old files follow
+METRIC_TABLES: dict[type[Recorded], str] = {
+    StepMetrics: "steps",
+    EpochMetrics: "epochs",
+    MemorySample: "memory",
+}
+CLAIM = (
+    "SELECT id, state, owner_pid, owner_created, worker_pid, worker_created, heartbeat, "
+    "stop_requested FROM runs"
+)
+
+SCHEMA = (
+    """CREATE TABLE runs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, "group" TEXT NOT NULL,
+        created REAL NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL,
+        revision INTEGER NOT NULL DEFAULT 0, started REAL, ended REAL, heartbeat REAL,
+        stop_requested REAL, deleted REAL, owner_pid INTEGER, owner_created REAL,
+        worker_pid INTEGER, worker_created REAL, selection TEXT, result TEXT,
+        error TEXT NOT NULL DEFAULT '', versions TEXT NOT NULL DEFAULT '{}',
+        fingerprints TEXT NOT NULL DEFAULT '{}')""",
+    "CREATE INDEX runs_by_state ON runs (state)",
+    """CREATE TABLE steps (
+        run TEXT, step INTEGER, epoch INTEGER, loss REAL, accuracy REAL, learning_rate REAL,
+        images INTEGER, seconds REAL, tracked INTEGER, PRIMARY KEY (run, step)) WITHOUT ROWID""",
+    """CREATE TABLE memory (
+        run TEXT, step INTEGER, epoch INTEGER, parameters INTEGER, gradients INTEGER,
+        optimizer INTEGER, activations INTEGER, other INTEGER, resident INTEGER,
+        allocator_peak INTEGER, PRIMARY KEY (run, step)) WITHOUT ROWID""",
+    """CREATE TABLE epochs (
+        run TEXT, epoch INTEGER, train_loss REAL, train_accuracy REAL, val_loss REAL,
+        val_accuracy REAL, seconds REAL, PRIMARY KEY (run, epoch)) WITHOUT ROWID""",
+    "CREATE TABLE changes (counter INTEGER NOT NULL)",
+    "INSERT INTO changes VALUES (0)",
+)
+
+
+def newer_rows(
+    db: sqlite3.Connection, table: str, column: str, run_id: str, after: int
+) -> list[sqlite3.Row]:
+    """What was measured after a step or epoch, in order."""
+    query = f"SELECT * FROM {table} WHERE run = ? AND {column} > ? ORDER BY {column}"
+    return db.execute(query, (run_id, after)).fetchall()
+
+
+def insert_metric(db: sqlite3.Connection, run_id: str, metric: Recorded) -> None:
+    """Keep one metric of a run."""
+    names = columns(type(metric))
+    marks = ", ".join("?" * (1 + len(names)))
+    # A write that seemed to fail may have succeeded: said twice is said once.
+    db.execute(
+        f"INSERT OR REPLACE INTO {METRIC_TABLES[type(metric)]} (run, {', '.join(names)}) "
+        f"VALUES ({marks})",
+        (run_id, *metric_row(metric)),
+    )
+
+
+def mark_changed(db: sqlite3.Connection, run_ids: Sequence[str]) -> None:
+    """Count a change, of these runs."""
+    db.execute("UPDATE changes SET counter = counter + 1")
+    for run_id in run_ids:
+        db.execute(
+            "UPDATE runs SET revision = (SELECT counter FROM changes) WHERE id = ?", (run_id,)
+        )

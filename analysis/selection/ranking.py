@@ -1,0 +1,119 @@
+"""From scores to the layers to train."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import pandas as pd
+
+from analysis.errors import choice_problem, raise_problems
+from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
+from analysis.results import TopologyReport
+from analysis.selection.scores import score, size_only
+
+NONE_CAN_BE_CHOSEN = "No layer can be chosen: none has finite activations and parameters."
+
+
+def layer_count(layers: int, *, rho: float, rounding: Rounding) -> int:
+    """How many of `layers` the share `rho` is; with "nearest" or "floor" it may be none."""
+    check_rho(rho)
+    raise_problems(choice_problem("rounding", rounding, ROUNDINGS))
+    share = rho * layers
+    if rounding == "floor":
+        return math.floor(share + 1e-9)  # 0.29 · 100 is 28.999… in floating point
+    nearest = round(share)
+    return max(1, nearest) if rounding == "at-least-one" else nearest
+
+
+def rank(scores: pd.Series, *, exclude: Collection[str] = ()) -> pd.Series:
+    """Ranks from 1 (best) as Int64, ties in execution order; missing where not to be chosen."""
+    eligible = scores.drop(index=[name for name in exclude if name in scores.index]).dropna()
+    order = eligible.sort_values(ascending=False, kind="stable").index
+    ranks = pd.Series(range(1, len(order) + 1), index=order, dtype="Int64", name="rank")
+    return ranks.reindex(scores.index)
+
+
+def select(
+    scores: pd.Series,
+    *,
+    rho: float = 0.1,
+    rounding: Rounding = "at-least-one",
+    exclude: Collection[str] = (),
+) -> list[str]:
+    """The layers to train, best first.
+
+    Parameters
+    ----------
+    scores : Series of float
+        Indexed by layer name, in execution order, which breaks ties. Missing scores are never
+        chosen.
+    rho : float in (0, 1]
+        Share of the layers to choose.
+    rounding : {"at-least-one", "nearest", "floor"}
+        max(1, round(ρ · L)), round(ρ · L), or floor(ρ · L): METHOD's presets.
+    exclude : collection of str
+        Layers that are neither ranked nor counted in L, such as the classifier head.
+
+    Returns
+    -------
+    list of str
+        Empty if ρ · L rounds to nothing.
+
+    Raises
+    ------
+    OptionError
+        If `rho` or `rounding` is out of range.
+    """
+    layers = len(scores) - sum(name in scores.index for name in exclude)
+    count = layer_count(layers, rho=rho, rounding=rounding)
+    ranks = rank(scores, exclude=exclude).dropna().sort_values()
+    return list(ranks.index[: count if layers else 0])
+
+
+def ranking(
+    report: TopologyReport,
+    *,
+    rho: float = 0.1,
+    normalization: str = "activation",
+    preset: str = "recommended",
+    summary: str = "b1",
+) -> pd.DataFrame:
+    """The report's frame with each layer's score, rank and part in the selection.
+
+    Parameters
+    ----------
+    report : TopologyReport
+    rho : float in (0, 1]
+    normalization, summary : str
+        As for `scores.score`.
+    preset : str
+        A name of `options.PRESETS`; decides the rounding and whether the head is ranked.
+
+    Returns
+    -------
+    DataFrame
+        `report.to_frame()` with score (float), rank (Int64, 1 is best, missing where the layer
+        cannot be chosen), selected (bool: chosen by rank), head (bool: trained without being
+        ranked) and selected_by_size (bool: might be chosen if every layer had one loop, ties
+        included: the baseline).
+
+    Raises
+    ------
+    OptionError
+        If an option is unknown or out of range.
+    """
+    raise_problems(choice_problem("preset", preset, PRESETS))
+    head = [report.head] if report.head and not PRESETS[preset].ranks_head else []
+    scores = score(report, normalization=normalization, summary=summary)
+    chosen = select(scores, rho=rho, rounding=PRESETS[preset].rounding, exclude=head)
+    frame = report.to_frame()
+    frame["score"] = scores.to_numpy()
+    frame["rank"] = rank(scores, exclude=head).array
+    frame["selected"] = frame["layer"].isin(chosen)
+    frame["head"] = frame["layer"].isin(head)
+    by_size = size_only(report, normalization=normalization)
+    baseline = select(by_size, rho=rho, rounding=PRESETS[preset].rounding, exclude=head)
+    least = by_size[baseline].min()  # layers of equal size are equally well chosen
+    frame["selected_by_size"] = (by_size >= least).to_numpy() & ~frame["head"]
+    return frame

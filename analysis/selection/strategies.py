@@ -1,0 +1,199 @@
+"""Which layers each strategy trains. To add one, write its entry.
+
+Listing them needs no torch; gradients, where a strategy wants them, are in `gradients`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from analysis.options import PRESETS, Scope
+from analysis.results import NamedLayer, TopologyReport, head_of
+from analysis.selection.ranking import select
+from analysis.selection.scores import score
+
+Needs = Literal["nothing", "topology", "gradients"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a strategy may look at. Every series it gives is indexed by `layers`."""
+
+    layers: Sequence[NamedLayer]  # in execution order, the head included
+    sizes: Sequence[float]  # activations of each for one image
+    normalization: str
+    seed: int
+    summary: str = "b1"
+    report: TopologyReport | None = None  # of the model before it got a new head
+    gradients: pd.DataFrame | None = None  # see `gradients.gradient_evidence`
+
+    def topology(self) -> TopologyReport:
+        assert self.report is not None, "the strategy says that it needs topology"
+        return self.report
+
+    def column(self, name: str) -> pd.Series:
+        assert self.gradients is not None, "the strategy says that it needs gradients"
+        return self.gradients[name]
+
+    def series(self, values: object) -> pd.Series:
+        return pd.Series(values, index=pd.Index(self.names, name="layer"), dtype=float)
+
+    @property
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.layers]
+
+    def depth(self) -> pd.Series:
+        """How late each layer's parameters come into play.
+
+        A layer that has layers inside it ends after them, but what it owns itself, such as a
+        position embedding, is used before.
+        """
+        at = {name: float(i) for i, name in enumerate(self.names)}
+        for name in self.names:
+            inside = [at[other] for other in self.names if other.startswith(f"{name}.")]
+            at[name] = min([at[name], *(position - 0.5 for position in inside)])
+        return self.series(at)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to choose what trains. The new head trains with all of them."""
+
+    title: str
+    help: str  # one sentence, for the person
+    source: str
+    needs: Needs
+    scope: Scope = "layers"
+    scores: Callable[[Evidence], pd.Series] | None = None  # of layers, the best highest
+
+    @property
+    def equal_budget(self) -> bool:
+        """Whether it trains the same number of layers as the others at one ρ."""
+        return self.scope == "layers"
+
+
+# In this order charts give them their colours: those compared most often come first.
+STRATEGIES: dict[str, Strategy] = {
+    "adabet": Strategy(
+        "AdaBet",
+        "The layers with most loops for their size, under the normalisation chosen.",
+        "AdaBet (arXiv 2510.03101), §4.2",
+        "topology",
+        scores=lambda e: score(e.topology(), normalization=e.normalization, summary=e.summary),
+    ),
+    "size": Strategy(
+        "Size alone",
+        "The layers with fewest activations: AdaBet's score with the topology left out.",
+        "A null of ours: 1 / |a|",
+        "nothing",
+        scores=lambda e: e.series(1 / np.asarray(e.sizes)),
+    ),
+    "random": Strategy(
+        "Random",
+        "Layers drawn by lot; the seed decides.",
+        "A null: chance",
+        "nothing",
+        scores=lambda e: e.series(np.random.default_rng(e.seed).permutation(len(e.layers))),
+    ),
+    "head": Strategy(
+        "Head only",
+        "The new classifier alone: the least that can be trained.",
+        "Linear probing; “transfer learning” in AdaBet's baselines",
+        "nothing",
+        scope="head",
+    ),
+    "full": Strategy(
+        "Full",
+        "Every parameter: the most that can be trained.",
+        "Full training, the reference for accuracy and memory",
+        "nothing",
+        scope="everything",
+    ),
+    "raw-b1": Strategy(
+        "Raw b₁",
+        "The layers with most loops, whatever their size.",
+        "AdaBet's ablation without normalisation (Figure 8)",
+        "topology",
+        scores=lambda e: score(e.topology(), normalization="none"),
+    ),
+    "first": Strategy(
+        "First layers",
+        "The layers nearest to the image.",
+        "Surgical fine-tuning (Lee et al. 2023): good where the input shifted",
+        "nothing",
+        scores=lambda e: -e.depth(),
+    ),
+    "last": Strategy(
+        "Last layers",
+        "The layers nearest to the classifier, and the cheapest in memory.",
+        "Common practice (Yosinski et al. 2014)",
+        "nothing",
+        scores=lambda e: e.depth(),
+    ),
+    "fisher": Strategy(
+        "Fisher",
+        "The layers whose activations matter most to the loss: (activation × gradient)² / 2. "
+        "Needs labels and a backward pass.",
+        "Theis et al. 2018, as in AdaBet's released code",
+        "gradients",
+        scores=lambda e: e.column("fisher"),
+    ),
+    "auto-rgn": Strategy(
+        "Relative gradient",
+        "The layers with the largest gradient for the size of their weights. "
+        "Needs labels and a backward pass.",
+        "Auto-RGN of surgical fine-tuning (Lee et al. 2023)",
+        "gradients",
+        scores=lambda e: e.column("relative"),
+    ),
+    "bn-bias": Strategy(
+        "Norms and biases",
+        "Every norm and every bias, in all layers.",
+        "TinyTL (Cai et al. 2020), BitFit (Ben Zaken et al. 2022); a baseline of AdaBet's",
+        "nothing",
+        scope="norms-and-biases",
+    ),
+}
+
+
+def chosen_layers(
+    strategy: str, evidence: Evidence, *, rho: float = 0.1, preset: str = "recommended"
+) -> list[str]:
+    """The layers that a strategy trains, best first.
+
+    Parameters
+    ----------
+    strategy : str
+        A name of `STRATEGIES`.
+    evidence : Evidence
+    rho : float in (0, 1]
+        Share of the layers, for the strategies of equal budget.
+    preset : str
+        A name of `PRESETS`: the rounding, and whether the head is ranked with the others. If
+        not, it comes last, trained without being ranked.
+
+    Returns
+    -------
+    list of str
+        Empty if ρ rounds to none. With the scopes "everything" and "norms-and-biases" all
+        layers and the head: what of them trains is for `freezing.trained_names` to say.
+    """
+    chosen = STRATEGIES[strategy]
+    head = head_of(evidence.layers)
+    always = [head] if head and not PRESETS[preset].ranks_head else []
+    if chosen.scores is not None:
+        best = select(
+            chosen.scores(evidence),
+            rho=rho,
+            rounding=PRESETS[preset].rounding,
+            exclude=always,
+        )
+        return best + always
+    if chosen.scope == "everything":
+        return evidence.names
+    return [head] if head else []

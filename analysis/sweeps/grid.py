@@ -1,0 +1,167 @@
+"""A grid of fine-tunes: every model on every dataset, with every strategy and seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from analysis.datasets import SHIFTS, dataset_problem, dataset_spec
+from analysis.errors import choice_problem, raise_problems
+from analysis.models import model_problem, weights_problem
+from analysis.options import MAX_SEVERITY, AnalysisOptions, Recipe, RunOptions
+from analysis.selection.scores import NORMALIZATIONS
+from analysis.selection.strategies import STRATEGIES
+from analysis.topology.summaries import SUMMARIES
+
+_DEFAULT = AnalysisOptions()
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """A dataset, as it is or shifted. Written "digits" or "digits+rotation:3"."""
+
+    dataset: str
+    shift: str = "none"  # a name of `analysis.datasets.SHIFTS`
+    severity: int = _DEFAULT.severity  # 1 (slight) to 5; without effect when `shift` is "none"
+
+    @classmethod
+    def of(cls, text: str) -> DataChoice:
+        """Read what `str` writes. Whatever does not end in a known shift is a dataset's name."""
+        found = re.fullmatch(r"(.+)\+([\w-]+?)(?::(\d+))?", text.strip())
+        if found is None or found[2] not in SHIFTS:
+            return cls(text.strip())
+        if found[2] == "none":
+            return cls(found[1])
+        return cls(found[1], found[2], int(found[3] or _DEFAULT.severity))
+
+    @classmethod
+    def of_options(cls, analysis: AnalysisOptions) -> DataChoice:
+        """What an analysis, or a run, is on."""
+        return cls(analysis.dataset, analysis.shift, analysis.severity)
+
+    def __str__(self) -> str:
+        if self.shift == "none":
+            return self.dataset
+        return f"{self.dataset}+{self.shift}:{self.severity}"
+
+    def problems(self) -> list[str]:
+        """What keeps a network from being fine-tuned on it, in sentences."""
+        problems = dataset_problem(self.dataset)
+        if not problems:
+            why = dataset_spec(self.dataset).why_untrainable
+            problems += [f"`dataset` {self.dataset} cannot be trained on: {why}"] if why else []
+        problems += choice_problem("shift", self.shift, SHIFTS)
+        if not 1 <= self.severity <= MAX_SEVERITY:
+            problems.append(f"`severity` must be from 1 to {MAX_SEVERITY}, got {self.severity}")
+        return problems
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Models × datasets × strategies × seeds. Names are checked when the cells are asked for."""
+
+    name: str  # of the sweep that runs it
+    models: tuple[str, ...]
+    datasets: tuple[DataChoice, ...]
+    strategies: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    base: RunOptions = field(default_factory=RunOptions)  # all that the cells share
+
+    def cells(self) -> list[RunOptions]:
+        """One run for every cell; a first seed of the whole grid comes before a second.
+
+        Where a train split has fewer images than the grid asks for, its cells take all of them:
+        one number has to serve datasets of many sizes.
+
+        Raises
+        ------
+        OptionError
+            Naming every unknown name and every value out of range.
+        """
+        raise_problems(self.problems())
+        return list(
+            dict.fromkeys(
+                self._cell(model, data, strategy, seed)
+                for seed in self.seeds
+                for data in self.datasets
+                for model in self.models
+                for strategy in self.strategies
+            )
+        )
+
+    def problems(self) -> list[str]:
+        """What is wrong with the grid, in sentences, each said once."""
+        found = [] if self.name.strip() else ["`name` must not be empty"]
+        for parameter in ("models", "datasets", "strategies", "seeds"):
+            if not getattr(self, parameter):
+                found.append(f"`{parameter}` must name at least one, got none")
+        for model in self.models:
+            unknown = model_problem(model)
+            found += unknown or weights_problem(model, self.base.analysis.weights)
+        for data in self.datasets:
+            found += data.problems()
+        for strategy in self.strategies:
+            found += choice_problem("strategy", strategy, STRATEGIES)
+        for seed in self.seeds:
+            if not 0 <= seed < 2**32:
+                found.append(f"`seed` must be from 0 to 2³² - 1, got {seed}")
+        found += choice_problem("normalization", self.base.normalization, NORMALIZATIONS)
+        found += choice_problem("summary", self.base.summary, SUMMARIES)
+        return list(dict.fromkeys(found))
+
+    def notes(self, name_of: Callable[[str], str] = str) -> list[str]:
+        """What a person, who knows datasets by `name_of`, should know: which splits are smaller."""
+        asked, found = self.base.train_samples, {}
+        for data in self.datasets:
+            most = dataset_spec(data.dataset).sizes["train"]
+            if most < asked:
+                found[data.dataset] = most
+        return [
+            f"The train split of {name_of(name)} has {most:,} images: all of them are taken."
+            for name, most in found.items()
+        ]
+
+    def _cell(self, model: str, data: DataChoice, strategy: str, seed: int) -> RunOptions:
+        most = dataset_spec(data.dataset).sizes["train"]
+        return replace(
+            self.base,
+            analysis=replace(
+                self.base.analysis,
+                model=model,
+                dataset=data.dataset,
+                shift=data.shift,
+                severity=data.severity,
+                seed=seed,
+                samples=min(self.base.analysis.samples, most),
+            ),
+            strategy=strategy,
+            train_samples=min(self.base.train_samples, most),
+            recipe=replace(self.base.recipe, seed=seed),
+        )
+
+
+# The sixteen pairs of AdaBet's evaluation, trained as in the released code: all training images,
+# 40 epochs. What accuracy they gave is not known to us.
+PAPER_GRID = Grid(
+    name="paper",
+    models=("resnet50", "vgg16", "mobilenet_v2", "vit_b_16"),
+    datasets=tuple(DataChoice(name) for name in ("pets", "flowers", "cub", "dogs")),
+    strategies=("adabet", "size", "random", "head", "full", "fisher", "bn-bias"),
+    base=RunOptions(train_samples=12_000, recipe=Recipe(epochs=40, learning_rate=1e-3)),
+)
+# The same in small: offline, within minutes on a laptop. Grain and a tilted camera change what
+# the first layers see and what the later ones have to make of it.
+POCKET_GRID = Grid(
+    name="pocket",
+    models=("pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"),
+    datasets=(
+        DataChoice("digits"),
+        DataChoice("fashion"),
+        DataChoice("digits", "rotation"),
+        DataChoice("digits", "noise"),
+    ),
+    strategies=("adabet", "size", "random", "head", "full"),
+    base=RunOptions(train_samples=500, recipe=Recipe(epochs=4)),
+)
+GRIDS: dict[str, Grid] = {grid.name: grid for grid in (POCKET_GRID, PAPER_GRID)}

@@ -1,0 +1,232 @@
+"""What a grid's runs come to: one row a model and dataset, one column a strategy.
+
+Measured, predicted and claimed numbers stay apart, and each says which it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from analysis.options import RunOptions
+from analysis.runs.records import Run
+from analysis.selection.strategies import STRATEGIES
+from analysis.sweeps.grid import DataChoice
+from analysis.sweeps.paper_claims import MEMORY_MODEL, Claim, average_claims, claim_for
+from analysis.text import megabytes, signed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One strategy on one pair, over the seeds that are done."""
+
+    accuracies: Mapping[int, float]  # of the test split, by seed
+    peak: float  # bytes, measured: the largest over the seeds; NaN if none was sampled
+    predicted: float  # bytes, the same; NaN where there is no prediction
+    seconds: float  # choosing the layers, training and validation; mean over the seeds
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the seeds."""
+        return mean(self.accuracies.values())
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the seeds; 0 for one seed."""
+        return stdev(self.accuracies.values()) if len(self.accuracies) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one dataset."""
+
+    model: str
+    data: DataChoice
+    cells: Mapping[str, Cell]  # by strategy, of those that have a run that is done
+
+    @property
+    def claim(self) -> Claim | None:
+        """What the paper claims of AdaBet here."""
+        if self.data.shift != "none":
+            return None
+        return claim_for(self.model, self.data.dataset)
+
+    @property
+    def saving(self) -> float:
+        """Per cent less peak memory of AdaBet than of full training, measured; else NaN."""
+        ours, full = self.cells.get("adabet"), self.cells.get("full")
+        return math.nan if ours is None or full is None else 100 * (1 - ours.peak / full.peak)
+
+
+def rows_of(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> list[Row]:
+    """One row for every pair of a grid, in its order.
+
+    Parameters
+    ----------
+    cells : iterable of RunOptions
+    found : mapping of RunOptions to Run
+        As `grid_progress.runs_of` gives it.
+    """
+    pairs: dict[tuple[str, DataChoice], dict[str, list[Run]]] = {}
+    for cell in cells:
+        pair = cell.analysis.model, DataChoice.of_options(cell.analysis)
+        done = pairs.setdefault(pair, {})
+        run = found.get(cell)
+        if run is not None and run.result is not None:
+            done.setdefault(cell.strategy, []).append(run)
+    return [
+        Row(model, data, {strategy: _cell(runs) for strategy, runs in done.items()})
+        for (model, data), done in pairs.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the numbers that the table can show."""
+
+    title: str
+    help: str
+    heading: str  # of a table of `text`s
+    text: Callable[[Cell], str]
+
+
+def _accuracy_text(cell: Cell) -> str:
+    return f"{100 * cell.accuracy:.1f}"
+
+
+def _memory_text(cell: Cell) -> str:
+    if math.isnan(cell.peak):
+        return "–"
+    predicted = "" if math.isnan(cell.predicted) else f" ({megabytes(cell.predicted)})"
+    return megabytes(cell.peak) + predicted
+
+
+def _seconds_text(cell: Cell) -> str:
+    return f"{cell.seconds:.1f}" if cell.seconds < 100 else f"{cell.seconds:.0f}"
+
+
+NUMBERS = {
+    "accuracy": Number(
+        "Test accuracy (%)",
+        "Share of the test images classified right by the last weights; the mean over the seeds.",
+        "Test accuracy (%)",
+        _accuracy_text,
+    ),
+    "peak memory": Number(
+        "Peak memory (MB)",
+        "The most that tensors took in a training step: measured, and predicted beforehand.",
+        "Peak memory (MB): measured (predicted)",
+        _memory_text,
+    ),
+    "time": Number(
+        "Time (s)",
+        "Choosing the layers, training and validation; the mean over the seeds.",
+        "Time (s)",
+        _seconds_text,
+    ),
+}
+
+
+def markdown(rows: Sequence[Row], strategies: Sequence[str], seeds: int) -> str:
+    """A table for each number, with the paper's claims where it makes any.
+
+    Where fewer than `seeds` are done, a cell says so.
+    """
+    parts = []
+    for name, shown in NUMBERS.items():
+        claims = name == "peak memory" and any(row.claim for row in rows)
+        head = ["Model", "Dataset", *(STRATEGIES[each].title for each in strategies)]
+        if claims:
+            head += ["AdaBet against full, measured", f"claim of the paper ({MEMORY_MODEL})"]
+        body = []
+        for row in rows:
+            line = [row.model, str(row.data)]
+            line += [_told(shown, row.cells.get(each), seeds) for each in strategies]
+            if claims:
+                line += ["–" if math.isnan(row.saving) else f"{signed(-row.saving)} %"]
+                line += [row.claim.short if row.claim else ""]
+            body.append(line)
+        rule = ["---", "---", *["---:"] * (len(head) - 2)]
+        lines = [f"| {' | '.join(line)} |" for line in (head, rule, *body)]
+        parts.append("\n".join([f"**{shown.heading}**", "", *lines]))
+    told = average_claims((row.model, row.data.dataset) for row in rows)
+    if told:
+        parts.append(f"The paper claims, over its sixteen pairs: {'; '.join(told)}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _told(shown: Number, cell: Cell | None, seeds: int) -> str:
+    if cell is None:
+        return "–"
+    ran = len(cell.accuracies)
+    return shown.text(cell) + (f" ({ran} of {seeds} seeds)" if ran < seeds else "")
+
+
+def records(
+    cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]
+) -> list[dict[str, str | int | float | None]]:
+    """One record a cell, with plain units in the names; None where there is no number yet."""
+    told = []
+    for cell in cells:
+        run, analysis = found.get(cell), cell.analysis
+        result, selection = (run.result, run.selection) if run else (None, None)
+        peak = result.peak_memory if result else None
+        predicted = selection.predicted if selection else None
+        shifted = analysis.shift != "none"
+        claim = None if shifted else claim_for(analysis.model, analysis.dataset)
+        told.append(
+            {
+                "model": analysis.model,
+                "dataset": analysis.dataset,
+                "shift": analysis.shift,
+                "severity": analysis.severity if shifted else None,
+                "strategy": cell.strategy,
+                "seed": cell.recipe.seed,
+                "rho": cell.rho,
+                "epochs": cell.recipe.epochs,
+                "train_samples": cell.train_samples,
+                "state": run.state if run else "missing",
+                "error": run.error if run else "",
+                "test_accuracy": result.test_accuracy if result else None,
+                "measured_peak_bytes": peak.total if peak else None,
+                "predicted_peak_bytes": predicted.total if predicted else None,
+                "selection_seconds": selection.seconds if selection else None,
+                "training_seconds": result.seconds if result else None,
+                "claimed_saving_percent": claim.saving
+                if claim and cell.strategy == "adabet"
+                else None,
+                "run": run.id if run else None,
+            }
+        )
+    return told
+
+
+def as_csv(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> str:
+    """`records`, as CSV."""
+    written, lines = io.StringIO(), records(cells, found)
+    writer = csv.DictWriter(written, list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return written.getvalue()
+
+
+def _cell(runs: Sequence[Run]) -> Cell:
+    peaks, predicted, seconds, accuracies = [], [], [], {}
+    for run in runs:
+        assert run.result is not None, "only runs that are done come here"
+        accuracies[run.options.recipe.seed] = run.result.test_accuracy
+        seconds.append(run.result.seconds + (run.selection.seconds if run.selection else 0.0))
+        if run.result.peak_memory is not None:
+            peaks.append(run.result.peak_memory.total)
+        if run.selection is not None and run.selection.predicted is not None:
+            predicted.append(run.selection.predicted.total)
+    return Cell(
+        accuracies,
+        max(peaks, default=math.nan),
+        max(predicted, default=math.nan),
+        mean(seconds),
+    )

@@ -1,0 +1,154 @@
+"""What a forward pass takes in memory, before it is run: the ledger over two images or none."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Protocol
+
+import torch
+from joblib import cpu_count
+from torch import Tensor, nn
+
+from analysis.errors import ModelError
+from analysis.instruments.activations import Trace, trace, watch
+from analysis.instruments.fake import faked
+from analysis.instruments.ledger import Ledger
+from analysis.options import Precision
+from analysis.system.devices import activations_in, device_of
+from analysis.system.memory import free_bytes, free_cache, resident_bytes
+from analysis.topology.passes import Budget, Footprint, Plan, plan_passes
+
+# With one image alone, models that squeeze lose an axis. The peak is the largest of several
+# moments, each affine in the images: far apart, the chord is nowhere below it.
+_LIBRARIES = 48_000_000  # bytes; of topology, which are loaded when the first layer is measured
+_FEW, _MANY = 2, 1024
+
+
+class ImageBlocks(Protocol):
+    """Images that are made ready a block at a time: `images[10:20]` is a tensor."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
+
+
+def traced_footprint(
+    model: nn.Module, images: Tensor, precision: Precision = "float32"
+) -> tuple[Trace, Footprint]:
+    """Trace a model with the first two images, and tell what a pass takes at most.
+
+    Counting operations makes attention keep its weights, and what does not grow with the images
+    is charged to them: the pass itself takes no more than this says.
+
+    Parameters
+    ----------
+    model : nn.Module
+    images : Tensor (N, ...)
+    precision : Precision
+
+    Raises
+    ------
+    ModelError
+        As `trace` does.
+    OptionError
+        If the device cannot run in this precision.
+    """
+    with activations_in(precision, device_of(model)), Ledger(model) as ledger:
+        held = ledger.bytes
+        traced = trace(model, images)
+    taken = ledger.peak.total - held + _bytes(images[:1]) * _FEW
+    return traced, Footprint(
+        len(traced.layers), image=-(-taken // _FEW), processes=_processes(len(traced.layers))
+    )
+
+
+def predicted_footprint(
+    model: nn.Module, image_shape: tuple[int, ...], layers: int, precision: Precision = "float32"
+) -> Footprint:
+    """What a pass takes, by the same ledger on fake tensors: nothing is computed.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On any device, "meta" included; neither run nor altered.
+    image_shape : tuple of int
+        Of one image as the model takes it, (C, H, W).
+    layers : int
+        Of the model.
+    precision : Precision
+
+    Raises
+    ------
+    ModelError
+        If a pass depends on numbers, which fake tensors have not, or the model cannot be copied.
+    """
+    few, many = (_peak(model, (n, *image_shape), precision) for n in (_FEW, _MANY))
+    image = -(-(many - few) // (_MANY - _FEW))
+    return Footprint(layers, image, max(0, few - _FEW * image), _processes(layers))
+
+
+def plan_within(
+    budget: Budget,
+    model: nn.Module,
+    images: Tensor | ImageBlocks,
+    most: Footprint,
+    precision: Precision = "float32",
+) -> Plan:
+    """The passes that a budget asks for; a model that fits is not looked at more closely.
+
+    Parameters
+    ----------
+    budget : Budget
+    model : nn.Module
+    images : Tensor or ImageBlocks
+    most : Footprint
+        By `traced_footprint`.
+    precision : Precision
+
+    Raises
+    ------
+    ModelError
+        If the analysis does not fit, with what would.
+    """
+    with suppress(ModelError):
+        plan = plan_passes(len(images), most, budget)
+        if plan.passes == 1:
+            return plan
+    try:
+        shape = tuple(images[:1].shape[1:])
+        footprint = predicted_footprint(model, shape, most.layers, precision)
+    except ModelError:
+        footprint = most
+    return plan_passes(len(images), footprint, budget)
+
+
+def free_budget(device: torch.device) -> Budget:
+    """Most of what is free now, on a device and on the host, once torch keeps nothing there."""
+    free_cache(device)
+    host = free_bytes(torch.device("cpu")) if device.type == "cuda" else None
+    return Budget(free_bytes(device), host)
+
+
+def held_bytes(device: torch.device) -> int:
+    """What is held now: by tensors on a GPU, else by this process, soon with its libraries."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return resident_bytes() + _LIBRARIES
+
+
+def _peak(model: nn.Module, shape: tuple[int, ...], precision: Precision) -> int:
+    with faked(model) as fake:
+        device = device_of(fake)
+        images = torch.empty(shape, device=device)
+        with activations_in(precision, device), Ledger(fake) as ledger:
+            held = ledger.bytes
+            watch(fake, images, lambda *_: None)
+        return ledger.peak.total - held + _bytes(images)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _processes(layers: int) -> int:
+    """How many `analysis.topology.persistence` starts: it has a cloud a layer."""
+    return max(1, min(int(cpu_count()), layers))

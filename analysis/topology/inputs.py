@@ -1,0 +1,62 @@
+"""Drawn images as a model takes them: all at once, or those that are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analysis.datasets import ImageDataset, load_dataset
+from analysis.models import prepare_images
+from analysis.options import AnalysisOptions, Split
+from analysis.progress import ProgressCallback
+from analysis.topology.passes import HELD_BYTES
+
+
+def load_split(
+    options: AnalysisOptions, split: Split, progress: ProgressCallback | None = None
+) -> ImageDataset:
+    """Load one split of the dataset that an analysis names, shifted as it asks."""
+    return load_dataset(
+        options.dataset,
+        split=split,
+        shift=options.shift,
+        severity=options.severity,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImages:
+    """Images made ready for the model when they are asked for."""
+
+    options: AnalysisOptions
+    drawn: ImageDataset
+
+    def __len__(self) -> int:
+        return len(self.drawn)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        return self.images(torch.arange(len(self))[rows])
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.from_numpy(self.drawn.labels)
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Those at some positions."""
+        return prepare_images(
+            self.options.model,
+            self.drawn.images[indices.numpy()],
+            weights=self.options.weights,
+            input_side=self.options.input_side,
+        )
+
+
+def prepared(options: AnalysisOptions, drawn: ImageDataset) -> Tensor | PreparedImages:
+    """The images as the model takes them: a tensor unless that would be large."""
+    lazy = PreparedImages(options, drawn)
+    one = lazy[:1]
+    held = one.numel() * one.element_size() * len(lazy) <= HELD_BYTES
+    return lazy[:] if held else lazy

@@ -1,0 +1,120 @@
+"""The distance matrix of every layer, in as many forward passes as the memory asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analysis.instruments.activations import watch
+from analysis.instruments.ledger import Ledger
+from analysis.options import Precision
+from analysis.results import Float32
+from analysis.system.devices import activations_in, device_of
+from analysis.topology.distances import pairwise_distances
+from analysis.topology.footprints import ImageBlocks
+from analysis.topology.passes import Plan
+
+
+@dataclass(eq=False)
+class Clouds:
+    """What the forward passes have told so far."""
+
+    samples: int
+    distances: dict[str, Float32 | None] = field(default_factory=dict)  # None: not finite
+    outside: dict[str, None] = field(default_factory=dict)  # output not one point an image
+    peak_bytes: int = 0  # live tensors at the peak
+
+    def enter(self, name: str, blocks: tuple[range, ...], found: Float32 | None) -> None:
+        """Add the distances between the images of a pass."""
+        if sum(map(len, blocks)) == self.samples:
+            self.distances[name] = found
+            return
+        whole = self.distances.get(name)
+        if whole is None:
+            whole = self.distances[name] = np.full((self.samples,) * 2, np.nan, np.float32)
+        rows = np.concatenate(blocks)
+        whole[np.ix_(rows, rows)] = np.nan if found is None else found
+
+    def finish(self) -> None:
+        """Leave out the matrices that a pass left open, or had something not finite for.
+
+        A pass may not come to a layer at all, such as one behind an `if`.
+        """
+        for name in self.outside:
+            self.distances.pop(name, None)
+        for name, whole in self.distances.items():
+            if whole is not None and not np.isfinite(whole).all():
+                self.distances[name] = None
+
+
+def measure_clouds(
+    model: nn.Module,
+    images: Tensor | ImageBlocks,
+    names: Collection[str],
+    plan: Plan,
+    *,
+    precision: Precision = "float32",
+    reached: Callable[[int, str], None],
+) -> Clouds:
+    """Distances between the images in each layer.
+
+    Parameters
+    ----------
+    model : nn.Module
+    images : Tensor (N, ...) or ImageBlocks
+    names : collection of str
+        Of the layers.
+    plan : Plan
+        Which images go into which pass.
+    precision : Precision
+        Of the forward passes.
+    reached : callable (steps, name)
+        Called when a pass comes to a layer, with the layers that were reached before in all
+        passes. What it raises is passed on.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot run on the images.
+    """
+    clouds = Clouds(len(images))
+    for number, blocks in enumerate(plan):
+        given = _gathered(images, blocks)
+        measure = _Measure(clouds, blocks, frozenset(names), number * len(names), reached)
+        ledger = Ledger(model, batch=(given,))
+        with activations_in(precision, device_of(model)), ledger:
+            watch(model, given, measure)
+        clouds.peak_bytes = max(clouds.peak_bytes, ledger.peak.total)
+    clouds.finish()
+    return clouds
+
+
+@dataclass(eq=False)
+class _Measure:
+    """What one pass does with a layer's output."""
+
+    clouds: Clouds
+    blocks: tuple[range, ...]
+    names: frozenset[str]
+    before: int  # steps of earlier passes
+    reached: Callable[[int, str], None]
+    seen: set[str] = field(default_factory=set)
+
+    def __call__(self, name: str, output: Tensor | None) -> None:
+        if name not in self.names:
+            return
+        if output is None or len(output) != sum(map(len, self.blocks)):
+            self.clouds.outside[name] = None
+            return
+        self.reached(self.before + len(self.seen), name)
+        self.seen.add(name)
+        self.clouds.enter(name, self.blocks, pairwise_distances(output))
+
+
+def _gathered(images: Tensor | ImageBlocks, blocks: tuple[range, ...]) -> Tensor:
+    parts = [images[block.start : block.stop] for block in blocks]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,0 +1,42 @@
+"""Vietoris-Rips persistence of distance matrices, by Ripser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from joblib import Parallel, cpu_count, delayed
+from ripser import ripser
+
+from analysis.results import Float32
+from analysis.topology.passes import PARALLEL_FROM
+
+
+def persistence(distances: Float32) -> tuple[Float32, Float32]:
+    """Persistence diagrams of the Vietoris-Rips filtration, coefficients in Z/2, no threshold.
+
+    Parameters
+    ----------
+    distances : ndarray (N, N) of float32
+
+    Returns
+    -------
+    components : ndarray (m, 2) of float32
+        H₀ births and deaths; the last death is infinite.
+    loops : ndarray (k, 2) of float32
+        H₁ births and deaths, with death > birth.
+    """
+    components, loops = ripser(distances, distance_matrix=True, maxdim=1)["dgms"]
+    loops = loops[loops[:, 1] > loops[:, 0]]
+    return components.astype("float32"), loops.astype("float32")
+
+
+def persistences(clouds: Sequence[Float32]) -> Iterator[tuple[Float32, Float32]]:
+    """`persistence` of each matrix, in order, over processes when the clouds are large."""
+    cores = cpu_count()
+    if cores == 1 or len(clouds) < 2 or max(map(len, clouds)) < PARALLEL_FROM:
+        return map(persistence, clouds)
+    # loky rather than multiprocessing: it does not run the caller's main module again.
+    results: Iterator[tuple[Float32, Float32]] = Parallel(
+        n_jobs=min(cores, len(clouds)), return_as="generator", max_nbytes=None
+    )(delayed(persistence)(cloud) for cloud in clouds)
+    return results

@@ -1,0 +1,320 @@
+"""The chain: model and images to activations, distances, topology and clusters."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analysis.errors import (
+    AnalysisError,
+    OptionError,
+    StoreError,
+    choice_problem,
+    raise_problems,
+)
+from analysis.instruments.activations import LayerInfo
+from analysis.models import load_model
+from analysis.options import (
+    MIN_SAMPLES,
+    POOLINGS,
+    PRECISIONS,
+    AnalysisOptions,
+    Pooling,
+    Precision,
+)
+from analysis.progress import Progress, ProgressCallback
+from analysis.results import Float32, LayerTopology, TopologyReport
+from analysis.system.devices import device_of, full_float32, pick_device
+from analysis.system.memory import free_cache
+from analysis.text import gigabytes
+from analysis.topology.clustering import cluster
+from analysis.topology.footprints import (
+    ImageBlocks,
+    free_budget,
+    held_bytes,
+    plan_within,
+    traced_footprint,
+)
+from analysis.topology.inputs import load_split, prepared
+from analysis.topology.layer_distances import measure_clouds
+from analysis.topology.persistence import persistences
+from analysis.topology.store import fingerprint, load_analysis, save_analysis
+from analysis.topology.summaries import average
+
+
+@dataclass(frozen=True)
+class _CloudOptions:
+    samples: int
+    batch_size: int
+    pooling: Pooling
+    min_persistence: float
+
+
+def analyze(
+    model: nn.Module,
+    images: Tensor | ImageBlocks,
+    *,
+    batch_size: int = 8,
+    pooling: Pooling = "pooled",
+    min_persistence: float = 0.0,
+    seed: int = 0,
+    memory: int = 0,
+    precision: Precision = "float32",
+    progress: ProgressCallback | None = None,
+) -> TopologyReport:
+    """Topology of every layer's activations (AdaBet §4.2).
+
+    All images go through the model in one pass, or, where that would take too much memory, in
+    one pass for each pair of blocks of them. The distances are the same.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On any device, left as it was.
+    images : Tensor (N, C, H, W), floating, or ImageBlocks
+        Already preprocessed for the model; N >= 4. Other shapes the model takes will do. Only
+        those of one pass are moved to the model's device.
+    batch_size : int
+        Images a batch. It decides the clouds of "per-batch"; the numbers of "pooled" do not
+        depend on it.
+    pooling : {"pooled", "per-batch"}
+        One cloud of all N images, or one for each full batch, with b₁ averaged over them.
+    min_persistence : float
+        Loops with a shorter life are not counted in b₁, in the units of the activations.
+    seed : int
+        Recorded in the report: the seed with which the images were drawn.
+    memory : int
+        Bytes that the analysis may take on the model's device beyond what is held now; 0: most
+        of what is free.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the activations: the two half widths by torch's autocast. Distances between them are
+        taken in float32 and float64 all the same.
+    progress : callable (Progress), optional
+        Called when a layer is reached in a forward pass, and when its topology is there. What
+        it raises ends the analysis and is passed on.
+
+    Returns
+    -------
+    TopologyReport
+
+    Raises
+    ------
+    OptionError
+        Naming every parameter that is out of range.
+    ModelError
+        If the model cannot run on the images, has no layer, or takes too much memory.
+    """
+    _check(images, batch_size, pooling, min_persistence, memory, precision)
+    started = time.perf_counter()
+    traced, most = traced_footprint(model, images[:2], precision)
+    infos = {layer.name: layer for layer in traced.layers}
+    free = free_budget(device_of(model))
+    budget = replace(free, device=memory) if memory else free
+    plan = plan_within(budget, model, images, most, precision)
+    tell = _teller(progress, layers=len(infos), passes=plan.passes)
+    clouds = measure_clouds(
+        model,
+        images,
+        infos.keys(),
+        plan,
+        precision=precision,
+        reached=partial(tell, "Forward pass"),
+    )
+    options = _CloudOptions(len(images), batch_size, pooling, min_persistence)
+    seen = [info for info in traced.layers if info.name in clouds.distances]
+    layers: list[LayerTopology] = []
+    for layer in _topologies(seen, clouds.distances, options):
+        tell("Topology", plan.passes * len(infos) + len(layers), layer.name)
+        layers.append(layer)
+    ran = (*clouds.distances, *clouds.outside)
+    return TopologyReport(
+        layers=tuple(layers),
+        samples=len(images),
+        batch_size=batch_size,
+        pooling=pooling,
+        min_persistence=min_persistence,
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        peak_bytes=clouds.peak_bytes,
+        never_run=(*traced.never_run, *(n for n in infos if n not in ran)),
+        outside=(*traced.outside, *clouds.outside),
+    )
+
+
+def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -> TopologyReport:
+    """The analysis of a model and dataset by name: from the store, or computed and saved.
+
+    Parameters
+    ----------
+    options : AnalysisOptions
+        Its `memory` is a budget for the whole process, or for all that is on the GPU.
+    progress : callable (Progress), optional
+        As for `analyze`, and as data or weights are fetched; not called when the store has the
+        analysis.
+
+    Returns
+    -------
+    TopologyReport
+        Its `notes` say if a saved file was damaged or this one could not be saved.
+
+    Raises
+    ------
+    OptionError, AssetError, ModelError
+        With a sentence for the person.
+    """
+    notes = []
+    name = fingerprint(options)
+    try:
+        saved = load_analysis(options)
+        if saved is not None:
+            return saved
+    except StoreError as error:
+        notes.append(str(error))
+    device = pick_device(options.device)
+    try:
+        report = _computed(options, device, progress)
+    finally:
+        free_cache(device)
+    notes += _kept(options, report, name)
+    return replace(report, notes=tuple(notes))
+
+
+def _computed(
+    options: AnalysisOptions, device: torch.device, progress: ProgressCallback | None
+) -> TopologyReport:
+    data = load_split(options, options.split, progress)
+    drawn = data.sample(options.samples, seed=options.seed)
+    model = load_model(
+        options.model, weights=options.weights, seed=options.seed, progress=progress
+    ).to(device)
+    images = prepared(options, drawn)
+    with full_float32():
+        return analyze(
+            model,
+            images,
+            batch_size=options.batch_size,
+            pooling=options.pooling,
+            seed=options.seed,
+            memory=_left(options.memory, device),
+            precision=options.precision,
+            progress=progress,
+        )
+
+
+def _kept(options: AnalysisOptions, report: TopologyReport, name: str) -> list[str]:
+    """Save under the fingerprint from before anything was read; why not, if it cannot be."""
+    try:
+        if fingerprint(options) == name:
+            save_analysis(options, report, name=name)
+            return []
+    except StoreError as error:
+        return [str(error)]
+    except AnalysisError:  # such as a folder that is gone
+        pass
+    return [
+        "The images, the weights or the code changed while they were analysed, so the analysis "
+        "was not saved: analyse them again."
+    ]
+
+
+def _left(memory: int, device: torch.device) -> int:
+    """What a budget for the whole process leaves to the analysis itself."""
+    if not memory:
+        return 0
+    held = held_bytes(device)
+    if memory <= held:
+        raise OptionError(
+            f"`memory` must be more than the {gigabytes(held)} that the program, the weights and "
+            f"the images take before anything runs, got {gigabytes(memory)}"
+        )
+    return memory - held
+
+
+def _check(
+    images: Tensor | ImageBlocks,
+    batch_size: int,
+    pooling: str,
+    min_persistence: float,
+    memory: int,
+    precision: str,
+) -> None:
+    few = images[:2] if hasattr(images, "__getitem__") else images
+    if not isinstance(few, Tensor) or not few.is_floating_point() or few.dim() < 2:
+        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        kind = f"{images.dtype} " if isinstance(images, Tensor) else ""
+        raise OptionError(f"`images` must be a floating tensor (N, C, H, W), got {kind}{found}")
+    problems = choice_problem("pooling", pooling, POOLINGS)
+    problems += choice_problem("precision", precision, PRECISIONS)
+    if memory < 0:
+        problems.append(f"`memory` must be at least 0, got {memory}")
+    if len(images) < MIN_SAMPLES:
+        problems.append(f"`images` must hold at least {MIN_SAMPLES} images, got {len(images)}")
+    if batch_size < 1:
+        problems.append(f"`batch_size` must be at least 1, got {batch_size}")
+    elif pooling == "per-batch" and not MIN_SAMPLES <= batch_size <= len(images):
+        problems.append(
+            f"`batch_size` must be from {MIN_SAMPLES} to the number of images ({len(images)}) "
+            f"when `pooling` is 'per-batch', got {batch_size}"
+        )
+    if not min_persistence >= 0:
+        problems.append(f"`min_persistence` must be at least 0, got {min_persistence:g}")
+    raise_problems(problems)
+
+
+def _teller(
+    progress: ProgressCallback | None, layers: int, passes: int
+) -> Callable[[str, int, str], None]:
+    def tell(stage: str, done: int, layer: str) -> None:
+        if progress is not None:
+            progress(Progress(stage, layer, done, total=(passes + 1) * layers, layers=layers))
+
+    return tell
+
+
+def _blocks(distances: Float32, batch_size: int, pooling: Pooling) -> list[Float32]:
+    """The clouds whose topology is asked for; images beyond the last full batch are left out."""
+    if pooling == "pooled":
+        return [distances]
+    starts = range(0, len(distances) - batch_size + 1, batch_size)
+    return [np.ascontiguousarray(distances[s : s + batch_size, s : s + batch_size]) for s in starts]
+
+
+def _topologies(
+    infos: list[LayerInfo], clouds: dict[str, Float32 | None], options: _CloudOptions
+) -> Iterator[LayerTopology]:
+    blocks = {
+        name: _blocks(distances, options.batch_size, options.pooling)
+        for name, distances in clouds.items()
+        if distances is not None
+    }
+    results = persistences([b for info in infos for b in blocks.get(info.name, ())])
+    for info in infos:
+        distances = clouds[info.name]
+        pairs = list(islice(results, len(blocks.get(info.name, ()))))
+        loops = tuple(loops for _, loops in pairs)
+        yield LayerTopology(
+            name=info.name,
+            kind=info.kind,
+            activation_shape=info.shape,
+            activation_size=options.samples * math.prod(info.shape),
+            parameters=info.parameters,
+            flops=info.flops,
+            distances=_missing(options.samples) if distances is None else distances,
+            diagrams=loops,
+            components=tuple(components for components, _ in pairs),
+            b1=average(loops, "b1", options.min_persistence) if loops else math.nan,
+            clustering=None if distances is None else cluster(distances),
+            finite=distances is not None,
+        )
+
+
+def _missing(samples: int) -> Float32:
+    return np.full((samples, samples), np.nan, np.float32)

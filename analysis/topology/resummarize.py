@@ -1,0 +1,37 @@
+"""The same distances and diagrams, read with other settings. Nothing is run again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from analysis.results import LayerTopology, TopologyReport
+from analysis.topology.summaries import average
+
+
+def reread(
+    report: TopologyReport, *, min_persistence: float = 0.0, eps_quantile: float | None = None
+) -> TopologyReport:
+    """A report with b₁ and the clusters taken anew from its diagrams and distances.
+
+    Parameters
+    ----------
+    report : TopologyReport
+    min_persistence : float
+        As for `pipeline.analyze`.
+    eps_quantile : float in (0, 1], optional
+        As for `clustering.cluster`; by default the clusters stay as they are.
+    """
+
+    def one(layer: LayerTopology) -> LayerTopology:
+        if not layer.finite:
+            return layer
+        clusters = layer.clustering
+        if eps_quantile is not None:
+            from analysis.topology.clustering import cluster
+
+            clusters = cluster(layer.distances, eps_quantile=eps_quantile)
+        loops = average(layer.diagrams, "b1", min_persistence)
+        return replace(layer, b1=loops, clustering=clusters)
+
+    layers = tuple(map(one, report.layers))
+    return replace(report, layers=layers, min_persistence=min_persistence)

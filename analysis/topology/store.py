@@ -1,0 +1,176 @@
+"""Analyses on disk: one file each, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.datasets import dataset_spec
+from analysis.errors import StoreError
+from analysis.models import weights_fingerprint
+from analysis.options import AnalysisOptions
+from analysis.results import Clustering, Float32, LayerTopology, TopologyReport
+from analysis.system.home import home, replacing
+from analysis.version import ANALYSIS_VERSION
+
+
+def fingerprint(options: AnalysisOptions) -> str:
+    """A name for everything that decides an analysis' numbers, the weights' checksum included."""
+    key = asdict(options) | {
+        "weights": weights_fingerprint(options.model, options.weights, options.seed),
+        "data": dataset_spec(options.dataset).fingerprint(),
+        "version": ANALYSIS_VERSION,
+    }
+    if options.shift == "none":
+        key["severity"] = None
+    if options.pooling == "pooled":
+        key["batch_size"] = None
+    # In half widths autocast takes other operations on a GPU than on the CPU. What "auto" is
+    # here only torch could tell, which is not asked: the server works without it.
+    if options.precision == "float32":
+        del key["device"]
+    del key["memory"]
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def save_analysis(options: AnalysisOptions, report: TopologyReport, *, name: str = "") -> Path:
+    """Write an analysis under its fingerprint, over an older one of the same.
+
+    Parameters
+    ----------
+    options : AnalysisOptions
+    report : TopologyReport
+    name : str
+        The fingerprint from before anything was read; by default that of now, which is another
+        if images or weights changed since.
+
+    Returns
+    -------
+    Path
+        Of the file.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written to; nothing half-written is left.
+    """
+    path = _path(name or fingerprint(options))
+    try:
+        with replacing(path) as file:
+            np.savez(file, allow_pickle=False, **_arrays(report, path.stem))
+    except OSError as error:
+        raise StoreError(
+            f"The analysis could not be saved in {path.parent} ({error.strerror}). It is shown, "
+            "and will be computed again next time. Free some space, or set BETTISCOPE_HOME to a "
+            "folder that can be written to."
+        ) from error
+    return path
+
+
+def is_saved(options: AnalysisOptions) -> bool:
+    """Whether there is a file of an analysis, unread."""
+    return _path(fingerprint(options)).exists()
+
+
+def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
+    """Read a saved analysis, or None if there is none.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged, which is then set aside beside it, or cannot be read.
+    """
+    path = _path(fingerprint(options))
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return _report(dict(arrays), path.stem)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # numpy, zipfile and json raise nearly anything for damage
+        aside = path.with_suffix(".damaged")
+        try:
+            path.replace(aside)
+        except OSError as failure:
+            raise StoreError(f"{path} is damaged and cannot be moved: {failure}") from error
+        raise StoreError(
+            f"A saved analysis was damaged. It was set aside as {aside} and computed again."
+        ) from error
+
+
+def _path(name: str) -> Path:
+    return home() / "analyses" / f"{name}.npz"
+
+
+def _arrays(report: TopologyReport, name: str) -> dict[str, Any]:
+    layers = report.layers
+    meta = {
+        "fingerprint": name,
+        "report": {k: v for k, v in vars(report).items() if k not in ("layers", "notes")},
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "activation_shape": layer.activation_shape,
+                "activation_size": layer.activation_size,
+                "parameters": layer.parameters,
+                "flops": layer.flops,
+                "b1": layer.b1,
+                "finite": layer.finite,
+            }
+            for layer in layers
+        ],
+        "eps": [layer.clustering.eps if layer.clustering else None for layer in layers],
+        "loops": [[len(diagram) for diagram in layer.diagrams] for layer in layers],
+        "components": [[len(diagram) for diagram in layer.components] for layer in layers],
+    }
+    missing = np.full(report.samples, -1)
+    return {
+        "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
+        "distances": np.stack([layer.distances for layer in layers]),
+        "labels": np.stack([c.labels if (c := layer.clustering) else missing for layer in layers]),
+        "loops": _joined([d for layer in layers for d in layer.diagrams]),
+        "components": _joined([d for layer in layers for d in layer.components]),
+    }
+
+
+def _joined(diagrams: Sequence[Float32]) -> Float32:
+    return np.concatenate([np.zeros((0, 2), np.float32), *diagrams])
+
+
+def _report(arrays: dict[str, Any], name: str) -> TopologyReport:
+    meta = json.loads(arrays["meta"].tobytes())
+    if meta["fingerprint"] != name:
+        raise ValueError("the file holds another analysis")
+    loops = _parted(arrays["loops"], meta["loops"])
+    components = _parted(arrays["components"], meta["components"])
+    clusterings = [
+        None if eps is None else Clustering(labels, eps)
+        for labels, eps in zip(arrays["labels"], meta["eps"], strict=True)
+    ]
+    layers = [
+        LayerTopology(
+            **(facts | {"activation_shape": tuple(facts["activation_shape"])}),
+            distances=arrays["distances"][i],
+            diagrams=loops[i],
+            components=components[i],
+            clustering=clusterings[i],
+        )
+        for i, facts in enumerate(meta["layers"])
+    ]
+    report = TopologyReport(layers=tuple(layers), **meta["report"])
+    return replace(report, never_run=tuple(report.never_run), outside=tuple(report.outside))
+
+
+def _parted(joined: Float32, lengths: list[list[int]]) -> list[tuple[Float32, ...]]:
+    if len(joined) != sum(map(sum, lengths)):
+        raise ValueError("diagrams are missing")
+    rest = iter(np.split(joined, np.cumsum([n for each in lengths for n in each])[:-1]))
+    return [tuple(next(rest) for _ in each) for each in lengths]

@@ -1,0 +1,122 @@
+"""Choose what trains, and freeze the rest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from analysis.errors import TrainingError
+from analysis.instruments.activations import LayerInfo, trace
+from analysis.instruments.ledger import Ledger
+from analysis.options import PRESETS, RunOptions
+from analysis.results import head_of
+from analysis.selection.ranking import layer_count
+from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
+from analysis.system.devices import device_of, full_float32
+from analysis.topology.inputs import PreparedImages, load_split
+from analysis.topology.pipeline import run
+from analysis.topology.resummarize import reread
+from analysis.training.freezing import freeze, parameters_of, trained_elements, trained_names
+from analysis.training.gradients import gradient_evidence
+from analysis.training.metrics import Selection
+from analysis.training.optimizers import optimizer_name
+
+
+def choose(model: nn.Module, options: RunOptions) -> Selection:
+    """Choose what trains, and freeze the rest.
+
+    Parameters
+    ----------
+    model : nn.Module
+        With its new head.
+    options : RunOptions
+
+    Returns
+    -------
+    Selection
+        `predicted` is left out.
+
+    Raises
+    ------
+    TrainingError
+        If nothing would train.
+    """
+    started = time.perf_counter()
+    drawn = load_split(options.analysis, "train").sample(
+        options.analysis.samples, seed=options.analysis.seed
+    )
+    images = PreparedImages(options.analysis, drawn)
+    traced = trace(model, images[:2]).layers
+    names = [layer.name for layer in traced]
+    preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
+    gathered = _gather(model, options, traced, images)
+    seconds = time.perf_counter() - started + gathered.seconds
+    chosen = chosen_layers(
+        options.strategy, gathered.evidence, rho=options.rho, preset=options.preset
+    )
+    trained = trained_names(model, strategy.scope, chosen, known=names)
+    if strategy.scope == "norms-and-biases":
+        chosen = [n for n in names if trained & set(parameters_of(model, [n], known=names))]
+    if not trained:
+        layers = len(names) - bool(head_of(traced) and not preset.ranks_head)
+        raise TrainingError(
+            f"Nothing would train: ρ = {options.rho:g} of {layers} layers rounds down to "
+            f"{layer_count(layers, rho=options.rho, rounding=preset.rounding)} under the preset "
+            f"“{options.preset}”. Raise ρ, or take the preset “recommended”."
+        )
+    freeze(model, trained)
+    trainable, total = trained_elements(model)
+    return Selection(
+        layers=tuple(chosen),
+        trainable_parameters=trainable,
+        total_parameters=total,
+        seconds=seconds,
+        peak_bytes=gathered.peak_bytes,
+        used_labels=strategy.needs == "gradients",
+        used_gradients=strategy.needs == "gradients",
+        optimizer=optimizer_name(model, options.recipe),
+    )
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    evidence: Evidence
+    seconds: float  # of what was made at another time
+    peak_bytes: int
+
+
+def _gather(
+    model: nn.Module,
+    options: RunOptions,
+    layers: tuple[LayerInfo, ...],
+    images: PreparedImages,
+) -> _Gathered:
+    names = [layer.name for layer in layers]
+    evidence = Evidence(
+        layers=layers,
+        sizes=[torch.Size(layer.shape).numel() for layer in layers],
+        normalization=options.normalization,
+        seed=options.recipe.seed,
+        summary=options.summary,
+    )
+    needs = STRATEGIES[options.strategy].needs
+    if needs == "topology":
+        begun = time.perf_counter()
+        report = run(options.analysis)
+        # An analysis that was saved took its time when it was made.
+        made = report.seconds - (time.perf_counter() - begun)
+        read = reread(report, min_persistence=options.min_persistence)
+        return _Gathered(replace(evidence, report=read), max(0.0, made), report.peak_bytes)
+    # All images at once only where they are needed: no memory was planned for them.
+    batch = images[: len(images) if needs == "gradients" else 2].to(device_of(model))
+    ledger = Ledger(model, batch=(batch,))
+    if needs == "gradients":
+        with full_float32(), ledger:
+            found = gradient_evidence(
+                model, batch, images.labels, names, batch_size=options.analysis.batch_size
+            )
+        evidence = replace(evidence, gradients=found)
+    return _Gathered(evidence, 0.0, ledger.peak.total)

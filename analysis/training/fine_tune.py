@@ -1,0 +1,159 @@
+"""One fine-tune by names: model, data and strategy to metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from analysis.datasets import SHIFTS, ImageDataset, dataset_problem, dataset_spec
+from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
+from analysis.instruments.memory_use import MemoryUse
+from analysis.models import (
+    load_model,
+    model_problem,
+    weights_fingerprint,
+    weights_problem,
+)
+from analysis.options import RunOptions
+from analysis.selection.scores import NORMALIZATIONS
+from analysis.selection.strategies import STRATEGIES
+from analysis.system.devices import device_of, device_problem, pick_device
+from analysis.system.home import replacing
+from analysis.system.memory import free_cache
+from analysis.topology.inputs import PreparedImages, load_split, prepared
+from analysis.topology.summaries import SUMMARIES
+from analysis.training.choosing import choose
+from analysis.training.loop import TensorImages, finetune
+from analysis.training.metrics import Metric, Selection
+from analysis.training.prediction import predict_peak
+
+
+class Training:
+    """A fine-tune to iterate over once: a Selection first, then what `finetune` yields.
+
+    Parameters
+    ----------
+    options : RunOptions
+
+    Raises
+    ------
+    OptionError
+        Naming every unknown name, data that nothing can be learned from, and too many images.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        problems = choice_problem("strategy", options.strategy, STRATEGIES)
+        problems += choice_problem("normalization", options.normalization, NORMALIZATIONS)
+        problems += choice_problem("summary", options.summary, SUMMARIES)
+        model, weights = options.analysis.model, options.analysis.weights
+        problems += model_problem(model) or weights_problem(model, weights)
+        problems += choice_problem("shift", options.analysis.shift, SHIFTS)
+        problems += device_problem(options.analysis.device)
+        dataset = options.analysis.dataset
+        missing = dataset_problem(dataset)
+        problems += missing
+        spec = None if missing else dataset_spec(dataset)
+        if spec is not None and spec.why_untrainable:
+            problems.append(f"`dataset`: {spec.why_untrainable}")
+        elif spec is not None and options.train_samples > (most := spec.sizes["train"]):
+            problems.append(
+                f"`train_samples` must be at most {most}, got {options.train_samples}: "
+                f"the train split of {dataset} has {most} images"
+            )
+        raise_problems(problems)
+        self.options = options
+        self._model: nn.Module | None = None
+
+    @property
+    def device(self) -> str:
+        """Where it trains: "cpu", "cuda" or "mps"."""
+        return pick_device(self.options.analysis.device).type
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells the weights and the data from any others: "model" and "data"."""
+        analysis = self.options.analysis
+        return {
+            "model": weights_fingerprint(analysis.model, analysis.weights, analysis.seed),
+            "data": dataset_spec(analysis.dataset).fingerprint(),
+        }
+
+    def __iter__(self) -> Iterator[Selection | Metric]:
+        options = self.options
+        train = load_split(options.analysis, "train").sample(
+            options.train_samples, seed=options.recipe.seed
+        )
+        model = self._model = _load(options).to(self.device)
+        selection = choose(model, options)
+        example = PreparedImages(options.analysis, train.sample(1, seed=0))[:]
+        yield replace(selection, predicted=_predicted(model, example, options))
+        splits = [
+            train,
+            load_split(options.analysis, "validation"),
+            load_split(options.analysis, "test"),
+        ]
+        try:
+            yield from finetune(
+                model, *(_labelled(options, split) for split in splits), recipe=options.recipe
+            )
+        finally:
+            free_cache(device_of(model))
+
+    def save_weights(self, path: Path) -> None:
+        """Write the weights as they are now, as safetensors, whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            If the file cannot be written.
+        TrainingError
+            If there is no model yet.
+        """
+        if self._model is None:
+            raise TrainingError("There are no weights before the training has begun.")
+        analysis = self.options.analysis
+        # Copies: a safetensors file takes no two names of one tensor, and no other order in memory.
+        whole = torch.contiguous_format
+        state = {
+            name: held.detach().cpu().clone(memory_format=whole)
+            for name, held in self._model.state_dict().items()
+        }
+        about = {"model": analysis.model, "dataset": analysis.dataset}
+        try:
+            with replacing(path) as file:
+                file.write(safetensors.torch.save(state, metadata=about))
+        except OSError as error:
+            raise StoreError(
+                f"The trained weights could not be saved in {path.parent} ({error.strerror})."
+            ) from error
+
+
+def _load(options: RunOptions) -> nn.Module:
+    analysis = options.analysis
+    return load_model(
+        analysis.model,
+        weights=analysis.weights,
+        # Random weights are those that were analysed; of others the seed decides the new head.
+        seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
+        num_classes=len(dataset_spec(analysis.dataset).class_names),
+    )
+
+
+def _labelled(options: RunOptions, drawn: ImageDataset) -> TensorImages | PreparedImages:
+    images = prepared(options.analysis, drawn)
+    lazy = PreparedImages(options.analysis, drawn)
+    return TensorImages(images, lazy.labels) if isinstance(images, Tensor) else lazy
+
+
+def _predicted(model: nn.Module, example: Tensor, options: RunOptions) -> MemoryUse | None:
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    shape = tuple(example.shape[1:])
+    try:
+        return predict_peak(model, shape, trained=trained, recipe=options.largest_step)
+    except AnalysisError:  # training does not depend on it
+        return None

@@ -1,0 +1,87 @@
+"""What a backward pass says about layers: the evidence of the gradient-based strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from analysis.instruments.activations import first_tensor
+from analysis.training.freezing import freeze, parameters_of
+from analysis.training.loop import logits_of
+
+
+def gradient_evidence(
+    model: nn.Module, images: Tensor, labels: Tensor, layers: Sequence[str], *, batch_size: int = 8
+) -> pd.DataFrame:
+    """Fisher information and relative gradient norm of each layer.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Run in eval mode, on its own device. Its gradients are cleared, its flags are not kept.
+    images : Tensor (N, C, H, W)
+    labels : Tensor (N,) of int64
+    layers : sequence of str
+        Qualified names of the layers.
+    batch_size : int
+        Images in one backward pass. It changes the memory and not the numbers.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by layer. `fisher`: the mean over images and activations of (activation ×
+        gradient)² / 2 (Theis et al. 2018, eq. 7, as in AdaBet's released code). `relative`: the
+        norm of the gradient of the layer's parameters over the norm of the parameters (Lee et
+        al. 2023, Auto-RGN).
+    """
+    model.eval()
+    freeze(model, {name for name, _ in model.named_parameters()})
+    model.zero_grad(set_to_none=True)
+    fisher = dict.fromkeys(layers, 0.0)
+    modules = dict(model.named_modules())
+    images, labels = (t.to(next(model.parameters()).device) for t in (images, labels))
+
+    def add(name: str, activation: Tensor, gradient: Tensor) -> None:
+        each = (activation * gradient).square().mean() / 2
+        fisher[name] += each.item() * len(batch) / len(images)
+
+    def watch(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
+        tensor = first_tensor(output)
+        if tensor is not None and tensor.requires_grad:
+            # A copy: what follows may be done in place.
+            tensor.register_hook(  # type: ignore[no-untyped-call]
+                partial(add, name, tensor.detach().clone())
+            )
+
+    with ExitStack() as stack:
+        for name in layers:
+            hook = modules[name].register_forward_hook(partial(watch, name))
+            stack.callback(hook.remove)
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            # The sum, so that an image's gradient does not depend on the others in its batch.
+            logits = logits_of(model, batch)
+            loss = cross_entropy(logits, labels[start : start + batch_size], reduction="sum")
+            loss.backward()  # type: ignore[no-untyped-call]
+    relative = {name: _relative_norm(model, name, layers) for name in layers}
+    model.zero_grad(set_to_none=True)
+    return pd.DataFrame({"fisher": fisher, "relative": relative}).reindex(list(layers))
+
+
+def _relative_norm(model: nn.Module, layer: str, known: Sequence[str]) -> float:
+    named = dict(model.named_parameters(remove_duplicate=False))  # a tied one in each layer
+    own = [named[name] for name in parameters_of(model, [layer], known=known)]
+    own = [parameter for parameter in own if parameter.grad is not None]
+    if not own:
+        return float("nan")
+    gradients = [p.grad for p in own if p.grad is not None]
+    norm = torch.linalg.vector_norm
+    size = torch.stack([norm(p) for p in own]).norm().item()
+    change = torch.stack([norm(g) for g in gradients]).norm().item()
+    return change / size if size else float("inf")

@@ -1,0 +1,324 @@
+"""The training loop: an iterator of metrics."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from analysis.errors import TrainingError
+from analysis.instruments.ledger import Ledger
+from analysis.instruments.memory_use import MemoryUse
+from analysis.options import Recipe
+from analysis.system.devices import device_of
+from analysis.system.memory import allocator_peak, reset_allocator_peak, resident_bytes
+from analysis.training.augmentation import AUGMENT
+from analysis.training.freezing import training_mode
+from analysis.training.metrics import (
+    EpochMetrics,
+    FinetuneResult,
+    MemorySample,
+    Metric,
+    StepMetrics,
+)
+from analysis.training.optimizers import make_optimizer
+
+EVALUATION_BATCH = 128  # images at most
+
+
+class LabelledImages(Protocol):
+    """Images ready for the model, and their classes."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,)."""
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Floating (len(indices), C, H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TensorImages:
+    """Labelled images that are held in memory."""
+
+    tensor: Tensor  # floating (N, C, H, W), preprocessed for the model
+    labels: Tensor  # int64 (N,)
+
+    def images(self, indices: Tensor) -> Tensor:
+        return self.tensor[indices]
+
+
+def finetune(
+    model: nn.Module,
+    train: LabelledImages,
+    validation: LabelledImages,
+    test: LabelledImages,
+    *,
+    recipe: Recipe | None = None,
+    track_memory: bool = True,
+) -> Iterator[Metric]:
+    """Train the parameters that require gradients (see `freezing.freeze`), and tell how it goes.
+
+    The model is trained in place, on its own device, and left in eval mode with the weights of
+    the last step. Frozen parameters and buffers keep every bit. The same seed on the same CPU
+    gives the same numbers, whatever random numbers the caller draws meanwhile. On a GPU the last
+    digits may differ: some kernels, those of attention among them, add in any order.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes a batch of images and gives logits, (N, classes).
+    train, validation, test : LabelledImages
+        Validated after each epoch; tested once, with the last weights.
+    recipe : Recipe, optional
+        Cosine decay from the learning rate to zero, over all steps.
+    track_memory : bool
+        Run the memory ledger on the first step, and on one step of each epoch.
+
+    Yields
+    ------
+    StepMetrics, MemorySample, EpochMetrics
+        As they come; at last one FinetuneResult.
+
+    Raises
+    ------
+    TrainingError
+        If nothing trains, a split is empty, or the loss is no longer finite.
+    """
+    recipe = recipe or Recipe()
+    optimizer = make_optimizer(model, recipe)
+    _check(train, validation, test)
+    loop = _Loop(model, train, optimizer, recipe, _Randomness(recipe.seed, device_of(model)))
+    sampled: list[MemoryUse] = []
+    epochs: list[EpochMetrics] = []
+    # Not more than in a step, lest validation take more memory than training.
+    batch = min(recipe.batch_size, EVALUATION_BATCH)
+    started = time.perf_counter()
+    try:
+        for epoch in range(1, recipe.epochs + 1):
+            begun = time.perf_counter()
+            totals = _Totals()
+            for metric in loop.epoch(epoch, started, totals, track_memory):
+                if isinstance(metric, MemorySample):
+                    sampled.append(metric.peak)
+                yield metric
+            accuracy, loss = evaluate(model, validation, batch_size=batch)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"The validation loss is no longer finite after epoch {epoch}: lower the "
+                    "learning rate."
+                )
+            epochs.append(
+                EpochMetrics(
+                    epoch=epoch,
+                    train_loss=totals.loss / totals.images,
+                    train_accuracy=totals.correct / totals.images,
+                    val_loss=loss,
+                    val_accuracy=accuracy,
+                    seconds=time.perf_counter() - begun,
+                )
+            )
+            yield epochs[-1]
+    finally:
+        model.eval()
+        optimizer.zero_grad()
+    seconds = time.perf_counter() - started
+    best = max(epochs, key=lambda each: each.val_accuracy)
+    yield FinetuneResult(
+        best_val_accuracy=best.val_accuracy,
+        best_epoch=best.epoch,
+        last_val_accuracy=epochs[-1].val_accuracy,
+        test_accuracy=evaluate(model, test, batch_size=batch)[0],
+        peak_memory=max(sampled, key=lambda use: use.total, default=None),
+        seconds=seconds,
+    )
+
+
+def evaluate(
+    model: nn.Module, data: LabelledImages, *, batch_size: int = EVALUATION_BATCH
+) -> tuple[float, float]:
+    """Accuracy in [0, 1] and mean cross-entropy in nats; leaves the model in eval mode."""
+    model.eval()
+    device, correct, loss = device_of(model), 0.0, 0.0
+    with torch.no_grad():
+        for start in range(0, len(data.labels), batch_size):
+            indices = torch.arange(start, min(start + batch_size, len(data.labels)))
+            labels = data.labels[indices].to(device)
+            logits = logits_of(model, data.images(indices).to(device))
+            correct += (logits.argmax(1) == labels).sum().item()
+            loss += cross_entropy(logits.float(), labels, reduction="sum").item()
+    return correct / len(data.labels), loss / len(data.labels)
+
+
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """What the model gives for images: logits, (N, classes).
+
+    Raises
+    ------
+    TrainingError
+        If it gives anything else.
+    """
+    found = model(images)
+    if isinstance(found, Tensor) and found.dim() == 2 and len(found) == len(images):
+        return found
+    what = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    raise TrainingError(
+        f"A network that is fine-tuned must give one tensor of logits, (images, classes), but this "
+        f"one gives {what} for {len(images)} images: let its forward pass return the logits alone."
+    )
+
+
+def training_step(
+    model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step of the optimiser; the loss, a scalar, and the logits, (N, classes)."""
+    logits = logits_of(model, images)
+    loss = cross_entropy(logits, labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    # Freed now rather than before the next backward pass: the next forward pass has the room.
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach(), logits.detach()
+
+
+@dataclass
+class _Totals:
+    images: int = 0
+    loss: float = 0.0
+    correct: float = 0.0
+
+
+class _Randomness:
+    """A stream of random numbers of its own, on the CPU and on the model's device."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._device = device if device.type in ("cuda", "mps") else None
+        outside = self._get()
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        self._states = self._get()
+        self._set(outside)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        outside, deterministic = self._get(), torch.backends.cudnn.deterministic
+        self._set(self._states)
+        torch.backends.cudnn.deterministic = True  # its fastest kernels add in any order
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.deterministic = deterministic
+            self._states = self._get()
+            self._set(outside)
+
+    def _get(self) -> list[Tensor]:
+        states = [torch.get_rng_state()]
+        if self._device is not None:
+            states.append(torch.get_device_module(self._device).get_rng_state(self._device))
+        return states
+
+    def _set(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        if self._device is not None:
+            torch.get_device_module(self._device).set_rng_state(states[1], self._device)
+
+
+@dataclass
+class _Loop:
+    model: nn.Module
+    train: LabelledImages
+    optimizer: Optimizer
+    recipe: Recipe
+    random: _Randomness
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self.device = device_of(self.model)
+        self.steps = math.ceil(len(self.train.labels) / self.recipe.batch_size)  # an epoch
+        self.scheduler = CosineAnnealingLR(self.optimizer, self.recipe.epochs * self.steps)
+
+    def epoch(
+        self, epoch: int, started: float, totals: _Totals, track: bool
+    ) -> Iterator[StepMetrics | MemorySample]:
+        training_mode(self.model)
+        with self.random():
+            order = torch.randperm(len(self.train.labels))
+        for position in range(self.steps):
+            start = position * self.recipe.batch_size
+            indices = order[start : start + self.recipe.batch_size]
+            tracked = track and self._sampled(epoch, position)
+            rate = float(self.scheduler.get_last_lr()[0])
+            loss, correct, peak = self._step(indices, tracked)
+            if not math.isfinite(loss) and self.step == 1:
+                raise TrainingError(
+                    "The loss is not finite before anything has been trained: the weights or the "
+                    "images hold NaN or infinite numbers, or the network makes them of these."
+                )
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"The loss is no longer finite at step {self.step} (epoch {epoch}): lower the "
+                    f"learning rate, which was {rate:.3g}."
+                )
+            totals.images += len(indices)
+            totals.loss += loss * len(indices)
+            totals.correct += correct
+            yield StepMetrics(
+                step=self.step,
+                epoch=epoch,
+                loss=loss,
+                accuracy=correct / len(indices),
+                learning_rate=rate,
+                images=len(indices),
+                seconds=time.perf_counter() - started,
+                tracked=tracked,
+            )
+            if peak is not None:
+                yield MemorySample(
+                    self.step, epoch, peak, resident_bytes(), allocator_peak(self.device)
+                )
+
+    def _sampled(self, epoch: int, position: int) -> bool:
+        """The first step of all, and the second of each epoch: by then the optimiser has state.
+
+        Where the second is a smaller last batch, later epochs show a full one in their first.
+        """
+        full = len(self.train.labels) // self.recipe.batch_size
+        second = self.steps > 1 and (epoch == 1 or full > 1)
+        return position == int(second) or (epoch == 1 and position == 0)
+
+    def _step(self, indices: Tensor, tracked: bool) -> tuple[float, float, MemoryUse | None]:
+        with self.random():
+            images = AUGMENT[self.recipe.augmentation](self.train.images(indices))
+            # Not `non_blocking`: MPS would read them after they are gone (pytorch#189690).
+            images = images.to(self.device)
+            labels = self.train.labels[indices].to(self.device)
+            peak = None
+            if tracked:
+                reset_allocator_peak(self.device)
+                with Ledger(self.model, self.optimizer, (images, labels)) as ledger:
+                    loss, logits = training_step(self.model, self.optimizer, images, labels)
+                peak = ledger.peak
+            else:
+                loss, logits = training_step(self.model, self.optimizer, images, labels)
+        self.step += 1
+        self.scheduler.step()
+        return loss.item(), (logits.argmax(1) == labels).sum().item(), peak
+
+
+def _check(*splits: LabelledImages) -> None:
+    for name, split in zip(("training", "validation", "test"), splits, strict=True):
+        if len(split.labels) == 0:
+            raise TrainingError(f"There is no {name} image.")

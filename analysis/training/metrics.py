@@ -1,0 +1,74 @@
+"""What a fine-tune tells as it goes. Plain numbers, to be drawn, stored and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.instruments.memory_use import MemoryUse
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What trains, and what it took to decide that."""
+
+    layers: tuple[str, ...]  # best first, the head last where it trains without being ranked
+    trainable_parameters: int  # elements
+    total_parameters: int  # elements
+    seconds: float  # wall time of the choice, measured when it was made
+    peak_bytes: int  # of live tensors while choosing
+    used_labels: bool
+    used_gradients: bool
+    optimizer: str = "sgd"  # or "adamw": what the recipe comes to for this model
+    predicted: MemoryUse | None = None  # at the peak of a training step, on fake tensors
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One optimiser step, on one batch."""
+
+    step: int  # from 1, through all epochs
+    epoch: int  # from 1
+    loss: float  # mean cross-entropy of the batch, nats
+    accuracy: float  # of the batch, in [0, 1]
+    learning_rate: float
+    images: int  # in the batch
+    seconds: float  # since training began
+    tracked: bool  # the memory ledger ran, which slows a step
+
+
+@dataclass(frozen=True)
+class MemorySample:
+    """The memory of one step, at its peak."""
+
+    step: int
+    epoch: int
+    peak: MemoryUse
+    resident: int  # bytes of the whole process (RSS) after the step
+    allocator_peak: int | None  # bytes, CUDA only: what torch's allocator had handed out at most
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One pass over the training images, and the validation after it."""
+
+    epoch: int  # from 1
+    train_loss: float  # mean over the images, while the weights moved
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float  # of this epoch, validation included
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """How a fine-tune ended."""
+
+    best_val_accuracy: float
+    best_epoch: int
+    last_val_accuracy: float
+    test_accuracy: float  # of the last weights, taken once
+    peak_memory: MemoryUse | None  # the largest of the sampled steps; None if nothing was sampled
+    seconds: float  # training and validation, without choosing the layers and without the test
+
+
+Metric = StepMetrics | MemorySample | EpochMetrics | FinetuneResult

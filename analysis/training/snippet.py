@@ -1,0 +1,105 @@
+"""A few lines of PyTorch that train the same layers in somebody else's code."""
+
+from __future__ import annotations
+
+from analysis.models import spec_of
+from analysis.options import LEARNING_RATES, RunOptions, Scope
+from analysis.selection.strategies import STRATEGIES
+from analysis.training.metrics import Selection
+
+_RULES: dict[Scope, str] = {
+    "layers": "owner in LAYERS or owner.removesuffix('.out_proj') in LAYERS",
+    "head": "owner in LAYERS",
+    "norms-and-biases": (
+        'owner in LAYERS or name.endswith("bias") or "Norm" in type(modules[owner]).__name__'
+    ),
+    "everything": "True",
+}
+
+_TEMPLATE = """import torch
+
+# Yours: `model`, its head ({head}) new for your classes, and `loader`, which gives batches of
+# images and labels. Found with BettiScope: {strategy} on {model}, {dataset}.
+LAYERS = {layers}
+
+modules = dict(model.named_modules())
+for name, parameter in model.named_parameters():
+    owner = name.rpartition(".")[0]
+    parameter.requires_grad_({rule})
+
+trained = [p for p in model.parameters() if p.requires_grad]
+decayed = [p for p in trained if p.dim() > 1]  # weight decay spares norms and biases
+optimizer = {optimizer}
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {epochs} * len(loader))
+everything = len(trained) == len(list(model.parameters()))
+
+for epoch in range({epochs}):
+    model.train()
+    for module in modules.values():  # frozen norms keep their running statistics
+        trains = everything or any(p.requires_grad for p in module.parameters(recurse=False))
+        if any(True for _ in module.buffers(recurse=False)) and not trains:
+            module.eval()
+    for images, labels in loader:
+        torch.nn.functional.cross_entropy(model(images), labels).backward()
+{decay}        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+model.eval()
+"""
+
+_SGD = "torch.optim.SGD(trained, lr={rate:g}, momentum={momentum:g})"
+_ADAMW = (
+    "torch.optim.AdamW(\n"
+    '    [{{"params": decayed, "weight_decay": {decay:g}}},\n'
+    '     {{"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0}}],\n'
+    "    lr={rate:g},\n"
+    ")"
+)
+_DECOUPLED = """        with torch.no_grad():
+            for parameter in decayed:
+                parameter.mul_(1 - scheduler.get_last_lr()[0] * {decay:g})
+"""
+
+
+def snippet(options: RunOptions, selection: Selection) -> str:
+    """Code that freezes and trains what a run did, for a model and data of one's own.
+
+    Parameters
+    ----------
+    options : RunOptions
+    selection : Selection
+        Of the run.
+
+    Returns
+    -------
+    str
+        Python. It expects `model` and `loader` to be there.
+    """
+    recipe, scope = options.recipe, STRATEGIES[options.strategy].scope
+    spec = spec_of(options.analysis.model)  # of a model that may be gone since
+    known = spec.head if spec else ""
+    # Of timm's networks and code of one's own the head is known by running last.
+    head = known or (selection.layers[-1] if selection.layers else "")
+    rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]
+    # A norm that trains is found by its kind, not by its name.
+    listed = (head,) if scope == "norms-and-biases" else selection.layers
+    layers = "[]" if scope == "everything" else _listed(listed)
+    made = (_SGD if selection.optimizer == "sgd" else _ADAMW).format(
+        rate=rate, momentum=recipe.momentum, decay=recipe.weight_decay
+    )
+    by_hand = selection.optimizer == "sgd" and recipe.weight_decay > 0
+    return _TEMPLATE.format(
+        head=f'"{head}"' if known or scope == "norms-and-biases" else "the classifier",
+        strategy=options.strategy,
+        model=options.analysis.model,
+        dataset=options.analysis.dataset,
+        layers=layers,
+        rule=_RULES[scope],
+        optimizer=made,
+        epochs=recipe.epochs,
+        decay=_DECOUPLED.format(decay=recipe.weight_decay) if by_hand else "",
+    )
+
+
+def _listed(layers: tuple[str, ...]) -> str:
+    return "[\n" + "".join(f'    "{name}",\n' for name in layers) + "]"

@@ -1,0 +1,250 @@
+"""One layer at close range, and up to four of them side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.errors import AnalysisError
+from analysis.results import LayerTopology
+from analysis.topology.summaries import SUMMARIES, average, betti_curve, long_intervals
+from app.cache import DrawnImages, drawn_images, embedding
+from app.charts.diagram import barcode_figure, betti_curve_figure, diagram_figure
+from app.charts.embedding import embedding_figure
+from app.components.explore.thumbnails import render_thumbnails
+from app.state import MAX_PINNED, Choice, Shown, appearance, session
+from app.theme import PALETTES, chart_config
+
+NOISE = "noise"
+DIAGRAM_HELP = (
+    "Persistence diagram. Grow a ball around every image: a loop is born when the balls close a "
+    "ring, and dies when they fill it. Each dot is one loop; the further above the diagonal, the "
+    "longer it lives. Distances are between activations of this layer."
+)
+MAP_HELP = (
+    "The images laid out so that their distances in this layer are kept as well as two "
+    "dimensions allow (classical multidimensional scaling). The axes themselves mean nothing."
+)
+BARCODE_HELP = "The same loops as bars, from birth to death."
+CURVE_HELP = "Betti curve: how many loops are alive at each distance."
+
+
+def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
+    """Draw the open layer with its controls."""
+    here = session()
+    left, right = st.columns([5, 2], vertical_alignment="bottom")
+    left.selectbox(
+        "Layer under the microscope",
+        rows["layer"].tolist(),
+        key="layer",
+        bind="query-params",
+        on_change=_mark_again,
+        format_func=lambda name: name or "(model)",
+        help="Click a row of the profile, or choose here.",
+    )
+    pinned = layer in here.pinned
+    full = not pinned and len(here.pinned) >= MAX_PINNED
+    right.button(
+        "Unpin" if pinned else "Pin",
+        key="pin",
+        icon=":material/keep_off:" if pinned else ":material/keep:",
+        on_click=_toggle_pin,
+        args=(layer,),
+        disabled=full,
+        width="stretch",
+        help=f"Keep up to {MAX_PINNED} layers side by side, further down the page.",
+    )
+    found = shown.report.layer(layer)
+    st.caption(_facts(rows, found))
+    if not found.finite:
+        st.warning("The activations of this layer are not finite, so it has no topology.")
+        return
+    shapes, curve, bars = st.tabs(
+        ["Persistence diagram", "Betti curve", "Barcode"], key="loops", on_change="rerun"
+    )
+    if shapes.open:
+        with shapes:
+            _render_diagram(found, choice, "diagram", 300)
+            _offer(pd.DataFrame(found.diagram, columns=["birth", "death"]), "diagram", found)
+    if curve.open:
+        with curve:
+            _render_curve(found, choice)
+    if bars.open:
+        with bars:
+            _render_barcode(found, choice)
+    _render_images(shown, found)
+
+
+def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
+    """Draw the pinned layers side by side."""
+    here = session()
+    here.pinned = [name for name in here.pinned if name in shown.report.names]
+    if not here.pinned:
+        return
+    st.subheader("Pinned layers", anchor=False)
+    for column, name in zip(st.columns(max(2, len(here.pinned))), here.pinned, strict=False):
+        with column, st.container(border=True, key=f"pinned_{name}"):
+            found = shown.report.layer(name)
+            st.markdown(f"**{name or '(model)'}**")
+            st.caption(_facts(rows, found))
+            st.button("Unpin", key=f"unpin_{name}", on_click=_toggle_pin, args=(name,))
+            if not found.finite:
+                st.warning("Not finite: no topology.")
+                continue
+            _render_diagram(found, choice, f"diagram_{name}", 240)
+            _render_map(shown, found, "cluster", f"map_{name}", 240)
+
+
+def groups(layer: LayerTopology) -> list[str]:
+    """The DBSCAN cluster of each image, in words."""
+    assert layer.clustering is not None
+    return [f"cluster {n + 1}" if n >= 0 else NOISE for n in layer.clustering.labels]
+
+
+def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int) -> None:
+    batches = len(layer.diagrams)
+    of = f", the mean of {batches} batches, all of them drawn" if batches > 1 else ""
+    st.caption(f"b₁ = {layer.b1:.4g} loop{'' if layer.b1 == 1 else 's'}{of}", help=DIAGRAM_HELP)
+    figure = diagram_figure(
+        layer.diagram,
+        min_persistence=choice.min_persistence,
+        palette=PALETTES[appearance()],
+        height=height,
+    )
+    st.plotly_chart(
+        figure,
+        key=key,
+        theme=None,
+        config=chart_config(f"persistence-diagram-{layer.name}"),
+        alt=f"Persistence diagram of {layer.name}",
+    )
+
+
+def _render_curve(layer: LayerTopology, choice: Choice) -> None:
+    batches = len(layer.diagrams)
+    of = f", mean of {batches} batches" if batches > 1 else ""
+    st.caption(f"Loops alive at each distance{of}", help=CURVE_HELP)
+    scales, counts = betti_curve(long_intervals(layer.diagram, choice.min_persistence))
+    alive = counts / batches
+    figure = betti_curve_figure(scales, alive, palette=PALETTES[appearance()], height=300)
+    config = chart_config(f"betti-curve-{layer.name}")
+    st.plotly_chart(figure, key="curve", theme=None, config=config)
+    _offer(pd.DataFrame({"distance": scales, "loops": alive}), "curve", layer)
+    values = [average(layer.diagrams, name, choice.min_persistence) for name in SUMMARIES]
+    titles = [summary.title for summary in SUMMARIES.values()]
+    table = pd.DataFrame({"summary": titles, "value": np.round(values, 3)})
+    st.dataframe(table, hide_index=True, height="content")
+
+
+def _render_barcode(layer: LayerTopology, choice: Choice) -> None:
+    st.caption("Each loop from birth to death", help=BARCODE_HELP)
+    figure = barcode_figure(
+        layer.diagram,
+        min_persistence=choice.min_persistence,
+        palette=PALETTES[appearance()],
+        height=300,
+    )
+    config = chart_config(f"barcode-{layer.name}")
+    st.plotly_chart(figure, key="barcode", theme=None, config=config)
+    _offer(pd.DataFrame(layer.diagram, columns=["birth", "death"]), "loops", layer)
+
+
+def _render_images(shown: Shown, layer: LayerTopology) -> None:
+    plane, pictures = st.tabs(["Map of the images", "The images"], key="images", on_change="rerun")
+    if plane.open:
+        with plane:
+            colour = st.segmented_control(
+                "Colour by",
+                ["cluster", "class"],
+                default="cluster",
+                required=True,
+                key="colour",
+                bind="query-params",
+                help="DBSCAN cluster in this layer, or the image's true class (never used above).",
+            )
+            _render_map(shown, layer, colour or "cluster", "map", 330)
+    if pictures.open:
+        with pictures:
+            data = _images_of(shown)
+            if data is not None:
+                render_thumbnails(data.pictures, groups(layer))
+
+
+def _images_of(shown: Shown) -> DrawnImages | None:
+    try:
+        return drawn_images(shown.options, shown.key.partition(" ")[0])
+    except AnalysisError as error:  # the analysis was saved, and its images are gone
+        st.warning(str(error))
+        return None
+
+
+def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, height: int) -> None:
+    data = _images_of(shown)
+    if data is None:
+        return
+    assert layer.clustering is not None
+    count, noise = layer.clustering.count, layer.clustering.noise_share
+    st.caption(
+        f"{count} DBSCAN cluster{'' if count == 1 else 's'}, {noise:.0%} noise · "
+        f"radius {layer.clustering.eps:.4g}",
+        help=MAP_HELP,
+    )
+    short = (
+        data.classes and max(map(len, data.classes)) <= 2
+    )  # long names are told when hovered over
+    points = embedding(shown.key, layer.name, shown.report)
+    figure = embedding_figure(
+        points,
+        groups=groups(layer) if colour == "cluster" else list(data.names),
+        texts=[f"image {i}: {name}" for i, name in zip(data.indices, data.names, strict=True)],
+        labels=list(data.names) if short else None,
+        palette=PALETTES[appearance()],
+        height=height,
+    )
+    st.plotly_chart(
+        figure,
+        key=key,
+        theme=None,
+        config=chart_config(f"map-{layer.name}"),
+        alt=f"The images by their distances in {layer.name}",
+    )
+    if key == "map":
+        table = pd.DataFrame(points, columns=["x", "y"])
+        table = table.assign(image=data.indices, label=data.names, cluster=groups(layer))
+        _offer(table, "map", layer)
+
+
+def _offer(table: pd.DataFrame, what: str, layer: LayerTopology) -> None:
+    st.download_button(
+        "CSV",
+        data=lambda: table.to_csv(index=False),
+        file_name=f"bettiscope-{what}-{layer.name}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        key=f"save_{what}",
+        type="tertiary",
+        on_click="ignore",
+        help="Save the numbers of this figure.",
+    )
+
+
+def _facts(rows: pd.DataFrame, layer: LayerTopology) -> str:
+    row = rows.loc[rows["layer"] == layer.name].iloc[0]
+    rank = "always trained" if row["head"] else "not ranked"
+    if pd.notna(row["rank"]):
+        rank = f"rank {row['rank']} of {rows['rank'].notna().sum()}"
+    shape = " × ".join(map(str, layer.activation_shape))
+    return f"{layer.kind} · {shape} activations · {layer.parameters:,} parameters · {rank}"
+
+
+def _toggle_pin(name: str) -> None:
+    pinned = session().pinned
+    if name in pinned:
+        pinned.remove(name)
+    elif len(pinned) < MAX_PINNED:
+        pinned.append(name)
+
+
+def _mark_again() -> None:
+    session().drawn = None

@@ -1,0 +1,86 @@
+"""The head of the Explore page: what came out, and the few numbers that matter."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.selection.ranking import NONE_CAN_BE_CHOSEN
+from app.components.explore.sentences import clusters_sentence, count_text, size_sentence
+from app.components.shared.memory_tile import render_memory_tile
+from app.components.shared.obtain import describe
+from app.state import Choice, Shown
+
+CORRELATION_HELP = (
+    "Spearman's rank correlation over the layers: +1 if the layers with more loops have more "
+    "clusters, −1 if fewer, 0 if neither. p is the chance of so strong a correlation between "
+    "unrelated columns. Neighbouring layers are alike, so p looks better than it is."
+)
+
+
+def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
+    """Draw the sentences and the tiles."""
+    st.caption(f"{describe(shown.options)}.")
+    _render_tiles(shown, rows, choice)
+    chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"].tolist()
+    if not rows["rank"].notna().any():
+        st.warning(NONE_CAN_BE_CHOSEN)
+    elif not chosen:
+        st.warning(
+            f"ρ = {choice.rho:.2f} of {int((~rows['head']).sum())} layers rounds down to none "
+            "under this preset. Raise ρ, or take the preset “recommended”."
+        )
+    else:
+        head = rows.loc[rows["head"], "layer"].tolist()
+        names = ", ".join(f"`{name}`" for name in chosen[:12])
+        more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
+        always = f", and always the new head `{head[0]}`" if head else ""
+        st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows, choice.normalization)}")
+    st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
+    for warning in shown.report.warnings():
+        st.warning(warning)
+
+
+def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
+    chosen, ranked = int(rows["selected"].sum()), int((~rows["head"]).sum())
+    trained = int(rows.loc[rows["selected"] | rows["head"], "parameters"].sum())
+    total = int(rows["parameters"].sum())
+    report = shown.report
+    with st.container(horizontal=True, key="tiles"):
+        _tile(
+            "Selected",
+            f"{chosen} of {ranked} layers",
+            f"ρ = {choice.rho:.2f}",
+            "The layers that train. The classifier head is not counted where it is always trained.",
+        )
+        _tile(
+            "Trained parameters",
+            _share(trained, total),
+            f"{count_text(trained)} of {count_text(total)}",
+            "Of all the model's layers; the head is counted where it is always trained.",
+        )
+        render_memory_tile(shown, rows)
+        _tile(
+            "Analysed in",
+            f"{report.seconds:.1f} s",
+            f"{report.samples} images · no gradients",
+            "Measured when this analysis was made: forward pass, topology and clusters. "
+            "It used no labels and no gradients.",
+        )
+
+
+def _share(part: int, whole: int) -> str:
+    percent = 100 * part / whole if whole else 0.0
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %"
+
+
+def _tile(label: str, value: str, note: str, explanation: str) -> None:
+    st.metric(
+        label,
+        value,
+        delta=note,
+        delta_color="off",
+        delta_arrow="off",
+        help=explanation,
+        border=True,
+    )

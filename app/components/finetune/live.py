@@ -1,0 +1,220 @@
+"""A group of fine-tunes while they run, and right after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+import streamlit as st
+
+from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
+from analysis.errors import AnalysisError
+from analysis.runs.store import Run
+from analysis.training.metrics import StepMetrics
+from app.cache import estimates, run_queue
+from app.charts.memory import memory_figure, size_text
+from app.components.shared.memory_tile import classes_of
+from app.components.shared.run_charts import HEIGHT, draw_chart, render_curves, render_tradeoff
+from app.components.shared.run_names import (
+    STATES,
+    metrics_of,
+    names_of,
+    peak_use,
+    settings_text,
+    shown_accuracy,
+    steps_per_epoch,
+)
+from app.components.shared.verdict import verdict_sentence
+from app.state import appearance, session
+from app.theme import PALETTES
+
+POLL_EVERY = 1.0  # seconds
+_RUNNING = "the running one"
+_RECENT = 20  # steps by which the pace is judged
+
+MEMORY_HELP = (
+    "The most memory that tensors took in a step, measured on the first step and on one of each "
+    "epoch. It counts tensors, not what the process or the libraries take besides: hover a bar "
+    "for that. Dashed: predicted before the run."
+)
+
+
+def render_live(runs: Sequence[Run]) -> None:
+    """Draw a group of runs, again and again for as long as one of them is not over."""
+    ids = [run.id for run in runs]
+    active = any(run.active for run in runs)
+
+    def draw() -> None:
+        try:
+            now = {run.id: run for run in run_queue().store.runs()}
+            current = [now[each] for each in ids if each in now]
+            if not current or (active and not any(run.active for run in current)):
+                st.rerun()
+            _render_group(current)
+        except AnalysisError as error:
+            st.error(str(error))
+        if session().trouble:
+            st.error(session().trouble)
+
+    st.fragment(draw, run_every=POLL_EVERY if active else None)()
+
+
+def _render_group(runs: list[Run]) -> None:
+    names = names_of(runs)
+    for trouble in run_queue().problems():
+        st.warning(trouble)
+    st.caption(settings_text(runs[0]))
+    with st.container(horizontal=True, key="live_tiles"):
+        for run in runs:
+            _render_tile(run, names[run.id])
+    for run in runs:
+        if run.state == "running":
+            _render_running(run, names[run.id])
+    waiting = [run for run in runs if run.state == "queued"]
+    if waiting and st.button(
+        f"Cancel {len(waiting)} waiting", key="cancel", icon=":material/cancel:", type="tertiary"
+    ):
+        for run in waiting:
+            _stop(run)
+    for run in runs:
+        if run.state in ("failed", "interrupted"):
+            st.error(f"**{names[run.id]}**: {run.error}")
+        elif run.error:
+            st.info(f"**{names[run.id]}**: {run.error}")
+    sentence = verdict_sentence(runs)
+    if sentence:
+        st.markdown(sentence)
+    render_curves(runs)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _render_memory(runs, names)
+    with right:
+        render_tradeoff(runs, key="live")
+
+
+def _render_tile(run: Run, name: str) -> None:
+    accuracy = shown_accuracy(run)
+    value = "–" if math.isnan(accuracy) else f"{100 * accuracy:.1f} %"
+    kind = "validation · " if run.result is None and not math.isnan(accuracy) else ""
+    note = kind + STATES[run.state]
+    if run.state == "running":
+        note = kind + _progress(run)
+    elif run.result is not None:
+        peak = peak_use(run)
+        note = f"test · {run.result.seconds:.1f} s" + (
+            f" · {size_text(peak.total)}" if peak else ""
+        )
+    st.metric(
+        name,
+        value,
+        delta=note,
+        delta_color="off",
+        delta_arrow="off",
+        help="Accuracy on the validation images while a run goes on; on the test images, taken "
+        "once with the last weights, when it is done. Then also training time and the peak memory "
+        "of training, both measured.",
+        border=True,
+    )
+
+
+def _progress(run: Run) -> str:
+    metrics, epochs = metrics_of(run), run.options.recipe.epochs
+    if not metrics.steps:
+        return "getting ready"
+    if len(metrics.epochs) == epochs:
+        return "testing"
+    return f"epoch {len(metrics.epochs) + 1} of {epochs}"
+
+
+def _render_running(run: Run, name: str) -> None:
+    metrics = metrics_of(run)
+    total = run.options.recipe.epochs * steps_per_epoch(run)
+    done = metrics.steps[-1].step if metrics.steps else 0
+    if not metrics.steps:
+        doing = "choosing the layers" if run.selection is None else "first step"
+        text = f"{name}: getting ready ({doing})"
+    else:
+        text = f"{name}: step {done} of {total}{_pace(metrics.steps, total)}"
+    bar, button = st.columns([6, 1], vertical_alignment="center")
+    bar.progress(min(1.0, done / total), text=text)
+    if run.stop_requested:
+        button.button("Stopping …", key=f"stop_{run.id}", disabled=True, width="stretch")
+    elif button.button(
+        "Stop",
+        key=f"stop_{run.id}",
+        icon=":material/stop_circle:",
+        width="stretch",
+        help=f"End {name} now; what it has is kept.",
+    ):
+        _stop(run)
+        st.rerun(scope="fragment")
+
+
+def _stop(run: Run) -> None:
+    """Stop a run; what went wrong stays on the page until the next one is stopped."""
+    session().trouble = ""
+    try:
+        run_queue().stop(run.id)
+    except AnalysisError as error:
+        session().trouble = str(error)
+
+
+def _pace(steps: Sequence[StepMetrics], total: int) -> str:
+    recent = steps[-_RECENT:]
+    if len(recent) < 3:
+        return ""
+    each = [b.seconds - a.seconds for a, b in pairwise(recent)]
+    typical = max(median(each), 1e-6)
+    # Validation and sampled steps take time as well: the mean of all steps so far tells.
+    left = (total - steps[-1].step) * steps[-1].seconds / steps[-1].step
+    return f" · {recent[-1].images / typical:,.0f} images/s · about {max(1, left):.0f} s left"
+
+
+def _render_memory(runs: list[Run], names: dict[str, str]) -> None:
+    running = next((run for run in runs if run.state == "running"), None)
+    measured = [run for run in runs if metrics_of(run).memory]
+    st.markdown("**Memory by kind**", help=MEMORY_HELP)
+    shown = running or (measured[0] if measured else runs[0])
+    if len(runs) > 1:
+        chosen = st.selectbox(
+            "Memory of",
+            [*([_RUNNING] if running else []), *names],
+            key="memory_of",
+            format_func=lambda each: names.get(each, each),
+            label_visibility="collapsed",
+        )
+        shown = next((run for run in runs if run.id == chosen), shown)
+    whole = estimates().known(_full_request(shown))  # while training, nothing else is computed
+    draw_chart(
+        memory_figure(
+            metrics_of(shown).memory,
+            shown.selection.predicted if shown.selection else None,
+            whole.peak if isinstance(whole, MemoryEstimate) and _partial(shown) else None,
+            planned=_planned_samples(shown),
+            palette=PALETTES[appearance()],
+            height=HEIGHT,
+        ),
+        "memory", f"Memory by kind of {names[shown.id]}",
+    )  # fmt: skip
+
+
+def _partial(run: Run) -> bool:
+    return run.options.strategy != "full"
+
+
+def _full_request(run: Run) -> MemoryRequest:
+    return MemoryRequest(
+        model=run.options.analysis.model,
+        classes=classes_of(run.options.analysis.dataset),
+        scope="everything",
+        recipe=run.options.largest_step,
+        weights=run.options.analysis.weights,
+        input_side=run.options.analysis.input_side,
+    )
+
+
+def _planned_samples(run: Run) -> int:
+    first = 1 if steps_per_epoch(run) > 1 else 0
+    return first + run.options.recipe.epochs

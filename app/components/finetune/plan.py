@@ -1,0 +1,280 @@
+"""The form that says what to train, and what that would take."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+import streamlit as st
+
+from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
+from analysis.datasets import dataset_spec
+from analysis.errors import AnalysisError
+from analysis.options import (
+    AUGMENTATIONS,
+    LEARNING_RATES,
+    OPTIMIZERS,
+    AnalysisOptions,
+    Augmentation,
+    Optimizer,
+    Recipe,
+    RunOptions,
+)
+from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
+from analysis.topology.resummarize import reread
+from app.cache import estimates, run_queue
+from app.charts.memory import size_text
+from app.components.shared.help_texts import listed
+from app.components.shared.memory_tile import memory_request, saving_text
+from app.state import Choice, Shown, session
+
+DEFAULT_STRATEGIES = ["adabet", "size", "head"]
+MOST_SEEDS = 10
+POLL_EVERY = 0.3  # seconds
+_DEFAULT = Recipe()
+
+
+def render_plan(
+    shown: Shown | None, options: AnalysisOptions | None, choice: Choice, *, busy: bool
+) -> bool:
+    """Draw the form; Start queues one run for each strategy and seed. True if it did.
+
+    While runs go on (`busy`) nothing is predicted, as they need the processor. From then on the
+    form is folded until it is opened, so that the curves have the room.
+    """
+    session().watching = session().watching or busy
+    with (
+        st.container(key="plan"),
+        st.expander("What to train", expanded=not session().watching),
+    ):
+        strategies = st.pills(
+            "Strategies",
+            list(STRATEGIES),
+            selection_mode="multi",
+            default=DEFAULT_STRATEGIES,
+            key="strategies",
+            bind="query-params",
+            help="Ways to choose what trains. The new classifier always trains with them, unless "
+            "the preset ranks it. " + listed({n: s.help for n, s in STRATEGIES.items()}),
+        )
+        recipe, train_samples, seeds = _render_recipe(shown, options)
+        step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step
+        if strategies and shown is not None and step_recipe is not None and not busy:
+            _render_expectation(shown, choice, strategies, step_recipe, seeds)
+        elif busy:
+            st.caption("What the strategies would train and take is shown again after the runs.")
+        changed = shown is not None and options != shown.options
+        asked = _render_start(len(strategies) * seeds, shown, recipe, busy, changed=changed)
+    if asked and shown is not None and recipe is not None:
+        first = shown.options.seed
+        try:
+            runs = [
+                choice.applied(
+                    RunOptions(
+                        analysis=dataclasses.replace(shown.options, seed=seed),
+                        strategy=strategy,
+                        train_samples=train_samples,
+                        recipe=dataclasses.replace(recipe, seed=seed),
+                    )
+                )
+                for seed in range(first, first + seeds)
+                for strategy in strategies
+            ]
+            run_queue().start(runs)
+        except AnalysisError as error:
+            st.error(str(error))
+        else:
+            return True
+    return False
+
+
+def _render_recipe(
+    shown: Shown | None, options: AnalysisOptions | None
+) -> tuple[Recipe | None, int, int]:
+    dataset = (shown.options if shown else options or AnalysisOptions()).dataset
+    most = dataset_spec(dataset).sizes["train"]
+    if st.session_state.get("train_samples", 0) > most:
+        st.session_state["train_samples"] = most
+    with st.container(horizontal=True, key="recipe"):
+        epochs = st.number_input(
+            "Epochs", 1, 1000, _DEFAULT.epochs, key="epochs", bind="query-params", width=130,
+            help="How often training goes through the training images.",
+        )  # fmt: skip
+        train_samples = st.number_input(
+            "Training images", 1, most, min(RunOptions().train_samples, most), 50,
+            key="train_samples", bind="query-params", width=160,
+            help=f"Drawn from the {most:,} of the train split. Validation and test images are "
+            "never trained on.",
+        )  # fmt: skip
+        rate = st.number_input(
+            "Learning rate", 1e-6, 10.0, None, 0.01, format="%.4g", key="learning_rate",
+            bind="query-params", width=170, placeholder="default",
+            help="The size of the first steps; it falls to zero along half a cosine. Left empty: "
+            + ", ".join(f"{value:g} for {name}" for name, value in LEARNING_RATES.items())
+            + ".",
+        )  # fmt: skip
+        seeds = st.number_input(
+            "Seeds", 1, MOST_SEEDS, 1, key="seeds", bind="query-params", width=130,
+            help="How often each strategy runs, with other images drawn, another order and "
+            "another new classifier. One seed is no evidence: take three or more to compare.",
+        )  # fmt: skip
+    with st.expander("More"), st.container(horizontal=True):
+        batch_size = st.number_input(
+            "Batch size", 1, 1024, _DEFAULT.batch_size, key="train_batch", bind="query-params",
+            width=130, help="Images in one step. Memory for activations grows with it.",
+        )  # fmt: skip
+        optimizer: Optimizer = st.selectbox(
+            "Optimiser", OPTIMIZERS, key="optimizer", bind="query-params", width=160,
+            help="auto: AdamW for transformers, SGD with momentum for other networks.",
+        )  # fmt: skip
+        momentum = st.number_input(
+            "Momentum", 0.0, 0.999, _DEFAULT.momentum, 0.05, key="momentum", bind="query-params",
+            width=130, help="Of SGD: how much of the last step goes into the next.",
+        )  # fmt: skip
+        decay = st.number_input(
+            "Weight decay", 0.0, 1.0, _DEFAULT.weight_decay, 0.001, format="%.4g",
+            key="weight_decay", bind="query-params", width=160,
+            help="Weights shrink by learning rate × this in every step; norms and biases do not.",
+        )  # fmt: skip
+        augmentation: Augmentation = st.selectbox(
+            "Augmentation", AUGMENTATIONS, key="augmentation", bind="query-params", width=180,
+            help="flip-crop: mirror half of the training images and move each a little. Not for "
+            "images whose mirror image means something else, such as digits.",
+        )  # fmt: skip
+    try:
+        recipe = Recipe(
+            epochs=int(epochs),
+            batch_size=int(batch_size),
+            learning_rate=rate,
+            optimizer=optimizer,
+            momentum=float(momentum),
+            weight_decay=float(decay),
+            augmentation=augmentation,
+        )
+    except AnalysisError as error:
+        st.error(str(error))
+        recipe = None
+    return recipe, int(train_samples), int(seeds)
+
+
+def _render_start(
+    runs: int, shown: Shown | None, recipe: Recipe | None, busy: bool, *, changed: bool
+) -> bool:
+    why = "Choose a strategy first." if not runs else ""
+    if shown is None:
+        why = "The analysis comes first: it chooses the layers."
+    elif changed:
+        why = "The settings have changed: analyse first, which chooses the layers."
+    elif untrainable := dataset_spec(shown.options.dataset).why_untrainable:
+        why = untrainable
+        st.warning(untrainable)
+    verb = "Queue" if busy else "Start"
+    return st.button(
+        f"{verb} {runs} {'more ' if busy else ''}run{'' if runs == 1 else 's'}" if runs else verb,
+        type="primary",
+        icon=":material/play_arrow:",
+        key="start",
+        disabled=bool(why) or recipe is None,
+        help=why or "One after the other, each in a process of its own. You may leave the page.",
+    )
+
+
+def _render_expectation(
+    shown: Shown, choice: Choice, strategies: list[str], recipe: Recipe, seeds: int
+) -> None:
+    """A row a strategy: what it would train, and the memory predicted for that."""
+    report, seed = reread(shown.report, min_persistence=choice.min_persistence), shown.options.seed
+    trains = "Trains" if seeds == 1 else f"Trains (seed {seed})"
+    evidence = Evidence(
+        layers=report.layers,
+        sizes=[layer.activation_size / report.samples for layer in report.layers],
+        normalization=choice.normalization,
+        seed=seed,
+        summary=choice.summary,
+        report=report,
+    )
+    layers = {
+        name: tuple(chosen_layers(name, evidence, rho=choice.rho, preset=choice.preset))
+        for name in strategies
+        if STRATEGIES[name].needs != "gradients"
+    }
+    full = memory_request(shown, "everything", recipe=recipe)
+    requests = {
+        name: memory_request(
+            shown, STRATEGIES[name].scope, () if STRATEGIES[name].scope == "everything" else chosen,
+            recipe,
+        )
+        for name, chosen in layers.items()
+        if chosen
+    }  # fmt: skip
+    wanted = [*requests.values(), full]
+
+    def draw() -> None:
+        answers: dict[MemoryRequest, MemoryEstimate | str | None] = {}
+        for request in wanted:
+            found = estimates().get(request)
+            answers[request] = found
+        if pending and all(answer is not None for answer in answers.values()):
+            st.rerun()
+        whole = answers[full]
+        table = []
+        for name in strategies:
+            answer = answers.get(requests[name]) if name in requests else None
+            peak = answer.peak.total if isinstance(answer, MemoryEstimate) else None
+            saving = ""
+            if peak is not None and isinstance(whole, MemoryEstimate) and name != "full":
+                saving = saving_text(peak, whole.peak.total)
+            table.append(
+                {
+                    "Strategy": STRATEGIES[name].title,
+                    "Predicted peak": size_text(peak)
+                    if peak is not None
+                    else ("when it runs" if name not in requests else "…"),
+                    "Against full": saving,
+                    "Analytic model": size_text(answer.analytic)
+                    if isinstance(answer, MemoryEstimate)
+                    else "",
+                    trains: _trains(name, layers.get(name), report.head, choice),
+                }
+            )
+        st.dataframe(
+            pd.DataFrame(table),
+            hide_index=True,
+            height="content",
+            column_config={
+                "Strategy": st.column_config.Column(width="small"),
+                trains: st.column_config.Column(
+                    width="large",
+                    help="Other seeds draw other images, and may choose other layers.",
+                ),
+                "Predicted peak": st.column_config.Column(
+                    width=104,
+                    help=f"Memory of one training step with batches of {recipe.batch_size} images, "
+                    "predicted without computing it.",
+                ),
+                "Against full": st.column_config.Column(
+                    width="small", help="Compared with training every parameter."
+                ),
+                "Analytic model": st.column_config.Column(
+                    width=104,
+                    help="What the paper's figures rest on (after TinyTL): frozen weights at 4 "
+                    "bit, batches of 8, no gradients or optimiser state. Not to be compared with "
+                    "the other columns.",
+                ),
+            },
+            alt="What each strategy would train, and the memory predicted for it",
+        )
+
+    pending = any(estimates().get(request) is None for request in wanted)
+    st.fragment(draw, run_every=POLL_EVERY if pending else None)()
+
+
+def _trains(name: str, layers: tuple[str, ...] | None, head: str | None, choice: Choice) -> str:
+    strategy = STRATEGIES[name]
+    if strategy.scope == "everything":
+        return "every parameter"
+    if strategy.scope == "norms-and-biases":
+        return f"every norm and bias, and {head}"
+    if layers is None:
+        return "chosen by a backward pass over labelled images, when the run starts"
+    return ", ".join(layers) if layers else f"nothing: ρ = {choice.rho:.2f} rounds down to no layer"

@@ -1,0 +1,154 @@
+"""The form that says which grid is meant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from analysis.datasets import DATASETS, SHIFTS, dataset_spec, needs_look, own_datasets
+from analysis.errors import AnalysisError
+from analysis.models import list_models
+from analysis.options import MAX_SEVERITY, PRESETS, WEIGHTS, AnalysisOptions, RunOptions
+from analysis.selection.strategies import STRATEGIES
+from analysis.sweeps.grid import POCKET_GRID, DataChoice, Grid
+from app.components.grid.matrix import named
+from app.components.shared.subject_names import dataset_name
+from app.state import Choice
+
+NAME = "page"  # of grids that are put together here
+MOST_SEEDS = 10
+MOST_EPOCHS, MOST_IMAGES = 1000, 1_000_000
+
+
+def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
+    """Draw the form; None, with the reason on the page, if what it says cannot run.
+
+    Of what the sidebar analyses, only how it is computed is taken.
+    """
+    models = st.multiselect(
+        "Models", list_models(), list(POCKET_GRID.models), key="grid_models", bind="query-params",
+        help="Each is trained on each dataset. The pocket models come with BettiScope; weights of "
+        "others are fetched when they are first needed.",
+    )  # fmt: skip
+    datasets = st.multiselect(
+        "Datasets", data_options(), [_option(data) for data in POCKET_GRID.datasets],
+        key="grid_datasets", bind="query-params",
+        format_func=lambda text: _option(named(DataChoice.of(text))),
+        help="As they are, or shifted: “digits+noise” is digits with noise on every image, for "
+        "training and testing alike.",
+    )  # fmt: skip
+    strategies = st.pills(
+        "Strategies", list(STRATEGIES), selection_mode="multi",
+        default=list(POCKET_GRID.strategies), key="grid_strategies", bind="query-params",
+        help="Ways to choose what trains; a column each."
+        + "\n".join(["", *(f"- **{n}**: {s.help}" for n, s in STRATEGIES.items())]),
+    )  # fmt: skip
+    base, seeds, severity = _render_numbers(sidebar, choice)
+    if base is None:
+        return None
+    chosen = [DataChoice.of(text) for text in datasets]
+    grid = Grid(
+        NAME,
+        tuple(models),
+        tuple(each if each.shift == "none" else replace(each, severity=severity)
+              for each in chosen),
+        tuple(strategies),
+        tuple(range(seeds)),
+        base,
+    )  # fmt: skip
+    problems = grid.problems()
+    if problems:
+        empty = [name for name in ("models", "datasets", "strategies") if not getattr(grid, name)]
+        if empty:
+            st.info(f"Choose {' and '.join(empty)} to see what comes of them.")
+        else:
+            st.error("; ".join(problems))
+        return None
+    for note in grid.notes(dataset_name):
+        st.caption(note)
+    return grid
+
+
+def data_options() -> list[str]:
+    """Every dataset that can be trained on, as it is and with each shift."""
+    own = [name for name in own_datasets() if not needs_look(name)]
+    usable = [name for name in (*DATASETS, *own) if not dataset_spec(name).why_untrainable]
+    shifts = [shift for shift in SHIFTS if shift != "none"]
+    return [each for name in usable for each in (name, *(f"{name}+{shift}" for shift in shifts))]
+
+
+def _option(data: DataChoice) -> str:
+    return data.dataset if data.shift == "none" else f"{data.dataset}+{data.shift}"
+
+
+def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOptions | None, int, int]:
+    """What all cells share; also the number of seeds and the severity of shifts."""
+    default = POCKET_GRID.base
+    with st.container(horizontal=True, key="grid_numbers"):
+        seeds = st.number_input(
+            "Seeds", 1, MOST_SEEDS, 1, key="grid_seeds", bind="query-params", width=110,
+            help="How often each cell runs, with other images drawn, another order and another "
+            "new classifier. One seed is no evidence: take three or more to compare.",
+        )  # fmt: skip
+        epochs = st.number_input(
+            "Epochs", 1, MOST_EPOCHS, default.recipe.epochs, key="grid_epochs",
+            bind="query-params", width=110,
+            help="How often training goes through the training images.",
+        )  # fmt: skip
+        images = st.number_input(
+            "Training images", 1, MOST_IMAGES, default.train_samples, 50, key="grid_images",
+            bind="query-params", width=150,
+            help="Drawn from the train split of each dataset; of a smaller split all are taken.",
+        )  # fmt: skip
+        severity = st.number_input(
+            "Severity", 1, MAX_SEVERITY, AnalysisOptions().severity, key="grid_severity",
+            bind="query-params", width=110, help="Of the shifts: 1 is slight, 5 is strong.",
+        )  # fmt: skip
+        weights = st.selectbox(
+            "Weights", WEIGHTS, key="grid_weights", bind="query-params", width=150,
+            help="Pre-trained, or random from the start: then nothing was learned beforehand.",
+        )  # fmt: skip
+    st.caption(_sidebar_text(sidebar, choice))
+    preset = PRESETS[choice.preset]
+    try:
+        base = replace(
+            default,
+            analysis=replace(
+                default.analysis,
+                weights=weights,
+                samples=preset.samples,
+                batch_size=preset.batch_size,
+                pooling=preset.pooling,
+                input_side=sidebar.input_side,
+                precision=sidebar.precision,
+                device=sidebar.device,
+                memory=sidebar.memory,
+            ),
+            rho=choice.rho,
+            normalization=choice.normalization,
+            preset=choice.preset,
+            summary=choice.summary,
+            min_persistence=choice.min_persistence,
+            train_samples=int(images),
+            recipe=replace(default.recipe, epochs=int(epochs)),
+        )
+    except AnalysisError as error:
+        st.error(str(error))
+        base = None
+    return base, int(seeds), int(severity)
+
+
+def _sidebar_text(sidebar: AnalysisOptions, choice: Choice) -> str:
+    """What comes from the sidebar; of how it is computed, what is not as usual."""
+    told = [f"ρ = {choice.rho:.2f}", f"normalisation “{choice.normalization}”"]
+    told += [f"preset “{choice.preset}”"]
+    if sidebar.input_side:
+        told.append(f"image side {sidebar.input_side}")
+    if sidebar.precision != AnalysisOptions.precision:
+        told.append(f"precision {sidebar.precision}")
+    if sidebar.device != AnalysisOptions.device:
+        told.append(f"device {sidebar.device}")
+    if sidebar.memory:
+        told.append(f"memory limit {sidebar.memory / 1e9:g} GB")
+    return f"{', '.join(told[:-1])} and {told[-1]} are those of the sidebar."

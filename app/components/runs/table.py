@@ -1,0 +1,258 @@
+"""All runs as a table: filtered, chosen from, deleted and brought back, taken away."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from analysis.errors import AnalysisError
+from analysis.runs.store import Run, RunStore
+from app.cache import run_queue
+from app.components.shared.run_names import (
+    STATES,
+    counted,
+    metrics_of,
+    peak_use,
+    strategy_title,
+    training_seconds,
+)
+from app.components.shared.subject_names import dataset_name, shift_text, weights_name
+from app.state import session
+
+_FILTERS: dict[str, tuple[str, Callable[[Run], str]]] = {
+    "run_model": ("Model", lambda run: run.options.analysis.model),
+    "run_dataset": ("Dataset", lambda run: dataset_name(run.options.analysis.dataset)),
+    "run_strategy": ("Strategy", lambda run: run.options.strategy),
+    "run_state": ("State", lambda run: STATES[run.state]),
+}
+MB = 1e6
+
+
+def filtered(runs: Sequence[Run]) -> list[Run]:
+    """Draw the filters, and return the runs that pass them."""
+    passing = list(runs)
+    with st.container(horizontal=True, key="run_filters"):
+        for key, (title, read) in _FILTERS.items():
+            known = sorted({read(run) for run in runs})
+            held = st.session_state.get(key)
+            if held and not set(held) <= set(known):
+                st.session_state[key] = [value for value in held if value in known]
+            chosen = st.multiselect(
+                title, known, key=key, bind="query-params", placeholder="all", width=168,
+                help=f"Show only runs of this {title.lower()}; none chosen shows all.",
+            )  # fmt: skip
+            if chosen:
+                passing = [run for run in passing if read(run) in chosen]
+    return passing
+
+
+def ticked(runs: Sequence[Run]) -> list[Run]:
+    """Those of the runs that are laid over each other; others are left alone from here on."""
+    here = session()
+    chosen = [run for run in runs if run.id in here.compared]
+    here.compared = [run.id for run in chosen]
+    return chosen
+
+
+def render_table(runs: Sequence[Run]) -> None:
+    """Draw one row a run, to tick."""
+    here = session()
+    ids = [run.id for run in runs]
+    # A row is chosen by its position: with other rows, or other choices, it is another table.
+    key = f"runs_{hash((tuple(ids), here.table))}"
+
+    def tick() -> None:
+        here.compared = [ids[row] for row in st.session_state[key]["selection"]["rows"]]
+
+    st.dataframe(
+        run_frame(runs),
+        key=key,
+        hide_index=True,
+        placeholder="–",
+        on_select=tick,
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": [ids.index(each) for each in here.compared]}},
+        height=min(420, 38 + 35 * max(1, len(runs))),
+        column_config={
+            "#": st.column_config.NumberColumn(width=50, help="In the order of starting."),
+            "Test accuracy (%)": st.column_config.NumberColumn(
+                format="%.1f", help="Of the last weights, taken once, at the end of the run."
+            ),
+            "Validation (%)": st.column_config.NumberColumn(
+                format="%.1f", help="Validation accuracy after the last epoch."
+            ),
+            "Best (%)": st.column_config.NumberColumn(
+                format="%.1f", help="The best validation accuracy of any epoch."
+            ),
+            "Peak memory (MB)": st.column_config.NumberColumn(
+                format="%.1f", help="Measured: tensors, in the sampled steps."
+            ),
+            "Predicted (MB)": st.column_config.NumberColumn(
+                format="%.1f", help="Peak memory as predicted before the run."
+            ),
+            "Time (s)": st.column_config.NumberColumn(
+                format="%.1f", help="Training and validation."
+            ),
+            "Choice (s)": st.column_config.NumberColumn(
+                format="%.2f", help="What choosing the layers took."
+            ),
+            "Choice (MB)": st.column_config.NumberColumn(
+                format="%.1f", help="Tensor memory at the peak of choosing the layers."
+            ),
+            "Process (MB)": st.column_config.NumberColumn(
+                format="%.0f", help="The whole process at most (RSS), libraries included."
+            ),
+            "ρ": st.column_config.NumberColumn(format="%.2f", help="Share of layers to train."),
+            "Trained": st.column_config.NumberColumn(
+                format="percent", help="Share of the parameters that trained."
+            ),
+        },
+        alt="All runs",
+    )
+
+
+def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run; accuracies in percent, memory in MB, times in seconds."""
+    rows = []
+    for run in runs:
+        options, result = run.options, run.result
+        metrics, peak = metrics_of(run), peak_use(run)
+        predicted = run.selection.predicted if run.selection else None
+        validation = [epoch.val_accuracy for epoch in metrics.epochs]
+        selection = run.selection
+        rows.append(
+            {
+                "#": run.number,
+                "Strategy": strategy_title(run),
+                "Seed": options.recipe.seed,
+                "State": STATES[run.state],
+                "Test accuracy (%)": 100 * result.test_accuracy if result else math.nan,
+                "Validation (%)": 100 * validation[-1] if validation else math.nan,
+                "Best (%)": 100 * max(validation, default=math.nan),
+                "Peak memory (MB)": peak.total / MB if peak else math.nan,
+                "Predicted (MB)": predicted.total / MB if predicted else math.nan,
+                "Time (s)": training_seconds(run),
+                "Model": options.analysis.model,
+                "Weights": weights_name(options.analysis.weights),
+                "Dataset": dataset_name(options.analysis.dataset),
+                "Shift": shift_text(options.analysis) or None,
+                "Image side": options.analysis.input_side or None,
+                "Precision": options.analysis.precision,
+                "ρ": options.rho,
+                "Epochs": options.recipe.epochs,
+                "Images": options.train_samples,
+                "Batch": options.recipe.batch_size,
+                "Learning rate": metrics.steps[0].learning_rate if metrics.steps else math.nan,
+                "Trained": selection.trainable_parameters / selection.total_parameters
+                if selection
+                else math.nan,
+                "Choice (s)": selection.seconds if selection else math.nan,
+                "Choice (MB)": selection.peak_bytes / MB if selection else math.nan,
+                "Process (MB)": max((m.resident for m in metrics.memory), default=math.nan) / MB,
+                "Started": datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M"),
+                "Id": run.id,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
+    """Draw what can be done with runs: take away, run again, delete, bring back."""
+    store = run_queue().store  # downloads are written outside of any session
+    meant, which = (chosen, f"{len(chosen)} chosen") if chosen else (runs, f"all {len(runs)}")
+    with st.container(horizontal=True, key="run_actions"):
+        table = run_frame(meant)
+        for label, file, mime, write, what in (
+            ("CSV", "runs.csv", "text/csv", lambda: table.to_csv(index=False), "one row a run"),
+            (
+                "Epochs", "epochs.csv", "text/csv", lambda: epochs_csv(store, meant),
+                "one row an epoch, as CSV",
+            ),
+            (
+                "JSON", "runs.json", "application/json", lambda: runs_json(store, meant),
+                "settings, layers and every metric",
+            ),
+        ):  # fmt: skip
+            st.download_button(
+                label, data=write, file_name=f"bettiscope-{file}", mime=mime,
+                icon=":material/download:", key=f"save_runs_{label}", on_click="ignore",
+                disabled=not meant, help=f"Save {which}: {what}.",
+            )  # fmt: skip
+        again = st.button(
+            "Run again", key="again", icon=":material/replay:", disabled=not chosen,
+            help="Queue the chosen runs once more, with the same settings and seeds.",
+        )  # fmt: skip
+        if again and _attempt(lambda: run_queue().start([run.options for run in chosen])):
+            st.rerun()
+        going = [run for run in chosen if run.active]
+        if going and st.button(
+            "Stop", key="stop_chosen", icon=":material/stop_circle:",
+            help="End the chosen runs that wait or run; what they have is kept.",
+        ):  # fmt: skip
+            for run in going:
+                _attempt(lambda run=run: run_queue().stop(run.id))  # type: ignore[misc]
+        if st.button(
+            "Delete", key="delete", icon=":material/delete:", disabled=not chosen,
+            help="Remove the chosen runs. They can be brought back for a day.",
+        ):  # fmt: skip
+            ids = [run.id for run in chosen]
+            if _attempt(lambda: run_queue().store.delete(ids)):
+                session().deleted = ids
+                st.rerun()
+
+
+def render_undo() -> None:
+    """Offer to bring back what was deleted."""
+    here = session()
+    gone = run_queue().store.runs(deleted=True)
+    # A grid that goes on replaces what was stopped in it before it began.
+    deleted = {run.id: run for run in gone if not (run.swept and run.started is None)}
+    here.deleted = [each for each in here.deleted if each in deleted]
+    if here.deleted:
+        text, button = st.columns([5, 1], vertical_alignment="center")
+        text.info(f"{counted(len(here.deleted))} deleted.")
+        if button.button("Undo", key="undo", icon=":material/undo:", width="stretch"):
+            _restore(here.deleted)
+    elif deleted:
+        with st.expander(f"{counted(len(deleted))} deleted lately"):
+            st.write(", ".join(f"#{r.number} {strategy_title(r)}" for r in deleted.values()))
+            if st.button("Bring back", key="restore", icon=":material/undo:"):
+                _restore(list(deleted))
+
+
+def runs_json(store: RunStore, runs: Sequence[Run]) -> str:
+    """Everything that is known of runs, metrics included."""
+    found = [asdict(run) | {"metrics": asdict(store.metrics(run.id))} for run in runs]
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def epochs_csv(store: RunStore, runs: Sequence[Run]) -> str:
+    """One row an epoch of every run."""
+    rows = [
+        {"run": run.number, "strategy": run.options.strategy, "seed": run.options.recipe.seed}
+        | asdict(epoch)
+        for run in runs
+        for epoch in store.metrics(run.id).epochs
+    ]
+    return pd.DataFrame(rows).to_csv(index=False)
+
+
+def _restore(ids: list[str]) -> None:
+    if _attempt(lambda: run_queue().store.restore(ids)):
+        session().deleted = []
+        st.rerun()
+
+
+def _attempt(action: Callable[[], object]) -> bool:
+    try:
+        action()
+    except AnalysisError as error:
+        st.error(str(error))
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""From what the sidebar asks for to the analysis on the page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.errors import AnalysisError
+from analysis.jobs.jobs import Job
+from analysis.options import AnalysisOptions
+from analysis.progress import Progress
+from analysis.topology.store import fingerprint, load_analysis
+from app.cache import jobs
+from app.components.shared.cost import render_cost
+from app.components.shared.subject_names import computed_text, data_text, weights_name
+from app.state import Shown, session
+
+POLL_EVERY = 0.2  # seconds
+_WEIGHTS = {"random": "random weights", "pretrained": "pre-trained"}
+
+
+def render_obtained(options: AnalysisOptions | None) -> Shown | None:
+    """Find or start the analysis, and tell how it goes.
+
+    Returns
+    -------
+    Shown or None
+        What there is to show: the analysis asked for or, while that is not there, the last one.
+    """
+    here = session()
+    if options is None:
+        return here.shown
+    if here.pressed:
+        here.pressed = False
+        here.outdated = _has_changed(here.shown)
+    if not _is_current(options):
+        _find(options)
+    if here.shown is not None and _is_current(options):
+        for note in here.shown.notes:
+            st.warning(note)
+        return here.shown
+    if here.wanted != options:
+        begin = "The settings have changed: press" if here.shown else "Press"
+        st.info(f"{begin} **Analyse** for {describe(options)}.{_below()}")
+        render_cost(options)
+        return here.shown
+    if here.job is None or here.job.options != options:
+        if here.job is not None and not here.stopped:
+            jobs().leave(here.job, here.name)
+        here.job_key = _key_now(options)
+        here.job, here.stopped = jobs().start(options, here.name), False
+    _render_job(here.job)
+    return here.shown
+
+
+def _is_current(options: AnalysisOptions) -> bool:
+    here = session()
+    return here.shown is not None and here.shown.options == options and not here.outdated
+
+
+def _has_changed(shown: Shown | None) -> bool:
+    """Whether the files that an analysis was made of are other ones now."""
+    return shown is not None and _key_now(shown.options) not in ("", shown.key)
+
+
+def _key_now(options: AnalysisOptions) -> str:
+    """The fingerprint; empty if files are gone, which is told when they are asked for."""
+    try:
+        return fingerprint(options)
+    except AnalysisError:
+        return ""
+
+
+def describe(options: AnalysisOptions) -> str:
+    """An analysis in a few words."""
+    weights = _WEIGHTS.get(options.weights) or weights_name(options.weights)
+    images = f"{options.samples} images of {data_text(options)}"
+    if options.pooling == "per-batch":
+        batches = options.samples // options.batch_size
+        images += f" in {batches} batch{'' if batches == 1 else 'es'} of {options.batch_size}"
+    return f"{options.model} ({weights}) on {images}{computed_text(options)}, seed {options.seed}"
+
+
+def _below() -> str:
+    shown = session().shown
+    return f"\n\nBelow: {describe(shown.options)}." if shown else ""
+
+
+def _find(options: AnalysisOptions) -> None:
+    here = session()
+    job = here.job
+    try:
+        if job is not None and job.options == options and job.report is not None:
+            report, key = job.report, here.job_key
+        else:
+            saved = load_analysis(options)
+            if saved is None:
+                return
+            report, key = saved, fingerprint(options)
+        trouble = here.troubles.pop(options, "")
+        notes = (trouble, *report.notes) if trouble else report.notes
+        here.shown, here.outdated = Shown(options, report, key, notes), False
+        here.wanted = options
+    except AnalysisError as error:
+        here.troubles[options] = str(error)
+
+
+def _render_job(job: Job) -> None:
+    if session().stopped or job.state == "stopped":
+        st.info(f"Stopped. Press **Analyse** to start again.{_below()}")
+    elif job.state == "failed":
+        st.error(f"{job.error}{_below()}", title="The analysis could not be made")
+    else:
+        _render_progress()
+
+
+@st.fragment(run_every=POLL_EVERY)
+def _render_progress() -> None:
+    job = session().job
+    if job is None or job.state != "running":
+        st.rerun()
+    jobs().watch(job, session().name)
+    progress = job.progress
+    bar, button = st.columns([5, 1], vertical_alignment="center")
+    if progress is None:
+        bar.progress(0.0, text=f"Getting ready: {describe(job.options)}")
+    else:
+        left = job.seconds_left
+        wait = f" · about {left:.0f} s left" if left is not None and left >= 1 else ""
+        share = min(1.0, progress.done / progress.total) if progress.total else 0.0
+        bar.progress(share, text=f"{_step(progress)}{wait}")
+    if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
+        jobs().leave(job, session().name)
+        session().stopped = True
+        st.rerun()
+
+
+def _step(progress: Progress) -> str:
+    if not progress.layers:  # a download, say
+        return f"{progress.stage}: {progress.layer} {progress.amount}"
+    at = progress.done % progress.layers + 1
+    number, passes = progress.done // progress.layers + 1, progress.total // progress.layers - 1
+    several = f" {number} of {passes}" if 1 < passes >= number else ""
+    return f"{progress.stage}{several}: layer {at} of {progress.layers}, {progress.layer}"

@@ -1,0 +1,139 @@
+"""The charts of runs that more than one page shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from analysis.runs.standings import comparable
+from analysis.runs.store import Run
+from analysis.selection.strategies import STRATEGIES
+from app.charts.memory import memory_unit
+from app.charts.tradeoff import RunPoint, tradeoff_figure
+from app.charts.training import accuracy_figure, loss_figure
+from app.components.shared.run_names import (
+    curves_of,
+    names_of,
+    peak_bytes,
+    strategy_title,
+    training_seconds,
+)
+from app.state import appearance, session
+from app.theme import PALETTES, chart_config
+
+HEIGHT = 290  # pixels
+FRONT_HELP = (
+    "One point for each run that is done; both costs include choosing the layers. The line joins "
+    "the runs that no other run beats in accuracy and cost at once (the Pareto front). It is left "
+    "out where runs differ in more than strategy and seed."
+)
+MEMORY, TIME = "peak memory", "time"
+
+
+def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
+    """Draw accuracy and loss over the epochs; runs of one strategy may share its colour."""
+    palette = PALETTES[appearance()]
+    curves = curves_of(runs, by_strategy=by_strategy)
+    epochs = max((run.options.recipe.epochs for run in runs), default=1)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown(
+            "**Accuracy**",
+            help="Thick: share of validation images that are classified right, after each epoch. "
+            "Faint: of the training images of each step, smoothed.",
+        )
+        draw_chart(
+            accuracy_figure(curves, epochs=epochs, palette=palette, height=HEIGHT),
+            "accuracy", "Accuracy by epoch",
+        )  # fmt: skip
+    with right:
+        st.markdown(
+            "**Loss**",
+            help="Mean cross-entropy, in nats. Thick: of validation images. Dotted and faint: of "
+            "training images. Training loss that falls while validation loss rises is overfitting.",
+        )
+        draw_chart(
+            loss_figure(curves, epochs=epochs, palette=palette, height=HEIGHT),
+            "loss", "Loss by epoch",
+        )  # fmt: skip
+
+
+def render_tradeoff(
+    runs: Sequence[Run], *, key: str, on_pick: Callable[[str], None] | None = None
+) -> None:
+    """Draw accuracy against memory or time; a click on a point hands its run's id on."""
+    st.markdown("**Accuracy against cost**", help=FRONT_HELP)
+    cost = st.segmented_control(
+        "Cost", [MEMORY, TIME], default=MEMORY, required=True, key=f"{key}_cost",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    # After a click it is another chart: with the point still selected, the next click on it
+    # would only take the selection away.
+    chart = f"chart_{key}_tradeoff_{session().table if on_pick else 0}"
+
+    def pick() -> None:
+        points = st.session_state[chart].selection.points
+        if on_pick is not None and points:
+            on_pick(points[-1]["customdata"][0])
+
+    st.plotly_chart(
+        tradeoff(runs, cost),
+        key=chart,
+        on_select=pick if on_pick is not None else "ignore",
+        selection_mode="points",
+        theme=None,
+        config=chart_config(f"bettiscope-{key}-tradeoff"),
+        alt=f"Accuracy against {cost}",
+    )
+
+
+def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
+    """Test accuracy against `MEMORY` or `TIME`, one point for each run that is done."""
+    done = [run for run in runs if run.result is not None]
+    names = names_of(done)
+    unit, scale = "s", 1.0
+    costs = {
+        run.id: training_seconds(run) + (run.selection.seconds if run.selection else math.nan)
+        for run in done
+    }
+    if cost == MEMORY:
+        costs = {run.id: peak_bytes(run) for run in done}
+        known = [value for value in costs.values() if not math.isnan(value)]
+        unit, scale = memory_unit(max(known, default=1e6))
+    points = [
+        RunPoint(
+            run.id,
+            names[run.id],
+            strategy_title(run),
+            run.options.recipe.seed,
+            costs[run.id] / scale,
+            run.result.test_accuracy if run.result else math.nan,
+        )
+        for run in done
+    ]
+    return tradeoff_figure(
+        points,
+        x_title=f"{cost.capitalize()} with choosing",
+        unit=unit,
+        y_title="Test accuracy",
+        strategies=[strategy.title for strategy in STRATEGIES.values()],
+        front=len({comparable(run) for run in done}) < 2,
+        palette=PALETTES[appearance()],
+        height=HEIGHT,
+    )
+
+
+def draw_chart(figure: go.Figure, name: str, alt: str) -> None:
+    """Draw a figure that nobody clicks on; traces of one name stand once in its legend."""
+    told: set[str] = set()
+    for trace in figure.data:
+        if trace.name in told:
+            trace.showlegend = False
+        elif trace.showlegend is not False:
+            told.add(trace.name)
+    st.plotly_chart(
+        figure, key=f"chart_{name}", theme=None, config=chart_config(f"bettiscope-{name}"), alt=alt
+    )

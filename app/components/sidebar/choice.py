@@ -1,0 +1,97 @@
+"""The controls of what is read off an analysis: ρ, the normalisation, the preset."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.options import PRESETS
+from analysis.selection.scores import NORMALIZATIONS
+from analysis.topology.summaries import SUMMARIES
+from app.components.shared.help_texts import listed
+from app.state import Choice
+
+_KNEE, _QUANTILE = "knee", "quantile"
+
+
+def render_choice() -> Choice:
+    """Draw the controls. Moving any of them computes no topology."""
+    rho = st.slider(
+        "ρ · share of layers to train",
+        0.01,
+        1.0,
+        0.1,
+        0.01,
+        key="rho",
+        bind="query-params",
+        help="ρ (rho): the best-scoring layers up to this share are trained, the rest is frozen.",
+    )
+    normalization = st.selectbox(
+        "Normalisation",
+        list(NORMALIZATIONS),
+        key="normalization",
+        bind="query-params",
+        help="What the number of loops is divided by to give the score. "
+        + listed({n: f"{e.title}. {e.help}" for n, e in NORMALIZATIONS.items()}),
+    )
+    st.caption(NORMALIZATIONS[normalization].help)
+    preset = st.selectbox(
+        "Preset",
+        list(PRESETS),
+        key="preset",
+        bind="query-params",
+        on_change=_apply_preset,
+        help="Three readings of the method. " + listed({n: p.help for n, p in PRESETS.items()}),
+    )
+    with st.expander("More"):
+        return _render_more(rho, normalization, preset)
+
+
+def _render_more(rho: float, normalization: str, preset: str) -> Choice:
+    summary = st.selectbox(
+        "Score from",
+        list(SUMMARIES),
+        key="summary",
+        bind="query-params",
+        help="The number that summarises a layer's loops. "
+        + listed({n: s.help for n, s in SUMMARIES.items()}),
+    )
+    min_persistence = st.number_input(
+        "Shortest loop that counts",
+        0.0,
+        value=0.0,
+        step=0.1,
+        key="min_persistence",
+        bind="query-params",
+        help="Minimum persistence: loops that live shorter (death − birth) are left out. In the "
+        "layers' own distance units, which differ from layer to layer.",
+    )
+    rule = st.segmented_control(
+        "DBSCAN radius",
+        [_KNEE, _QUANTILE],
+        default=_KNEE,
+        required=True,
+        key="eps",
+        bind="query-params",
+        help="Images nearer than this radius (eps) are neighbours. “knee”: where each layer's "
+        "sorted k-distance curve bends most (the rule of Kneedle, 2011). “quantile”: a share of "
+        "each layer's distances.",
+    )
+    quantile = None
+    if rule == _QUANTILE:
+        quantile = st.slider(
+            "Quantile of the distances",
+            0.01,
+            0.5,
+            0.1,
+            0.01,
+            key="eps_quantile",
+            bind="query-params",
+            help="This share of all pairs of images are neighbours.",
+        )
+    return Choice(rho, normalization, preset, summary, float(min_persistence), quantile)
+
+
+def _apply_preset() -> None:
+    preset = PRESETS[st.session_state["preset"]]
+    st.session_state["samples"] = preset.samples
+    st.session_state["normalization"] = preset.normalization

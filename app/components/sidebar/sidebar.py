@@ -1,0 +1,52 @@
+"""The sidebar that all pages share: what to analyse, and what to read off it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.costs.analysis_cost import is_quick
+from analysis.options import PRESETS, AnalysisOptions
+from app.cache import jobs
+from app.components.sidebar.choice import render_choice
+from app.components.sidebar.subject import render_subject
+from app.state import Choice, session
+
+
+def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
+    """Draw the controls.
+
+    Returns
+    -------
+    options : AnalysisOptions or None
+        What the controls ask for; None, with a message on the page, if that cannot be.
+    choice : Choice
+    """
+    for widget, value in session().chosen.items():
+        st.session_state[widget] = value
+    session().chosen.clear()
+    with st.sidebar:
+        st.markdown("## BettiScope")
+        above, below = st.container(), st.container()
+        with below:
+            st.divider()
+            choice = render_choice()  # first, since the preset bounds the number of images
+        with above:
+            options = render_subject(PRESETS[choice.preset])
+            asked = st.button(
+                "Analyse",
+                type="primary",
+                width="stretch",
+                disabled=options is None,
+                help="Run the images through the model once and measure every layer. "
+                "An analysis that was made before comes back at once.",
+            )
+        if options is not None and asked:
+            session().request(options)
+        elif options is not None and session().wanted is None and _may_start(options):
+            session().wanted = options
+        return options, choice
+
+
+def _may_start(options: AnalysisOptions) -> bool:
+    """Unasked: what takes seconds, or what somebody, perhaps this page before, has started."""
+    return is_quick(options) or jobs().is_running(options)

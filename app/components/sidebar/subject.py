@@ -1,0 +1,259 @@
+"""The controls of what is analysed: model, weights, images, and the machine's part in it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import streamlit as st
+
+from analysis.datasets import DATASETS, SHIFTS, dataset_spec, needs_look, own_datasets
+from analysis.errors import OptionError
+from analysis.models import (
+    MODELS,
+    ModelSpec,
+    model_problem,
+    model_spec,
+    own_checkpoints,
+    side_of_input,
+    weights_choices,
+)
+from analysis.options import (
+    DEVICES,
+    MAX_SEVERITY,
+    MIN_SAMPLES,
+    PRECISIONS,
+    AnalysisOptions,
+    Device,
+    Precision,
+    Preset,
+)
+from app.components.shared.help_texts import as_given, listed
+from app.components.shared.subject_names import dataset_name, weights_name
+from app.components.sidebar.own_files import render_look, render_own_checkpoint, render_own_images
+from app.state import session
+
+_DEFAULT = AnalysisOptions()
+TIMM = find_spec("timm") is not None
+
+
+def render_subject(preset: Preset) -> AnalysisOptions | None:
+    """Draw the controls.
+
+    Returns
+    -------
+    AnalysisOptions or None
+        None, with a message on the page, if what they say cannot be.
+    """
+    try:
+        model, weights = _render_model()
+        dataset, shift, severity = _render_dataset()
+        if needs_look(dataset):
+            render_look(dataset)
+            return None
+        samples, seed = _render_images(dataset, preset)
+    except OptionError as error:
+        st.error(str(error))
+        session().drop_folders()
+        return None
+    with st.expander("Precision and device"):
+        side, precision, device, memory = _render_machine(model, weights)
+    try:
+        return AnalysisOptions(
+            model=model,
+            dataset=dataset,
+            weights=weights,
+            shift=shift,
+            severity=severity,
+            samples=samples,
+            batch_size=preset.batch_size,
+            seed=seed,
+            pooling=preset.pooling,
+            input_side=side,
+            precision=precision,
+            device=device,
+            memory=memory,
+        )
+    except OptionError as error:
+        st.error(str(error))
+        return None
+
+
+def _render_model() -> tuple[str, str]:
+    spec = _known(st.session_state.get("model") or _DEFAULT.model)
+    chosen = st.selectbox(
+        "Model",
+        list(MODELS),
+        key="model",
+        bind="query-params",
+        help="The network whose layers are compared; type to search. Pocket models come with "
+        "BettiScope and need no network connection. The others are torchvision's classifiers, "
+        "those of the paper first."
+        + (" Of timm's models type timm/ and the name." if TIMM else "")
+        + (f"\n\n**{spec.title}**: {spec.description}" if spec else ""),
+        accept_new_options=TIMM,
+        on_change=_complete_model,
+    )
+    model = chosen or _DEFAULT.model
+    spec = _known(model)
+    if spec is None:
+        raise OptionError(f"There is no model {as_given(model)}: choose one from the list.")
+    weights = st.selectbox(
+        "Weights",
+        [*weights_choices(model), *own_checkpoints(model)],
+        key="weights",
+        bind="query-params",
+        format_func=weights_name,
+        help=f"pretrained: as learned on {spec.trained_on}. random: a network that has "
+        "learned nothing, to compare with. The weights of full-size models are fetched over the "
+        "network once, and kept.",
+    )
+    render_own_checkpoint(model, weights)
+    return model, weights
+
+
+def _complete_model() -> None:
+    st.session_state["model"] = completed(st.session_state.get("model") or _DEFAULT.model)
+
+
+def completed(typed: str) -> str:
+    """The first model that matches, as where nothing but what is listed can be typed."""
+    if _known(typed) is not None:
+        return typed
+    return next((name for name in MODELS if typed.lower() in name), typed)
+
+
+def _known(model: str) -> ModelSpec | None:
+    """A model that a page may load: a name that is typed or in a link must not run code."""
+    known = model in MODELS or (TIMM and model.startswith("timm/"))
+    return model_spec(model) if known and not model_problem(model) else None
+
+
+def _render_dataset() -> tuple[str, str, int]:
+    here, offered = session(), [*DATASETS, *own_datasets(), *session().folders]
+    asked = st.query_params.get("dataset", "")  # as the list shows it
+    opened = "dataset" not in st.session_state  # later the address may be behind
+    if asked and opened and asked not in map(dataset_name, offered):
+        here.missing = asked
+    dataset = st.selectbox(
+        "Dataset",
+        offered,
+        key="dataset",
+        bind="query-params",
+        format_func=dataset_name,
+        help="The images that go through the model. No labels are used. "
+        + listed({n: s.description for n, s in DATASETS.items()}),
+        on_change=here.forget_missing,
+    )
+    if here.missing:
+        st.warning(
+            f"There is no dataset {as_given(here.missing)} here. Chosen: {dataset_name(dataset)}."
+        )
+    render_own_images(dataset)
+    shift = st.selectbox(
+        "Shift",
+        list(SHIFTS),
+        key="shift",
+        bind="query-params",
+        help="Alter the images, to see how far the layers' shapes depend on them. "
+        + listed({n: s.help for n, s in SHIFTS.items()}),
+    )
+    severity = _DEFAULT.severity
+    if shift != "none":
+        severity = st.slider(
+            "Severity",
+            1,
+            MAX_SEVERITY,
+            _DEFAULT.severity,
+            key="severity",
+            bind="query-params",
+            help="How strong the shift is, from 1 (slight) to 5.",
+        )
+    return dataset, shift, severity
+
+
+def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
+    most = dataset_spec(dataset).sizes["train"]
+    least = preset.batch_size if preset.pooling == "per-batch" else MIN_SAMPLES
+    here, held = session(), st.session_state.get("samples")
+    if held is not None:
+        if held != here.lowered:  # another number was typed: the first is asked for no longer
+            here.lowered = -1
+        asked = held if here.lowered < 0 else here.asked
+        fits = max(least, min(asked, most))
+        if fits != held:
+            here.asked, here.lowered = asked, fits
+            st.session_state["samples"] = fits
+    left, right = st.columns(2)
+    samples = left.number_input(
+        "Images",
+        least,
+        None,  # what is too many is told below; a browser would refuse it without a word
+        min(_DEFAULT.samples, max(least, most)),
+        preset.batch_size,
+        key="samples",
+        bind="query-params",
+        help=f"How many images, each one point of every layer's cloud. This preset takes "
+        f"{preset.batches} batches of {preset.batch_size}; {dataset_name(dataset)} has {most:,} "
+        "to draw from: what is kept for choosing and testing is never analysed.",
+    )
+    seed = right.number_input(
+        "Seed",
+        0,
+        9999,
+        _DEFAULT.seed,
+        key="seed",
+        bind="query-params",
+        help="Which images are drawn, and which random weights. The same seed repeats a result.",
+    )
+    if samples > max(least, most):  # a link's, which is known only now
+        st.rerun()
+    if samples == here.lowered:
+        st.caption(
+            f"{dataset_name(dataset)} has {most:,} images to draw from; {here.asked:,} were asked "
+            "for."
+        )
+    return int(samples), int(seed)
+
+
+def _render_machine(model: str, weights: str) -> tuple[int, Precision, Device, int]:
+    # What timm's models ask for is known only when they are built.
+    own = side_of_input(model, weights=weights) if model_spec(model).input_side else 0
+    here = f", {own} × {own} here" if own else ""
+    side = st.number_input(
+        "Image side",
+        0,
+        2048,
+        0,
+        32,
+        key="input_side",
+        bind="query-params",
+        help=f"Pixels. 0: what the weights ask for{here}. Smaller images take less "
+        "time and memory, and give other numbers. Some models take one size only.",
+    )
+    precision = st.selectbox(
+        "Precision of the activations",
+        PRECISIONS,
+        key="precision",
+        bind="query-params",
+        help="Half-width activations take less memory on a GPU. Distances between images are "
+        "computed in float32 or better all the same.",
+    )
+    device = st.selectbox(
+        "Device",
+        DEVICES,
+        key="device",
+        bind="query-params",
+        help="Where the network runs. auto: the graphics card if there is one, else the CPU.",
+    )
+    memory = st.number_input(
+        "Memory limit",
+        0.0,
+        1024.0,
+        0.0,
+        0.5,
+        key="memory",
+        bind="query-params",
+        help="Gigabytes that an analysis may take; 0: most of what is free. With less, the images "
+        "pass in more and smaller blocks: slower, with the same result.",
+    )
+    return int(side), precision, device, round(1e9 * memory)

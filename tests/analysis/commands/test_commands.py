@@ -1,0 +1,444 @@
+"""The command line: the JSON of the design, and one clear line for bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from analysis.__main__ import main
+from analysis.commands.options import weights_name
+from analysis.datasets import list_datasets, load_dataset
+from analysis.errors import NOT_ENOUGH_MEMORY, AssetError
+from analysis.models import list_models, load_model, prepare_images
+from analysis.options import AnalysisOptions
+from analysis.selection.scores import score
+from analysis.selection.strategies import STRATEGIES
+from analysis.topology.pipeline import run
+from tests.analysis.datasets.picture_files import class_folders
+from tests.serving import hear_ctrl_c
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+
+
+def analyze(*arguments: str) -> int:
+    return main(["analyze", *arguments])
+
+
+def test_the_json_is_that_of_the_design(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    asked = ["--model", "pocket-vgg", "--dataset", "fashion", "--samples", "12", "--rho", "0.3"]
+    assert analyze(*asked, "--json", str(path)) == 0
+    found = json.loads(path.read_text())
+    told = {"model", "dataset", "samples", "seed", "normalization", "rho", "layers"}
+    assert told | {"seconds", "version"} <= set(found)
+    assert (found["model"], found["dataset"], found["samples"]) == ("pocket-vgg", "fashion", 12)
+    keys = {"layer", "kind", "b1", "score", "rank", "selected", "activation_size", "parameters"}
+    assert all(keys | {"clusters"} <= set(layer) for layer in found["layers"])
+
+    report = run(AnalysisOptions(model="pocket-vgg", dataset="fashion", samples=12))
+    scores = score(report)
+    for layer in found["layers"]:
+        assert layer["score"] == pytest.approx(layer["b1"] / layer["activation_size"])
+        assert layer["score"] == scores[layer["layer"]]
+    ranked = sorted((x for x in found["layers"] if x["rank"]), key=lambda x: x["rank"])
+    assert [x["rank"] for x in ranked] == list(range(1, 10))
+    assert [x["selected"] for x in ranked] == [True] * 3 + [False] * 6  # round(0.3 · 9)
+    assert [x["layer"] for x in found["layers"] if x["head"]] == ["classifier.3"]
+
+
+def test_without_a_file_the_json_goes_to_standard_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert analyze("--model", "pocket-vgg", "--samples", "8", "--normalization", "none") == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert all(x["score"] == x["b1"] for x in found["layers"])
+    assert "Forward pass  features.0" in captured.err
+
+
+def test_csv_has_one_row_a_layer(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    assert analyze("--model", "pocket-vgg", "--samples", "8", "--csv", str(path)) == 0
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["layer"] == "features.0"
+    assert len(rows) == 10
+
+
+def test_a_preset_decides_what_is_not_given(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--model", "pocket-vgg", "--preset", "released", "--rho", "0.09"]
+    assert analyze(*asked) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["samples"] == 128
+    assert not any(x["selected"] for x in found["layers"])  # floor(0.09 · 10)
+    assert "selects no layer" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--model", "alexnat"], "`model` must be one of the .*such as alexnet.*; got 'alexnat'"),
+        (["--dataset", "cats"], "got 'cats'"),
+        (["--rho", "0"], r"`rho` must be in \(0, 1\], got 0"),
+        (["--rho", "1.01"], r"`rho` must be in \(0, 1\], got 1.01"),
+        (["--rho", "nan"], r"`rho` must be in \(0, 1\], got nan"),
+        (["--samples", "3"], "`samples` must be at least 4, got 3"),
+        (["--samples", "1079"], "the train split of digits has 1078 images"),
+        (["--weights", "mine"], "`weights` must be one of pretrained, random, .*; got 'mine'"),
+        (["--seed", "-1"], "`seed` must be from 0"),
+        (["--normalization", "size"], "`normalization` must be one of activation, none"),
+        (["--shift", "fog"], "`shift` must be one of none, blur"),
+        (["--severity", "6", "--shift", "blur"], "`severity` must be from 1 to 5, got 6"),
+        (["--preset", "mine"], "`preset` must be one of recommended, paper, released"),
+        (["--model", "x", "--rho", "2"], "`model` must.*; `rho` must"),
+        (["--model", "x", "--samples", "2"], "`model` must.*; `samples` must"),
+        (["--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert analyze(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+
+    assert re.search(told, line)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB."), MemoryError()]
+)
+def test_want_of_memory_is_one_clear_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("analysis.topology.pipeline.load_model", fail)
+    assert analyze("--model", "pocket-vgg", "--samples", "8") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {NOT_ENOUGH_MEMORY}"
+
+
+def test_bad_input_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    assert analyze("--samples", "5000", "--json", str(path)) == 2
+    assert not path.exists()
+
+
+def test_a_full_disk_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert analyze("--model", "pocket-vgg", "--samples", "8", "--json", "/dev/full") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: No space left on device"
+
+
+def test_the_json_says_what_was_analysed(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--model", "pocket-vgg", "--samples", "8", "--shift", "blur", "--severity", "5"]
+    assert analyze(*asked, "--split", "test") == 0
+    found = json.loads(capsys.readouterr().out)
+    told = {"shift": "blur", "severity": 5, "split": "test", "pooling": "pooled"}
+    assert told.items() <= found.items()
+    assert (found["weights"], found["preset"]) == ("pretrained", "recommended")
+
+
+@pytest.mark.parametrize("arguments", [["analyze", "--samples", "many"], ["fly"], []])
+def test_what_argparse_refuses_is_one_line_too(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("size", ["inf", "nan", "1e400", "-1", "much"])
+def test_a_budget_that_is_no_number_is_one_clear_line(
+    size: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["analyze", f"--memory={size}"])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"argument --memory: must be a number of GB, at least 0; got '{size}'" in line
+
+
+@pytest.mark.parametrize("name", ["mine.pt", "MINE.PT", "Mine.SafeTensors", "a/b.pth"])
+def test_a_checkpoint_is_known_by_its_ending(name: str) -> None:
+    assert weights_name(name) == f"file:{Path(name).resolve()}"
+
+
+def test_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))  # without uploads
+
+    def listed(*arguments: str) -> tuple[list[str], str]:
+        """The names of the first paragraph, and the rest."""
+        assert main(arguments) == 0
+        names, _, rest = capsys.readouterr().out.partition("\n\n")
+        return [line.split()[0] for line in names.splitlines()], rest
+
+    models, rest = listed("models")
+    assert models == list_models()
+    assert "FILE.py:FUNCTION" in rest
+    datasets, rest = listed("datasets")
+    assert datasets == list_datasets()
+    assert "rotation" in rest
+    assert main(["models", "zzz"]) == 2
+    assert "No name has 'zzz' in it" in capsys.readouterr().err
+    assert listed("models", "ResNet1") == (
+        [name for name in list_models() if "resnet1" in name], ""
+    )  # fmt: skip
+
+
+def finetune(*arguments: str) -> int:
+    return main(["finetune", *arguments])
+
+
+SHORT = [
+    "--model", "pocket-vgg", "--train-samples", "40", "--samples", "8", "--epochs", "2", "--seed",
+    "3", "--batch-size", "16",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """The JSON of a short fine-tune, and the weights that it saved."""
+    folder = tmp_path_factory.mktemp("tuned")
+    path, weights = folder / "out.json", folder / "weights.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BETTISCOPE_HOME", str(folder / "home"))
+        assert finetune(*SHORT, "--json", str(path), "--save-weights", str(weights)) == 0
+    return json.loads(path.read_text()), weights
+
+
+def test_the_json_of_a_fine_tune_is_that_of_the_design(tuned: tuple[dict[str, Any], Path]) -> None:
+    found, _ = tuned
+    whole = {
+        "trainable_parameters": int, "total_parameters": int, "seed": int, "version": str,
+        "best_val_accuracy": float, "last_val_accuracy": float, "test_accuracy": float,
+        "seconds": float, "strategy": str, "layers": list, "epochs": list, "peak_memory": dict,
+    }  # fmt: skip
+    assert all(type(found[key]) is kind for key, kind in whole.items())
+    each = {"epoch": int, "train_loss": float, "val_accuracy": float, "seconds": float}
+    assert len(found["epochs"]) == 2
+    for epoch in found["epochs"]:
+        assert all(type(epoch[key]) is kind for key, kind in each.items())
+    kinds = {"parameters", "gradients", "optimizer", "activations", "other"}
+    assert set(found["peak_memory"]) == {"total", *kinds}
+    assert all(type(size) is int for size in found["peak_memory"].values())
+
+
+def test_the_numbers_of_a_fine_tune_agree(tuned: tuple[dict[str, Any], Path]) -> None:
+    found, _ = tuned
+    accuracies = [epoch["val_accuracy"] for epoch in found["epochs"]]
+    assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
+    assert found["best_val_accuracy"] == max(accuracies)
+    assert found["last_val_accuracy"] == accuracies[-1]
+    assert all(0 <= a <= 1 for a in (*accuracies, found["test_accuracy"]))
+    assert found["test_accuracy"] * 360 == pytest.approx(round(found["test_accuracy"] * 360))
+    model = load_model("pocket-vgg")
+    trained = [model.get_submodule(layer) for layer in found["layers"]]
+    counted = sum(p.numel() for module in trained for p in module.parameters())
+    assert found["trainable_parameters"] == counted
+    assert found["total_parameters"] == sum(p.numel() for p in model.parameters())
+    assert found["layers"][-1] == "classifier.3"
+    memory = found["peak_memory"]
+    assert memory["total"] == sum(size for kind, size in memory.items() if kind != "total")
+    assert memory["parameters"] == 4 * found["total_parameters"]
+    assert memory["optimizer"] == 4 * found["trainable_parameters"]
+    assert found["predicted_peak_memory"] == memory
+    assert sum(epoch["seconds"] for epoch in found["epochs"]) <= found["seconds"]
+    told = {"strategy": "adabet", "model": "pocket-vgg", "dataset": "digits", "seed": 3}
+    told |= {"train_samples": 40, "samples": 8, "rho": 0.1, "batch_size": 16}
+    assert told.items() <= found.items()
+    assert found["learning_rate"] == 0.05
+    assert found["selection"]["used_labels"] is False
+    assert found["selection"]["seconds"] > 0
+
+
+def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -> None:
+    found, weights = tuned
+    model = load_model("pocket-vgg", weights="random", seed=9)
+    model.load_state_dict(safetensors.torch.load_file(weights))
+    data = load_dataset("digits", split="test")
+    with torch.no_grad():
+        guesses = model(prepare_images("pocket-vgg", data.images)).argmax(1)
+    assert (guesses == torch.from_numpy(data.labels)).float().mean().item() == pytest.approx(
+        found["test_accuracy"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--strategy", "mine"], "`strategy` must be one of adabet, .*; got 'mine'"),
+        (["--train-samples", "1079"], "`train_samples` must be at most 1078, got 1079"),
+        (["--train-samples", "0"], "`train_samples` must be at least 1, got 0"),
+        (["--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
+        (["--save-weights", "/nowhere/w"], "/nowhere/w: No such file"),
+        (["--weights", "x", "--optimizer", "x"], "`weights` .* got 'x'; `optimizer` .* got 'x'$"),
+        (["--preset", "released", "--samples", "32", "--rho", "0.01"], "Nothing .* ρ = 0.01"),
+        (["--learning-rate", "1e38"], "no longer finite"),
+        (
+            ["--model", "x", "--dataset", "x", "--weights", "x", "--shift", "x", "--severity", "9",
+             "--strategy", "x", "--rho", "0", "--preset", "x", "--normalization", "x", "--samples",
+             "1", "--train-samples", "0", "--epochs", "0", "--batch-size", "0", "--learning-rate",
+             "0", "--optimizer", "x", "--momentum", "1", "--weight-decay", "-1",
+             "--augmentation", "x", "--seed", "-1"],
+            "model dataset shift severity strategy rho preset normalization samples "
+            "train_samples epochs batch_size learning_rate optimizer momentum weight_decay "
+            "augmentation seed",
+        ),
+    ],
+)  # fmt: skip
+def test_a_bad_fine_tune_is_one_clear_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune(*SHORT, *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    line = captured.err.splitlines()[-1]
+    if "no longer" not in told:  # that one is found while training
+        assert captured.err.count("\n") == 1
+    if len(arguments) < 9:
+        assert re.search(told, line)
+    else:
+        assert sorted(re.findall(r"`(\w+)` must be", line)) == sorted(told.split())
+
+
+def test_a_result_outlives_weights_that_cannot_be_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save", fail)
+    path = tmp_path / "out.json"
+    weights = str(tmp_path / "w")
+    asked = [*SHORT, "--strategy", "head", "--json", str(path), "--save-weights", weights]
+    assert finetune(*asked) == 2
+    assert "could not be saved" in capsys.readouterr().err.splitlines()[-1]
+    assert json.loads(path.read_text())["strategy"] == "head"
+
+
+def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
+    asked = [*SHORT, "--epochs", "1000", "--strategy", "head", "--json", str(tmp_path / "out.json")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analysis", "finetune", *asked],
+        stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        lines = []
+        for line in process.stderr:  # until it trains
+            lines.append(line)
+            if line.startswith("epoch   2"):
+                process.send_signal(signal.SIGINT)
+                break
+        lines += process.stderr.readlines()
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+        process.stderr.close()
+    assert lines[-1] == "stopped\n"
+    assert "Traceback" not in "".join(lines)
+    assert list(tmp_path.glob("out.json")) == []
+
+
+def test_strategies_are_listed_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["strategies"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(STRATEGIES)
+    assert "Surgical fine-tuning" in lines[list(STRATEGIES).index("first")]
+
+
+def test_what_takes_long_is_predicted_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.json"
+    asked = ["--model", "pocket-vgg", "--samples", "12", "--json", str(path)]
+    assert analyze(*asked) == 0
+    assert "predicted" not in capsys.readouterr().err
+    assert analyze(*asked, "--seed", "1", "--memory", "8") == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert re.fullmatch(r"predicted: \d+ s, \d+ MB of memory", first)
+
+
+def test_without_a_network_nothing_is_measured_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise AssetError("Nobody answers.")
+
+    monkeypatch.setattr("analysis.commands.analyze.load_dataset", unreachable)
+    monkeypatch.setattr("analysis.commands.analyze._tell_cost", pytest.fail)
+    assert analyze("--dataset", "pets", "--model", "pocket-vgg") == 2
+    assert capsys.readouterr().err == "error: Nobody answers.\n"
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A folder of two classes, and a file that is no image."""
+    root = class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})
+    (root / "dog" / "no.png").write_bytes(b"no image")
+    return root
+
+
+def test_what_is_left_out_is_told(
+    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.json"
+    asked = ["--model", "pocket-vgg", "--dataset", str(broken)]
+    assert analyze(*asked, "--json", str(path)) == 0
+    assert "note: 1 left out: dog/no.png (" in capsys.readouterr().err
+    assert list(json.loads(path.read_text())["left_out"]) == ["dog/no.png"]
+    assert finetune(*asked, "--epochs", "1", "--json", str(path)) == 0
+    assert "note: 1 left out: dog/no.png (" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = load_model("pocket-vgg").state_dict()
+    state["features.0.weight"].fill_(float("nan"))
+    torch.save(state, tmp_path / "nan.pt")
+    asked = ["--model", "pocket-vgg", "--samples", "8", "--weights", str(tmp_path / "nan.pt")]
+    path = tmp_path / "out.json"
+    assert analyze(*asked, "--json", str(path)) == 0
+    told = capsys.readouterr().err
+    assert "note: The activations of 10 of 10 layers are not finite" in told
+    assert "note: No layer can be chosen" in told
+    assert "raise it" not in told
+    assert finetune(*asked, "--train-samples", "40", "--json", str(path)) == 2
+    assert "The loss is not finite before anything has been trained" in capsys.readouterr().err
+
+
+def test_a_small_folder_is_analysed_whole_without_being_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng, pictures = np.random.default_rng(0), tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(7):
+        pixels = rng.integers(0, 255, (28, 28), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+    assert main(["analyze", "--dataset", str(pictures)]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["samples"] == 7
+    assert "note: --samples is 7" in captured.err
+    assert main(["analyze", "--dataset", str(pictures), "--samples", "8"]) == 2

@@ -1,0 +1,180 @@
+"""Costs by hand from a made-up probe, and a real probe against a real analysis."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import analysis.costs.probing
+from analysis.costs.analysis_cost import AnalysisCost, CostRequest, Probe, analysis_cost
+from analysis.costs.probing import probe
+from analysis.datasets import load_dataset
+from analysis.errors import OptionError
+from analysis.instruments.activations import watch
+from analysis.models import load_model, prepare_images
+from analysis.options import AnalysisOptions
+from analysis.topology.passes import HELD_BYTES, Budget, Footprint
+from analysis.topology.pipeline import analyze
+
+MB = 1_000_000
+PROBE = Probe(
+    footprint=Footprint(layers=10, image=MB),
+    input_bytes=1000,
+    held_bytes=400 * MB,
+    free=Budget(1000 * MB),
+    trace_seconds=0.5,
+    image_seconds=0.1,
+    distance_seconds=0.01,
+    pair_seconds=0.001,
+    layer_seconds=0.002,
+    ripser_points=200,
+    ripser_seconds=0.02,
+)
+
+
+def cost(samples: int, memory: int = 0, probe: Probe = PROBE) -> AnalysisCost:
+    return analysis_cost(probe, AnalysisOptions(samples=samples, memory=memory))
+
+
+def number(told: str, sentence: str) -> int:
+    found = re.search(told, sentence)
+    assert found is not None, sentence
+    return int(found[1])
+
+
+def test_seconds_are_the_sum_of_their_parts() -> None:
+    ripser = 0.02 * (40 / 200) ** 2.5
+    expected = 0.5 + 1.35 * (40 * 0.11 + 40**2 * 0.001) + 10 * (0.002 + ripser)
+    assert cost(40).seconds == pytest.approx(expected)
+    assert (cost(40).passes, cost(40).fits, cost(40).suggestion) == (1, True, "")
+
+
+def test_several_passes_take_longer_and_say_so() -> None:
+    room = PROBE.footprint.of_matrices(40) + PROBE.footprint.of_pass(20) + 40 * 1000
+    several = cost(40, memory=400 * MB + room)
+    assert several.passes == 6  # four blocks
+    assert several.fits
+    pairs = 6 * 20**2
+    ripser = 0.02 * (40 / 200) ** 2.5
+    expected = 0.5 + 1.35 * (3 * 40 * 0.11 + pairs * 0.001) + 10 * (0.002 + ripser)
+    assert several.seconds == pytest.approx(expected)
+    assert several.peak_bytes <= 400 * MB + room
+    assert "need 6 passes, 3 times the work of one" in several.suggestion
+    at_once = number(r"At most (\d+) fit into one pass", several.suggestion)
+    assert cost(at_once, memory=400 * MB + room).passes == 1
+    assert 20 <= at_once < 25
+    assert cost(25, memory=400 * MB + room).passes > 1
+
+
+def test_the_peak_is_of_the_whole_process() -> None:
+    found = cost(40)
+    taken = PROBE.footprint.of_matrices(40) + PROBE.footprint.of_pass(40)
+    assert found.peak_bytes == 400 * MB + 40 * 1000 + taken
+
+
+def test_what_does_not_fit_is_told_with_what_would() -> None:
+    found = cost(5000)
+    assert not found.fits
+    most = number(r"use at most (\d+) images", found.suggestion)
+    assert found.peak_bytes > 1400 * MB
+    assert cost(most).fits
+    assert not cost(round(1.01 * most)).fits
+    nothing = cost(40, memory=410 * MB)
+    assert not nothing.fits
+    assert "Even two images at a time" in nothing.suggestion
+    below = cost(40, memory=300 * MB)
+    assert not below.fits
+    assert below.suggestion.startswith("The memory limit is 300 MB, and 400 MB are taken by")
+
+
+def test_images_that_are_held_count_and_others_do_not() -> None:
+    large = replace(PROBE, input_bytes=HELD_BYTES // 100)
+    held, lazy = cost(100, probe=large), cost(101, probe=large)
+    assert held.peak_bytes - lazy.peak_bytes > 0.9 * HELD_BYTES
+
+
+def test_on_a_gpu_the_peak_is_the_gpus() -> None:
+    gpu = replace(PROBE, held_bytes=100 * MB, free=Budget(800 * MB, host=2000 * MB))
+    found = cost(40, probe=gpu)
+    assert found.peak_bytes == 100 * MB + PROBE.footprint.of_pass(40)
+
+
+def test_a_model_is_probed_once_for_any_images() -> None:
+    one = CostRequest(AnalysisOptions(samples=40, seed=1, dataset="digits", weights="random"))
+    other = CostRequest(AnalysisOptions(samples=400, dataset="fashion", memory=10**9))
+    assert one == other
+    for change in ({"model": "pocket-vit"}, {"input_side": 64}, {"precision": "bfloat16"}):
+        assert CostRequest(replace(AnalysisOptions(), **change)) != one
+
+
+@pytest.mark.parametrize("name", ["pocket-vgg", "pocket-vit"])
+def test_a_probe_tells_what_an_analysis_takes(name: str) -> None:
+    options = AnalysisOptions(model=name, samples=40)
+    told = probe(CostRequest(options))
+    found = analysis_cost(told, options)
+    images = prepare_images(name, load_dataset("digits").sample(40, seed=0).images)
+    model = load_model(name)
+    report = analyze(model, images)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    # The ledger sees neither the program nor what kernels and the allocator take.
+    assert found.fits
+    taken = report.peak_bytes - weights
+    assert taken < found.peak_bytes - told.held_bytes < taken + 100 * MB
+    assert report.seconds / 20 < found.seconds < 20 * report.seconds
+
+
+def test_a_probe_counts_layers_and_input_as_the_analysis_does() -> None:
+    found = probe(CostRequest(AnalysisOptions(model="pocket-vgg")))
+    images = prepare_images("pocket-vgg", load_dataset("digits").sample(8, seed=0).images)
+    assert found.footprint.layers == len(analyze(load_model("pocket-vgg"), images).layers)
+    assert found.input_bytes == 3 * 32 * 32 * 4
+    assert min(found.trace_seconds, found.image_seconds, found.layer_seconds) > 0
+    assert found.distance_seconds + found.pair_seconds > 0  # either may be lost in the noise
+
+
+def test_a_probe_times_no_more_images_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def counting(model: nn.Module, images: Tensor, *rest: Any) -> None:
+        seen.append(len(images))
+        watch(model, images, *rest)
+
+    request = CostRequest(AnalysisOptions(model="pocket-vgg", device="cpu"))
+    room = probe(request).footprint.peak(5, 5, Budget(0))
+    monkeypatch.setattr(analysis.costs.probing, "watch", counting)
+    monkeypatch.setattr(analysis.costs.probing, "_SECONDS", 1e9)  # however slow it is
+    for free, expected in ((10**12, 32), (room, 5), (0, 2)):
+        monkeypatch.setattr(
+            analysis.costs.probing, "free_budget", lambda _, free=free: Budget(free)
+        )
+        seen.clear()
+        probe(request)
+        assert seen == [2, expected]
+
+
+def test_what_the_allocator_kept_is_freed_when_a_probe_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    freed: list[torch.device] = []
+    monkeypatch.setattr(analysis.costs.probing, "free_cache", freed.append)
+    probe(CostRequest(AnalysisOptions(model="pocket-vgg", device="cpu")))
+    assert freed == [torch.device("cpu")]
+
+
+def test_what_cannot_be_probed_is_told() -> None:
+    with pytest.raises(OptionError, match="model"):
+        probe(CostRequest(AnalysisOptions(model="no-such-model")))
+
+
+def test_costs_need_no_torch() -> None:
+    root = Path(__file__).resolve().parents[3]
+    code = "import sys, analysis.costs.analysis_cost; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

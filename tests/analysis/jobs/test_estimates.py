@@ -1,0 +1,191 @@
+"""Predictions asked for and given: the newest question first, and no waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from analysis.costs.analysis_cost import CostRequest, Probe
+from analysis.costs.training_memory import MemoryEstimate, MemoryRequest, estimate
+from analysis.instruments.memory_use import MemoryUse
+from analysis.jobs.estimates import Answer, Estimates, Question
+from analysis.jobs.jobs import Jobs
+from analysis.models import load_model
+from analysis.options import AnalysisOptions, Recipe
+from analysis.system.devices import available_devices
+from analysis.training.prediction import predict_peak
+from tests.analysis.run_faults import wait_until
+
+HEAD = MemoryRequest("pocket-resnet20", 10, "head", ("fc",), ("fc",))
+PATIENCE = 60  # seconds
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    found = Jobs()
+    yield found
+    found.close()
+
+
+def wait_for(estimates: Estimates, request: Question[Answer]) -> Answer | str:
+    end = time.monotonic() + PATIENCE
+    while (found := estimates.get(request)) is None:
+        assert time.monotonic() < end, "no answer came"
+        time.sleep(0.02)
+    return found
+
+
+class FakeJobs:
+    """Jobs that are done when they start, and remember what they were asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Question[Any]] = []
+        self.open = False
+
+    def start(self, request: Question[Any]) -> SimpleNamespace:
+        self.asked.append(request)
+        while not self.open:
+            time.sleep(0.005)
+        model = request.model if isinstance(request, MemoryRequest) else ""
+        if model == "broken":
+            return SimpleNamespace(state="failed", result=None, error="It cannot be.")
+        if model == "raising":
+            raise OSError("no process")
+        return SimpleNamespace(state="done", result=MemoryEstimate(MemoryUse(), 1), error="")
+
+
+def test_a_worker_answers_as_the_function_does(jobs: Jobs) -> None:
+    assert wait_for(Estimates(jobs), HEAD) == estimate(HEAD)
+
+
+def test_more_images_in_a_batch_take_more() -> None:
+    small, large = (
+        estimate(MemoryRequest("pocket-vgg", 10, "everything", recipe=Recipe(batch_size=n)))
+        for n in (8, 16)
+    )
+    # Only activations and the batch grow; weights, gradients and state stay.
+    assert small.peak.activations * 2 == large.peak.activations
+    assert small.peak.parameters == large.peak.parameters
+    assert small.analytic == large.analytic  # always of a batch of 8
+
+
+def test_the_newest_question_is_answered_first_and_none_twice() -> None:
+    fake = FakeJobs()
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    requests = [MemoryRequest(f"m{i}", 10, "everything") for i in range(4)]
+    for request in requests:
+        assert estimates.get(request) is None
+    fake.open = True
+    end = time.monotonic() + PATIENCE
+    while len(fake.asked) < len(requests):  # asking again would make a question the newest
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    for request in requests:
+        assert isinstance(wait_for(estimates, request), MemoryEstimate)
+    assert fake.asked[1:] == [r for r in requests[::-1] if r != fake.asked[0]]
+    assert len(set(fake.asked)) == len(fake.asked) == 4
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The time that the estimates go by, in `now`."""
+    found = SimpleNamespace(now=0.0, sleep=time.sleep)
+    found.monotonic = lambda: found.now
+    monkeypatch.setattr("analysis.jobs.estimates.time", found)
+    return found
+
+
+def test_a_question_that_nobody_asks_any_more_is_not_begun(clock: SimpleNamespace) -> None:
+    fake = FakeJobs()
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    begun, silent, asked = (MemoryRequest(f"m{i}", 10, "everything") for i in range(3))
+    assert estimates.get(begun) is None
+    wait_until(lambda: fake.asked)
+    assert estimates.get(silent) is None
+    clock.now += 4
+    assert estimates.get(asked) is None
+    clock.now += 4
+    fake.open = True
+    wait_for(estimates, asked)
+    wait_until(lambda: not estimates._working)
+    assert fake.asked == [begun, asked]
+    assert isinstance(estimates.known(begun), MemoryEstimate)
+
+
+def test_what_is_free_is_asked_again_after_a_while_and_what_is_certain_is_not(
+    clock: SimpleNamespace,
+) -> None:
+    fake = FakeJobs()
+    fake.open = True
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    cost = CostRequest(AnalysisOptions())
+    for request in (cost, HEAD):
+        wait_for(estimates, request)
+    clock.now += CostRequest.kept_for
+    assert estimates.known(HEAD) is not None
+    assert estimates.known(cost) is None
+    assert estimates.get(cost) is None
+    wait_for(estimates, cost)
+    assert fake.asked == [cost, HEAD, cost]
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"), [("broken", "cannot be"), ("raising", "no process")]
+)
+def test_a_failure_is_told_and_the_next_question_answered(model: str, sentence: str) -> None:
+    fake = FakeJobs()
+    fake.open = True
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    answer = wait_for(estimates, MemoryRequest(model, 10, "everything"))
+    assert isinstance(answer, str)
+    assert sentence in answer
+    assert isinstance(wait_for(estimates, HEAD), MemoryEstimate)
+
+
+def test_a_question_is_the_same_whatever_the_seed_and_the_epochs() -> None:
+    one, other = (
+        MemoryRequest("pocket-vgg", 10, "everything", recipe=recipe)
+        for recipe in (Recipe(), Recipe(epochs=3, seed=7, learning_rate=0.5))
+    )
+    assert one == other
+    assert one != MemoryRequest("pocket-vgg", 10, "everything", recipe=Recipe(momentum=0))
+
+
+def test_the_size_of_the_images_is_that_of_the_weights_or_the_one_asked_for() -> None:
+    recipe = Recipe(batch_size=2)
+    network = load_model("squeezenet1_1", weights="random", num_classes=10)
+    everything = {name for name, _ in network.named_parameters()}
+    for asked, side in ((0, 224), (112, 112)):
+        request = MemoryRequest("squeezenet1_1", 10, "everything", recipe=recipe, input_side=asked)
+        by_hand = predict_peak(network, (3, side, side), trained=everything, recipe=recipe)
+        assert estimate(request).peak == by_hand
+
+
+def test_random_weights_ask_the_same_question_as_pretrained_ones() -> None:
+    asked = [MemoryRequest("vit_b_32", 10, "head", weights=w) for w in ("pretrained", "random")]
+    assert asked[0] == asked[1]
+    assert asked[0] != MemoryRequest("vit_b_32", 10, "head", weights="file:/mine.pt")
+
+
+def test_other_questions_are_answered_and_kept_too(jobs: Jobs) -> None:
+    estimates = Estimates(jobs)
+    request = CostRequest(AnalysisOptions(model="pocket-vgg"))
+    found = wait_for(estimates, request)
+    assert isinstance(found, Probe)
+    assert found.footprint.layers == 10
+    # Another number of images is no other question.
+    assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vgg", samples=99))) is found
+    assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vit"))) is None
+
+
+def test_a_device_that_is_not_there_is_told(jobs: Jobs) -> None:
+    if len(available_devices()) > 1:
+        pytest.skip("there is a GPU")
+    asked = CostRequest(AnalysisOptions(model="pocket-vgg", device="cuda"))
+    assert "`device` is 'cuda'" in str(wait_for(Estimates(jobs), asked))

@@ -1,0 +1,190 @@
+"""The run store on a full, read-only or damaged disk, locked, or of tomorrow: all for real."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis.errors import StoreError
+from analysis.options import RunOptions
+from analysis.runs.store import RunStore
+from analysis.system.processes import ProcessId
+from analysis.training.metrics import StepMetrics
+from tests.analysis.run_faults import (fill, locked, mount, unmount)
+
+ME = ProcessId.of(os.getpid())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs.sqlite")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, of two megabytes."""
+    folder = tmp_path / "disk"
+    if not mount(folder, "size=2m"):
+        pytest.skip("this system lets nobody mount a disk here")
+    yield folder
+    unmount(folder)
+
+
+def steps(count: int) -> list[StepMetrics]:
+    return [StepMetrics(n, 1, 0.1, 0.2, 0.3, 32, 0.4, False) for n in range(1, count + 1)]
+
+
+def test_a_full_disk_is_told_and_costs_nothing_that_was_there(disk: Path) -> None:
+    store = RunStore(disk / "runs.sqlite")
+    (run_id,) = store.add([RunOptions()])
+    store.claim_next(ME, ME, limit=1)
+    store.record(run_id, ME, steps(10))
+    before = store.runs(), store.metrics(run_id)
+    filler = fill(disk)
+    with pytest.raises(StoreError, match=r"no space left on the disk .* earlier runs are safe"):
+        store.record(run_id, ME, steps(2000))
+    with pytest.raises(StoreError, match="no space left"):
+        store.add([RunOptions()] * 2000)
+    mine = store.run(run_id)
+    assert mine == before[0][0]
+    assert store.metrics(run_id) == before[1]
+    another = RunStore(store.path)
+    assert another.run(run_id) == mine
+    filler.unlink()
+    assert store.record(run_id, ME, steps(2000))
+    assert len(another.metrics(run_id).steps) == 2000
+
+
+def test_a_store_at_rest_can_be_read_on_a_full_disk(disk: Path) -> None:
+    """SQLite would make the index of its log first, for which there is no room."""
+    store = RunStore(disk / "runs.sqlite")
+    store.add([RunOptions()])
+    before = store.runs()
+    store.close()
+    fill(disk)
+    assert RunStore(store.path).runs() == before
+
+
+def test_the_first_run_on_a_full_disk(disk: Path) -> None:
+    filler = fill(disk)
+    store = RunStore(disk / "runs.sqlite")
+    with pytest.raises(StoreError, match="no space left"):
+        store.add([RunOptions()])
+    assert store.runs() == []
+    filler.unlink()
+    store.add([RunOptions()])
+    assert len(store.runs()) == 1
+
+
+def test_a_file_that_may_grow_no_more(store: RunStore) -> None:
+    """The same error from SQLite itself, where no disk can be mounted."""
+    (run_id,) = store.add([RunOptions()])
+    store.claim_next(ME, ME, limit=1)
+    with store._database.write() as db:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="no space left"):
+        store.record(run_id, ME, steps(2000))
+    assert store.metrics(run_id).steps == ()
+    assert store.record(run_id, ME, steps(2000))  # a new connection has no such limit
+
+
+def test_a_disk_that_cannot_be_written_to_can_be_read(disk: Path) -> None:
+    store = RunStore(disk / "runs.sqlite")
+    store.add([RunOptions()])
+    before = store.runs()
+    store.close()
+    assert mount(disk, "remount,ro")
+    store = RunStore(store.path)
+    assert store.runs() == before
+    with pytest.raises(StoreError, match=r"cannot be opened or written to.*earlier runs are safe"):
+        store.add([RunOptions()])
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = RunStore(tmp_path / "file" / "runs.sqlite")
+    assert store.runs() == []
+    with pytest.raises(StoreError, match="cannot be opened or written to"):
+        store.add([RunOptions()])
+
+
+def test_a_locked_store_is_told_in_time_and_can_still_be_read(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs.sqlite", patience=0.5)
+    store.add([RunOptions()])
+    before = store.runs()
+    with locked(store.path):
+        begun = time.monotonic()
+        with pytest.raises(StoreError, match=r"Another program keeps the run store .* locked"):
+            store.add([RunOptions()])
+        assert 0.4 < time.monotonic() - begun < 5
+        assert store.runs() == before
+        assert RunStore(store.path).runs() == before
+    store.add([RunOptions()])
+    assert len(store.runs()) == 2
+
+
+def test_a_thread_that_writes_long_does_not_hold_up_others_for_ever(store: RunStore) -> None:
+    store = RunStore(store.path, patience=0.2)
+    with store._database.write(), pytest.raises(StoreError, match="locked"):
+        store.add([RunOptions()])
+
+
+@pytest.mark.parametrize("log_too", [False, True])
+def test_what_is_no_store_is_set_aside_whole(store: RunStore, log_too: bool) -> None:
+    rubbish = b"rubbish" * 1000
+    store.path.write_bytes(rubbish)
+    if log_too:
+        store.path.with_name("runs.sqlite-wal").write_bytes(b"log")
+    with pytest.raises(StoreError, match=r"damaged\. It was set aside as"):
+        store.runs()
+    (aside,) = store.path.parent.glob("*.damaged")
+    assert aside.read_bytes() == rubbish
+    assert store.runs() == []
+    store.add([RunOptions()])
+    assert len(store.runs()) == 1
+    assert aside.read_bytes() == rubbish
+    assert len(list(store.path.parent.glob("*.damaged-wal"))) == log_too
+
+
+def test_damage_that_a_write_finds_is_set_aside_too(store: RunStore) -> None:
+    store.add([RunOptions()] * 200)
+    store.close()
+    content = bytearray(store.path.read_bytes())
+    content[4096:] = os.urandom(len(content) - 4096)
+    store.path.write_bytes(content)
+    with pytest.raises(StoreError, match="set aside"):
+        store.add([RunOptions()])
+    (aside,) = store.path.parent.glob("*.damaged")
+    assert aside.read_bytes() == bytes(content)
+    store.add([RunOptions()])
+    assert len(store.runs()) == 1
+
+
+def test_a_store_that_another_process_set_aside_is_not_written_to(store: RunStore) -> None:
+    (lost,) = store.add([RunOptions()])
+    for name in ("runs.sqlite", "runs.sqlite-wal", "runs.sqlite-shm"):
+        store.path.with_name(name).replace(store.path.with_name(f"aside-{name}"))
+    assert store.runs() == []
+    (run_id,) = store.add([RunOptions()])
+    assert [run.id for run in RunStore(store.path).runs()] == [run_id]
+    assert [run.id for run in RunStore(store.path.with_name("aside-runs.sqlite")).runs()] == [lost]
+
+
+def test_a_store_of_a_newer_version_is_left_alone(store: RunStore) -> None:
+    store.add([RunOptions()])
+    store.close()
+    with sqlite3.connect(store.path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    content = store.path.read_bytes()
+    for act in (store.runs, lambda: store.add([RunOptions()])):
+        with pytest.raises(StoreError, match=r"newer BettiScope.*left as it is"):
+            act()
+    store.close()
+    assert store.path.read_bytes() == content

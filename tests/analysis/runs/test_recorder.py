@@ -1,0 +1,200 @@
+"""The worker's recorder, where a real process would hardly ever show the moment."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import analysis.runs.recorder
+from analysis.errors import StoreError
+from analysis.instruments.memory_use import MemoryUse
+from analysis.options import RunOptions
+from analysis.runs.recorder import Recorder, TrainingRequest, Unsaved, train
+from analysis.runs.records import Ending, Recorded
+from analysis.runs.store import RunStore
+from analysis.system.processes import ProcessId
+from analysis.training.metrics import FinetuneResult, MemorySample, StepMetrics
+from tests.analysis.run_faults import wait_until
+
+ME = ProcessId.of(os.getpid())
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    store = RunStore(tmp_path / "runs.sqlite")
+    (run_id,) = store.add([RunOptions()])
+    store.claim_next(ME, ME, limit=1)
+    return Recorder(TrainingRequest(run_id, store.path, ME))
+
+
+def step(number: int) -> StepMetrics:
+    return StepMetrics(number, 1, 0.5, 0.5, 0.1, 32, 1.0, False)
+
+
+def steps(recorder: Recorder) -> list[int]:
+    (run,) = recorder.store.runs()
+    return [each.step for each in recorder.store.metrics(run.id).steps]
+
+
+def test_what_is_measured_during_a_write_is_written_next(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = recorder.store.record
+
+    def slow(run_id: str, worker: ProcessId, news: Sequence[Recorded], **rest: Any) -> bool:
+        recorder.put(step(len(recorder._buffer) + len(steps(recorder)) + 1))
+        return record(run_id, worker, news, **rest)
+
+    recorder.put(step(1))
+    monkeypatch.setattr(recorder.store, "record", slow)
+    recorder._write(None)
+    assert steps(recorder) == [1]
+    recorder._write(None)
+    assert steps(recorder) == [1, 2]
+
+
+def test_what_could_not_be_written_is_kept_and_given_back(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> bool:
+        raise StoreError("no space left")
+
+    recorder.put(step(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.store, "record", full)
+        with pytest.raises(StoreError, match="no space left"):
+            recorder._write(None)
+        recorder.put(step(2))
+        unsaved = recorder.end(Ending("stopped"), patience=0)
+    assert unsaved is not None
+    assert unsaved.news == (step(1), step(2))
+    assert (unsaved.ending.state, unsaved.trouble) == ("stopped", "no space left")
+    assert unsaved.ending.at > 0
+
+
+def test_a_run_that_was_ended_elsewhere_is_given_up(recorder: Recorder) -> None:
+    (run,) = recorder.store.runs()
+    recorder.store.record(run.id, ME, ending=Ending("interrupted", "by another"))
+    recorder._look()
+    assert recorder.lost.is_set()
+    recorder.put(step(1))
+    assert recorder.end(Ending("done"), patience=0) is None
+    assert steps(recorder) == []
+    assert recorder.store.runs()[0].state == "interrupted"
+
+
+def slip(*_: object, **__: object) -> Any:
+    raise sqlite3.ProgrammingError("a slip")
+
+
+def heartbeat(recorder: Recorder) -> float:
+    return recorder.store.runs()[0].heartbeat or 0.0
+
+
+def test_a_slip_in_listening_does_not_end_the_writing(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.store, "claim_of", slip)
+        recorder.start({})
+        time.sleep(0.5)  # two looks
+        recorder.put(step(1))
+        wait_until(lambda: steps(recorder) == [1], 10)
+        before = heartbeat(recorder)
+        wait_until(lambda: heartbeat(recorder) > before, 10)
+    recorder.store.request_stop(recorder.store.runs()[0].id)
+    wait_until(recorder.stopped.is_set, 10)
+    recorder.end(Ending("stopped"), patience=1)
+    assert capsys.readouterr().err.count("ProgrammingError: a slip") == 1
+
+
+def test_a_slip_in_writing_does_not_end_the_listening(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder.store, "record", slip)
+    recorder.start({})
+    recorder.put(step(1))
+    time.sleep(0.5)
+    recorder.store.request_stop(recorder.store.runs()[0].id)
+    wait_until(recorder.stopped.is_set, 10)
+    recorder.end(Ending("stopped"), patience=0)
+
+
+def test_what_can_never_be_written_is_given_to_the_server(recorder: Recorder) -> None:
+    recorder.put(MemorySample(1, 1, MemoryUse(), [], None))  # type: ignore[arg-type]
+    unsaved = recorder.end(Ending("done"), patience=0)
+    assert unsaved is not None
+    assert unsaved.ending.state == "done"
+
+
+def test_of_several_endings_the_first_holds(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> bool:
+        raise StoreError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.store, "record", full)
+        recorder.end(Ending("done"), patience=0)
+    assert recorder.end(Ending("interrupted"), patience=0) is None
+    assert recorder.store.runs()[0].state == "done"
+
+
+def test_what_it_is_made_with_is_written_when_the_store_can_be(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.store, "record", slip)
+        recorder.start({"model": "m"})
+        recorder.trains_on("cuda")
+    recorder.end(Ending("done"), patience=1)
+    (run,) = recorder.store.runs()
+    assert run.versions["device"] == "cuda"
+    assert run.fingerprints == {"model": "m"}
+
+
+RESULT = FinetuneResult(0.75, 2, 0.5, 0.625, MemoryUse(), 1.5)
+
+
+def test_a_finished_run_is_handed_over_before_its_weights_are_saved(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store takes nothing, and the weights burst the memory."""
+    handed: list[Unsaved] = []
+    before: list[Unsaved] = []
+
+    class Bursting:
+        fingerprints: dict[str, str] = {}  # noqa: RUF012
+
+        def __init__(self, _: RunOptions) -> None:
+            pass
+
+        def __iter__(self) -> Iterator[FinetuneResult]:
+            yield RESULT
+
+        def save_weights(self, _: Path) -> None:
+            before.extend(handed)
+            raise MemoryError
+
+    def full(*_: object, **__: object) -> bool:
+        raise StoreError("no space left")
+
+    monkeypatch.setitem(
+        sys.modules, "analysis.training.fine_tune", SimpleNamespace(Training=Bursting)
+    )
+    monkeypatch.setattr(RunStore, "record", full)
+    monkeypatch.setattr(analysis.runs.recorder, "_END_PATIENCE", 0.0)
+    (run,) = recorder.store.runs()
+    train(TrainingRequest(run.id, recorder.store.path, ME), lambda _: None, handed.append)
+    assert [(each.ending.state, each.ending.result) for each in before] == [("done", RESULT)]
+    assert handed[-1].ending.result == RESULT
+    assert handed[-1].ending.state == "done"
+    assert "weights were not saved. There was not enough memory" in handed[-1].ending.error

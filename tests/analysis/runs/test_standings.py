@@ -1,0 +1,34 @@
+"""Which runs may be held against each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.runs.standings import comparable
+from analysis.runs.store import RunStore
+from tests.run_factories import finished_run, run_options
+
+
+@pytest.mark.parametrize(
+    ("change", "alike"),
+    [
+        ({"memory": 10**9}, True),
+        ({"device": "cpu"}, True),  # both ran on the CPU
+        ({"severity": 5}, True),  # there is no shift
+        ({"samples": 80, "precision": "bfloat16"}, True),  # how AdaBet scores
+        ({"shift": "noise"}, False),
+        ({"model": "pocket-vgg"}, False),
+        ({"input_side": 64}, False),
+    ],
+)
+def test_only_what_counts_keeps_runs_apart(
+    tmp_path: Path, change: dict[str, object], alike: bool
+) -> None:
+    options = run_options("adabet")
+    other = replace(options, analysis=replace(options.analysis, **change))  # type: ignore[arg-type]
+    store = RunStore(tmp_path / "runs.sqlite")
+    one, two = (finished_run(store, each) for each in (options, other))
+    assert (comparable(one) == comparable(two)) == alike

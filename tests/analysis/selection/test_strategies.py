@@ -1,0 +1,218 @@
+"""What each strategy chooses, against rankings made here from the network itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+import analysis
+from analysis.datasets import load_dataset
+from analysis.errors import TrainingError
+from analysis.models import load_model, prepare_images
+from analysis.options import AnalysisOptions, Recipe, RunOptions
+from analysis.selection.ranking import select
+from analysis.selection.scores import score
+from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
+from analysis.training.choosing import choose
+from analysis.training.gradients import gradient_evidence
+from analysis.training.metrics import Selection
+from tests import factories
+from tests.factories import same_bits, state_of
+
+NAMES = [
+    "adabet", "raw-b1", "size", "random", "first", "last", "head", "bn-bias", "full", "fisher",
+    "auto-rgn",
+]  # fmt: skip
+RANKED = [name for name in NAMES if name not in ("head", "bn-bias", "full")]
+ANALYSIS = AnalysisOptions(samples=12, seed=4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:  # one home: the topology is computed once
+        patch.setenv("BETTISCOPE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@cache  # a selection by the same options is the same
+def chosen(
+    strategy: str, *, model: nn.Module | None = None, seed: int = 0, **options: object
+) -> Selection:
+    network = load_model("pocket-resnet20", num_classes=10) if model is None else model
+    asked = {"analysis": ANALYSIS, "recipe": Recipe(seed=seed)} | options
+    return choose(network, RunOptions(strategy=strategy, **asked))  # type: ignore[arg-type]
+
+
+def seen(model: nn.Module, images: torch.Tensor) -> tuple[list[str], dict[str, int]]:
+    """Modules that own parameters as they begin to run, and elements that each puts out."""
+    begun: list[str] = []
+    sizes: dict[str, int] = {}
+    for name, module in model.named_modules():
+        if not name or not list(module.parameters(recurse=False)):
+            continue
+        module.register_forward_pre_hook(lambda *_, name=name: begun.append(name))
+
+        def keep(_: object, __: object, output: object, name: str = name) -> None:
+            tensor = output[0] if isinstance(output, tuple) else output
+            sizes[name] = tensor[0].numel()  # type: ignore[index]
+
+        module.register_forward_hook(keep)
+    with torch.no_grad():
+        model(images)
+    return begun, sizes
+
+
+@cache
+def pocket(name: str = "pocket-resnet20") -> tuple[list[str], dict[str, int]]:
+    return seen(load_model(name), torch.zeros(1, 3, 32, 32))
+
+
+def test_the_registry_is_that_of_the_issue() -> None:
+    assert sorted(STRATEGIES) == sorted(NAMES)
+    assert len(NAMES) == 11
+    for strategy in STRATEGIES.values():
+        assert strategy.help.endswith(".")
+        assert strategy.source
+        assert (strategy.needs == "gradients") is ("backward pass" in strategy.help)
+    assert [n for n in NAMES if STRATEGIES[n].equal_budget] == RANKED
+
+
+def test_equal_budgets_are_equal() -> None:
+    layers = len(pocket()[0]) - 1
+    for name in RANKED:
+        found = chosen(name).layers
+        assert len(found) == len(set(found)) == round(0.1 * layers) + 1, name
+        assert found[-1] == "fc"  # the head, trained and not ranked
+
+
+def test_size_takes_the_fewest_activations() -> None:
+    begun, sizes = pocket()
+    ranked = sorted(begun[:-1], key=lambda name: sizes[name])  # stable: ties as they run
+    assert chosen("size", rho=0.3).layers == (*ranked[:13], "fc")  # of 42 or 43 layers
+    assert len(begun) - 1 in (42, 43)
+
+
+def test_first_and_last_go_by_execution() -> None:
+    begun, _ = pocket()
+    count = round(0.1 * (len(begun) - 1))
+    assert chosen("first").layers == (*begun[:count], "fc")
+    assert chosen("last").layers == (*begun[-2 : -2 - count : -1], "fc")
+
+
+def test_what_a_transformer_owns_itself_is_used_first() -> None:
+    begun, _ = pocket("pocket-vit")
+    assert begun[:2] == ["conv_proj", "encoder"], "the position embedding is the encoder's"
+    model = load_model("pocket-vit", num_classes=10)
+    options = {"analysis": AnalysisOptions(model="pocket-vit", samples=8), "rho": 0.12}
+    found = chosen("first", model=model, **options).layers
+    assert found == (*begun[: len(found) - 1], "heads.head")
+    found = chosen("last", model=model, **options).layers
+    assert found == (*begun[-2 : -1 - len(found) : -1], "heads.head")
+
+
+def test_random_depends_on_the_seed_alone() -> None:
+    draws = {seed: chosen("random", seed=seed).layers for seed in range(6)}
+    assert chosen("random", seed=3).layers == draws[3]
+    assert len(set(draws.values())) == 6
+    other = AnalysisOptions(samples=4, seed=9)
+    assert chosen("random", seed=3, analysis=other).layers == draws[3]
+
+
+def test_random_gives_every_layer_the_same_chance() -> None:
+    layers = [factories.layer(name, kind=name) for name in "abcde"]
+    counts = dict.fromkeys("abcde", 0)
+    for seed in range(500):
+        evidence = Evidence(layers, [1] * 5, "activation", seed)
+        for name in chosen_layers("random", evidence, rho=0.4):
+            counts[name] += 1
+    # 200 expected of each; three standard deviations.
+    assert all(abs(count - 200) < 3 * (500 * 0.4 * 0.6) ** 0.5 for count in counts.values())
+
+
+def test_raw_b1_takes_most_loops() -> None:
+    report = analysis.run(ANALYSIS)
+    layers = [layer for layer in report.layers if layer.name != "fc"]
+    ranked = sorted(layers, key=lambda layer: -len(layer.diagram))
+    found = chosen("raw-b1", normalization="activation").layers
+    assert found == (*(layer.name for layer in ranked[: len(found) - 1]), "fc")
+
+
+@pytest.mark.parametrize("normalization", ["activation", "parameters", "flops"])
+def test_adabet_is_what_the_page_selects(normalization: str) -> None:
+    scores = score(analysis.run(ANALYSIS), normalization=normalization)
+    expected = select(scores, rho=0.2, exclude=["fc"])
+    found = chosen("adabet", rho=0.2, normalization=normalization)
+    assert found.layers == (*expected, "fc")
+
+
+def test_gradient_strategies_rank_by_their_evidence() -> None:
+    model = load_model("pocket-resnet20", num_classes=10, seed=0)
+    drawn = load_dataset("digits").sample(12, seed=4)
+    images = prepare_images("pocket-resnet20", drawn.images)
+    evidence = gradient_evidence(model, images, torch.from_numpy(drawn.labels), pocket()[0])
+    for strategy, column in (("fisher", "fisher"), ("auto-rgn", "relative")):
+        ranked = evidence[column].drop("fc").sort_values(ascending=False).index
+        found = chosen(strategy).layers
+        assert found == (*ranked[: len(found) - 1], "fc")
+
+
+def test_who_needed_labels_and_a_backward_pass() -> None:
+    for name in NAMES:
+        found = chosen(name)
+        assert found.used_labels is found.used_gradients is (name in ("fisher", "auto-rgn"))
+        assert found.seconds > 0
+        assert found.predicted is None
+    weights = 4 * chosen("full").total_parameters
+    # A backward pass of 8 images takes more than weights and gradients, a look takes no more
+    # than the weights, and an analysis is somewhere between.
+    assert chosen("fisher").peak_bytes > 2 * weights
+    assert weights < chosen("size").peak_bytes < 2 * weights
+    assert chosen("adabet").peak_bytes == analysis.run(ANALYSIS).peak_bytes > weights
+
+
+def test_the_selection_counts_the_time_of_a_saved_analysis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved = replace(analysis.run(ANALYSIS), seconds=1000.0)  # found in no time
+    monkeypatch.setattr("analysis.training.choosing.run", lambda _: saved)
+    assert chosen.__wrapped__("adabet").seconds >= 1000
+
+
+@pytest.mark.parametrize("strategy", ["adabet", "fisher", "bn-bias", "full"])
+def test_choosing_alters_no_weight_and_no_statistic(strategy: str) -> None:
+    model = load_model("pocket-resnet20", num_classes=10)
+    before = state_of(model)
+    chosen(strategy, model=model)
+    assert all(same_bits(before[name], now) for name, now in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_preset_that_ranks_the_head_may_freeze_it() -> None:
+    model = load_model("pocket-resnet20", num_classes=10)
+    begun, _ = pocket()
+    found = chosen("first", model=model, preset="released", rho=0.1)
+    assert found.layers == tuple(begun[: int(0.1 * len(begun))])
+    assert not model.get_parameter("fc.weight").requires_grad
+    assert chosen("last", preset="paper", rho=0.1).layers[0] == "fc"
+
+
+def test_nothing_to_train_is_said_in_words() -> None:
+    with pytest.raises(
+        TrainingError,
+        match=r"ρ = 0.01 of \d+ layers rounds down to 0 under the preset “released”. Raise ρ",
+    ):
+        chosen("adabet", preset="released", rho=0.01)
+    assert chosen("adabet", preset="recommended", rho=0.01).layers[-1] == "fc"
+
+
+def test_listing_strategies_needs_no_torch() -> None:
+    code = "import sys, analysis; analysis.STRATEGIES; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,164 @@
+"""Devices on a machine that may have only its CPU, and widths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+import analysis.system.devices
+import analysis.system.memory
+from analysis.errors import OptionError
+from analysis.system.devices import (
+    activations_in,
+    available_devices,
+    device_problem,
+    full_float32,
+    pick_device,
+)
+from analysis.system.memory import free_bytes, free_cache
+
+CPU = torch.device("cpu")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "preferred"),
+    [(False, False, "cpu"), (False, True, "mps"), (True, False, "cuda"), (True, True, "cuda")],
+)
+def test_auto_prefers_cuda_then_mps(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, preferred: str
+) -> None:
+    pretend(monkeypatch, cuda=cuda, mps=mps)
+    assert pick_device("auto").type == preferred
+    assert pick_device("cpu") == CPU
+    assert available_devices()[0] == preferred
+    assert available_devices()[-1] == "cpu"
+
+
+def test_a_device_that_is_not_there_is_told_with_those_that_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, cuda=False, mps=True)
+    with pytest.raises(OptionError, match=r"`device` is 'cuda'.*choose auto or mps or cpu"):
+        pick_device("cuda")
+    with pytest.raises(OptionError, match="must be one of auto, cpu, cuda, mps; got 'tpu'"):
+        pick_device("tpu")
+    assert device_problem("mps") == []
+
+
+def test_some_of_the_free_memory_is_left_to_others() -> None:
+    free = psutil.virtual_memory().available
+    assert 0.3 * free < free_bytes(CPU) < 0.8 * free
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("1000000", 360_000), ("400000", 0), ("max", None), (None, None)]
+)
+def test_a_containers_limit_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str | None, expected: int | None
+) -> None:
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text("500000\n")
+        (tmp_path / "memory.stat").write_text("anon 400000\ninactive_file 100000\n")
+    monkeypatch.setattr(analysis.system.memory, "_CGROUP", tmp_path)
+    if expected is None:
+        assert free_bytes(CPU) > 10_000_000
+    else:
+        assert free_bytes(CPU) == expected
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_widths_are_autocasts(precision: str) -> None:
+    layer, seen = nn.Linear(4, 4), torch.randn(2, 4)
+    with activations_in(precision, CPU):  # type: ignore[arg-type]
+        assert layer(seen).dtype == getattr(torch, precision)
+    assert layer(seen).dtype == torch.float32
+    with activations_in("float32", CPU):
+        assert layer(seen).dtype == torch.float32
+
+
+@pytest.mark.parametrize("failing", ["silently", "loudly"])
+def test_a_width_that_a_device_cannot_do_is_told(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def refuse(*_: object) -> torch.autocast:
+        if failing == "loudly":
+            raise RuntimeError("Current device does not support bfloat16")
+        return torch.autocast("cpu", enabled=False)
+
+    monkeypatch.setattr(analysis.system.devices, "_autocast", refuse)
+    with (
+        pytest.raises(OptionError, match="`precision` must be float32 on this CPU"),
+        activations_in("bfloat16", CPU),
+    ):
+        pass
+
+
+def test_an_error_inside_a_width_is_passed_on() -> None:
+    with pytest.raises(RuntimeError, match="the model's own"), activations_in("bfloat16", CPU):
+        raise RuntimeError("the model's own")
+
+
+def widths() -> list[str]:
+    """What torch's newer switches say."""
+    backends = torch.backends
+    parts = (
+        backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul, backends.mkldnn.matmul
+    )  # fmt: skip
+    return [part.fp32_precision for part in parts]
+
+
+@pytest.mark.parametrize("asked", ["nothing", "less in all", "full in convolutions"])
+def test_full_width_is_asked_for_everywhere_and_set_back(asked: str) -> None:
+    untouched = widths()
+
+    def inside() -> None:
+        with full_float32():
+            assert "tf32" not in widths()
+            # As a network may in its forward pass: torch raises if old and new switches differ.
+            assert not torch.backends.cudnn.allow_tf32
+            assert not torch.backends.cuda.matmul.allow_tf32
+            assert torch.get_float32_matmul_precision() == "highest"
+            with torch.backends.cudnn.flags(enabled=True):
+                pass
+            raise KeyError
+
+    try:
+        if asked == "less in all":
+            torch.backends.cudnn.allow_tf32 = True
+            torch.set_float32_matmul_precision("medium")
+        if asked == "full in convolutions":
+            torch.backends.cudnn.conv.fp32_precision = "ieee"
+        before = widths()
+        with pytest.raises(KeyError):
+            inside()
+        assert widths() == before
+        if asked == "less in all":
+            assert torch.backends.cudnn.allow_tf32
+            assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.fp32_precision = untouched[2]
+        torch.backends.mkldnn.matmul.fp32_precision = untouched[3]
+    assert widths() == untouched
+
+
+@pytest.mark.parametrize(("kind", "freed"), [("cpu", []), ("cuda", ["cuda"]), ("mps", ["mps"])])
+def test_the_cache_that_is_freed_is_the_devices(
+    kind: str, freed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: found.append("cuda"))
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: found.append("mps"))
+    free_cache(torch.device(kind))
+    assert found == freed

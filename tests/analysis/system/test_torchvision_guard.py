@@ -1,0 +1,108 @@
+"""torchvision imports beside a torch it was not linked against, and otherwise is left alone.
+
+Each case runs in a process of its own: an import cannot be undone.
+"""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+
+def run(program: str, *, path: Path | None = None) -> str:
+    lines = [f"import sys; sys.path.insert(0, {str(path)!r})"] if path else []
+    result = subprocess.run(
+        [sys.executable, "-c", "\n".join([*lines, textwrap.dedent(program)])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout.strip() if result.returncode == 0 else result.stderr
+
+
+def fake_torchvision(folder: Path, text: str) -> Path:
+    (folder / "torchvision").mkdir()
+    (folder / "torchvision" / "__init__.py").write_text(textwrap.dedent(text))
+    return folder
+
+
+def test_models_transforms_and_datasets_work() -> None:
+    output = run("""
+        import torch
+        from analysis.system.torchvision_guard import torchvision
+        logits = torchvision.models.mobilenet_v2(weights=None).eval()(torch.zeros(1, 3, 32, 32))
+        smaller = torchvision.transforms.functional.resize(torch.zeros(1, 3, 8, 8), [4, 4])
+        print(tuple(logits.shape), tuple(smaller.shape), torchvision.datasets.MNIST.__name__)
+        print(hasattr(torch.ops.torchvision, "nms"))
+    """)
+    assert output.splitlines() == ["(1, 1000) (1, 3, 4, 4) MNIST", "True"]
+
+
+# What torchvision 0.28 does on import: it looks an operator up and gives it a shape function.
+LOOKS_UP_NMS = """
+    import torch
+    @torch.library.register_fake("torchvision::nms")
+    def nms(dets, scores, iou_threshold):
+        return dets
+    ready = True
+"""
+
+
+def test_a_missing_operator_is_declared_and_the_import_repeated(tmp_path: Path) -> None:
+    output = run(
+        """
+        import torch
+        print(hasattr(torch.ops.torchvision, "nms"))
+        from analysis.system.torchvision_guard import _declared, torchvision
+        schema = torch.ops.torchvision.nms.default._schema
+        print(torchvision.ready, len(_declared), [argument.name for argument in schema.arguments])
+        """,
+        path=fake_torchvision(tmp_path, LOOKS_UP_NMS),
+    )
+    assert output.splitlines() == ["False", "True 1 ['dets', 'scores', 'iou_threshold']"]
+
+
+def test_an_import_that_works_leaves_the_operators_alone(tmp_path: Path) -> None:
+    output = run(
+        """
+        import torch
+        from analysis.system.torchvision_guard import _declared, torchvision
+        print(torchvision.ready, len(_declared), hasattr(torch.ops.torchvision, "nms"))
+        """,
+        path=fake_torchvision(tmp_path, "ready = True"),
+    )
+    assert output == "True 0 False"
+
+
+def test_operators_that_are_there_are_not_declared_again(tmp_path: Path) -> None:
+    output = run(
+        """
+        import torch
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from analysis.system.torchvision_guard import _declared, torchvision
+        print(torchvision.ready, hasattr(torch.ops.torchvision, "qnms"))
+        """,
+        path=fake_torchvision(tmp_path, LOOKS_UP_NMS.replace("::nms", "::qnms")),
+    )
+    assert output == "True True"
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('no CUDA driver')", "ImportError('no PIL')"])
+def test_any_other_failure_is_passed_on(tmp_path: Path, error: str) -> None:
+    output = run(
+        "import analysis.system.torchvision_guard",
+        path=fake_torchvision(tmp_path, f"raise {error}"),
+    )
+    assert output.splitlines()[-1] == error.replace("('", ": ").replace("')", "")
+
+
+def test_a_torchvision_that_is_not_there_says_so() -> None:
+    output = run("""
+        import sys
+        sys.modules["torchvision"] = None
+        import analysis.system.torchvision_guard
+    """)
+    assert "ModuleNotFoundError" in output

@@ -1,0 +1,226 @@
+"""Saved analyses: whole, found again, and never trusted when damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import analysis.topology.store
+from analysis.errors import StoreError
+from analysis.options import AnalysisOptions
+from analysis.results import TopologyReport
+from analysis.system.home import home
+from analysis.topology.store import fingerprint, load_analysis, save_analysis
+from tests.factories import blobs, circle, layer, report
+
+OPTIONS = AnalysisOptions(model="pocket-vgg")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    return tmp_path / "analyses"
+
+
+@pytest.fixture
+def saved() -> TopologyReport:
+    first, second = layer("a", circle(20)), layer("b", blobs(10))
+    both = dataclasses.replace(first, name="two clouds", diagrams=first.diagrams * 2)
+    return dataclasses.replace(
+        report(first, layer("gone"), second, both), never_run=("x",), outside=("y",)
+    )
+
+
+def assert_same(one: TopologyReport, other: TopologyReport) -> None:
+    assert one.to_frame().equals(other.to_frame())
+    for field in dataclasses.fields(TopologyReport):
+        if field.name != "layers":
+            assert getattr(one, field.name) == getattr(other, field.name)
+    for a, b in zip(one.layers, other.layers, strict=True):
+        np.testing.assert_array_equal(a.distances, b.distances)
+        assert len(a.diagrams) == len(b.diagrams)
+        for x, y in zip(a.diagrams + a.components, b.diagrams + b.components, strict=True):
+            np.testing.assert_array_equal(x, y)
+        if a.clustering is not None and b.clustering is not None:
+            assert a.clustering.eps == b.clustering.eps
+            np.testing.assert_array_equal(a.clustering.labels, b.clustering.labels)
+
+
+def test_what_is_saved_comes_back(saved: TopologyReport, folder: Path) -> None:
+    assert load_analysis(OPTIONS) is None
+    save_analysis(OPTIONS, saved)
+    found = load_analysis(OPTIONS)
+    assert found is not None
+    assert_same(found, saved)
+    assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "pocket-resnet20"},
+        {"dataset": "fashion"},
+        {"weights": "random"},
+        {"shift": "blur"},
+        {"samples": 41},
+        {"seed": 1},
+        {"pooling": "per-batch"},
+        {"split": "test"},
+    ],
+)
+def test_whatever_changes_the_numbers_changes_the_name(change: dict[str, object]) -> None:
+    assert fingerprint(dataclasses.replace(OPTIONS, **change)) != fingerprint(OPTIONS)
+
+
+def test_what_changes_no_number_does_not() -> None:
+    assert fingerprint(dataclasses.replace(OPTIONS, severity=5)) == fingerprint(OPTIONS)
+    assert fingerprint(dataclasses.replace(OPTIONS, batch_size=4)) == fingerprint(OPTIONS)
+    shifted = dataclasses.replace(OPTIONS, shift="blur")
+    assert fingerprint(dataclasses.replace(shifted, severity=5)) != fingerprint(shifted)
+    batches = dataclasses.replace(OPTIONS, pooling="per-batch")
+    assert fingerprint(dataclasses.replace(batches, batch_size=4)) != fingerprint(batches)
+
+
+def test_another_version_or_other_weights_find_nothing(
+    saved: TopologyReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_analysis(OPTIONS, saved)
+    with monkeypatch.context() as patch:
+        patch.setattr(analysis.topology.store, "ANALYSIS_VERSION", 10**6)
+        assert load_analysis(OPTIONS) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(analysis.topology.store, "weights_fingerprint", lambda *_: "retrained")
+        assert load_analysis(OPTIONS) is None
+    assert load_analysis(OPTIONS) is not None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "another", "no meta"])
+def test_a_damaged_file_is_set_aside_and_told(
+    damage: str, saved: TopologyReport, folder: Path
+) -> None:
+    path = save_analysis(OPTIONS, saved)
+    data = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "flipped":
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("not an archive")
+    elif damage == "another":
+        save_analysis(dataclasses.replace(OPTIONS, seed=1), saved).replace(path)
+    else:
+        np.savez(path, distances=np.zeros(3))
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"damaged\. It was set aside as .*damaged and"):
+        load_analysis(OPTIONS)
+    assert [p.read_bytes() for p in folder.iterdir()] == [before]  # kept for a look
+    assert load_analysis(OPTIONS) is None
+    save_analysis(OPTIONS, saved)
+    assert load_analysis(OPTIONS) is not None
+
+
+def test_no_flipped_byte_escapes(saved: TopologyReport, folder: Path) -> None:
+    data = save_analysis(OPTIONS, saved).read_bytes()
+    path = folder / f"{fingerprint(OPTIONS)}.npz"
+    for place in range(0, len(data), 41):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
+        try:
+            found = load_analysis(OPTIONS)
+        except StoreError:
+            continue
+        assert found is not None  # a byte that nobody reads
+        assert_same(found, saved)
+
+
+def test_a_pickle_is_not_opened(folder: Path) -> None:
+    folder.mkdir()
+    np.save(folder / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (folder / "x.npy").replace(folder / f"{fingerprint(OPTIONS)}.npz")
+    with pytest.raises(StoreError, match="damaged"):
+        load_analysis(OPTIONS)
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    saved: TopologyReport, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_analysis(OPTIONS, saved)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(StoreError, match=r"could not be saved in .* \(No space left on device\)"):
+        save_analysis(OPTIONS, saved)
+
+    assert [p.suffix for p in folder.iterdir()] == [".npz"]
+
+
+KILLED = """
+import numpy as np, os, signal
+from analysis.options import AnalysisOptions
+from analysis.topology.store import save_analysis
+from tests.factories import circle, layer, report
+real = np.savez
+def half(file, **arrays):
+    real(file, **arrays)
+    file.truncate(100)
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+np.savez = half
+save_analysis(AnalysisOptions(model="pocket-vgg"), report(layer("a", circle(20))))
+"""
+
+
+def test_a_process_killed_while_saving_leaves_no_analysis(folder: Path) -> None:
+    root = Path(analysis.topology.store.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=root, check=False)
+    assert done.returncode == -9
+    assert [p.suffix for p in folder.iterdir()] == [".part"]
+    assert load_analysis(OPTIONS) is None
+
+
+def _save_often(seed: int) -> None:
+    for _ in range(20):
+        save_analysis(OPTIONS, report(layer("a", circle(20, noise=0.1, seed=seed))))
+
+
+def test_writers_at_the_same_time_never_leave_a_mixture(folder: Path) -> None:
+    _save_often(0)
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_save_often, args=(seed,)) for seed in (0, 1)]
+    for writer in writers:
+        writer.start()
+    candidates = [circle(20, noise=0.1, seed=seed) for seed in (0, 1)]
+    known = [layer("a", points).distances for points in candidates]
+    while any(writer.is_alive() for writer in writers):
+        found = load_analysis(OPTIONS)
+        assert found is not None
+        assert any((found.layers[0].distances == each).all() for each in known)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_where_analyses_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert home() == tmp_path
+    monkeypatch.delenv("BETTISCOPE_HOME")
+    assert home().name == "bettiscope"
+    assert home().is_absolute()
+
+
+def test_the_device_counts_in_half_widths_alone() -> None:
+    """Autocast takes other operations on a GPU than on the CPU."""
+    there = dataclasses.replace(OPTIONS, device="cpu")
+    assert fingerprint(there) == fingerprint(OPTIONS)
+    half = dataclasses.replace(OPTIONS, precision="bfloat16")
+    assert fingerprint(dataclasses.replace(half, device="cpu")) != fingerprint(half)
+    assert fingerprint(dataclasses.replace(half, memory=10**9)) == fingerprint(half)

@@ -1,0 +1,296 @@
+"""The Explore page without a browser: what it shows, and that reading computes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import analysis.topology.persistence
+import app.cache
+import app.components.shared.cost
+import app.components.shared.obtain
+import app.components.sidebar.subject
+from analysis.options import AnalysisOptions
+from analysis.selection.ranking import ranking
+from analysis.topology.pipeline import run
+from analysis.topology.store import load_analysis
+from tests.app.pages import button, opened, settled, table, texts, tile
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def test_the_first_visit_shows_the_default_analysed() -> None:
+    page = opened()
+    assert not page.exception
+    assert tile(page, "Selected") == "4 of 42 layers"
+    report = load_analysis(AnalysisOptions())
+    assert report is not None
+    expected = ranking(report)
+    assert table(page)["b1"].tolist() == expected["b1"].tolist()
+    assert table(page)["score"].tolist() == expected["score"].tolist()
+    best = expected.loc[expected["rank"] == 1, "layer"].item()
+    assert page.selectbox(key="layer").value == best
+    assert f"`{best}`" in texts(page)
+    assert "Spearman" in texts(page)
+    # Fourteen layers of the last stage have the same size, and the four chosen are among them.
+    assert "narrows the choice to 14 layers, these among them" in texts(page)
+
+
+def test_rho_and_normalization_move_the_selection_without_any_topology(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = opened()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("topology was computed")
+
+    monkeypatch.setattr(analysis.topology.persistence, "ripser", never)
+    # A prediction of memory may be made, as that is no topology.
+    start = app.cache.jobs().start
+    monkeypatch.setattr(
+        app.cache.jobs(),
+        "start",
+        lambda request, *_: never() if isinstance(request, AnalysisOptions) else start(request),
+    )
+    page.slider(key="rho").set_value(0.5).run()
+    assert not page.exception
+    assert tile(page, "Selected") == "21 of 42 layers"
+    page.selectbox(key="normalization").set_value("none").run()
+    assert not page.exception
+    rows = table(page)
+    assert (rows["score"] == rows["b1"]).all()
+    page.selectbox(key="summary").set_value("entropy").run()
+    assert not page.exception
+    assert not (table(page)["score"] == rows["score"]).any()
+
+
+def test_the_url_restores_the_view() -> None:
+    page = opened(rho="0.25", normalization="parameters", preset="paper", layer="layer2.1.conv2")
+    assert page.slider(key="rho").value == 0.25
+    assert page.selectbox(key="normalization").value == "parameters"
+    assert page.selectbox(key="layer").value == "layer2.1.conv2"
+    assert tile(page, "Selected") == "11 of 43 layers"  # the head is ranked; round(10.75)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"model": "vit_b_16", "weights": "random"},
+        {"dataset": "fashion", "samples": "1500"},
+        {"input_side": "512"},
+    ],
+)
+def test_a_link_does_not_start_what_takes_long(
+    link: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[AnalysisOptions] = []
+    monkeypatch.setattr(app.components.shared.obtain, "render_cost", told.append)
+    page = opened(**link)
+    assert not page.exception
+    assert page.session_state["session"].job is None
+    assert "Press **Analyse** for" in texts(page)
+    assert len(told) == 1
+
+
+def test_what_does_not_fit_into_memory_is_told_before_it_is_started() -> None:
+    page = opened(dataset="fashion", samples="1500", memory="0.5")
+    settled(page, lambda page: bool(page.warning))
+    assert page.warning[0].title == "This will not fit into memory"
+    assert page.session_state["session"].job is None
+
+
+def test_what_takes_long_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.components.shared.cost, "LONG", 0.0)
+    page = opened(samples="201")
+    settled(page, lambda page: bool(page.warning))
+    assert page.warning[0].title == "This will take long"
+    assert page.warning[0].value == "Fewer images would be faster."
+
+
+def test_what_the_model_does_not_take_is_told_before_it_is_started() -> None:
+    page = opened(model="vit_b_16", weights="random", input_side="96")
+    settled(page, lambda page: bool(page.warning))
+    assert "could not be predicted. `input_side` must be 224" in page.warning[0].value
+
+
+def test_a_link_to_images_that_are_gone_says_so() -> None:
+    page = opened(dataset="![x](http://example.org/x.png)`shapes")
+    told = "There is no dataset `![x](http://example.org/x.png) shapes` here. Chosen: digits."
+    assert [warning.value for warning in page.warning] == [told]
+    page.run()
+    assert [warning.value for warning in page.warning] == [told]
+    assert not [warning.value for warning in opened(dataset="fashion").warning]
+
+
+def test_a_link_with_more_images_than_there_are_asks_for_those_there_are() -> None:
+    page = opened(samples="1000000", model="pocket-vgg")
+    assert "pocket-vgg (pre-trained) on 1078 images of digits" in texts(page)
+    assert "1,000,000 were asked for" in texts(page)
+
+
+def test_how_the_numbers_are_computed_is_told_where_it_is_not_as_usual() -> None:
+    page = opened(model="pocket-vgg", precision="bfloat16", input_side="64")
+    assert "images of digits, 64 pixels a side, in bfloat16, seed 0" in texts(page)
+
+
+def test_a_page_that_is_opened_again_goes_on_with_what_it_began() -> None:
+    long = {"model": "vgg16", "weights": "random", "samples": "1000"}
+    page = opened(**long)
+    button(page, "Analyse").click().run()
+    again = opened(**long)
+    assert "stop" in [b.key for b in again.button]
+    assert again.session_state["session"].job is page.session_state["session"].job
+    for each in (page, again):
+        each.run()
+        each.button(key="stop").click().run()
+    assert "stop" not in [b.key for b in opened(**long).button]
+
+
+def test_nonsense_in_the_url_falls_back_to_the_default() -> None:
+    page = opened(rho="7", normalization="size", model="x", samples="-3", layer="y", seed="a")
+    assert not page.exception
+    assert tile(page, "Selected") == "4 of 42 layers"
+
+
+def test_another_model_waits_for_the_button_and_is_then_analysed() -> None:
+    page = opened()
+    page.selectbox(key="model").set_value("pocket-vgg").run()
+    assert "press **Analyse** for pocket-vgg" in texts(page)
+    assert len(table(page)) == 43  # what was there stays
+    button(page, "Analyse").click().run()
+    settled(page, lambda p: len(table(p)) == 10)
+    assert not page.exception
+    assert load_analysis(AnalysisOptions(model="pocket-vgg")) is not None
+
+
+def test_a_stopped_analysis_says_so_and_starts_again() -> None:
+    page = opened()
+    page.selectbox(key="model").set_value("vgg16").run()
+    page.selectbox(key="weights").set_value("random").run()
+    button(page, "Analyse").click().run()
+    assert "stop" in [b.key for b in page.button]
+    page.button(key="stop").click().run()
+    assert "Stopped. Press **Analyse** to start again." in texts(page)
+    assert len(table(page)) == 43
+    button(page, "Analyse").click().run()
+    assert "stop" in [b.key for b in page.button]
+    page.button(key="stop").click().run()
+
+
+def test_weights_that_cannot_be_fetched_leave_the_page_usable() -> None:
+    page = opened()
+    page.selectbox(key="model").set_value("resnet50").run()
+    button(page, "Analyse").click().run()
+    settled(page, lambda p: bool(p.error))
+    assert "Use weights = random" in page.error[0].value
+    assert not page.exception
+    page.selectbox(key="model").set_value("pocket-resnet20").run()
+    assert not page.error
+    assert tile(page, "Selected") == "4 of 42 layers"
+
+
+def test_a_damaged_analysis_is_computed_again_and_told(home: Path) -> None:
+    options = AnalysisOptions(model="pocket-vgg", dataset="fashion")
+    run(options)
+    newest = max((home / "analyses").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    page = opened(model="pocket-vgg", dataset="fashion")
+    settled(page, lambda p: bool(p.metric))
+    assert "was damaged. It was set aside" in texts(page)
+    assert len(table(page)) == 10
+
+
+def test_of_a_damaged_file_only_its_own_analysis_tells(home: Path) -> None:
+    whole, damaged = AnalysisOptions(samples=8, seed=1), AnalysisOptions(samples=8, seed=2)
+    run(whole)
+    run(damaged)
+    newest = max((home / "analyses").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    page = opened()
+    page.number_input(key="samples").set_value(8).run()
+    page.number_input(key="seed").set_value(2).run()
+    page.number_input(key="seed").set_value(1).run()
+    assert page.session_state["session"].shown.options == whole
+    assert "was damaged" not in texts(page)
+    page.number_input(key="seed").set_value(2).run()
+    button(page, "Analyse").click().run()
+    settled(page, lambda page: page.session_state["session"].shown.options == damaged)
+    assert "was damaged. It was set aside" in texts(page)
+
+
+def test_the_image_side_is_that_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.components.shared.obtain, "render_cost", lambda _: None)
+    page = opened(model="vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1")
+    assert "384 × 384 here" in page.number_input(key="input_side").help
+    page.selectbox(key="weights").set_value("pretrained").run()
+    assert "224 × 224 here" in page.number_input(key="input_side").help
+
+
+def test_a_preset_sets_what_it_stands_for() -> None:
+    page = opened()
+    page.selectbox(key="preset").set_value("released").run()
+    assert page.number_input(key="samples").value == 128
+    assert "press **Analyse**" in texts(page)
+    page.slider(key="rho").set_value(0.01).run()
+    assert "rounds down to none" in texts(page)
+    assert tile(page, "Selected") == "0 of 43 layers"
+
+
+def test_up_to_four_layers_are_pinned() -> None:
+    page = opened()
+    names = table(page)["layer"].tolist()
+    for count, name in enumerate(names[:4], start=1):
+        page.selectbox(key="layer").set_value(name).run()
+        page.button(key="pin").click().run()
+        assert sum(b.key is not None and b.key.startswith("unpin_") for b in page.button) == count
+    page.selectbox(key="layer").set_value(names[5]).run()
+    assert page.button(key="pin").disabled
+    page.button(key=f"unpin_{names[0]}").click().run()
+    assert not page.button(key="pin").disabled
+    assert not page.exception
+
+
+def test_fewer_images_than_asked_for_are_offered_when_the_dataset_shrinks() -> None:
+    page = opened()
+    page.selectbox(key="dataset").set_value("fashion").run()
+    page.number_input(key="samples").set_value(1500).run()
+    page.selectbox(key="dataset").set_value("digits").run()
+    assert not page.exception
+    assert page.number_input(key="samples").value == 1078
+    assert "digits has 1,078 images to draw from; 1,500 were asked for." in texts(page)
+    page.number_input(key="samples").set_value(5000).run()
+    assert page.number_input(key="samples").value == 1078
+    assert "5,000 were asked for." in texts(page)
+    page.number_input(key="samples").set_value(40).run()
+    assert "were asked for" not in texts(page)
+
+
+def test_size_alone_is_named_by_what_divides() -> None:
+    assert "Size alone, without" in texts(opened())
+    assert "Size (flops) alone, without" in texts(opened(normalization="flops"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "model"),
+    [("Vgg1", "vgg16"), ("resn", "pocket-resnet20"), ("vit_b_16", "vit_b_16"), ("zzz", "zzz")],
+)
+def test_of_a_model_s_name_a_part_may_be_typed(typed: str, model: str) -> None:
+    assert app.components.sidebar.subject.completed(typed) == model
+
+
+@pytest.mark.parametrize("typing", [True, False])
+def test_a_link_cannot_have_code_run(
+    typing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.components.sidebar.subject, "TIMM", typing)
+    victim, code = tmp_path / "victim", tmp_path / "mine.py"
+    code.write_text(f"import pathlib\npathlib.Path({str(victim)!r}).touch()\ndef build(): ...\n")
+    page = opened(model=f"{code}:build")
+    assert not page.exception
+    assert not victim.exists()
+    if typing:  # else the list refuses it, and the default stays
+        assert "There is no model" in page.error[0].value
+        page.selectbox(key="model").set_value("pocket-resnet20").run()
+    assert tile(page, "Selected") == "4 of 42 layers"
+    assert not victim.exists()

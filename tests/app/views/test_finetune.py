@@ -1,0 +1,208 @@
+"""The Fine-tune page without a browser: what it plans, starts, shows and stops."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import app.cache
+from analysis.costs.training_memory import MemoryRequest, estimate
+from analysis.datasets import import_archive, remove_dataset
+from analysis.options import AnalysisOptions
+from analysis.runs.store import Run
+from analysis.selection.ranking import ranking
+from analysis.topology.pipeline import run
+from app.charts.memory import size_text
+from tests.app.pages import button, opened, settled, texts, tile, wait_until
+from tests.run_factories import finished_run, run_options
+
+pytestmark = pytest.mark.usefixtures("home")
+SHORT = {"epochs": "1", "train_samples": "64"}
+NEW = {"seed": "3", "samples": "8"}  # an analysis that is not there, and quick
+
+
+def group() -> list[Run]:
+    """The runs that were started last, in their order."""
+    runs = app.cache.run_queue().store.runs()
+    return sorted((r for r in runs if r.group == runs[0].group), key=lambda r: r.number)
+
+
+def over() -> bool:
+    return not any(run.active for run in group())
+
+
+def adabet_layers() -> tuple[str, ...]:
+    rows = ranking(run(AnalysisOptions()))
+    chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"]
+    return (*chosen, *rows.loc[rows["head"], "layer"])
+
+
+def predicted_peak(scope: str, layers: tuple[str, ...] = ()) -> int:
+    names = tuple(run(AnalysisOptions()).names)
+    return estimate(MemoryRequest("pocket-resnet20", 10, scope, layers, names)).peak.total  # type: ignore[arg-type]
+
+
+def test_explore_predicts_the_memory_of_the_selection_against_full_training() -> None:
+    page = opened()
+    settled(page, lambda p: "less than full" in p.metric[2].delta)
+    part, full = predicted_peak("layers", adabet_layers()), predicted_peak("everything")
+    assert tile(page, "Predicted peak memory") == size_text(part)
+    assert page.metric[2].delta == f"{100 * (1 - part / full):.0f} % less than full training"
+    assert "analytic model" in page.metric[2].help
+    page.slider(key="rho").set_value(1.0).run()
+    settled(page, lambda p: tile(p, "Predicted peak memory") != size_text(part))
+    assert not page.exception
+
+
+def test_the_plan_says_what_each_strategy_would_train_and_take() -> None:
+    page = opened("finetune", strategies=["adabet", "fisher", "full"])
+    settled(page, lambda p: "…" not in p.dataframe[0].value["Predicted peak"].tolist())
+    plan = page.dataframe[0].value.set_index("Strategy")
+    assert plan.loc["AdaBet", "Trains"] == ", ".join(adabet_layers())
+    assert plan.loc["AdaBet", "Predicted peak"] == size_text(
+        predicted_peak("layers", adabet_layers())
+    )
+    assert plan.loc["AdaBet", "Against full"].endswith("% less")
+    assert "labelled images" in plan.loc["Fisher", "Trains"]
+    assert plan.loc["Fisher", "Predicted peak"] == "when it runs"
+    assert plan.loc["Full", "Predicted peak"] == size_text(predicted_peak("everything"))
+
+
+def test_start_runs_every_strategy_with_every_seed_and_shows_what_came_out() -> None:
+    page = opened("finetune", strategies=["head", "last"], seeds="2", **NEW, **SHORT)
+    settled(page, lambda p: not button(p, "Start 4 runs").disabled)
+    button(page, "Start 4 runs").click().run()
+    assert not page.exception
+    started = group()
+    assert [(r.options.strategy, r.options.recipe.seed) for r in started] == [
+        ("head", 3), ("last", 3), ("head", 4), ("last", 4),
+    ]  # fmt: skip
+    assert {r.options.analysis.seed for r in started} == {3, 4}
+    for each in started[1::2]:
+        app.cache.run_queue().stop(each.id)
+    assert {r.options.train_samples for r in started} == {64}
+    assert {r.options.recipe.epochs for r in started} == {1}
+    wait_until(over)
+    page.run()
+    assert not page.exception
+    for ended in group()[::2]:
+        assert ended.result is not None
+        shown = tile(page, f"Head only · seed {ended.options.recipe.seed}")
+        assert shown == f"{100 * ended.result.test_accuracy:.1f} %"
+    assert "Means over 2 seeds, ± standard deviation." in texts(page)
+    assert "not evidence" not in texts(page)
+    assert len(page.get("plotly_chart")) == 4
+    weights = app.cache.run_queue().store.weights_path(ended.id)
+    wait_until(weights.is_file)  # they are written when all else is safe
+
+
+def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
+    page = opened("finetune", strategies=["head", "last"], epochs="1000")
+    settled(page, lambda p: not button(p, "Start 2 runs").disabled)
+    button(page, "Start 2 runs").click().run()
+    running, waiting = group()
+    wait_until(lambda: app.cache.run_queue().store.metrics(running.id).epochs)
+    other = opened("finetune")
+    assert {metric.label for metric in other.metric} == {"Head only", "Last layers"}
+    button(other, "Cancel 1 waiting").click().run()
+    other.button(key=f"stop_{running.id}").click().run()
+    wait_until(over)
+    assert [r.state for r in group()] == ["stopped", "stopped"]
+    assert app.cache.run_queue().store.metrics(running.id).epochs  # what it had is kept
+    assert app.cache.run_queue().store.metrics(waiting.id).steps == ()
+    page.run()
+    assert not page.exception
+    assert [metric.delta for metric in page.metric] == ["validation · stopped", "stopped"]
+
+
+def test_what_is_on_screen_is_what_trains() -> None:
+    """Explore ranks by the summary and the shortest loop chosen; so does the run."""
+    link = {"summary": "betti-maximum", "min_persistence": "0.5"}
+    page = opened("finetune", strategies=["adabet"], **link, **SHORT)
+    settled(page, lambda p: not button(p, "Start 1 run").disabled)
+    planned = page.dataframe[0].value["Trains"].item()
+    assert planned != ", ".join(adabet_layers())
+    rows = opened(**link).dataframe[-1].value
+    explored = rows.loc[rows["selected"]].sort_values("rank")["layer"]
+    assert planned == ", ".join([*explored, "fc"])
+    button(page, "Start 1 run").click().run()
+    wait_until(over)
+    (ended,) = group()
+    assert ended.selection is not None
+    assert ", ".join(ended.selection.layers) == planned
+
+
+def test_nothing_to_start_is_said() -> None:
+    page = opened("finetune", strategies=[""])
+    start = button(page, "Start")
+    assert start.disabled
+    assert start.help == "Choose a strategy first."
+
+
+def test_a_run_that_has_nothing_to_train_fails_with_its_reason() -> None:
+    page = opened("finetune", strategies=["adabet"], preset="released", samples="40", rho="0.01")
+    settled(page, lambda p: not button(p, "Start 1 run").disabled)
+    assert page.dataframe[0].value["Trains"].tolist() == [
+        "nothing: ρ = 0.01 rounds down to no layer"
+    ]
+    button(page, "Start 1 run").click().run()
+    wait_until(over)
+    page.run()
+    assert [failed.state for failed in group()] == ["failed"]
+    assert "Nothing would train: ρ = 0.01 of 43 layers rounds down to 0" in texts(page)
+    assert not page.exception
+
+
+def test_a_locked_store_is_told_and_nothing_is_lost() -> None:
+    store = app.cache.run_queue().store
+    before = [r.id for r in store.runs()]
+    page = opened("finetune", strategies=["head"])
+    settled(page, lambda p: not button(p, "Start 1 run").disabled)
+    with sqlite3.connect(store.path, isolation_level=None) as locker:
+        locker.execute("BEGIN EXCLUSIVE")
+        button(page, "Start 1 run").click().run()
+        locker.execute("ROLLBACK")
+    assert not page.exception
+    assert "locked" in texts(page)
+    assert [r.id for r in store.runs()] == before
+
+
+def test_nothing_starts_while_the_sidebar_asks_for_another_analysis() -> None:
+    page = opened("finetune")
+    assert not button(page, "Start 3 runs").disabled
+    page.number_input(key="seed").set_value(7).run()
+    assert button(page, "Start 3 runs").disabled
+    assert "The settings have changed" in button(page, "Start 3 runs").help
+    page.number_input(key="seed").set_value(0).run()
+    assert not button(page, "Start 3 runs").disabled
+
+
+def test_runs_are_seen_and_planned_when_the_images_on_the_page_are_deleted(tmp_path: Path) -> None:
+    packed = tmp_path / "shapes.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(40):
+            picture = io.BytesIO()
+            Image.new("L", (8, 8), number).save(picture, "png")
+            archive.writestr(f"{number % 2}/{number}.png", picture.getvalue())
+    kept = import_archive(packed, "shapes.zip").dataset
+    finished_run(app.cache.run_queue().store, run_options("head"))
+    page = opened("finetune", seed="5", samples="8")
+    page.selectbox(key="dataset").set_value(kept).run()
+    button(page, "Analyse").click().run()
+    settled(page, lambda p: not button(p, "Start 3 runs").disabled)
+    remove_dataset(kept)
+    page.run()
+    assert page.selectbox(key="dataset").value == "digits"
+    assert not page.error
+    assert "(yours) are gone or have changed" in page.warning[0].value
+    assert button(page, "Start 3 runs").disabled
+    assert tile(page, "Head only") == "90.0 %"
+    page.switch_page("views/explore.py").run()
+    assert not page.exception
+    assert tile(page, "Predicted peak memory") == "–"
+    assert "no prediction without the images" in [metric.delta for metric in page.metric]

@@ -1,0 +1,222 @@
+"""The Runs page without a browser: what it tells, compares, gives away and brings back."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+import app.cache
+from analysis.options import AnalysisOptions, Recipe
+from analysis.runs.records import Ending
+from analysis.runs.store import Run, RunStore
+from app.components.runs.details import settings_frame
+from app.components.runs.table import epochs_csv, run_frame, runs_json
+from app.components.shared.run_charts import MEMORY, TIME, tradeoff
+from app.components.shared.run_names import settings_text
+from tests.app.pages import button, opened, texts, tile, tiles, wait_until
+from tests.run_factories import finished_run, run_options
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def store() -> Iterator[RunStore]:
+    """The store of the page, emptied afterwards."""
+    found = app.cache.run_queue().store
+    yield found
+    found.delete([run.id for run in found.runs()])
+    found.purge(older_than=0)
+
+
+@pytest.fixture
+def three(store: RunStore) -> list[Run]:
+    return [
+        finished_run(store, run_options("adabet"), accuracy=0.91, peak=12_000_000),
+        finished_run(store, run_options("size"), accuracy=0.94, peak=11_000_000),
+        finished_run(store, run_options("head"), accuracy=0.66, peak=9_000_000, layers=("fc",)),
+    ]
+
+
+def test_without_runs_the_page_says_where_they_come_from(store: RunStore) -> None:
+    page = opened("runs")
+    assert not page.exception
+    assert "No run yet. Start some on the page **Fine-tune**." in texts(page)
+
+
+def test_the_table_tells_every_run_and_the_sentence_the_winner(three: list[Run]) -> None:
+    page = opened("runs")
+    assert not page.exception
+    rows = page.dataframe[0].value
+    assert rows["Strategy"].tolist() == ["Head only", "Size alone", "AdaBet"]
+    assert rows["Test accuracy (%)"].tolist() == pytest.approx([66, 94, 91])
+    assert rows["Peak memory (MB)"].tolist() == [9.0, 11.0, 12.0]
+    assert rows["Trained"].tolist() == [0.1, 0.1, 0.1]
+    assert "**Size alone** did best: 94.0\N{NO-BREAK SPACE}%" in texts(page)
+    assert "3.0 points more than AdaBet" in texts(page)
+    assert "AdaBet does not beat size alone here." in texts(page)
+    assert "One seed: not evidence." in texts(page)
+    assert len(page.get("plotly_chart")) == 1
+
+
+def test_what_was_measured_in_a_run_that_is_over_is_read_once_for_all_sessions(
+    store: RunStore, three: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened("runs")
+    read: list[str] = []
+    monkeypatch.setattr(store, "metrics", lambda run_id, **_: read.append(run_id))
+    page = opened("runs")
+    assert not page.exception
+    assert page.dataframe[0].value["Validation (%)"].tolist() == pytest.approx([66, 94, 91])
+    assert read == []
+
+
+def test_subjects_are_called_as_the_person_knows_them(three: list[Run]) -> None:
+    digest = 16 * "0123"
+    own = AnalysisOptions(
+        weights=f"file:/home/me/mine-{digest}.safetensors",
+        dataset=f"own:shapes-{digest}",
+        shift="noise",
+        severity=2,
+    )
+    run = replace(three[0], options=replace(three[0].options, analysis=own))
+    rows = run_frame([run, three[1]])
+    assert rows["Weights"].tolist() == ["mine-012301 (yours)", "pretrained"]
+    assert rows["Dataset"].tolist() == ["shapes-012301 (yours)", "digits"]
+    assert rows["Shift"].fillna("").tolist() == ["noise 2", ""]
+    assert settings_text(run).startswith(
+        "pocket-resnet20 (mine-012301 (yours)) on shapes-012301 (yours) with noise 2 · "
+    )
+
+
+@pytest.mark.parametrize("view", ["runs", "grid"])
+def test_analyse_leads_to_where_the_analysis_is_shown(view: str) -> None:
+    page = opened(view, rho="0.5")  # a switch of pages must keep what the URL carries
+    assert not tiles(page)  # the default is analysed, but nobody asked for it
+    button(page, "Analyse").click().run()
+    assert not page.exception
+    assert tile(page, "Selected") == "21 of 42 layers"
+
+
+def test_filters_narrow_the_table(three: list[Run]) -> None:
+    page = opened("runs")
+    page.multiselect(key="run_strategy").set_value(["size", "head"]).run()
+    assert page.dataframe[0].value["Strategy"].tolist() == ["Head only", "Size alone"]
+    page.multiselect(key="run_state").set_value(["done"]).run()
+    assert not page.exception
+    assert len(page.dataframe[0].value) == 2
+
+
+def test_a_link_lays_the_same_runs_over_each_other(three: list[Run]) -> None:
+    page = opened("runs", runs=f"{three[0].id} {three[2].id} nonsense")
+    assert not page.exception
+    assert "2 runs side by side" in [each.value for each in page.subheader]
+    assert len(page.get("plotly_chart")) == 4
+    differing = page.dataframe[1].value.set_index("setting")
+    assert differing.index.tolist() == ["strategy", "layers"]
+    assert differing.loc["strategy"].tolist() == ["adabet", "head"]
+    (code,) = page.code
+    ast.parse(code.value)
+    assert '"layer3.2.bn2"' in code.value
+
+
+def test_deleted_runs_come_back(store: RunStore, three: list[Run]) -> None:
+    page = opened("runs", runs=three[1].id)
+    button(page, "Delete").click().run()
+    assert [run.id for run in store.runs()] == [three[2].id, three[0].id]
+    assert "1 run deleted." in texts(page)
+    assert page.dataframe[0].value["Strategy"].tolist() == ["Head only", "AdaBet"]
+    button(page, "Undo").click().run()
+    assert [run.id for run in store.runs()] == [run.id for run in three[::-1]]
+    assert store.metrics(three[1].id).epochs
+    assert not page.exception
+
+
+def test_a_run_deleted_in_another_session_can_be_brought_back(
+    store: RunStore, three: list[Run]
+) -> None:
+    store.delete([three[0].id])
+    page = opened("runs")
+    assert "#" in texts(page)
+    button(page, "Bring back").click().run()
+    assert len(store.runs()) == 3
+
+
+def test_a_run_can_be_queued_again_with_its_settings(store: RunStore) -> None:
+    failed = finished_run(
+        store,
+        run_options("head", seed=5, train_samples=40, recipe=Recipe(epochs=1, seed=5)),
+        ending=Ending("failed", "It broke."),
+    )
+    page = opened("runs", runs=failed.id)
+    assert "It broke." in texts(page)
+    button(page, "Run again").click().run()
+    again = store.runs()[0]
+    assert again.id != failed.id
+    assert again.options == failed.options
+    assert len(page.dataframe[0].value) == 2  # it is listed at once
+    wait_until(lambda: not store.runs()[0].active)
+    page.run()
+    assert not page.exception
+
+
+def test_a_run_that_goes_on_can_be_stopped_here(store: RunStore) -> None:
+    (run_id,) = store.add([run_options("head", recipe=Recipe(epochs=1000))])
+    page = opened("runs", runs=run_id)
+    wait_until(lambda: store.metrics(run_id).steps)
+    button(page, "Stop").click().run()
+    wait_until(lambda: not store.runs()[0].active)
+    assert store.runs()[0].state == "stopped"
+    assert not page.exception
+
+
+def test_the_front_is_drawn_only_through_runs_that_may_be_compared(
+    store: RunStore, three: list[Run]
+) -> None:
+    unfinished = finished_run(store, run_options("last"), ending=Ending("stopped"))
+    traces = [trace.name for trace in tradeoff([*three, unfinished], MEMORY).data]
+    assert "Pareto front" in traces
+    assert "Last layers" not in traces  # it has no test accuracy
+    other = finished_run(store, run_options("random", rho=0.5))
+    traces = [trace.name for trace in tradeoff([*three, other], TIME).data]
+    assert "Pareto front" not in traces
+    assert "Random" in traces
+
+
+def test_costs_include_choosing_the_layers(store: RunStore) -> None:
+    run = finished_run(store, run_options("adabet"), peak=2_000_000)
+    (point,) = [trace for trace in tradeoff([run], MEMORY).data if trace.name == "AdaBet"]
+    assert list(point.x) == [3.0]  # MB, of the choice: more than the 2 of training
+    (point,) = [trace for trace in tradeoff([run], TIME).data if trace.name == "AdaBet"]
+    assert list(point.x) == [1.75]  # s, 0.25 of them for the choice
+
+
+def test_what_is_saved_holds_every_number(store: RunStore, three: list[Run]) -> None:
+    found = json.loads(runs_json(store, three))
+    assert [each["id"] for each in found] == [run.id for run in three]
+    first = found[0]
+    assert first["options"]["recipe"]["epochs"] == 8
+    assert first["selection"]["layers"] == ["layer3.2.bn2", "fc"]
+    assert first["result"]["test_accuracy"] == 0.91
+    assert first["metrics"]["epochs"][0]["val_accuracy"] == 0.91
+    assert first["metrics"]["memory"][0]["peak"]["activations"] == 6_000_000
+    table = run_frame(three).to_csv(index=False).splitlines()
+    assert len(table) == 4
+    assert table[1].split(",")[1] == "AdaBet"
+    epochs = epochs_csv(store, three).splitlines()
+    assert epochs[0].startswith("run,strategy,seed,epoch,train_loss")
+    assert [line.split(",")[1] for line in epochs[1:]] == ["adabet", "size", "head"]
+
+
+def test_settings_differ_where_they_do(store: RunStore) -> None:
+    runs = [
+        finished_run(store, run_options("adabet", seed=seed, rho=rho))
+        for seed, rho in ((0, 0.1), (1, 0.2))
+    ]
+    frame = settings_frame(runs)
+    assert frame.index.tolist() == ["analysis · seed", "rho", "recipe · seed"]
+    assert frame.loc["rho"].tolist() == ["0.1", "0.2"]
+    assert "recipe · epochs" in settings_frame(runs, all_of_them=True).index
