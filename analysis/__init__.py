@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analysis.selection.ranking import select
     from analysis.selection.scores import NORMALIZATIONS, score
     from analysis.selection.strategies import STRATEGIES
-    from analysis.topology.pipeline import analyze, run
+    from analysis.topology.pipeline import analyze, analyze_named, run
     from analysis.training.fine_tune import Training
     from analysis.training.freezing import freeze, parameters_of
     from analysis.training.loop import TensorImages, finetune
@@ -43,7 +43,7 @@ _HOMES = {
     "selection.ranking": ["select"],
     "selection.scores": ["NORMALIZATIONS", "score"],
     "selection.strategies": ["STRATEGIES"],
-    "topology.pipeline": ["analyze", "run"],
+    "topology.pipeline": ["analyze", "analyze_named", "run"],
     "training.fine_tune": ["Training"],
     "training.freezing": ["freeze", "parameters_of"],
     "training.loop": ["TensorImages", "finetune"],
@@ -66,6 +66,7 @@ __all__ = [
     "Training",
     "__version__",
     "analyze",
+    "analyze_named",
     "finetune",
     "freeze",
     "list_datasets",

@@ -46,9 +46,9 @@ _SLOW = (
 
 
 def _analysis(options: AnalysisOptions, tell: ProgressCallback) -> object:
-    from analysis.topology.pipeline import run
+    from analysis.topology.pipeline import analyze_named
 
-    return run(options, progress=tell)
+    return analyze_named(options, progress=tell)
 
 
 def _estimate(request: MemoryRequest, _: ProgressCallback) -> object:
@@ -90,11 +90,11 @@ class _Inbox:
 
     def __init__(self) -> None:
         self.requests: SimpleQueue[object] = SimpleQueue()
-        self._last_words: Callable[[], object] | None = None
+        self._before_exit: Callable[[], object] | None = None
         threading.Thread(target=self._read, daemon=True).start()
 
-    def when_alone(self, last_words: Callable[[], object]) -> None:
-        self._last_words = last_words
+    def when_server_dies(self, before_exit: Callable[[], object]) -> None:
+        self._before_exit = before_exit
 
     def _read(self) -> None:
         while True:
@@ -103,8 +103,8 @@ class _Inbox:
             except (EOFError, OSError, pickle.UnpicklingError):
                 break
         try:
-            if self._last_words is not None:
-                self._last_words()
+            if self._before_exit is not None:
+                self._before_exit()
         finally:
             end_group(os.getpid())
             os._exit(0)
@@ -143,7 +143,7 @@ def main() -> None:
     while True:
         request = inbox.requests.get()
         if isinstance(request, TrainingRequest):
-            train(request, inbox.when_alone, send)
+            train(request, inbox.when_server_dies, send)
             sys.stderr.flush()
             os._exit(0)  # a thread waits on the input, which an orderly exit would wait for
         send(_answer(request, send))

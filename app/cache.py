@@ -24,7 +24,7 @@ from analysis.selection.ranking import ranking
 from analysis.selection.scores import NORMALIZATIONS
 from analysis.system.processes import WorkerPool
 from analysis.topology.embedding import embed
-from analysis.topology.resummarize import reread
+from analysis.topology.resummarize import resummarize
 from analysis.topology.store import fingerprint
 from app.charts.profile import Column, profile_figure
 from app.pictures import Picture, picture
@@ -105,7 +105,7 @@ def reading(
     key: str, min_persistence: float, eps_quantile: float | None, _report: TopologyReport
 ) -> TopologyReport:
     """A report as the sidebar reads it; `key` is its fingerprint."""
-    return reread(_report, min_persistence=min_persistence, eps_quantile=eps_quantile)
+    return resummarize(_report, min_persistence=min_persistence, eps_quantile=eps_quantile)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

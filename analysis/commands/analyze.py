@@ -84,9 +84,9 @@ def _analyze(arguments: argparse.Namespace) -> None:
             _tell_cost(options)
 
     from analysis.selection.ranking import NONE_CAN_BE_CHOSEN, ranking
-    from analysis.topology.pipeline import run
+    from analysis.topology.pipeline import analyze_named
 
-    report = run(options, progress=print_progress)
+    report = analyze_named(options, progress=print_progress)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
     choice = {k: getattr(arguments, k) for k in ("normalization", "rho", "preset")}

@@ -14,12 +14,12 @@ from analysis.costs.analysis_cost import CostRequest, Probe
 from analysis.errors import ModelError
 from analysis.instruments.activations import watch
 from analysis.models import model_spec, prepare_images
-from analysis.models.loading import skeleton
+from analysis.models.loading import empty_network
 from analysis.options import AnalysisOptions
 from analysis.results import Float32
 from analysis.system.devices import activations_in, full_float32, pick_device
 from analysis.system.memory import free_cache
-from analysis.topology.clustering import cluster
+from analysis.topology.clustering import dbscan
 from analysis.topology.distances import pairwise_distances
 from analysis.topology.footprints import (
     free_budget,
@@ -100,7 +100,7 @@ def _black(options: AnalysisOptions) -> Tensor:
 def _empty(options: AnalysisOptions, device: torch.device) -> nn.Module:
     """The network with zeros for weights: nothing overflows, and no number is subnormal."""
     classes = model_spec(options.model).classes or _CLASSES
-    model = skeleton(options.model, classes, weights=options.weights).to_empty(device=device)
+    model = empty_network(options.model, classes, weights=options.weights).to_empty(device=device)
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()
@@ -150,7 +150,7 @@ def _topology_seconds() -> tuple[float, float]:
     def seconds(distances: Float32) -> float:
         def work() -> None:
             persistence(distances)
-            cluster(distances)
+            dbscan(distances)
 
         return min(_timed(work, torch.device("cpu")) for _ in range(_TRIES))
 

@@ -52,12 +52,12 @@ def estimate(request: MemoryRequest) -> MemoryEstimate:
         With a sentence for the person.
     """
     from analysis.models import side_of_input
-    from analysis.models.loading import skeleton
+    from analysis.models.loading import empty_network
     from analysis.training.freezing import trained_names
     from analysis.training.prediction import analytic_bytes, predict_peak
 
     side = side_of_input(request.model, weights=request.weights, input_side=request.input_side)
-    model = skeleton(request.model, request.classes, weights=request.weights)
+    model = empty_network(request.model, request.classes, weights=request.weights)
     trained = trained_names(model, request.scope, request.layers, known=request.known)
     shape = (3, side, side)
     return MemoryEstimate(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from analysis.datasets.folders import Folder, Skipped, forget, moved, scanned
+from analysis.datasets.folders import Folder, Skipped, forget, moved, scan_folder
 from analysis.datasets.image_files import is_image_name, shown
 from analysis.datasets.own import FOLDER, OWN, kept_folder, unfinished
 from analysis.errors import AssetError, OptionError
@@ -92,7 +92,7 @@ def import_archive(path: Path, name: str, *, progress: ProgressCallback | None =
         If there is nothing at `path`, or it is a folder without an image that can be read.
     """
     if not path.is_file():
-        folder = scanned(path.absolute(), progress)
+        folder = scan_folder(path.absolute(), progress)
         return _imported(FOLDER + str(folder.root), folder)
     try:
         digest = digest_of(path)[:_DIGITS]
@@ -100,7 +100,7 @@ def import_archive(path: Path, name: str, *, progress: ProgressCallback | None =
         if earlier is not None:
             with _opened(path) as archive:
                 left_out = _others(list(_checked(name, archive)))
-            return _imported(OWN + earlier.name, scanned(earlier, progress), left_out)
+            return _imported(OWN + earlier.name, scan_folder(earlier, progress), left_out)
         final = kept_folder(f"{_readable(name)}-{digest}")
         with unfinished(final.parent) as part:
             return _kept(path, name, part / "images", final, progress)
@@ -118,7 +118,7 @@ def _kept(
 ) -> Imported:
     left_out = _unpack(path, name, part, progress)
     try:
-        scanned(part, progress)
+        scan_folder(part, progress)
         try:
             part.rename(final)
         except OSError:

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.datasets.specs import Content, DatasetSpec
 from analysis.datasets.splits import sizes_of, stratified
 from analysis.progress import ProgressCallback
-from analysis.system.assets import asset_entry, verified
+from analysis.system.assets import asset_entry, read_asset
 
 FASHION_CLASSES = (
     "T-shirt/top",
@@ -37,7 +37,7 @@ def _load_digits(progress: ProgressCallback | None = None) -> Content:
 
 
 def _load_fashion(progress: ProgressCallback | None = None) -> Content:
-    with np.load(io.BytesIO(verified("fashion")), allow_pickle=False) as data:
+    with np.load(io.BytesIO(read_asset("fashion")), allow_pickle=False) as data:
         images = data["images"][:, None].astype(np.float32) / 255
         labels = data["labels"].astype(np.int64)
     return Content(images, labels, partial(stratified, labels, _FASHION))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.datasets.bundled import FASHION_CLASSES
-from analysis.datasets.fetching import INDEX, PIXELS, Download, fetched, is_there
+from analysis.datasets.fetching import INDEX, PIXELS, Download, fetch_dataset, is_there
 from analysis.datasets.image_files import FileImages
 from analysis.datasets.sources import DOWNLOADS
 from analysis.datasets.specs import Bytes, Content, DatasetSpec, Images
@@ -112,7 +112,7 @@ def is_fetched(name: str) -> bool:
 
 
 def _load(download: Download, progress: ProgressCallback | None = None) -> Content:
-    root = fetched(download, progress)
+    root = fetch_dataset(download, progress)
     try:
         with np.load(root / INDEX, allow_pickle=False) as index:
             labels, parts, names = index["labels"], index["parts"], index["names"]

@@ -53,7 +53,7 @@ class Download:
         return hashlib.sha256(" ".join(f.checksum for f in self.files).encode()).hexdigest()[:32]
 
 
-def fetched(download: Download, progress: ProgressCallback | None = None) -> Path:
+def fetch_dataset(download: Download, progress: ProgressCallback | None = None) -> Path:
     """The folder of a dataset that is fetched, if it has to be, unpacked and read.
 
     Besides what torchvision's class makes of the archives it holds `INDEX`: an array each of the

@@ -68,7 +68,7 @@ class _Seen:
 _known: dict[Path, _Seen] = {}
 
 
-def scanned(root: Path, progress: ProgressCallback | None = None) -> Folder:
+def scan_folder(root: Path, progress: ProgressCallback | None = None) -> Folder:
     """What is in a folder of images: of class folders, or of images alone.
 
     Images lie in one folder a class, at any depth, or directly in the folder and have no labels.
@@ -124,7 +124,7 @@ def moved(before: Path, after: Path) -> Folder:
     _known.pop(before, None)
     with suppress(OSError):
         _memory(before).replace(_memory(after))
-    return scanned(after)
+    return scan_folder(after)
 
 
 def forget(root: Path) -> None:
@@ -135,13 +135,13 @@ def forget(root: Path) -> None:
 
 
 def is_scanned(root: Path) -> bool:
-    """Whether `scanned` would answer without decoding any image."""
+    """Whether `scan_folder` would answer without decoding any image."""
     if root in _known and _unchanged(_known[root]):
         return True
     try:
         listing = _listed(root)
     except OptionError:
-        return True  # `scanned` tells it at once
+        return True  # `scan_folder` tells it at once
     remembered = _remembered(root)
     return all(_key(item) in remembered for item in listing.images.items())
 

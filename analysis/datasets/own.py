@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.datasets.folders import Folder, digest_now, forget, is_scanned, scanned, some_of
+from analysis.datasets.folders import Folder, digest_now, forget, is_scanned, scan_folder, some_of
 from analysis.datasets.image_files import FileImages
 from analysis.datasets.specs import Content, DatasetSpec
 from analysis.datasets.splits import MIN_CLASS_SIZE, MIN_TRAINED, Labels, own, why_untrainable
@@ -59,7 +59,7 @@ def own_spec(name: str, progress: ProgressCallback | None = None) -> DatasetSpec
     OptionError
         If there is no such folder, or it holds no image that can be read.
     """
-    folder = scanned(folder_of(name), progress)
+    folder = scan_folder(folder_of(name), progress)
     held = _specs.get(name)
     if held is None or held[0] is not folder:
         held = folder, _described(name, folder)

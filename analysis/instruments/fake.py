@@ -15,7 +15,7 @@ from analysis.errors import ModelError
 
 
 @contextmanager
-def faked(model: nn.Module) -> Iterator[nn.Module]:
+def fake_copy(model: nn.Module) -> Iterator[nn.Module]:
     """A copy of the model with fake parameters and buffers; the model's own are not touched."""
     # A module may hold plain tensors that are neither parameters nor buffers.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -28,7 +28,7 @@ def faked(model: nn.Module) -> Iterator[nn.Module]:
     try:
         fake = copy.deepcopy(model, memo)  # outside the mode, which cannot copy plain tensors
     except Exception as error:  # whatever a model's attributes may raise
-        raise not_predictable(error) from error
+        raise unpredictable(error) from error
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it asks for addresses, which fakes have not
     try:
@@ -38,7 +38,7 @@ def faked(model: nn.Module) -> Iterator[nn.Module]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
-def not_predictable(error: Exception) -> ModelError:
+def unpredictable(error: Exception) -> ModelError:
     line = next(iter(str(error).splitlines()), type(error).__name__)
     return ModelError(f"The memory of training could not be predicted: {line}")
 

@@ -28,7 +28,7 @@ def fetch_weights(name: str, weights: str, progress: ProgressCallback | None = N
     """
     spec = model_spec(name)
     if chosen := spec.weight_set(weights):
-        fetched(spec, chosen, progress)
+        fetch_weight_set(spec, chosen, progress)
 
 
 def megabytes_to_fetch(name: str, weights: str) -> float:
@@ -43,7 +43,9 @@ def megabytes_to_fetch(name: str, weights: str) -> float:
     return chosen.megabytes if chosen and not cached_file(chosen).is_file() else 0.0
 
 
-def fetched(spec: ModelSpec, chosen: WeightSet, progress: ProgressCallback | None = None) -> Path:
+def fetch_weight_set(
+    spec: ModelSpec, chosen: WeightSet, progress: ProgressCallback | None = None
+) -> Path:
     """The file of a weight set, which is fetched first if it is not there."""
     file = cached_file(chosen)
     fetch(

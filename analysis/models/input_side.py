@@ -43,9 +43,9 @@ def side_of_input(name: str, *, weights: str = "pretrained", input_side: int = 0
 def built_side(spec: ModelSpec) -> int:
     """Pixels of the input of a network whose `input_side` is known only when it is built."""
     if spec.source == "timm":
-        from analysis.models.timm_models import timm_preset
+        from analysis.models.timm_models import timm_preprocessing
 
-        return timm_preset(spec.name).crop
+        return timm_preprocessing(spec.name).crop
     if spec.source == "code":
         from analysis.models.own_code import code_network, side_of_code
 

@@ -99,7 +99,7 @@ def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNe
     return FittedNetwork(replace(fit, state=versioned), network, head)
 
 
-def skeleton(name: str, num_classes: int, *, weights: str = "random") -> nn.Module:
+def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn.Module:
     """A network by name with the shapes of its parameters and nothing in them ("meta" device).
 
     Parameters

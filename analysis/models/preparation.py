@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate, pad
 
 from analysis.errors import OptionError
 from analysis.models.catalogue import ModelSpec
-from analysis.models.presets import Preset
+from analysis.models.preprocessing import Preprocessing
 from analysis.models.weights_files import torchvision_weights
 
 Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
@@ -23,7 +23,7 @@ DATA_SIDE, PADDING = 28, 2  # pixels: the pocket models learned from 28 x 28, pa
 MEAN, STD = 0.2860, 0.3530  # of Fashion-MNIST's 60,000 training images at 28 x 28
 
 
-def prepared(spec: ModelSpec, images: Images, weights: str, side: int) -> Tensor:
+def prepare_input(spec: ModelSpec, images: Images, weights: str, side: int) -> Tensor:
     """What `analysis.models.prepare_images` gives, its arguments checked already.
 
     Parameters
@@ -37,7 +37,7 @@ def prepared(spec: ModelSpec, images: Images, weights: str, side: int) -> Tensor
     if spec.source == "pocket":
         prepare: Callable[[Tensor], Tensor] = partial(_pocket_input, side=side)
     else:
-        prepare = preset_of(spec, weights).at(side)
+        prepare = preprocessing_of(spec, weights).at(side)
     if isinstance(images, np.ndarray):
         return prepare(_tensor(images)).contiguous()
     together = torch.empty(len(images), 3, side, side)
@@ -50,18 +50,18 @@ def prepared(spec: ModelSpec, images: Images, weights: str, side: int) -> Tensor
     return together
 
 
-def preset_of(spec: ModelSpec, weights: str) -> Preset:
+def preprocessing_of(spec: ModelSpec, weights: str) -> Preprocessing:
     """How images are prepared for these weights; for random ones as for the pre-trained."""
     if spec.source == "timm":
-        from analysis.models.timm_models import timm_preset
+        from analysis.models.timm_models import timm_preprocessing
 
-        return timm_preset(spec.name)
+        return timm_preprocessing(spec.name)
     if spec.source == "code":
         from analysis.models.own_code import INPUT_SIDE
 
-        return Preset(crop=INPUT_SIDE, resize=256)
+        return Preprocessing(crop=INPUT_SIDE, resize=256)
     own = torchvision_weights(spec, spec.weight_set(weights) or spec.weight_sets[0]).transforms()
-    return Preset(
+    return Preprocessing(
         crop=own.crop_size[0],
         resize=own.resize_size[0],
         mean=tuple(own.mean),

@@ -121,9 +121,9 @@ def prepare_images(
     problems = model_and_weights_problems(name, weights) + _image_problems(images)
     raise_problems(problems)
     side = side_of_input(name, weights=weights, input_side=input_side)
-    from analysis.models.preparation import prepared
+    from analysis.models.preparation import prepare_input
 
-    return prepared(model_spec(name), images, weights, side)
+    return prepare_input(model_spec(name), images, weights, side)
 
 
 def weights_fingerprint(name: str, weights: str, seed: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from analysis.errors import AssetError, ModelError, OptionError
-from analysis.models.presets import Preset
+from analysis.models.preprocessing import Preprocessing
 from analysis.system.downloads import reachable
 from analysis.system.torchvision_guard import torchvision  # noqa: F401  (timm imports torchvision)
 
@@ -62,11 +62,11 @@ def _unreachable_hub() -> str:
     return f"{hub.ENDPOINT} does not answer: no network?" if hub.HF_HUB_OFFLINE else ""
 
 
-def timm_preset(name: str) -> Preset:
+def timm_preprocessing(name: str) -> Preprocessing:
     """How the images of a network's own training were prepared."""
     config = _data(_timm().get_pretrained_cfg(_own_name(name)))
     side = config["input_size"][-1]
-    return Preset(
+    return Preprocessing(
         crop=side,
         resize=int(side / config["crop_pct"]),
         mean=tuple(config["mean"]),

@@ -14,9 +14,9 @@ from analysis.errors import AssetError
 from analysis.models.catalogue import ModelSpec, WeightSet
 from analysis.models.checkpoint_files import StateDict
 from analysis.models.checkpoints import AUXILIARY
-from analysis.models.fetching import cached_file, fetched
+from analysis.models.fetching import cached_file, fetch_weight_set
 from analysis.progress import ProgressCallback
-from analysis.system.assets import verified
+from analysis.system.assets import read_asset
 from analysis.system.torchvision_guard import torchvision
 
 # As torchvision's own loader renames what an old DenseNet file calls "norm.1.weight".
@@ -25,7 +25,7 @@ _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$
 
 def pocket_state(spec: ModelSpec) -> StateDict:
     """Weights from assets/, from the very bytes whose checksum was verified."""
-    state = safetensors.torch.load(verified(spec.name))
+    state = safetensors.torch.load(read_asset(spec.name))
     # Copies: what safetensors gives may share memory with the bytes it was given.
     return {name: tensor.clone() for name, tensor in state.items()}
 
@@ -51,7 +51,7 @@ def torchvision_state(
     AssetError
         If the weights cannot be fetched, or the file is damaged.
     """
-    file = fetched(spec, chosen, progress)
+    file = fetch_weight_set(spec, chosen, progress)
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
         if not (isinstance(loaded, dict) and all(isinstance(t, Tensor) for t in loaded.values())):

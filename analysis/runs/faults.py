@@ -12,7 +12,7 @@ from analysis.runs.database import SetAside
 _STARTING = ("claim", "warm")  # what starts processes
 
 
-class Troubles:
+class Faults:
     """Sentences for the person, by what they are about, each until the same thing succeeds."""
 
     def __init__(self) -> None:
@@ -49,8 +49,8 @@ class Troubles:
 
 
 class _Telling:
-    def __init__(self, troubles: Troubles, about: tuple[str, str], before: str) -> None:
-        self._troubles = troubles
+    def __init__(self, faults: Faults, about: tuple[str, str], before: str) -> None:
+        self._faults = faults
         self._about = about
         self._before = before
 
@@ -60,7 +60,7 @@ class _Telling:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if error is not None and not isinstance(error, Exception):
             return False
-        self._troubles.keep(self._about, error, self._before)
+        self._faults.keep(self._about, error, self._before)
         return error is not None
 
 

@@ -16,9 +16,9 @@ from contextlib import suppress
 
 from analysis.errors import StoreError
 from analysis.options import RunOptions
-from analysis.runs.faults import Troubles
+from analysis.runs.faults import Faults
 from analysis.runs.recorder import CLOSED, TrainingRequest, Unsaved
-from analysis.runs.records import Claim, Ending
+from analysis.runs.records import Ending, Lease
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId, Worker, WorkerPool, end_group, why_it_died
 
@@ -91,7 +91,7 @@ class RunQueue:
         self._lock = threading.RLock()  # of what follows
         self._trainings: dict[str, _Training] = {}
         self._unwritten: dict[str, tuple[ProcessId, Unsaved]] = {}
-        self._troubles = Troubles()
+        self._faults = Faults()
         self._closed = False
         self._wake = threading.Event()
         self.recover()
@@ -142,18 +142,18 @@ class RunQueue:
 
     def problems(self) -> list[str]:
         """What a person should know of the store, in sentences; empty when all is well."""
-        return self._troubles.sentences()
+        return self._faults.sentences()
 
     def recover(self) -> None:
         """Mark the runs whose server and worker are gone as interrupted."""
-        telling = self._troubles.telling
+        telling = self._faults.telling
         with telling("recover"):
-            claims = self._own_store.claims()
-            self._troubles.forget("recover one", all_but=[claim.run_id for claim in claims])
-            for claim in claims:
-                with telling("recover one", claim.run_id):
-                    if self._is_abandoned(claim):
-                        self._interrupt(claim)
+            leases = self._own_store.leases()
+            self._faults.forget("recover one", all_but=[lease.run_id for lease in leases])
+            for lease in leases:
+                with telling("recover one", lease.run_id):
+                    if self._is_abandoned(lease):
+                        self._interrupt(lease)
 
     def close(self) -> None:
         """End the workers of this queue. Their runs are interrupted; queued runs stay queued."""
@@ -167,7 +167,7 @@ class RunQueue:
         with self._lock:
             trainings = list(self._trainings.values())
         for training in trainings:
-            training.worker.let_go(patience=2.0)
+            training.worker.end_gently(patience=2.0)
             training.worker.kill()
             unsaved = training.unsaved or Unsaved((), Ending("interrupted", CLOSED), "")
             with suppress(StoreError):
@@ -187,10 +187,10 @@ class RunQueue:
         while not self._closed:
             self._write_the_rest()
             for training in list(self._trainings.values()):
-                with self._troubles.telling("watch", training.run_id):
+                with self._faults.telling("watch", training.run_id):
                     self._watch(training)
             for about in ("watch", "look"):
-                self._troubles.forget(about, all_but=self._trainings)
+                self._faults.forget(about, all_but=self._trainings)
             if time.monotonic() - looked > _IDLE_POLL:
                 self.recover()
                 looked = time.monotonic()
@@ -202,12 +202,12 @@ class RunQueue:
             self._wake.clear()
 
     def _purge(self) -> None:
-        with self._troubles.telling("purge"):
+        with self._faults.telling("purge"):
             self._own_store.purge()
 
     def _claim(self) -> None:
-        with self._troubles.telling("claim"):
-            while not self._closed and len(self._own_store.claims()) < self._limit:
+        with self._faults.telling("claim"):
+            while not self._closed and len(self._own_store.leases()) < self._limit:
                 if not self._own_store.waiting():
                     return
                 worker = self._pool.take()
@@ -227,10 +227,10 @@ class RunQueue:
 
     def _watch(self, training: _Training) -> None:
         if training.over():
-            self._bury(training)
+            self._finish(training)
             return
         now = time.monotonic()
-        with self._troubles.telling("look", training.run_id):  # else judged by what was seen before
+        with self._faults.telling("look", training.run_id):  # else judged by what was seen before
             self._look(training, now)
         if training.end_seen is not None:
             late = now - training.end_seen > _SAVE_GRACE
@@ -238,31 +238,31 @@ class RunQueue:
             late = training.stop_seen is not None and now - training.stop_seen > _STOP_GRACE
         if late:
             training.worker.kill()
-            self._bury(training)
+            self._finish(training)
 
     def _look(self, training: _Training, now: float) -> None:
         """Hear from the store of Stop, of the end, and of the first epoch."""
         if training.unsaved is not None:  # it has ended, and may be saving its weights
             training.end_seen = training.end_seen or now
-        claim = self._own_store.claim_of(training.run_id)
-        if claim is None or claim.state != "running":
+        lease = self._own_store.lease_of(training.run_id)
+        if lease is None or lease.state != "running":
             training.end_seen = training.end_seen or now
-        if claim is not None and claim.stop_requested:
+        if lease is not None and lease.stop_requested:
             training.stop_seen = training.stop_seen or now
         if not training.warmed and self._own_store.epochs_done(training.run_id):
             training.warmed = True
             self._warm()
 
-    def _bury(self, training: _Training) -> None:
+    def _finish(self, training: _Training) -> None:
         """Write down how a run ended whose process is gone, unless it did so itself."""
         training.over()
         unsaved = training.unsaved
         if unsaved is None:
             code = training.worker.process.returncode
             stopped = training.stop_seen is not None
-            with self._troubles.telling("look", training.run_id):
-                claim = self._own_store.claim_of(training.run_id)
-                stopped = stopped or (claim is not None and claim.stop_requested)
+            with self._faults.telling("look", training.run_id):
+                lease = self._own_store.lease_of(training.run_id)
+                stopped = stopped or (lease is not None and lease.stop_requested)
             ending = Ending("stopped", _ENDED) if stopped else Ending("failed", _death(code))
             unsaved = Unsaved((), ending, "")
         training.worker.kill()  # with the processes that it may have left behind
@@ -274,13 +274,13 @@ class RunQueue:
             self._warm()
 
     def _warm(self) -> None:
-        with self._troubles.telling("warm"):
+        with self._faults.telling("warm"):
             self._pool.warm()
 
     def _write_the_rest(self) -> None:
         for run_id in list(self._unwritten):
             before = "How a run ended could not be saved yet. "
-            with self._troubles.telling("ending", run_id, before=before):
+            with self._faults.telling("ending", run_id, before=before):
                 self._write_ending(run_id)
 
     def _write_ending(self, run_id: str) -> None:
@@ -295,23 +295,23 @@ class RunQueue:
         with self._lock:
             del self._unwritten[run_id]
 
-    def _is_abandoned(self, claim: Claim) -> bool:
-        if claim.run_id in self._trainings or claim.run_id in self._unwritten:
+    def _is_abandoned(self, lease: Lease) -> bool:
+        if lease.run_id in self._trainings or lease.run_id in self._unwritten:
             return False
-        silence = abs(time.time() - claim.heartbeat)  # the clock may have been set back
+        silence = abs(time.time() - lease.heartbeat)  # the clock may have been set back
         if silence < _SILENCE:
             return False
         # A server that lives knows better than anybody else why its worker died.
-        served = claim.owner is not None and claim.owner.alive
-        if claim.worker is not None and claim.worker.alive:
+        served = lease.owner is not None and lease.owner.alive
+        if lease.worker is not None and lease.worker.alive:
             return silence > _HUNG and not served
         return silence > _HUNG or not served
 
-    def _interrupt(self, claim: Claim) -> None:
-        if claim.worker is not None and claim.worker.alive:
-            end_group(claim.worker.pid)
+    def _interrupt(self, lease: Lease) -> None:
+        if lease.worker is not None and lease.worker.alive:
+            end_group(lease.worker.pid)
         ending = Ending("interrupted", _INTERRUPTED)
-        self._own_store.record(claim.run_id, claim.worker, ending=ending)
+        self._own_store.record(lease.run_id, lease.worker, ending=ending)
 
 
 def _death(code: int | None) -> str:

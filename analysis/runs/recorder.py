@@ -137,10 +137,10 @@ class Recorder:
 
     def _look(self) -> None:
         """Hear of Stop. Reading waits for no writer."""
-        claim = self.store.claim_of(self._run_id)
-        if claim is None or claim.state != "running" or claim.worker != self._worker:
+        lease = self.store.lease_of(self._run_id)
+        if lease is None or lease.state != "running" or lease.worker != self._worker:
             self.lost.set()
-        elif claim.stop_requested:
+        elif lease.stop_requested:
             self.stopped.set()
 
     def _write(self, ending: Ending | None) -> None:
@@ -168,7 +168,7 @@ class Recorder:
 
 def train(
     request: TrainingRequest,
-    when_alone: Callable[[Callable[[], object]], None],
+    when_server_dies: Callable[[Callable[[], object]], None],
     hand_over: Callable[[Unsaved], None],
 ) -> None:
     """Carry out a run, and record how it goes and ends.
@@ -182,7 +182,7 @@ def train(
         Is given what the store would not take; what it is given last holds.
     """
     recorder = Recorder(request)
-    when_alone(lambda: recorder.end(Ending("interrupted", CLOSED), _STOP_PATIENCE))
+    when_server_dies(lambda: recorder.end(Ending("interrupted", CLOSED), _STOP_PATIENCE))
     try:
         unsaved = _train(request, recorder, hand_over)
     except Exception as error:  # the person gets a sentence, the log the traceback

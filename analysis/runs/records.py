@@ -78,7 +78,7 @@ class RunMetrics:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lease:
     """Who works on a run."""
 
     run_id: str
@@ -111,7 +111,7 @@ class Outcome:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
-def encoded(value: object) -> str | None:
+def to_json(value: object) -> str | None:
     """A dataclass as JSON."""
     return None if value is None else json.dumps(asdict(value), ensure_ascii=False)  # type: ignore[call-overload]
 
@@ -144,9 +144,9 @@ def run_from(row: sqlite3.Row) -> Run | None:
         return None  # an option of another version, or damage
 
 
-def claim_from(row: sqlite3.Row) -> Claim:
+def lease_from(row: sqlite3.Row) -> Lease:
     """Who works on the run of a row."""
-    return Claim(
+    return Lease(
         run_id=row["id"],
         state=row["state"],
         owner=_process(row["owner_pid"], row["owner_created"]),

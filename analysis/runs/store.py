@@ -18,20 +18,20 @@ from analysis.options import RunOptions
 from analysis.runs.database import Database
 from analysis.runs.records import (
     ENDED,
-    Claim,
     Ending,
+    Lease,
     Outcome,
     Recorded,
     Run,
     RunMetrics,
-    claim_from,
-    encoded,
+    lease_from,
     memory_from,
     metrics_from,
     run_from,
+    to_json,
 )
 from analysis.runs.tables import (
-    CLAIM,
+    LEASE,
     METRIC_TABLES,
     SCHEMA,
     VERSION,
@@ -43,7 +43,7 @@ from analysis.system.home import home
 from analysis.system.processes import ProcessId
 from analysis.training.metrics import EpochMetrics, Selection, StepMetrics
 
-__all__ = ["ENDED", "Claim", "Ending", "Run", "RunMetrics", "RunStore"]
+__all__ = ["ENDED", "Ending", "Lease", "Run", "RunMetrics", "RunStore"]
 
 UNDO_FOR = 24 * 3600.0  # seconds for which a deleted run can be restored
 _PATIENCE = 2.0  # seconds to wait for another writer
@@ -139,7 +139,7 @@ class RunStore:
                 db.execute(
                     'INSERT INTO runs (id, "group", created, options, state) '
                     "VALUES (?, ?, ?, ?, 'queued')",
-                    (run_id, group, now, encoded(each)),
+                    (run_id, group, now, to_json(each)),
                 )
             mark_changed(db, ids)
         return ids
@@ -157,11 +157,11 @@ class RunStore:
             "created": outcome.started,
             "started": outcome.started,
             "ended": ending.at or time.time(),
-            "options": encoded(options),
+            "options": to_json(options),
             "state": ending.state,
             "error": ending.error,
-            "selection": encoded(outcome.selection),
-            "result": encoded(ending.result),
+            "selection": to_json(outcome.selection),
+            "result": to_json(ending.result),
             "versions": json.dumps(dict(outcome.versions)),
             "fingerprints": json.dumps(dict(outcome.fingerprints)),
         }
@@ -244,17 +244,17 @@ class RunStore:
             query = "SELECT 1 FROM runs WHERE state = 'queued' LIMIT 1"
             return db is not None and db.execute(query).fetchone() is not None
 
-    def claims(self) -> list[Claim]:
+    def leases(self) -> list[Lease]:
         """Who works on what, of all runs that are running."""
         with self._database.read() as db:
-            rows = [] if db is None else db.execute(f"{CLAIM} WHERE state = 'running'").fetchall()
-        return [claim_from(row) for row in rows]
+            rows = [] if db is None else db.execute(f"{LEASE} WHERE state = 'running'").fetchall()
+        return [lease_from(row) for row in rows]
 
-    def claim_of(self, run_id: str) -> Claim | None:
+    def lease_of(self, run_id: str) -> Lease | None:
         """Who works on a run, or worked on it last; None if there is no such run."""
         with self._database.read() as db:
-            row = db and db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
-        return claim_from(row) if row else None
+            row = db and db.execute(f"{LEASE} WHERE id = ?", (run_id,)).fetchone()
+        return lease_from(row) if row else None
 
     def claim_next(self, owner: ProcessId, worker: ProcessId, *, limit: int) -> str | None:
         """Give a worker the run that waits longest, unless `limit` are running or none waits."""
@@ -296,12 +296,12 @@ class RunStore:
         news, now = list(news), time.time()
         found: dict[str, object] = {"heartbeat": now}
         with self._database.write() as db:
-            row = db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
-            if row is None or row["state"] != "running" or claim_from(row).worker != worker:
+            row = db.execute(f"{LEASE} WHERE id = ?", (run_id,)).fetchone()
+            if row is None or row["state"] != "running" or lease_from(row).worker != worker:
                 return False
             for item in news:
                 if isinstance(item, Selection):
-                    found["selection"] = encoded(item)
+                    found["selection"] = to_json(item)
                 else:
                     insert_metric(db, run_id, item)
             for name, texts in (("versions", versions), ("fingerprints", fingerprints)):
@@ -309,7 +309,7 @@ class RunStore:
                     found[name] = json.dumps(dict(texts))
             if ending is not None:
                 found |= {"state": ending.state, "error": ending.error, "ended": ending.at or now}
-                found["result"] = encoded(ending.result)
+                found["result"] = to_json(ending.result)
             settings = ", ".join(f"{name} = ?" for name in found)
             db.execute(f"UPDATE runs SET {settings} WHERE id = ?", (*found.values(), run_id))
             if len(found) > 1 or news:  # a heartbeat alone is nothing to draw again for
@@ -325,8 +325,8 @@ class RunStore:
             False, with nothing written, if the run is not done, or not by that worker.
         """
         with self._database.write() as db:
-            row = db.execute(f"{CLAIM} WHERE id = ?", (run_id,)).fetchone()
-            if row is None or row["state"] != "done" or claim_from(row).worker != worker:
+            row = db.execute(f"{LEASE} WHERE id = ?", (run_id,)).fetchone()
+            if row is None or row["state"] != "done" or lease_from(row).worker != worker:
                 return False
             db.execute("UPDATE runs SET error = ? WHERE id = ?", (words, run_id))
             mark_changed(db, [run_id])  # without words too: the weights are there to be shown

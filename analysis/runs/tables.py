@@ -14,7 +14,7 @@ METRIC_TABLES: dict[type[Recorded], str] = {
     EpochMetrics: "epochs",
     MemorySample: "memory",
 }
-CLAIM = (
+LEASE = (
     "SELECT id, state, owner_pid, owner_created, worker_pid, worker_created, heartbeat, "
     "stop_requested FROM runs"
 )

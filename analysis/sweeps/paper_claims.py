@@ -15,7 +15,7 @@ _PAIRS = frozenset((model, dataset) for model in _PETS_SAVINGS for dataset in _D
 
 
 @dataclass(frozen=True)
-class Claim:
+class PaperClaim:
     """A number of the paper's about AdaBet on one pair."""
 
     saving: float  # per cent less peak training memory than full training
@@ -33,7 +33,7 @@ AVERAGE_CLAIMS = (
 )
 
 
-def claim_for(model: str, dataset: str) -> Claim | None:
+def claim_for(model: str, dataset: str) -> PaperClaim | None:
     """What the paper claims of AdaBet's memory on a pair, or None where it claims nothing known.
 
     Parameters
@@ -43,7 +43,7 @@ def claim_for(model: str, dataset: str) -> Claim | None:
     """
     if dataset != "pets" or model not in _PETS_SAVINGS:
         return None
-    return Claim(_PETS_SAVINGS[model])
+    return PaperClaim(_PETS_SAVINGS[model])
 
 
 def average_claims(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ from analysis.training.metrics import (
 
 MOST_TRIES = 3  # of a cell whose process dies while it has no other beside it
 _PATIENCE = 20.0  # seconds to wait for another writer: what a cell gave is not lost lightly
-_ALONE = threading.Lock()  # random states are the process's: a worker's threads take turns
+_ONE_AT_A_TIME = threading.Lock()  # random states are the process's: a worker's threads take turns
 _DIED = (
     "The process that ran it ended {times} times, most often for want of memory. Try a smaller "
     "batch, fewer layers (a smaller ρ) or a smaller model."
@@ -61,7 +61,7 @@ def run_cell(options: RunOptions, threads: int = 0) -> Outcome:
     threads : int
         Of torch; 0 leaves what the process has.
     """
-    with _ALONE:
+    with _ONE_AT_A_TIME:
         started, versions = time.time(), versions_now()
         fingerprints: dict[str, str] = {}
         selection: Selection | None = None
@@ -251,11 +251,11 @@ class _Local:
     def _start(self) -> None:
         ends, self._alive = self._context.Pipe()
         self._executor = ProcessPoolExecutor(
-            self.at_once, self._context, initializer=_obey, initargs=(ends,)
+            self.at_once, self._context, initializer=_exit_with_parent, initargs=(ends,)
         )
 
     def submit(self, cell: RunOptions) -> Future[Outcome]:
-        with _deaf():
+        with _without_ctrl_c():
             try:
                 return self._executor.submit(run_cell, cell, self._threads)
             except BrokenExecutor as error:
@@ -275,7 +275,7 @@ class _Local:
         self._executor.shutdown(cancel_futures=True)
 
 
-def _obey(ends: Connection) -> None:
+def _exit_with_parent(ends: Connection) -> None:
     """In a worker: end at once when the pipe is closed, by the other process or by its death.
 
     Whatever it started, such as Ripser's processes, ends with it.
@@ -295,7 +295,7 @@ def _obey(ends: Connection) -> None:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _without_ctrl_c() -> Iterator[None]:
     """Processes started within do not hear Ctrl-C, which a terminal sends to them as well."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

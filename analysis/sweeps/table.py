@@ -16,7 +16,7 @@ from analysis.options import RunOptions
 from analysis.runs.records import Run
 from analysis.selection.strategies import STRATEGIES
 from analysis.sweeps.grid import DataChoice
-from analysis.sweeps.paper_claims import MEMORY_MODEL, Claim, average_claims, claim_for
+from analysis.sweeps.paper_claims import MEMORY_MODEL, PaperClaim, average_claims, claim_for
 from analysis.text import megabytes, signed
 
 
@@ -49,7 +49,7 @@ class Row:
     cells: Mapping[str, Cell]  # by strategy, of those that have a run that is done
 
     @property
-    def claim(self) -> Claim | None:
+    def claim(self) -> PaperClaim | None:
         """What the paper claims of AdaBet here."""
         if self.data.shift != "none":
             return None

@@ -46,7 +46,7 @@ def asset_entry(name: str) -> AssetEntry:
         raise AssetError(f"{manifest} is damaged: {_REMEDY}") from error
 
 
-def verified(name: str) -> bytes:
+def read_asset(name: str) -> bytes:
     """Read the file of one asset and check it against the manifest.
 
     The bytes returned are those that were hashed: the file is read once.

@@ -92,7 +92,7 @@ class Worker:
         message: object = pickle.load(self.process.stdout)
         return message
 
-    def let_go(self, patience: float) -> None:
+    def end_gently(self, patience: float) -> None:
         """Close its input, so that it ends by itself, and wait `patience` seconds for that."""
         with suppress(OSError, subprocess.TimeoutExpired):
             if self.process.stdin is not None:

@@ -28,7 +28,7 @@ def knee_eps(distances: Float32, *, min_samples: int = MIN_NEIGHBOURS) -> float:
     return float(curve[np.argmax(np.linspace(0, 1, len(curve)) - (curve - curve[0]) / rise)])
 
 
-def cluster(
+def dbscan(
     distances: Float32, *, eps_quantile: float | None = None, min_samples: int = MIN_NEIGHBOURS
 ) -> Clustering:
     """Cluster a cloud with scikit-learn's DBSCAN.

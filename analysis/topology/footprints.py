@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from analysis.errors import ModelError
 from analysis.instruments.activations import Trace, trace, watch
-from analysis.instruments.fake import faked
+from analysis.instruments.fake import fake_copy
 from analysis.instruments.ledger import Ledger
 from analysis.options import Precision
 from analysis.system.devices import activations_in, device_of
@@ -136,7 +136,7 @@ def held_bytes(device: torch.device) -> int:
 
 
 def _peak(model: nn.Module, shape: tuple[int, ...], precision: Precision) -> int:
-    with faked(model) as fake:
+    with fake_copy(model) as fake:
         device = device_of(fake)
         images = torch.empty(shape, device=device)
         with activations_in(precision, device), Ledger(fake) as ledger:

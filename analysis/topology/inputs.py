@@ -54,7 +54,7 @@ class PreparedImages:
         )
 
 
-def prepared(options: AnalysisOptions, drawn: ImageDataset) -> Tensor | PreparedImages:
+def prepare_inputs(options: AnalysisOptions, drawn: ImageDataset) -> Tensor | PreparedImages:
     """The images as the model takes them: a tensor unless that would be large."""
     lazy = PreparedImages(options, drawn)
     one = lazy[:1]

@@ -20,7 +20,7 @@ from analysis.topology.passes import Plan
 
 
 @dataclass(eq=False)
-class Clouds:
+class LayerDistances:
     """What the forward passes have told so far."""
 
     samples: int
@@ -51,7 +51,7 @@ class Clouds:
                 self.distances[name] = None
 
 
-def measure_clouds(
+def measure_layer_distances(
     model: nn.Module,
     images: Tensor | ImageBlocks,
     names: Collection[str],
@@ -59,7 +59,7 @@ def measure_clouds(
     *,
     precision: Precision = "float32",
     reached: Callable[[int, str], None],
-) -> Clouds:
+) -> LayerDistances:
     """Distances between the images in each layer.
 
     Parameters
@@ -81,7 +81,7 @@ def measure_clouds(
     ModelError
         If the model cannot run on the images.
     """
-    clouds = Clouds(len(images))
+    clouds = LayerDistances(len(images))
     for number, blocks in enumerate(plan):
         given = _gathered(images, blocks)
         measure = _Measure(clouds, blocks, frozenset(names), number * len(names), reached)
@@ -97,7 +97,7 @@ def measure_clouds(
 class _Measure:
     """What one pass does with a layer's output."""
 
-    clouds: Clouds
+    clouds: LayerDistances
     blocks: tuple[range, ...]
     names: frozenset[str]
     before: int  # steps of earlier passes

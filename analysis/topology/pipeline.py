@@ -35,7 +35,7 @@ from analysis.results import Float32, LayerTopology, TopologyReport
 from analysis.system.devices import device_of, full_float32, pick_device
 from analysis.system.memory import free_cache
 from analysis.text import gigabytes
-from analysis.topology.clustering import cluster
+from analysis.topology.clustering import dbscan
 from analysis.topology.footprints import (
     ImageBlocks,
     free_budget,
@@ -43,8 +43,8 @@ from analysis.topology.footprints import (
     plan_within,
     traced_footprint,
 )
-from analysis.topology.inputs import load_split, prepared
-from analysis.topology.layer_distances import measure_clouds
+from analysis.topology.inputs import load_split, prepare_inputs
+from analysis.topology.layer_distances import measure_layer_distances
 from analysis.topology.persistence import persistences
 from analysis.topology.store import fingerprint, load_analysis, save_analysis
 from analysis.topology.summaries import average
@@ -120,7 +120,7 @@ def analyze(
     budget = replace(free, device=memory) if memory else free
     plan = plan_within(budget, model, images, most, precision)
     tell = _teller(progress, layers=len(infos), passes=plan.passes)
-    clouds = measure_clouds(
+    clouds = measure_layer_distances(
         model,
         images,
         infos.keys(),
@@ -149,7 +149,9 @@ def analyze(
     )
 
 
-def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -> TopologyReport:
+def analyze_named(
+    options: AnalysisOptions, *, progress: ProgressCallback | None = None
+) -> TopologyReport:
     """The analysis of a model and dataset by name: from the store, or computed and saved.
 
     Parameters
@@ -187,6 +189,9 @@ def run(options: AnalysisOptions, *, progress: ProgressCallback | None = None) -
     return replace(report, notes=tuple(notes))
 
 
+run = analyze_named  # the older name, which scripts may use: a Run is a fine-tune everywhere else
+
+
 def _computed(
     options: AnalysisOptions, device: torch.device, progress: ProgressCallback | None
 ) -> TopologyReport:
@@ -195,7 +200,7 @@ def _computed(
     model = load_model(
         options.model, weights=options.weights, seed=options.seed, progress=progress
     ).to(device)
-    images = prepared(options, drawn)
+    images = prepare_inputs(options, drawn)
     with full_float32():
         return analyze(
             model,
@@ -311,7 +316,7 @@ def _topologies(
             diagrams=loops,
             components=tuple(components for components, _ in pairs),
             b1=average(loops, "b1", options.min_persistence) if loops else math.nan,
-            clustering=None if distances is None else cluster(distances),
+            clustering=None if distances is None else dbscan(distances),
             finite=distances is not None,
         )
 

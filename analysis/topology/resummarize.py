@@ -8,7 +8,7 @@ from analysis.results import LayerTopology, TopologyReport
 from analysis.topology.summaries import average
 
 
-def reread(
+def resummarize(
     report: TopologyReport, *, min_persistence: float = 0.0, eps_quantile: float | None = None
 ) -> TopologyReport:
     """A report with b₁ and the clusters taken anew from its diagrams and distances.
@@ -19,7 +19,7 @@ def reread(
     min_persistence : float
         As for `pipeline.analyze`.
     eps_quantile : float in (0, 1], optional
-        As for `clustering.cluster`; by default the clusters stay as they are.
+        As for `clustering.dbscan`; by default the clusters stay as they are.
     """
 
     def one(layer: LayerTopology) -> LayerTopology:
@@ -27,9 +27,9 @@ def reread(
             return layer
         clusters = layer.clustering
         if eps_quantile is not None:
-            from analysis.topology.clustering import cluster
+            from analysis.topology.clustering import dbscan
 
-            clusters = cluster(layer.distances, eps_quantile=eps_quantile)
+            clusters = dbscan(layer.distances, eps_quantile=eps_quantile)
         loops = average(layer.diagrams, "b1", min_persistence)
         return replace(layer, b1=loops, clustering=clusters)
 

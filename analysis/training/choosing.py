@@ -17,8 +17,8 @@ from analysis.selection.ranking import layer_count
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.system.devices import device_of, full_float32
 from analysis.topology.inputs import PreparedImages, load_split
-from analysis.topology.pipeline import run
-from analysis.topology.resummarize import reread
+from analysis.topology.pipeline import analyze_named
+from analysis.topology.resummarize import resummarize
 from analysis.training.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.training.gradients import gradient_evidence
 from analysis.training.metrics import Selection
@@ -105,10 +105,10 @@ def _gather(
     needs = STRATEGIES[options.strategy].needs
     if needs == "topology":
         begun = time.perf_counter()
-        report = run(options.analysis)
+        report = analyze_named(options.analysis)
         # An analysis that was saved took its time when it was made.
         made = report.seconds - (time.perf_counter() - begun)
-        read = reread(report, min_persistence=options.min_persistence)
+        read = resummarize(report, min_persistence=options.min_persistence)
         return _Gathered(replace(evidence, report=read), max(0.0, made), report.peak_bytes)
     # All images at once only where they are needed: no memory was planned for them.
     batch = images[: len(images) if needs == "gradients" else 2].to(device_of(model))

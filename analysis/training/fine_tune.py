@@ -25,7 +25,7 @@ from analysis.selection.strategies import STRATEGIES
 from analysis.system.devices import device_of, device_problem, pick_device
 from analysis.system.home import replacing
 from analysis.system.memory import free_cache
-from analysis.topology.inputs import PreparedImages, load_split, prepared
+from analysis.topology.inputs import PreparedImages, load_split, prepare_inputs
 from analysis.topology.summaries import SUMMARIES
 from analysis.training.choosing import choose
 from analysis.training.loop import TensorImages, finetune
@@ -145,7 +145,7 @@ def _load(options: RunOptions) -> nn.Module:
 
 
 def _labelled(options: RunOptions, drawn: ImageDataset) -> TensorImages | PreparedImages:
-    images = prepared(options.analysis, drawn)
+    images = prepare_inputs(options.analysis, drawn)
     lazy = PreparedImages(options.analysis, drawn)
     return TensorImages(images, lazy.labels) if isinstance(images, Tensor) else lazy
 

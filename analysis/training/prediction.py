@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.instruments.fake import faked, not_predictable
+from analysis.instruments.fake import fake_copy, unpredictable
 from analysis.instruments.ledger import Ledger
 from analysis.instruments.memory_use import MemoryUse
 from analysis.options import Recipe
@@ -52,7 +52,7 @@ def predict_peak(
         If nothing trains.
     """
     recipe = recipe or Recipe()
-    with faked(model) as fake:
+    with fake_copy(model) as fake:
         freeze(fake, trained)
         training_mode(fake)
         optimizer = make_optimizer(fake, recipe)
@@ -64,7 +64,7 @@ def predict_peak(
                 for _ in range(2):  # the optimiser's state is made in the first
                     training_step(fake, optimizer, images, labels)
             except Exception as error:  # whatever a model's own code may raise
-                raise not_predictable(error) from error
+                raise unpredictable(error) from error
         return ledger.peak
 
 
@@ -103,7 +103,7 @@ def analytic_bytes(
         elif reached and type(module).__module__ == nn.ReLU.__module__:
             kept += each * FLOAT_BITS
 
-    with faked(model) as fake:
+    with fake_copy(model) as fake:
         freeze(fake, trained)
         fake.eval()
         for module in fake.modules():

@@ -24,7 +24,7 @@ from analysis.models import load_model
 from analysis.options import Recipe
 from analysis.system.devices import device_of
 from analysis.topology.distances import pairwise_distances
-from analysis.topology.layer_distances import measure_clouds
+from analysis.topology.layer_distances import measure_layer_distances
 from analysis.topology.passes import Plan
 from analysis.training.augmentation import AUGMENT
 from analysis.training.gradients import gradient_evidence
@@ -57,7 +57,9 @@ def clouds(device: str) -> None:
     def measured(model: nn.Module) -> dict[str, Any]:
         names = trace(model, images(12)).names
         plan = Plan(12, blocks=3)
-        found = measure_clouds(model, images(12), names, plan=plan, reached=lambda *_: None)
+        found = measure_layer_distances(
+            model, images(12), names, plan=plan, reached=lambda *_: None
+        )
         return {name: found.distances[name] for name in names}
 
     expected = measured(load_model(MODEL))

@@ -11,7 +11,7 @@ import streamlit as st
 import app.cache
 import app.components.sidebar.subject
 from analysis.options import AnalysisOptions
-from analysis.topology.pipeline import run
+from analysis.topology.pipeline import analyze_named
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BETTISCOPE_HOME", str(folder))
-        run(AnalysisOptions())
+        analyze_named(AnalysisOptions())
         yield folder
     app.cache.run_queue().close()
     app.cache.jobs().close()

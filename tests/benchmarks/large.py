@@ -20,7 +20,7 @@ from analysis.datasets import load_dataset
 from analysis.models import load_model, prepare_images
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress
-from analysis.topology.pipeline import analyze, run
+from analysis.topology.pipeline import analyze, analyze_named
 from tests.benchmarks.process import run_module
 from tests.benchmarks.table import show_table, verdict
 
@@ -105,7 +105,7 @@ def _within_budget() -> WithinBudget:
     options = AnalysisOptions(
         model=MODEL, dataset=DATASET, weights=WEIGHTS, samples=SAMPLES, memory=BUDGET
     )
-    run(options, progress=passes)
+    analyze_named(options, progress=passes)
     seconds = time.perf_counter() - begun
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
     ripser = [child.memory_info().rss for child in psutil.Process().children(recursive=True)]

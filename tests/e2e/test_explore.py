@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from analysis.options import AnalysisOptions
 from analysis.selection.ranking import ranking
-from analysis.topology.pipeline import run
+from analysis.topology.pipeline import analyze_named
 from tests.e2e.pages import stop
 
 pytestmark = pytest.mark.e2e
@@ -22,7 +22,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-d
     """The default analysis, made here and not by the server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BETTISCOPE_HOME", str(tmp_path_factory.mktemp("own")))
-        yield ranking(run(AnalysisOptions()))
+        yield ranking(analyze_named(AnalysisOptions()))
 
 
 def tile(page: Page, label: str) -> str:

@@ -21,7 +21,7 @@ from analysis.options import (
     RunOptions,
 )
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
-from analysis.topology.resummarize import reread
+from analysis.topology.resummarize import resummarize
 from app.cache import estimates, run_queue
 from app.charts.memory import size_text
 from app.components.shared.help_texts import listed
@@ -183,7 +183,10 @@ def _render_expectation(
     shown: Shown, choice: Choice, strategies: list[str], recipe: Recipe, seeds: int
 ) -> None:
     """A row a strategy: what it would train, and the memory predicted for that."""
-    report, seed = reread(shown.report, min_persistence=choice.min_persistence), shown.options.seed
+    report, seed = (
+        resummarize(shown.report, min_persistence=choice.min_persistence),
+        shown.options.seed,
+    )
     trains = "Trains" if seeds == 1 else f"Trains (seed {seed})"
     evidence = Evidence(
         layers=report.layers,

@@ -25,7 +25,7 @@ from analysis.models import list_models, load_model, prepare_images
 from analysis.options import AnalysisOptions
 from analysis.selection.scores import score
 from analysis.selection.strategies import STRATEGIES
-from analysis.topology.pipeline import run
+from analysis.topology.pipeline import analyze_named
 from tests.analysis.datasets.picture_files import class_folders
 from tests.serving import hear_ctrl_c
 
@@ -50,7 +50,7 @@ def test_the_json_is_that_of_the_design(tmp_path: Path) -> None:
     keys = {"layer", "kind", "b1", "score", "rank", "selected", "activation_size", "parameters"}
     assert all(keys | {"clusters"} <= set(layer) for layer in found["layers"])
 
-    report = run(AnalysisOptions(model="pocket-vgg", dataset="fashion", samples=12))
+    report = analyze_named(AnalysisOptions(model="pocket-vgg", dataset="fashion", samples=12))
     scores = score(report)
     for layer in found["layers"]:
         assert layer["score"] == pytest.approx(layer["b1"] / layer["activation_size"])

@@ -23,7 +23,7 @@ from analysis.commands.sweep import add_to
 from analysis.runs.store import RunStore
 from analysis.sweeps.grid import DataChoice
 from analysis.sweeps.progress import _Fingerprints
-from tests.analysis.run_faults import (KINDS, ROOT, STAND_IN)
+from tests.analysis.run_faults import KINDS, ROOT, STAND_IN
 
 QUICK, WRONG = (str(KINDS.index(kind)) for kind in ("quick", "wrong"))
 TINY = ["sweep", "--models", "pocket-vgg", "--datasets", "digits,digits+noise:5"]

@@ -28,7 +28,7 @@ from analysis.datasets import (
     loading,
 )
 from analysis.datasets.downloadable import described
-from analysis.datasets.fetching import Download, Remote, fetched
+from analysis.datasets.fetching import Download, Remote, fetch_dataset
 from analysis.datasets.sources import DOWNLOADS
 from analysis.datasets.vision import CUB200, StanfordDogs
 from analysis.errors import AssetError
@@ -293,7 +293,7 @@ def test_a_killed_unpacking_does_not_pass_for_whole(small: Small, name: str, hom
     child = os.fork()
     if not child:
         try:
-            fetched(replace(small.download, read=killed))  # type: ignore[arg-type]
+            fetch_dataset(replace(small.download, read=killed))  # type: ignore[arg-type]
         finally:
             os._exit(1)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -308,7 +308,7 @@ def test_a_killed_unpacking_does_not_pass_for_whole(small: Small, name: str, hom
 def test_an_archive_that_is_not_the_original_is_refused(small: Small, name: str) -> None:
     wrong = replace(small.download.files[0], checksum=f"md5:{md5(b'other')}")
     with pytest.raises(AssetError, match=r"CUB-200-2011 came from .* with another checksum"):
-        fetched(replace(small.download, files=(wrong,)))
+        fetch_dataset(replace(small.download, files=(wrong,)))
     assert not is_fetched(name)
 
 
@@ -318,7 +318,7 @@ def test_an_archive_with_other_images_is_refused(small: Small, name: str) -> Non
     with pytest.raises(
         AssetError, match=r"CUB-200-2011 has 10, 0, 4 images .* instead of 10, 0, 5"
     ):
-        fetched(odd)
+        fetch_dataset(odd)
     assert not is_fetched(name)
 
 
@@ -390,7 +390,7 @@ def test_files_of_a_system_package_need_not_be_fetched(
 
 @pytest.mark.parametrize("name", ["dogs", "cub"])
 def test_our_classes_are_datasets_in_torchvision_s_manner(small: Small, name: str) -> None:
-    root = fetched(small.download)
+    root = fetch_dataset(small.download)
     make = StanfordDogs if name == "dogs" else CUB200
     data = make(root, "test", transform=lambda image: image.size, target_transform=lambda k: -k)
     assert len(data) == 4

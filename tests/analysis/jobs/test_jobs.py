@@ -22,7 +22,7 @@ from analysis.errors import NOT_ENOUGH_MEMORY
 from analysis.jobs.jobs import Job, Jobs
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress
-from tests.analysis.run_faults import (PATIENCE, ROOT, STAND_IN, wait_until)
+from tests.analysis.run_faults import PATIENCE, ROOT, STAND_IN, wait_until
 
 QUICK = AnalysisOptions(model="pocket-vgg", samples=8)
 TOO_MANY = 4000  # images, for the stand-in

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.models import MODELS
 from analysis.models.catalogue import TABLE
-from analysis.models.loading import skeleton
+from analysis.models.loading import empty_network
 from assets.make_catalogue import catalogue
 
 FULL_SIZE = [name for name, spec in MODELS.items() if spec.source == "torchvision"]
@@ -45,13 +45,13 @@ SMALLEST = {MODELS[name].family: name for name in reversed(FULL_SIZE[4:])}  # of
 
 @pytest.mark.parametrize("name", SMALLEST.values())
 def test_skeletons_have_the_head_that_is_asked_for(name: str) -> None:
-    model = skeleton(name, 7)
+    model = empty_network(name, 7)
     assert model.get_parameter(f"{MODELS[name].head}.weight").shape[0] == 7
     assert all(tensor.is_meta for tensor in model.state_dict().values())
 
 
 def test_skeletons_are_built_for_the_side_of_their_weights() -> None:
-    usual = skeleton("vit_b_16", 3).get_parameter("encoder.pos_embedding")
-    larger = skeleton("vit_b_16", 3, weights="IMAGENET1K_SWAG_E2E_V1")
+    usual = empty_network("vit_b_16", 3).get_parameter("encoder.pos_embedding")
+    larger = empty_network("vit_b_16", 3, weights="IMAGENET1K_SWAG_E2E_V1")
     assert usual.shape[1] == (224 // 16) ** 2 + 1
     assert larger.get_parameter("encoder.pos_embedding").shape[1] == (384 // 16) ** 2 + 1

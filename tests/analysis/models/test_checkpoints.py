@@ -17,7 +17,7 @@ import torch
 
 from analysis.errors import AssetError, OptionError
 from analysis.models import MODELS, load_model, prepare_images, side_of_input
-from analysis.models.loading import fit_checkpoint, skeleton
+from analysis.models.loading import empty_network, fit_checkpoint
 from analysis.models.names import most_bytes, weights_problem
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.training.fine_tune import Training
@@ -381,7 +381,7 @@ def zeros_of(shapes: dict[str, tuple[int, ...]]) -> State:
 
 
 def test_a_vision_transformer_s_checkpoint_tells_its_side(tmp_path: Path) -> None:
-    shapes = {key: tuple(t.shape) for key, t in skeleton("vit_b_32", 2).state_dict().items()}
+    shapes = {key: tuple(t.shape) for key, t in empty_network("vit_b_32", 2).state_dict().items()}
     shapes["encoder.pos_embedding"] = (1, 3 * 3 + 1, 768)  # 96 pixels in patches of 32
     path = tmp_path / "mine.pt"
     torch.save({"state_dict": prefixed(zeros_of(shapes), "module.")}, path)
@@ -402,7 +402,7 @@ def test_a_vision_transformer_s_checkpoint_tells_its_side(tmp_path: Path) -> Non
 
 
 def test_a_vision_transformer_s_checkpoint_of_other_patches_is_refused(tmp_path: Path) -> None:
-    shapes = {key: tuple(t.shape) for key, t in skeleton("vit_b_16", 2).state_dict().items()}
+    shapes = {key: tuple(t.shape) for key, t in empty_network("vit_b_16", 2).state_dict().items()}
     shapes["encoder.pos_embedding"] = (1, 15 * 15 + 1, 768)  # 240 pixels, no multiple of 32
     torch.save(zeros_of(shapes), tmp_path / "mine.pt")
     with pytest.raises(

@@ -9,7 +9,7 @@ import torch
 from analysis.datasets import load_dataset
 from analysis.errors import AssetError
 from analysis.models import MODELS, load_model, prepare_images
-from analysis.models.loading import skeleton
+from analysis.models.loading import empty_network
 from analysis.system import assets
 from analysis.system.assets import asset_entry
 from tests.analysis.models.checkpoint_makers import same
@@ -75,7 +75,7 @@ def test_networks_come_in_eval_mode_on_their_own_with_their_own_head(name: str) 
 
 @pytest.mark.parametrize("name", ["vgg16", "vit_b_16"])
 def test_the_largest_networks_know_their_head(name: str) -> None:
-    model = skeleton(name, 1000)  # their shape alone: the weights would take 0.9 GB
+    model = empty_network(name, 1000)  # their shape alone: the weights would take 0.9 GB
     assert model.get_submodule(MODELS[name].head).out_features == 1000
     assert all(tensor.is_meta for tensor in model.state_dict().values())
 
@@ -123,7 +123,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_another_network_s_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     other = (assets.ASSETS / "pocket-vgg.safetensors").read_bytes()
-    monkeypatch.setattr("analysis.models.weights_files.verified", lambda name: other)
+    monkeypatch.setattr("analysis.models.weights_files.read_asset", lambda name: other)
     with pytest.raises(
         AssetError, match=r"pocket-resnet20\.safetensors does not hold the weights of pocket-res"
     ):

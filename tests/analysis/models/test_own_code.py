@@ -22,7 +22,7 @@ from analysis.models import (
     side_of_input,
     weights_fingerprint,
 )
-from analysis.models.loading import find_head, skeleton
+from analysis.models.loading import empty_network, find_head
 from analysis.options import AnalysisOptions, RunOptions
 from analysis.training.metrics import Selection
 from analysis.training.snippet import snippet
@@ -91,8 +91,8 @@ def test_the_last_layer_to_run_is_replaced(tmp_path: Path) -> None:
     assert model.get_submodule("3").out_features == 3
     with torch.inference_mode():
         assert model(torch.zeros(2, 3, 20, 20)).shape == (2, 3)
-    assert skeleton(name, 6).get_parameter("3.weight").shape == (6, 4)
-    assert skeleton(name, 6).get_parameter("3.weight").is_meta
+    assert empty_network(name, 6).get_parameter("3.weight").shape == (6, 4)
+    assert empty_network(name, 6).get_parameter("3.weight").is_meta
 
 
 def test_a_network_of_one_side_is_asked_to_tell_it(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from analysis.errors import OptionError
 from analysis.models import MODELS, prepare_images
 from analysis.models.preparation import MEAN, STD
 from analysis.models.weights_files import torchvision_weights
-from analysis.system.assets import verified
+from analysis.system.assets import read_asset
 from assets.make_assets import network_input
 
 from torchvision.transforms.v2 import functional as transforms  # isort: skip
 
 
 def test_fashion_is_prepared_to_the_bit_as_in_the_training() -> None:
-    raw = np.load(io.BytesIO(verified("fashion")))["images"]
+    raw = np.load(io.BytesIO(read_asset("fashion")))["images"]
     prepared = prepare_images("pocket-resnet20", DATASETS["fashion"].load()[0])
     assert prepared.shape == (3000, 3, 32, 32)
     assert prepared.dtype == torch.float32

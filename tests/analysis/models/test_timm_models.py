@@ -22,7 +22,7 @@ from analysis.models import (
     weights_fingerprint,
     weights_problem,
 )
-from analysis.models.loading import built_side, skeleton
+from analysis.models.loading import built_side, empty_network
 from analysis.system import downloads
 
 # What BettiScope calls of timm, over one tiny network.
@@ -94,8 +94,8 @@ def test_a_network_is_built_and_given_classes(capsys: pytest.CaptureFixture[str]
     trained = load_model(name, num_classes=3)
     assert (trained.get_parameter("0.weight") == 1).all()
     assert trained.get_parameter("3.weight").shape == (3, 4)
-    assert skeleton(name, 6).get_parameter("3.weight").shape == (6, 4)
-    assert skeleton(name, 6).get_parameter("0.weight").is_meta
+    assert empty_network(name, 6).get_parameter("3.weight").shape == (6, 4)
+    assert empty_network(name, 6).get_parameter("0.weight").is_meta
     assert capsys.readouterr().out == ""
 
 
@@ -190,6 +190,6 @@ def test_timm_itself(name: str) -> None:
     prepared = prepare_images(name, np.zeros((2, 1, 28, 28), np.float32), weights="random")
     with torch.inference_mode():
         assert model(prepared).shape == (2, 5)
-    assert skeleton(name, 4) is not None
+    assert empty_network(name, 4) is not None
     with pytest.raises(OptionError, match="alike are timm/resnet18"):
         load_model("timm/resnet19", weights="random")

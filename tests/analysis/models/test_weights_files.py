@@ -19,7 +19,7 @@ from analysis.errors import AssetError
 from analysis.models import MODELS, load_model
 from analysis.models.catalogue import WeightSet
 from analysis.models.fetching import cached_file
-from analysis.models.loading import Bare, skeleton, torchvision_network
+from analysis.models.loading import Bare, empty_network, torchvision_network
 from analysis.models.weights_files import _present
 from analysis.progress import Progress
 from analysis.system import downloads
@@ -169,7 +169,7 @@ def some_set(name: str, weights: str = "pretrained") -> WeightSet:
 
 
 def test_old_densenet_files_are_renamed_as_torchvision_does() -> None:
-    state: State = dict(skeleton("densenet121", 1000).state_dict())
+    state: State = dict(empty_network("densenet121", 1000).state_dict())
     old = {
         key.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): v for key, v in state.items()
     }
@@ -183,7 +183,7 @@ def test_auxiliary_classifiers_are_dropped(name: str) -> None:
         whole = torchvision.models.get_model(
             name, weights=None, aux_logits=True, init_weights=False
         )
-    ours = skeleton(name, 1000).state_dict()
+    ours = empty_network(name, 1000).state_dict()
     assert whole.state_dict().keys() > ours.keys()
     assert _present(dict(whole.state_dict()), some_set(name)).keys() == ours.keys()
 

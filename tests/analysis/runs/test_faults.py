@@ -15,7 +15,7 @@ from analysis.options import RunOptions
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId
 from analysis.training.metrics import StepMetrics
-from tests.analysis.run_faults import (fill, locked, mount, unmount)
+from tests.analysis.run_faults import fill, locked, mount, unmount
 
 ME = ProcessId.of(os.getpid())
 

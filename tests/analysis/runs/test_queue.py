@@ -27,11 +27,20 @@ from analysis.jobs.jobs import Jobs
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.runs.queue import RunQueue
 from analysis.runs.recorder import Unsaved
-from analysis.runs.records import Claim, Ending, Run
+from analysis.runs.records import Ending, Lease, Run
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId, Worker, WorkerPool
 from analysis.training.metrics import MemorySample
-from tests.analysis.run_faults import (ROOT, STAND_IN, doing, fill, locked, mount, unmount, wait_until)
+from tests.analysis.run_faults import (
+    ROOT,
+    STAND_IN,
+    doing,
+    fill,
+    locked,
+    mount,
+    unmount,
+    wait_until,
+)
 
 LATE = 0.5  # seconds that a busy machine may add to a bound
 
@@ -75,10 +84,10 @@ def has_ended(queue: RunQueue, run_id: str) -> Callable[[], bool]:
 
 
 def worker_of(queue: RunQueue, run_id: str) -> ProcessId:
-    claim = queue.store.claim_of(run_id)
-    assert claim is not None
-    assert claim.worker is not None
-    return claim.worker
+    lease = queue.store.lease_of(run_id)
+    assert lease is not None
+    assert lease.worker is not None
+    return lease.worker
 
 
 def workers() -> list[psutil.Process]:
@@ -170,9 +179,9 @@ def test_a_failure_is_a_sentence_and_the_queue_goes_on(queue: RunQueue) -> None:
         assert run.state == "failed"
         assert sentence in run.error
         assert "Traceback" not in run.error
-    claim = queue.store.claim_of("odd")
-    assert claim is not None
-    assert claim.state == "failed"
+    lease = queue.store.lease_of("odd")
+    assert lease is not None
+    assert lease.state == "failed"
     assert look(queue, after).state == "done"
 
 
@@ -359,16 +368,16 @@ def test_a_killed_server_leaves_no_process_and_its_run_is_interrupted(
 def test_a_run_whose_server_and_worker_both_died_is_interrupted_by_the_next(home: Path) -> None:
     process, store = server("long"), RunStore()
     wait_until(lambda: store.runs() and store.metrics(store.runs()[0].id).steps)
-    (claim,) = store.claims()
-    assert claim.worker is not None
+    (lease,) = store.leases()
+    assert lease.worker is not None
     process.send_signal(signal.SIGSTOP)  # so that it sees nothing of what follows
-    os.kill(claim.worker.pid, signal.SIGKILL)
+    os.kill(lease.worker.pid, signal.SIGKILL)
     end(process)
     assert store.runs()[0].state == "running"
     with closing_queue() as queue:
         (after,) = queue.start([doing("quick")])
-        wait_until(has_ended(queue, claim.run_id))
-        run = look(queue, claim.run_id)
+        wait_until(has_ended(queue, lease.run_id))
+        run = look(queue, lease.run_id)
         assert (run.state, run.error) == ("interrupted", analysis.runs.queue._INTERRUPTED)
         wait_until(has_ended(queue, after))
         assert look(queue, after).state == "done"
@@ -381,15 +390,15 @@ def test_a_worker_that_hangs_without_a_server_is_ended(
     monkeypatch.setattr(analysis.runs.queue, "_HUNG", 1.0)
     process, store = server("long"), RunStore()
     wait_until(lambda: store.runs() and store.metrics(store.runs()[0].id).steps)
-    (claim,) = store.claims()
-    assert claim.worker is not None
-    os.kill(claim.worker.pid, signal.SIGSTOP)
+    (lease,) = store.leases()
+    assert lease.worker is not None
+    os.kill(lease.worker.pid, signal.SIGSTOP)
     end(process)
-    assert claim.worker.alive
+    assert lease.worker.alive
     with closing_queue() as queue:
-        wait_until(has_ended(queue, claim.run_id))
-        assert look(queue, claim.run_id).state == "interrupted"
-    wait_until(lambda: not claim.worker.alive)
+        wait_until(has_ended(queue, lease.run_id))
+        assert look(queue, lease.run_id).state == "interrupted"
+    wait_until(lambda: not lease.worker.alive)
 
 
 HERE = ProcessId.of(os.getpid())
@@ -413,8 +422,8 @@ GONE = ProcessId(os.getpid(), 1.0)
 def test_whose_runs_are_taken_for_abandoned(
     queue: RunQueue, owner: ProcessId, worker: ProcessId, silence: float, abandoned: bool
 ) -> None:
-    claim = Claim("run", "running", owner, worker, time.time() - silence, False)
-    assert queue._is_abandoned(claim) == abandoned
+    lease = Lease("run", "running", owner, worker, time.time() - silence, False)
+    assert queue._is_abandoned(lease) == abandoned
 
 
 def test_a_run_that_another_server_works_on_is_left_to_it(
@@ -501,7 +510,7 @@ def test_a_run_that_cannot_be_watched_holds_up_no_other(
 def test_stop_is_carried_out_although_the_store_cannot_be_asked(
     queue: RunQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slip(_: str) -> Claim:
+    def slip(_: str) -> Lease:
         raise sqlite3.ProgrammingError("a slip")
 
     (run_id,) = queue.start([doing("stubborn")])

@@ -57,7 +57,7 @@ def begun(store: RunStore, options: RunOptions | None = None) -> str:
 
 def test_a_store_that_is_not_there_holds_no_runs_and_is_not_made(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "none" / "runs.sqlite")
-    assert store.runs() == store.runs(deleted=True) == store.claims() == store.unreadable() == []
+    assert store.runs() == store.runs(deleted=True) == store.leases() == store.unreadable() == []
     assert store.run("nobody") is None
     assert store.metrics("nobody") == RunMetrics()
     assert store.revision() == 0
@@ -270,7 +270,7 @@ def test_no_two_workers_get_one_run(store: RunStore) -> None:
     with ThreadPoolExecutor(8) as threads:
         taken = [run for each in threads.map(take, range(8)) for run in each if run is not None]
     assert sorted(taken) == sorted(ids[:10])  # the limit holds, and the longest wait comes first
-    assert len(store.claims()) == 10
+    assert len(store.leases()) == 10
 
 
 def test_stop_ends_a_queued_run_and_asks_a_running_one(store: RunStore) -> None:
@@ -279,9 +279,9 @@ def test_stop_ends_a_queued_run_and_asks_a_running_one(store: RunStore) -> None:
     store.request_stop(queued)
     states = {run.id: (run.state, run.stop_requested) for run in store.runs()}
     assert states == {running: ("running", True), queued: ("stopped", True)}
-    claim = store.claim_of(running)
-    assert claim is not None
-    assert claim.stop_requested
+    lease = store.lease_of(running)
+    assert lease is not None
+    assert lease.stop_requested
     assert not store.waiting()
     assert store.claim_next(ME, ME, limit=9) is None
 

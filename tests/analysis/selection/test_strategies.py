@@ -181,7 +181,7 @@ def test_the_selection_counts_the_time_of_a_saved_analysis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     saved = replace(analysis.run(ANALYSIS), seconds=1000.0)  # found in no time
-    monkeypatch.setattr("analysis.training.choosing.run", lambda _: saved)
+    monkeypatch.setattr("analysis.training.choosing.analyze_named", lambda _: saved)
     assert chosen.__wrapped__("adabet").seconds >= 1000
 
 

@@ -22,7 +22,7 @@ from analysis.runs.store import RunStore
 from analysis.sweeps.dask_cluster import dask_cluster
 from analysis.sweeps.progress import _Fingerprints
 from analysis.sweeps.sweep import sweep
-from tests.analysis.run_faults import (ROOT, STAND_IN, wait_until)
+from tests.analysis.run_faults import ROOT, STAND_IN, wait_until
 from tests.analysis.sweeps.test_sweep import Consumer, begun, grid, seeds_and_states
 
 

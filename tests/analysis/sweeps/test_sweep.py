@@ -34,7 +34,7 @@ from analysis.runs.store import RunStore
 from analysis.sweeps.grid import DataChoice, Grid
 from analysis.sweeps.progress import _Fingerprints
 from analysis.sweeps.sweep import MOST_TRIES, _sweep, run_cell, sweep
-from tests.analysis.run_faults import (KINDS, ROOT, STAND_IN, wait_until)
+from tests.analysis.run_faults import KINDS, ROOT, STAND_IN, wait_until
 from tests.grid_factories import outcome
 from tests.serving import hear_ctrl_c
 

@@ -8,7 +8,7 @@ import pytest
 
 import analysis.system.assets
 from analysis.errors import AssetError
-from analysis.system.assets import asset_entry, verified
+from analysis.system.assets import asset_entry, read_asset
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_good_file_comes_back_whole(assets: Path) -> None:
-    assert verified("thing") == b"some bytes"
+    assert read_asset("thing") == b"some bytes"
     assert asset_entry("thing").path == assets / "thing.bin"
     assert asset_entry("thing").test_accuracy is None
     assert asset_entry("net").test_accuracy == 0.5
@@ -38,7 +38,7 @@ def test_the_file_is_read_once(assets: Path, monkeypatch: pytest.MonkeyPatch) ->
         return plain(path)
 
     monkeypatch.setattr(Path, "read_bytes", counting)
-    verified("thing")
+    read_asset("thing")
     assert read == ["manifest.json", "thing.bin"]
 
 
@@ -46,26 +46,26 @@ def test_the_file_is_read_once(assets: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_damaged_file_is_named(assets: Path, data: bytes) -> None:
     (assets / "thing.bin").write_bytes(data)
     with pytest.raises(AssetError, match=r"thing\.bin is damaged.*`make assets`.*git"):
-        verified("thing")
+        read_asset("thing")
 
 
 def test_a_missing_file_is_named(assets: Path) -> None:
     (assets / "thing.bin").unlink()
     with pytest.raises(AssetError, match=r"thing\.bin is missing: run `make assets` or restore"):
-        verified("thing")
+        read_asset("thing")
 
 
 def test_a_folder_in_the_file_s_place_is_named(assets: Path) -> None:
     (assets / "thing.bin").unlink()
     (assets / "thing.bin").mkdir()
     with pytest.raises(AssetError, match=r"thing\.bin cannot be read"):
-        verified("thing")
+        read_asset("thing")
 
 
 def test_a_missing_manifest_is_named(assets: Path) -> None:
     (assets / "manifest.json").unlink()
     with pytest.raises(AssetError, match=r"manifest\.json is missing"):
-        verified("thing")
+        read_asset("thing")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_missing_manifest_is_named(assets: Path) -> None:
 def test_a_damaged_manifest_is_named(assets: Path, text: str) -> None:
     (assets / "manifest.json").write_text(text, encoding="latin-1")
     with pytest.raises(AssetError, match=r"manifest\.json is damaged: run `make assets`"):
-        verified("thing")
+        read_asset("thing")
 
 
 def test_an_asset_that_is_not_listed_is_named(assets: Path) -> None:

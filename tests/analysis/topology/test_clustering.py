@@ -8,14 +8,14 @@ from sklearn.cluster import DBSCAN
 from sklearn.neighbors import NearestNeighbors
 
 from analysis.errors import OptionError
-from analysis.topology.clustering import MIN_NEIGHBOURS, cluster, knee_eps
+from analysis.topology.clustering import MIN_NEIGHBOURS, dbscan, knee_eps
 from tests.factories import blobs, distances_of
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_blobs_are_found(groups: int, seed: int) -> None:
-    found = cluster(distances_of(blobs(15, groups, seed=seed)))
+    found = dbscan(distances_of(blobs(15, groups, seed=seed)))
     assert found.count == groups
     clear = found.labels >= 0
     assert (found.labels[clear] == np.repeat(np.arange(groups), 15)[clear]).all()
@@ -25,7 +25,7 @@ def test_blobs_are_found(groups: int, seed: int) -> None:
 
 def test_a_far_point_is_noise() -> None:
     points = np.concatenate([blobs(20, 1), np.full((1, 10), 1e3)])
-    found = cluster(distances_of(points))
+    found = dbscan(distances_of(points))
     assert found.labels[-1] == -1
     assert found.count == 1
 
@@ -33,7 +33,7 @@ def test_a_far_point_is_noise() -> None:
 @pytest.mark.parametrize("quantile", [0.05, 0.2, 0.7])
 def test_it_is_scikit_learns_dbscan_of_the_raw_cloud(quantile: float) -> None:
     cloud = np.random.default_rng(5).normal(size=(50, 4))
-    found = cluster(distances_of(cloud), eps_quantile=quantile)
+    found = dbscan(distances_of(cloud), eps_quantile=quantile)
     own = DBSCAN(eps=found.eps, min_samples=MIN_NEIGHBOURS).fit_predict(cloud)
     assert (found.labels == own).all()
     pairs = distances_of(cloud)[np.triu_indices(50, 1)]
@@ -56,11 +56,11 @@ def test_the_knee_is_where_the_curve_bends() -> None:
 
 
 def test_coincident_points_are_one_cluster() -> None:
-    found = cluster(np.zeros((9, 9), np.float32))
+    found = dbscan(np.zeros((9, 9), np.float32))
     assert (found.count, found.noise_share) == (1, 0)
 
 
 @pytest.mark.parametrize("quantile", [0.0, 1.5, float("nan")])
 def test_a_quantile_out_of_range_is_named(quantile: float) -> None:
     with pytest.raises(OptionError, match=r"`eps_quantile` must be in \(0, 1\]"):
-        cluster(distances_of(blobs(5)), eps_quantile=quantile)
+        dbscan(distances_of(blobs(5)), eps_quantile=quantile)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from analysis.errors import ModelError
 from analysis.models import load_model
-from analysis.models.loading import skeleton
+from analysis.models.loading import empty_network
 from analysis.system.memory import resident_bytes
 from analysis.topology.footprints import (
     free_budget,
@@ -49,7 +49,7 @@ def test_a_prediction_is_what_the_pass_takes(name: str) -> None:
 
 def test_a_network_without_weights_is_predicted_alike() -> None:
     whole = predicted_footprint(load_model("pocket-vgg"), (3, 32, 32), layers=1)
-    assert predicted_footprint(skeleton("pocket-vgg", 10), (3, 32, 32), layers=1) == whole
+    assert predicted_footprint(empty_network("pocket-vgg", 10), (3, 32, 32), layers=1) == whole
 
 
 @pytest.mark.parametrize("name", POCKET)

@@ -15,8 +15,8 @@ from analysis.errors import OptionError
 from analysis.models import prepare_images
 from analysis.options import AnalysisOptions, RunOptions
 from analysis.system.devices import available_devices
-from analysis.topology.inputs import PreparedImages, prepared
-from analysis.topology.pipeline import run
+from analysis.topology.inputs import PreparedImages, prepare_inputs
+from analysis.topology.pipeline import analyze_named
 from analysis.training.fine_tune import Training
 
 OPTIONS = AnalysisOptions(model="pocket-vgg", samples=12)
@@ -29,7 +29,7 @@ def drawn() -> ImageDataset:
 
 def test_few_images_are_prepared_at_once(drawn: ImageDataset) -> None:
     expected = prepare_images("pocket-vgg", drawn.images)
-    found = prepared(OPTIONS, drawn)
+    found = prepare_inputs(OPTIONS, drawn)
     assert isinstance(found, torch.Tensor)
     assert torch.equal(found, expected)
 
@@ -37,13 +37,13 @@ def test_few_images_are_prepared_at_once(drawn: ImageDataset) -> None:
 def test_many_images_are_prepared_when_they_are_asked_for(
     drawn: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = prepared(OPTIONS, drawn)
+    whole = prepare_inputs(OPTIONS, drawn)
     assert isinstance(whole, torch.Tensor)
     size = whole.numel() * whole.element_size()
     monkeypatch.setattr(analysis.topology.inputs, "HELD_BYTES", size)
-    assert isinstance(prepared(OPTIONS, drawn), torch.Tensor)
+    assert isinstance(prepare_inputs(OPTIONS, drawn), torch.Tensor)
     monkeypatch.setattr(analysis.topology.inputs, "HELD_BYTES", size - 1)
-    lazy = prepared(OPTIONS, drawn)
+    lazy = prepare_inputs(OPTIONS, drawn)
     assert isinstance(lazy, PreparedImages)
     assert len(lazy) == 12
     assert torch.equal(lazy[3:7], whole[3:7])
@@ -60,10 +60,10 @@ def test_an_analysis_of_images_prepared_block_by_block_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "one"))
-    at_once = run(OPTIONS)
+    at_once = analyze_named(OPTIONS)
     monkeypatch.setattr(analysis.topology.inputs, "HELD_BYTES", 0)
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "other"))
-    lazily = run(OPTIONS)
+    lazily = analyze_named(OPTIONS)
     for one, other in zip(at_once.layers, lazily.layers, strict=True):
         np.testing.assert_array_equal(one.distances, other.distances)
 
@@ -72,7 +72,7 @@ def test_an_analysis_runs_in_the_precision_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
-    full, half = run(OPTIONS), run(replace(OPTIONS, precision="bfloat16"))
+    full, half = analyze_named(OPTIONS), analyze_named(replace(OPTIONS, precision="bfloat16"))
     assert (full.layers[0].distances != half.layers[0].distances).any()
     np.testing.assert_allclose(half.layers[0].distances, full.layers[0].distances, rtol=0.05)
 
@@ -80,7 +80,7 @@ def test_an_analysis_runs_in_the_precision_asked_for(
 def test_a_budget_is_of_the_whole_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
     with pytest.raises(OptionError, match=r"`memory` must be more than the .* got 90 MB"):
-        run(replace(OPTIONS, memory=90_000_000))
+        analyze_named(replace(OPTIONS, memory=90_000_000))
 
 
 def test_a_device_that_is_not_there_is_told_before_anything_is_loaded(
@@ -90,7 +90,7 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_loaded(
     missing = next(d for d in ("cuda", "mps") if d not in available_devices())
     asked = replace(OPTIONS, device=missing)
     with pytest.raises(OptionError, match=f"`device` is '{missing}'"):
-        run(asked)
+        analyze_named(asked)
     with pytest.raises(OptionError, match=f"`device` is '{missing}'"):
         Training(RunOptions(asked))
     assert Training(RunOptions(replace(asked, device="cpu"))).device == "cpu"

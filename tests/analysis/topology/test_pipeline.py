@@ -25,8 +25,8 @@ from analysis.options import AnalysisOptions
 from analysis.progress import Progress
 from analysis.results import TopologyReport
 from analysis.topology.clustering import MIN_NEIGHBOURS
-from analysis.topology.pipeline import analyze, run
-from analysis.topology.resummarize import reread
+from analysis.topology.pipeline import analyze, analyze_named
+from analysis.topology.resummarize import resummarize
 from analysis.topology.store import is_saved
 from tests.analysis.datasets.picture_files import class_folders, png_bytes
 
@@ -158,7 +158,7 @@ def test_minimum_persistence_leaves_short_loops_out() -> None:
     middle = float(np.median(lives))
     long = analyze(network(), images(), min_persistence=middle)
     assert long.layers[0].b1 == (lives > middle).sum() < every.layers[0].b1
-    reread_layers = reread(every, min_persistence=middle).layers
+    reread_layers = resummarize(every, min_persistence=middle).layers
     assert [a.b1 for a in reread_layers] == [b.b1 for b in long.layers]
 
 
@@ -210,13 +210,15 @@ def test_an_analysis_asked_for_again_is_not_computed(
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
     options = AnalysisOptions(model="pocket-vgg", samples=8)
-    first = run(options)
+    first = analyze_named(options)
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
     monkeypatch.setattr(analysis.topology.pipeline, "analyze", never)
-    assert [layer.b1 for layer in run(options).layers] == [layer.b1 for layer in first.layers]
+    assert [layer.b1 for layer in analyze_named(options).layers] == [
+        layer.b1 for layer in first.layers
+    ]
 
 
 def test_without_room_to_save_the_analysis_is_given_all_the_same(
@@ -224,7 +226,7 @@ def test_without_room_to_save_the_analysis_is_given_all_the_same(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "file"))
-    report = run(AnalysisOptions(model="pocket-vgg", samples=8))
+    report = analyze_named(AnalysisOptions(model="pocket-vgg", samples=8))
     assert len(report.layers) == 10
     assert len(report.notes) == 1
     assert "could not be saved" in report.notes[0]
@@ -247,13 +249,13 @@ def test_an_analysis_of_images_that_changed_meanwhile_is_not_saved(
 
     with monkeypatch.context() as patch:
         patch.setattr(analysis.topology.pipeline, "analyze", changing)
-        report = run(options)
+        report = analyze_named(options)
     assert len(report.layers) == 10
     (note,) = report.notes
     assert "changed while they were analysed" in note
     assert not (tmp_path / "home" / "analyses").exists()
     if change == "an image more":
-        assert run(options).notes == ()
+        assert analyze_named(options).notes == ()
         assert is_saved(options)
 
 
@@ -280,13 +282,13 @@ def test_what_the_allocator_kept_is_freed_when_a_run_ends(
     options = replace(options, device="cpu")
     if fails:
         with pytest.raises(OptionError, match="`memory` must be more than"):
-            run(options)
+            analyze_named(options)
         assert len(held) == 1
     else:
         gc.collect()
         gc.disable()  # nothing may wait for it: it can be long in coming
         try:
-            run(options)
+            analyze_named(options)
         finally:
             gc.enable()
         assert held == [0]  # only what nobody holds can be freed

@@ -13,7 +13,7 @@ from analysis.errors import ModelError, TrainingError
 from analysis.instruments.ledger import Ledger
 from analysis.instruments.memory_use import MemoryUse
 from analysis.models import MODELS, load_model
-from analysis.models.loading import skeleton
+from analysis.models.loading import empty_network
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.training.choosing import choose
 from analysis.training.freezing import freeze, training_mode
@@ -89,7 +89,7 @@ def test_the_recipe_counts(recipe: Recipe) -> None:
 
 def test_a_model_without_weights_is_predicted_as_one_with_them() -> None:
     model = load_model("pocket-mobilenetv2", num_classes=10)
-    bare = skeleton("pocket-mobilenetv2", 10)
+    bare = empty_network("pocket-mobilenetv2", 10)
     assert all(tensor.is_meta for tensor in bare.state_dict().values())
     trained = {name for name in trained_of(model) if name.startswith("features.9")}
     assert trained

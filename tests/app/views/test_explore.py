@@ -13,7 +13,7 @@ import app.components.shared.obtain
 import app.components.sidebar.subject
 from analysis.options import AnalysisOptions
 from analysis.selection.ranking import ranking
-from analysis.topology.pipeline import run
+from analysis.topology.pipeline import analyze_named
 from analysis.topology.store import load_analysis
 from tests.app.pages import button, opened, settled, table, texts, tile
 
@@ -192,7 +192,7 @@ def test_weights_that_cannot_be_fetched_leave_the_page_usable() -> None:
 
 def test_a_damaged_analysis_is_computed_again_and_told(home: Path) -> None:
     options = AnalysisOptions(model="pocket-vgg", dataset="fashion")
-    run(options)
+    analyze_named(options)
     newest = max((home / "analyses").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
     newest.write_bytes(newest.read_bytes()[:1000])
     page = opened(model="pocket-vgg", dataset="fashion")
@@ -203,8 +203,8 @@ def test_a_damaged_analysis_is_computed_again_and_told(home: Path) -> None:
 
 def test_of_a_damaged_file_only_its_own_analysis_tells(home: Path) -> None:
     whole, damaged = AnalysisOptions(samples=8, seed=1), AnalysisOptions(samples=8, seed=2)
-    run(whole)
-    run(damaged)
+    analyze_named(whole)
+    analyze_named(damaged)
     newest = max((home / "analyses").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
     newest.write_bytes(newest.read_bytes()[:1000])
     page = opened()

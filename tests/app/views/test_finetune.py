@@ -16,7 +16,7 @@ from analysis.datasets import import_archive, remove_dataset
 from analysis.options import AnalysisOptions
 from analysis.runs.store import Run
 from analysis.selection.ranking import ranking
-from analysis.topology.pipeline import run
+from analysis.topology.pipeline import analyze_named
 from app.charts.memory import size_text
 from tests.app.pages import button, opened, settled, texts, tile, wait_until
 from tests.run_factories import finished_run, run_options
@@ -37,13 +37,13 @@ def over() -> bool:
 
 
 def adabet_layers() -> tuple[str, ...]:
-    rows = ranking(run(AnalysisOptions()))
+    rows = ranking(analyze_named(AnalysisOptions()))
     chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"]
     return (*chosen, *rows.loc[rows["head"], "layer"])
 
 
 def predicted_peak(scope: str, layers: tuple[str, ...] = ()) -> int:
-    names = tuple(run(AnalysisOptions()).names)
+    names = tuple(analyze_named(AnalysisOptions()).names)
     return estimate(MemoryRequest("pocket-resnet20", 10, scope, layers, names)).peak.total  # type: ignore[arg-type]
 
 

@@ -24,7 +24,7 @@ from analysis.sweeps.progress import runs_of
 from analysis.sweeps.table import rows_of
 from app.components.grid.live import _Reading
 from app.components.grid.matrix import AGAINST_FULL, NBSP, matrix
-from tests.analysis.run_faults import (KINDS, STAND_IN, wait_until)
+from tests.analysis.run_faults import KINDS, STAND_IN, wait_until
 from tests.app.pages import button, opened, settled, texts
 from tests.grid_factories import fill, kept
 

@@ -16,7 +16,7 @@ _LONGEST = 4  # times the shorter side: of a longer image only the middle is res
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preprocessing:
     """Resize the shorter side, cut the middle, subtract the mean, divide by the deviation."""
 
     crop: int  # pixels, the side of the input
@@ -25,7 +25,7 @@ class Preset:
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
 
-    def at(self, side: int) -> Preset:
+    def at(self, side: int) -> Preprocessing:
         """The same for another input side: the cut keeps its proportion. 0: this one."""
         if side in (0, self.crop):
             return self
