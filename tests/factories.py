@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from analysis.results import Float32, LayerTopology, TopologyReport
-from analysis.topology.clustering import cluster
+from analysis.topology.clustering import dbscan
 from analysis.topology.persistence import persistence
 
 POCKET = ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
@@ -52,7 +52,7 @@ def layer(
     components, loops = persistence(distances)
     return LayerTopology(
         name, kind, (width,), samples * width, parameters, flops, distances, (loops,),
-        (components,), float(len(loops)), cluster(distances),
+        (components,), float(len(loops)), dbscan(distances),
     )  # fmt: skip
 
 

@@ -515,7 +515,7 @@ def test_stop_is_carried_out_although_the_store_cannot_be_asked(
 
     (run_id,) = queue.start([doing("stubborn")])
     wait_until(has_steps(queue, run_id))
-    monkeypatch.setattr(queue._own_store, "claim_of", slip)
+    monkeypatch.setattr(queue._own_store, "lease_of", slip)
     queue.stop(run_id)
     wait_until(has_ended(queue, run_id), 20)
     assert look(queue, run_id).state == "stopped"

@@ -103,7 +103,7 @@ def test_a_slip_in_listening_does_not_end_the_writing(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(recorder.store, "claim_of", slip)
+        patch.setattr(recorder.store, "lease_of", slip)
         recorder.start({})
         time.sleep(0.5)  # two looks
         recorder.put(step(1))
