@@ -15,8 +15,8 @@ FIRST_LOOK := echo "Analysing the default model ..."; $(RUN) -m analysis analyze
 
 help:
 	@echo "make app     open the dashboard in a browser"
-	@echo "make test    run every test (needs Chromium)"
-	@echo "make check   ruff and mypy"
+	@echo "make test    run every test (needs Chromium); ARGS=--cov reports coverage"
+	@echo "make check   ruff, mypy and the spell checker"
 	@echo "make bench   time and memory against the plain recipe (takes long)"
 	@echo "make assets  train the bundled models again (takes hours)"
 	@echo "make clean   remove .venv and the tools' caches; analyses and runs stay"
@@ -32,6 +32,7 @@ check: $(DEV_STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) -m codespell_lib
 
 bench: $(DEV_STAMP)
 	$(RUN) -m tests.benchmarks $(ARGS)
