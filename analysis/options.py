@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -79,6 +80,27 @@ class AnalysisOptions:
         if not 0 <= self.seed < 2**32:
             problems.append(f"`seed` must be from 0 to 2³² - 1, got {self.seed}")
         raise_problems(problems)
+
+    def idle(self) -> frozenset[str]:
+        """The fields that do not affect the numbers of this analysis."""
+        names = {"memory"}
+        if self.shift == "none":
+            names.add("severity")
+        if self.pooling == "pooled":
+            names.add("batch_size")
+        # In half widths autocast takes other operations on a GPU than on the CPU. What "auto" is
+        # here only torch could say, which is not imported: the server works without it.
+        if self.precision == "float32":
+            names.add("device")
+        return frozenset(names)
+
+    def deciding(self) -> AnalysisOptions:
+        """The same value for all options that ask for the same numbers."""
+        return _with_defaults(self, self.idle())
+
+
+def _with_defaults(options: AnalysisOptions, names: Iterable[str]) -> AnalysisOptions:
+    return replace(options, **{name: getattr(AnalysisOptions, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -196,6 +218,15 @@ class RunOptions:
         """The recipe with the batch of the largest step: there may be fewer images than asked."""
         return replace(self.recipe, batch_size=min(self.recipe.batch_size, self.train_samples))
 
+    def deciding(self) -> RunOptions:
+        """The same value for all options that ask for the same numbers.
+
+        Unlike an analysis, training depends on the device, and the backward passes that choose
+        layers depend on the batch size.
+        """
+        idle = self.analysis.idle() - {"device", "batch_size"}
+        return replace(self, analysis=_with_defaults(self.analysis, idle))
+
     def __post_init__(self) -> None:
         problems = choice_problem("preset", self.preset, PRESETS)
         if self.train_samples < 1:
@@ -216,10 +247,3 @@ def check_rho(rho: float) -> None:
 
 
 Scope = Literal["layers", "head", "norms-and-biases", "everything"]
-
-
-def cell_of(options: RunOptions) -> RunOptions:
-    """The same for all options that ask for the same numbers; training's depend on the device."""
-    analysis = options.analysis
-    severity = AnalysisOptions.severity if analysis.shift == "none" else analysis.severity
-    return replace(options, analysis=replace(analysis, memory=0, severity=severity))

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
-from analysis.options import cell_of
 from analysis.runs.records import Run
 
 
@@ -35,7 +34,7 @@ def comparable(run: Run) -> Hashable:
     Strategy and seed may differ, and how AdaBet scores; model, data, budget, recipe and device
     may not.
     """
-    options = cell_of(run.options)
+    options = run.options.deciding()
     return (
         replace(
             options.analysis,

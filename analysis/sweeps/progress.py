@@ -9,7 +9,7 @@ from statistics import median
 from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
 from analysis.models import weights_fingerprint
-from analysis.options import RunOptions, cell_of
+from analysis.options import RunOptions
 from analysis.runs.records import Run
 
 _WORTH = {"done": 3, "running": 2, "queued": 1}  # of several runs of one cell
@@ -21,11 +21,11 @@ def runs_of(cells: Iterable[RunOptions], runs: Iterable[Run]) -> dict[RunOptions
     A run that is done counts before one on its way, and that before one that failed or was
     stopped; of equals the newest does. What was done with other weights or data counts for none.
     """
-    wanted = {cell_of(cell): cell for cell in cells}
+    wanted = {cell.deciding(): cell for cell in cells}
     fingerprints = _Fingerprints()
     found: dict[RunOptions, Run] = {}
     for run in runs:
-        cell = wanted.get(cell_of(run.options))
+        cell = wanted.get(run.options.deciding())
         if cell is None or (run.state == "done" and run.fingerprints != fingerprints.of(cell)):
             continue
         if cell not in found or _worth(run) > _worth(found[cell]):

@@ -21,21 +21,18 @@ from analysis.version import ANALYSIS_VERSION
 
 
 def fingerprint(options: AnalysisOptions) -> str:
-    """A name for everything that decides an analysis' numbers, the weights' checksum included."""
-    key = asdict(options) | {
+    """A name for everything that decides an analysis' numbers, including the weights' checksum."""
+    key = asdict(options.deciding()) | {
         "weights": weights_fingerprint(options.model, options.weights, options.seed),
         "data": dataset_spec(options.dataset).fingerprint(),
         "version": ANALYSIS_VERSION,
     }
-    if options.shift == "none":
-        key["severity"] = None
-    if options.pooling == "pooled":
-        key["batch_size"] = None
-    # In half widths autocast takes other operations on a GPU than on the CPU. What "auto" is
-    # here only torch could tell, which is not asked: the server works without it.
-    if options.precision == "float32":
-        del key["device"]
-    del key["memory"]
+    # Saved files are named by this form: None for some idle fields, and no entry for others.
+    for name in options.idle():
+        if name in ("severity", "batch_size"):
+            key[name] = None
+        else:
+            del key[name]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from analysis.errors import OptionError
@@ -76,3 +78,48 @@ def test_every_bad_field_of_an_analysis_is_told() -> None:
         split="dev", samples=3, batch_size=0, severity=6, seed=-1,
     )  # fmt: skip
     assert len(told) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "same"),
+    [
+        ({}, {"memory": 10**9}, True),
+        ({}, {"severity": 5}, True),
+        ({"shift": "noise"}, {"severity": 5}, False),
+        ({}, {"batch_size": 16}, True),
+        ({"pooling": "per-batch"}, {"batch_size": 16}, False),
+        ({}, {"device": "cuda"}, True),
+        ({"precision": "float16"}, {"device": "cuda"}, False),
+        ({}, {"precision": "float16"}, False),
+        ({}, {"samples": 41}, False),
+        ({}, {"seed": 1}, False),
+        ({}, {"input_side": 64}, False),
+    ],
+)
+def test_options_with_the_same_numbers_have_the_same_deciding_value(
+    options: dict[str, Any], change: dict[str, Any], same: bool
+) -> None:
+    one, other = AnalysisOptions(**options), AnalysisOptions(**options | change)
+    assert one != other
+    assert (one.deciding() == other.deciding()) == same
+    assert one.deciding().deciding() == one.deciding()
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"memory": 10**9}, True),
+        ({"severity": 5}, True),
+        ({"device": "cuda"}, False),  # training is not the same on another device
+        ({"batch_size": 16}, False),  # of the backward passes that choose layers
+        ({"samples": 41}, False),
+    ],
+)
+def test_what_decides_a_run(change: dict[str, Any], same: bool) -> None:
+    one, other = RunOptions(), RunOptions(analysis=AnalysisOptions(**change))
+    assert (one.deciding() == other.deciding()) == same
+
+
+def test_the_recipe_and_the_strategy_decide_a_run() -> None:
+    for change in ({"rho": 0.2}, {"strategy": "head"}, {"recipe": Recipe(epochs=9)}):
+        assert RunOptions(**change).deciding() != RunOptions().deciding()  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ import psutil
 import pytest
 
 from analysis.errors import OptionError, TrainingError
-from analysis.options import Recipe, RunOptions, cell_of
+from analysis.options import Recipe, RunOptions
 from analysis.runs.queue import RunQueue
 from analysis.runs.records import Outcome, Run
 from analysis.runs.store import RunStore
@@ -397,7 +397,7 @@ def test_a_real_cell_is_found_again_by_its_fingerprints(home: Path) -> None:
     assert made.ending.error == ""
     runs = list(sweep(REAL, Answers(lambda _: made)))
     assert [run.state for run in runs] == ["done"]
-    assert cell_of(runs[0].options) == cell_of(cell)
+    assert runs[0].options.deciding() == cell.deciding()
     assert len(RunStore().metrics(runs[0].id).steps) == 2
     assert list(sweep(REAL, Answers(lambda _: made))) == []
 

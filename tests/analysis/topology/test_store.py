@@ -8,6 +8,8 @@ import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +88,35 @@ def test_what_changes_no_number_does_not() -> None:
     assert fingerprint(dataclasses.replace(shifted, severity=5)) != fingerprint(shifted)
     batches = dataclasses.replace(OPTIONS, pooling="per-batch")
     assert fingerprint(dataclasses.replace(batches, batch_size=4)) != fingerprint(batches)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "98b6f5cd55184a9b752b2b2937d1fa06"),
+        (
+            {"shift": "noise", "severity": 5, "device": "cuda", "memory": 10**9},
+            "b344e501946511d4f7b89367a04b4117",
+        ),
+        (
+            {
+                "pooling": "per-batch",
+                "batch_size": 16,
+                "precision": "bfloat16",
+                "device": "cuda",
+            },
+            "99499447fb4c4f83f2a0e0e614fe9d79",
+        ),
+    ],
+)
+def test_saved_analyses_keep_their_names(
+    options: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, data = analysis.topology.store, SimpleNamespace(fingerprint=lambda: "data")
+    monkeypatch.setattr(store, "weights_fingerprint", lambda *_: "weights")
+    monkeypatch.setattr(store, "dataset_spec", lambda _: data)
+    monkeypatch.setattr(store, "ANALYSIS_VERSION", "version")
+    assert fingerprint(AnalysisOptions(**options)) == name
 
 
 def test_another_version_or_other_weights_find_nothing(
