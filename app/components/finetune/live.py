@@ -16,6 +16,7 @@ from analysis.training.metrics import StepMetrics
 from app.cache import estimates, run_queue
 from app.charts.memory import memory_figure, size_text
 from app.components.shared.memory_tile import classes_of
+from app.components.shared.polling import poll_until
 from app.components.shared.run_charts import HEIGHT, draw_chart, render_curves, render_tradeoff
 from app.components.shared.run_names import (
     STATES,
@@ -46,19 +47,20 @@ def render_live(runs: Sequence[Run]) -> None:
     ids = [run.id for run in runs]
     active = any(run.active for run in runs)
 
-    def draw() -> None:
+    def draw() -> bool:
         try:
-            now = {run.id: run for run in run_queue().store.runs()}
-            current = [now[each] for each in ids if each in now]
-            if not current or (active and not any(run.active for run in current)):
-                st.rerun()
-            _render_group(current)
+            stored = {run.id: run for run in run_queue().store.runs()}
+            group = [stored[run_id] for run_id in ids if run_id in stored]
+            if not group or (active and not any(run.active for run in group)):
+                return True
+            _render_group(group)
         except AnalysisError as error:
             st.error(str(error))
         if session().trouble:
             st.error(session().trouble)
+        return False
 
-    st.fragment(draw, run_every=POLL_EVERY if active else None)()
+    poll_until(draw, pending=active, every=POLL_EVERY)
 
 
 def _render_group(runs: list[Run]) -> None:

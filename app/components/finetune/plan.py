@@ -26,6 +26,7 @@ from app.cache import estimates, run_queue
 from app.charts.memory import size_text
 from app.components.shared.help_texts import listed
 from app.components.shared.memory_tile import memory_request, saving_text
+from app.components.shared.polling import poll_until
 from app.state import Choice, Shown, session
 
 DEFAULT_STRATEGIES = ["adabet", "size", "head"]
@@ -212,13 +213,13 @@ def _render_expectation(
     }  # fmt: skip
     wanted = [*requests.values(), full]
 
-    def draw() -> None:
+    def draw() -> bool:
         answers: dict[MemoryRequest, MemoryEstimate | str | None] = {}
         for request in wanted:
             found = estimates().get(request)
             answers[request] = found
         if pending and all(answer is not None for answer in answers.values()):
-            st.rerun()
+            return True
         whole = answers[full]
         table = []
         for name in strategies:
@@ -267,9 +268,10 @@ def _render_expectation(
             },
             alt="What each strategy would train, and the memory predicted for it",
         )
+        return False
 
     pending = any(estimates().get(request) is None for request in wanted)
-    st.fragment(draw, run_every=POLL_EVERY if pending else None)()
+    poll_until(draw, pending=pending, every=POLL_EVERY)
 
 
 def _trains(name: str, layers: tuple[str, ...] | None, head: str | None, choice: Choice) -> str:

@@ -17,6 +17,7 @@ from analysis.sweeps.table import as_csv, rows_of
 from analysis.text import duration_text
 from app.cache import run_queue
 from app.components.grid.matrix import named, render_matrix
+from app.components.shared.polling import poll_until
 from app.components.shared.run_names import counted, metrics_of, strategy_title
 from app.components.shared.watch import watch_runs
 from app.state import session
@@ -46,18 +47,19 @@ def render_grid(grid: Grid) -> None:
     held = _Reading(cells)
     pending = any(run.active for run in held.now()[1].values())
 
-    def draw() -> None:
+    def draw() -> bool:
         try:
             runs, found = held.now()
             if pending and not any(run.active for run in found.values()):
-                st.rerun()
+                return True
             _render(grid, cells, runs, found)
         except AnalysisError as error:
             st.error(str(error))
         if session().trouble:
             st.error(session().trouble)
+        return False
 
-    st.fragment(draw, run_every=POLL_EVERY if pending else None)()
+    poll_until(draw, pending=pending, every=POLL_EVERY)
     if not pending:
         watch_runs(held.now()[0])
 

@@ -14,6 +14,7 @@ from analysis.options import AnalysisOptions
 from analysis.text import duration_text
 from app.cache import estimates
 from app.charts.memory import size_text
+from app.components.shared.polling import poll_until
 
 POLL_EVERY = 0.3  # seconds
 LONG = 600.0  # seconds; a person is warned of more
@@ -28,19 +29,21 @@ def render_cost(options: AnalysisOptions) -> None:
     """Tell the time and memory of an analysis; measuring the machine takes a moment once."""
     request = CostRequest(options)
 
-    def draw() -> None:
-        found = estimates().get(request)
-        if found is None:
+    pending = estimates().get(request) is None
+
+    def draw() -> bool:
+        answer = estimates().get(request)
+        if answer is None:
             st.caption("Measuring what this will take …")
         elif pending:
-            st.rerun()
-        elif isinstance(found, str):
-            st.warning(f"What it will take could not be predicted. {found}")
+            return True
+        elif isinstance(answer, str):
+            st.warning(f"What it will take could not be predicted. {answer}")
         else:
-            _tell(analysis_cost(found, options), options)
+            _tell(analysis_cost(answer, options), options)
+        return False
 
-    pending = estimates().get(request) is None
-    st.fragment(draw, run_every=POLL_EVERY if pending else None)()
+    poll_until(draw, pending=pending, every=POLL_EVERY)
 
 
 def _tell(cost: AnalysisCost, options: AnalysisOptions) -> None:

@@ -10,6 +10,7 @@ from analysis.datasets import dataset_problem, dataset_spec, needs_look
 from analysis.options import Recipe, Scope
 from app.cache import estimates
 from app.charts.memory import size_text
+from app.components.shared.polling import poll_until
 from app.state import Shown, session
 
 POLL_EVERY = 0.3  # seconds
@@ -71,18 +72,21 @@ def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
         _draw(part, "no prediction without the images", None)
         return
 
-    def draw() -> None:
-        found: MemoryEstimate | str | None = "Nothing would train."
-        if layers:
-            found = estimates().get(part)
-        whole = estimates().get(full)
-        if pending and found is not None and whole is not None:
-            st.rerun()
-        _draw(part, found, whole)
-
-    waiting = [estimates().get(each) is None for each in ((part, full) if layers else (full,))]
+    requests = (part, full) if layers else (full,)
+    waiting = [estimates().get(request) is None for request in requests]  # asks for each of them
     pending = any(waiting)
-    st.fragment(draw, run_every=POLL_EVERY if pending else None)()
+
+    def draw() -> bool:
+        answer: MemoryEstimate | str | None = "Nothing would train."
+        if layers:
+            answer = estimates().get(part)
+        whole = estimates().get(full)
+        if pending and answer is not None and whole is not None:
+            return True
+        _draw(part, answer, whole)
+        return False
+
+    poll_until(draw, pending=pending, every=POLL_EVERY)
 
 
 def _draw(

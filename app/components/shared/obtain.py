@@ -11,6 +11,7 @@ from analysis.progress import Progress
 from analysis.topology.store import fingerprint, load_analysis
 from app.cache import jobs
 from app.components.shared.cost import render_cost
+from app.components.shared.polling import poll_until
 from app.components.shared.subject_names import computed_text, data_text, weights_name
 from app.state import Shown, session
 
@@ -110,14 +111,13 @@ def _render_job(job: Job) -> None:
     elif job.state == "failed":
         st.error(f"{job.error}{_below()}", title="The analysis could not be made")
     else:
-        _render_progress()
+        poll_until(_render_progress, pending=True, every=POLL_EVERY)
 
 
-@st.fragment(run_every=POLL_EVERY)
-def _render_progress() -> None:
+def _render_progress() -> bool:
     job = session().job
     if job is None or job.state != "running":
-        st.rerun()
+        return True
     jobs().watch(job, session().name)
     progress = job.progress
     bar, button = st.columns([5, 1], vertical_alignment="center")
@@ -131,7 +131,8 @@ def _render_progress() -> None:
     if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
         jobs().leave(job, session().name)
         session().stopped = True
-        st.rerun()
+        return True
+    return False
 
 
 def _step(progress: Progress) -> str:

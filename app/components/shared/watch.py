@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
-import streamlit as st
-
 from analysis.errors import AnalysisError
 from analysis.runs.store import Run
 from app.cache import run_queue
+from app.components.shared.polling import poll_until
 
 EVERY = 3.0  # seconds; it costs one small query unless something happened
 
@@ -19,15 +18,15 @@ def watch_runs(runs: Sequence[Run]) -> None:
     drawn = _states(runs)
     seen = [run_queue().store.revision()]
 
-    def look() -> None:
-        with suppress(AnalysisError):  # the page itself tells it
+    def have_changed() -> bool:
+        with suppress(AnalysisError):  # the page itself shows it
             revision = run_queue().store.revision()
             if revision != seen[0]:
                 seen[0] = revision
-                if _states(run_queue().store.runs()) != drawn:
-                    st.rerun()
+                return _states(run_queue().store.runs()) != drawn
+        return False
 
-    st.fragment(look, run_every=EVERY)()
+    poll_until(have_changed, pending=True, every=EVERY)
 
 
 def _states(runs: Sequence[Run]) -> Hashable:

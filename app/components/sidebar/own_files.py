@@ -24,6 +24,7 @@ from analysis.errors import AnalysisError
 from analysis.models import Checkpoint, CheckpointRequest, own_checkpoints, remove_checkpoint
 from analysis.system.home import home
 from app.cache import jobs
+from app.components.shared.polling import poll_until
 from app.components.shared.subject_names import dataset_name, weights_name
 from app.state import Import, session
 
@@ -141,7 +142,7 @@ def _render_import(
     found = imports[widget]
     job = found.job
     if job.state == "running" and not found.stopped:
-        st.fragment(_render_waiting, run_every=POLL_EVERY)(widget)
+        poll_until(lambda: _render_waiting(widget), pending=True, every=POLL_EVERY)
         return
     result = None if found.stopped else job.result
     if not found.ended:
@@ -176,10 +177,10 @@ def _is_local() -> bool:
     return st.context.ip_address is None and not passed_on & headers
 
 
-def _render_waiting(widget: str) -> None:
+def _render_waiting(widget: str) -> bool:
     found = session().imports[widget]
     if found.job.state != "running":
-        st.rerun()
+        return True
     jobs().watch(found.job, session().name)
     progress = found.job.progress
     share = progress.done / progress.total if progress and progress.total else 0.0
@@ -187,7 +188,8 @@ def _render_waiting(widget: str) -> None:
     if st.button("Stop", key=f"stop_{widget}", icon=":material/stop_circle:"):
         jobs().leave(found.job, session().name)
         found.stopped = True
-        st.rerun()
+        return True
+    return False
 
 
 def _tell_images(result: Imported) -> None:

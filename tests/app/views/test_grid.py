@@ -49,7 +49,7 @@ def store() -> Iterator[RunStore]:
     for run in found.runs():
         if run.active:
             queue.stop(run.id)
-    wait_until(lambda: not found.claims())
+    wait_until(lambda: not found.leases())
     found.delete([run.id for run in found.runs()])
     found.purge(older_than=0)
 

@@ -1,0 +1,30 @@
+"""Parts of a page that draw themselves again until what they wait for has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import streamlit as st
+
+
+def poll_until(draw: Callable[[], bool], *, pending: bool, every: float) -> None:
+    """Draw a part of the page every few seconds until it is done, then draw the whole page.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws the part and returns False; once what it waits for has come, returns True.
+    pending : bool
+        Whether there is something to wait for. If not, the part is drawn only once.
+    every : float
+        Seconds between two drawings.
+    """
+
+    # Streamlit identifies a fragment by its function's name: without `wraps` all would share one.
+    @wraps(draw)
+    def draw_once() -> None:
+        if draw():
+            st.rerun()
+
+    st.fragment(draw_once, run_every=every if pending else None)()
