@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(path.parent.name for path in (ROOT / "app/components").glob("*/__init__.py"))
 
 # A folder, and what no file under it may import, lazily or not.
 FORBIDDEN = {
@@ -61,6 +62,17 @@ def test_imports_point_one_way(folder: str) -> None:
         str(path.relative_to(ROOT)): names
         for path in python_files(folder)
         if (names := breaches(path.read_text(encoding="utf-8"), FORBIDDEN[folder]))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_imports_only_its_own_and_the_shared_components(page: str) -> None:
+    forbidden = {f"app.components.{other}" for other in PAGES if other not in (page, "shared")}
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in python_files(f"app/components/{page}")
+        if (names := breaches(path.read_text(encoding="utf-8"), forbidden))
     }
     assert found == {}
 

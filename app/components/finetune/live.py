@@ -17,7 +17,13 @@ from app.cache import estimates, run_queue
 from app.charts.memory import memory_figure, size_text
 from app.components.shared.memory_tile import classes_of
 from app.components.shared.polling import poll_until
-from app.components.shared.run_charts import HEIGHT, draw_chart, render_curves, render_tradeoff
+from app.components.shared.run_charts import (
+    HEIGHT,
+    MEMORY_HELP,
+    draw_chart,
+    render_curves,
+    render_tradeoff,
+)
 from app.components.shared.run_names import (
     STATES,
     metrics_of,
@@ -34,12 +40,6 @@ from app.theme import PALETTES
 POLL_EVERY = 1.0  # seconds
 _RUNNING = "the running one"
 _RECENT = 20  # steps by which the pace is judged
-
-MEMORY_HELP = (
-    "The most memory that tensors took in a step, measured on the first step and on one of each "
-    "epoch. It counts tensors, not what the process or the libraries take besides: hover a bar "
-    "for that. Dashed: predicted before the run."
-)
 
 
 def render_live(runs: Sequence[Run]) -> None:

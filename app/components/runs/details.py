@@ -13,8 +13,7 @@ from analysis.runs.store import Run
 from analysis.training.snippet import snippet
 from app.cache import run_queue
 from app.charts.memory import MemoryRow, comparison_memory_figure
-from app.components.finetune.live import MEMORY_HELP
-from app.components.shared.run_charts import draw_chart, render_curves
+from app.components.shared.run_charts import MEMORY_HELP, draw_chart, render_curves
 from app.components.shared.run_names import names_of, peak_use
 from app.state import appearance
 from app.theme import PALETTES

@@ -30,6 +30,11 @@ FRONT_HELP = (
     "the runs that no other run beats in accuracy and cost at once (the Pareto front). It is left "
     "out where runs differ in more than strategy and seed."
 )
+MEMORY_HELP = (
+    "The most memory that tensors took in a step, measured on the first step and on one of each "
+    "epoch. It counts tensors, not what the process or the libraries take besides: hover a bar "
+    "for that. Dashed: predicted before the run."
+)
 MEMORY, TIME = "peak memory", "time"
 
 
