@@ -13,7 +13,7 @@ from torch import nn
 
 from analysis.errors import AssetError, ModelError, OptionError
 from analysis.models.preprocessing import Preprocessing
-from analysis.system.downloads import reachable
+from analysis.system.downloads import is_reachable
 from analysis.system.torchvision_guard import torchvision  # noqa: F401  (timm imports torchvision)
 
 
@@ -40,7 +40,7 @@ def timm_network(name: str, num_classes: int | None, *, pretrained: bool) -> nn.
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if pretrained:
             raise AssetError(
-                f"The pre-trained weights of {name} could not be fetched ({hub or reason}). Use "
+                f"The pre-trained weights of {name} could not be downloaded ({hub or reason}). Use "
                 "weights = random, a checkpoint of your own, or a pocket model, which ships with "
                 "BettiScope."
             ) from error
@@ -58,7 +58,7 @@ def _unreachable_hub() -> str:
         return ""
     if os.environ.get("HF_HUB_OFFLINE"):  # a person decided
         return ""
-    hub.HF_HUB_OFFLINE = not reachable(hub.ENDPOINT)
+    hub.HF_HUB_OFFLINE = not is_reachable(hub.ENDPOINT)
     return f"{hub.ENDPOINT} does not answer: no network?" if hub.HF_HUB_OFFLINE else ""
 
 

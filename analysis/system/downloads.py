@@ -1,13 +1,11 @@
-"""Fetch one file over the network: whole, checked and resumable, or one sentence why not."""
+"""Download one file: whole, checked and resumable, or fail with one sentence that says why."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import math
-import os
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,29 +24,16 @@ from urllib.request import Request, urlopen
 from analysis.errors import AssetError
 from analysis.progress import Progress, ProgressCallback
 
-if sys.platform != "win32":
-    import fcntl
-
-    def _locked(file: int, part: Path) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it may have renamed or deleted the file that is locked now.
-            return os.path.samestat(os.fstat(file), part.stat())
-        except (BlockingIOError, FileNotFoundError):
-            return False
-        except OSError:  # not every file system has locks; the checksum guards what comes
-            return True
-
-
-ANSWER_SECONDS = 6.0  # for a server to answer at all, name look-up included
-HEAD_SECONDS = 4.0  # likewise, where a slow import comes before: a person waits ten at most
-STALL_SECONDS = 20.0  # without a byte, then a download is given up
+ANSWER_SECONDS = 6.0  # until a server answers at all, name look-up included
+HEAD_SECONDS = 4.0  # the same, after a slow import: the user waits ten seconds at most
+STALL_SECONDS = 20.0  # without a byte; then the download fails
 _CHUNK = 2**18  # bytes
-_WAIT = 0.2  # seconds between two messages, and two looks at another process' download
+_WAIT = 0.2  # seconds between two reports of progress
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # from a file system that has none
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _File:
     url: str
     to: Path
     checksum: str
@@ -60,24 +45,27 @@ class _Wanted:
         return self.to.with_name(self.to.name + ".part")
 
     @property
+    def part_bytes(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    @property
     def host(self) -> str:
         return urlsplit(self.url).hostname or self.url
 
     def unreachable(self, reason: str) -> AssetError:
         return AssetError(
-            f"{self.what} could not be fetched from {self.host} ({reason}). {self.instead}"
+            f"{self.what} could not be downloaded from {self.host} ({reason}). {self.instead}"
         )
 
-    def broken_off(self, reason: str) -> AssetError:
+    def stopped_early(self, reason: str) -> AssetError:
         return AssetError(
-            f"The download of {self.to.name} from {self.host} broke off ({reason}): ask again, and "
-            f"it goes on from there. {self.instead}"
+            f"The download of {self.to.name} from {self.host} stopped early ({reason}). Try again "
+            f"to resume it. {self.instead}"
         )
 
     def unwritable(self, error: OSError) -> AssetError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            with suppress(OSError):  # whatever else runs needs the room more
-                self.part.unlink(missing_ok=True)
+            _delete(self.part)  # other programs need the space more
         reason = error.strerror or type(error).__name__
         return AssetError(
             f"{self.what} could not be written to {self.to.parent} ({reason}). {self.instead}"
@@ -93,11 +81,12 @@ def fetch(
     instead: str,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """Have a file from the network, unless it is there already.
+    """Download a file unless it already exists with the right checksum.
 
-    What has come so far is kept beside it, named `.part`, and the next call goes on from there
-    if the server can. A file that is there with another checksum is replaced once the right one
-    has come. Of several processes that want the same file one downloads and the others wait.
+    An unfinished download stays beside it with the ending `.part`, and the next call resumes it
+    if the server supports that. An existing file with another checksum is replaced once the
+    download is complete. If several processes want the same file, one downloads and the others
+    wait.
 
     Parameters
     ----------
@@ -107,50 +96,50 @@ def fetch(
     checksum : str
         "sha256:" or "md5:" and the digest in hexadecimal, or its beginning.
     what : str
-        What a person calls the file: "The pre-trained weights of resnet50".
+        What messages call the file: "The pre-trained weights of resnet50".
     instead : str
         The sentence that says what works without it.
     progress : callable (Progress), optional
-        Told the bytes so far, and of how many; 0 if that is unknown. What it raises ends the
-        download and is passed on, unless it is an `OSError`.
+        Receives the bytes so far and in total; 0 if the total is unknown. An exception from it
+        ends the download and is passed on, unless it is an `OSError`.
 
     Raises
     ------
     AssetError
-        If the server cannot be reached (within ten seconds), stops sending, or sends something
+        If the server cannot be reached within ten seconds, stops sending, or sends something
         else; if the file cannot be read or written.
     """
-    wanted = _Wanted(url, to, checksum, what, instead)
-    tell = progress or (lambda _: None)
+    file = _File(url, to, checksum, what, instead)
+    report = progress or (lambda _: None)
     try:
         if has_checksum(to, checksum):
             return
         to.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(wanted, tell):
+        with _exclusive(file, report):
             if has_checksum(to, checksum):
                 return
-            _download(wanted, tell)
-            if not has_checksum(wanted.part, checksum):
-                wanted.part.unlink()
+            _download(file, report)
+            if not has_checksum(file.part, checksum):
+                file.part.unlink()
                 raise AssetError(
-                    f"{what} came from {wanted.host} with another checksum than expected, and "
-                    f"nothing was kept: try again later. {instead}"
+                    f"{what} arrived from {file.host} with the wrong checksum, and nothing was "
+                    f"kept. Try again later. {instead}"
                 )
-            wanted.part.replace(to)
+            file.part.replace(to)
     except OSError as error:
-        raise wanted.unwritable(error) from error
+        raise file.unwritable(error) from error
 
 
 def has_checksum(path: Path, checksum: str) -> bool:
-    """Whether a file is there and has a checksum, written as for `fetch`."""
+    """Whether a file exists and has a checksum, written as for `fetch`."""
     algorithm, _, digest = checksum.partition(":")
     if algorithm not in ("sha256", "md5") or len(digest) < 8:
         raise ValueError(f"`checksum` must be sha256:… or md5:…, got {checksum!r}")
     return path.is_file() and digest_of(path, algorithm).startswith(digest.lower())
 
 
-def reachable(url: str) -> bool:
-    """Whether a server answers at all, within a few seconds."""
+def is_reachable(url: str) -> bool:
+    """Whether a server answers at all within a few seconds."""
     answer = _ask(Request(url, method="HEAD"), HEAD_SECONDS)
     if isinstance(answer, HTTPResponse):
         answer.close()
@@ -158,7 +147,7 @@ def reachable(url: str) -> bool:
 
 
 def digest_of(path: Path, algorithm: str = "sha256") -> str:
-    """The hexadecimal digest of a file, computed again only when its size or time changed.
+    """The hexadecimal digest of a file, computed again only if its size or time has changed.
 
     Raises
     ------
@@ -180,67 +169,79 @@ def _hash(algorithm: str) -> Any:
 
 
 @contextmanager
-def _alone(wanted: _Wanted, tell: ProgressCallback) -> Iterator[None]:
-    """Wait until no other process downloads the same file; a dead one holds nothing.
+def _exclusive(file: _File, report: ProgressCallback) -> Iterator[None]:
+    """Wait until no other process downloads the same file. A dead process holds no lock."""
+    from filelock import BaseFileLock, FileLock, SoftFileLease  # slow to import
 
-    On Windows nobody waits: of two downloads at once the checksum refuses what they spoil.
-    """
-    if sys.platform == "win32":
+    def keep_waiting() -> bool:
+        report(Progress("Download", file.to.name, file.part_bytes, 0))
+        return False
+
+    # Beside the file, not in the temporary folder: machines that share the disk share the lock.
+    path = file.to.with_name(file.to.name + ".lock")
+    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(poll_interval=_WAIT, cancel_check=keep_waiting)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        _delete(path)
+        lock = SoftFileLease(file.to.with_name(file.to.name + ".lease"))
+        lock.acquire(poll_interval=_WAIT, cancel_check=keep_waiting)
+    try:
         yield
-        return
-    while True:
-        with wanted.part.open("ab") as file:
-            if _locked(file.fileno(), wanted.part):
-                try:
-                    yield
-                finally:
-                    if wanted.part.exists() and not wanted.part.stat().st_size:
-                        wanted.part.unlink()
-                return
-            tell(Progress("Download", wanted.to.name, os.fstat(file.fileno()).st_size, 0))
-        time.sleep(_WAIT)
+    finally:
+        if not file.part_bytes:
+            _delete(file.part)
+        _delete(path)  # while it is locked: a process that waits for it then opens a new one
+        lock.release()
 
 
-def _download(wanted: _Wanted, tell: ProgressCallback) -> None:
-    """Bring the part up to what the server has."""
-    there = wanted.part.stat().st_size if wanted.part.exists() else 0
-    tell(Progress("Download", wanted.to.name, there, 0))
-    response = _answer(wanted, there)
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _download(file: _File, report: ProgressCallback) -> None:
+    """Complete the `.part` file from the server."""
+    start = file.part_bytes
+    report(Progress("Download", file.to.name, start, 0))
+    response = _request_from(file, start)
     if response is None:
-        if has_checksum(wanted.part, wanted.checksum):
+        if has_checksum(file.part, file.checksum):
             return
-        response = _answer(wanted, 0)
+        response = _request_from(file, 0)
     if response is None:
-        raise wanted.unreachable("the server says 416 Range Not Satisfiable")
-    with response, wanted.part.open("ab") as file:
-        done = there if _goes_on(response, there) else 0
-        file.truncate(done)
+        raise file.unreachable("the server says 416 Range Not Satisfiable")
+    with response, file.part.open("ab") as part:
+        done = start if _resumes(response, start) else 0
+        part.truncate(done)
         total = done + int(response.headers.get("Content-Length") or -done)
-        told = -math.inf
-        while chunk := _read(wanted, response):
-            file.write(chunk)
+        reported = -math.inf
+        while chunk := _read(file, response):
+            part.write(chunk)
             done += len(chunk)
-            if time.monotonic() - told > _WAIT:
-                told = time.monotonic()
-                tell(Progress("Download", wanted.to.name, done, total))
-    tell(Progress("Download", wanted.to.name, done, total))
+            if time.monotonic() - reported > _WAIT:
+                reported = time.monotonic()
+                report(Progress("Download", file.to.name, done, total))
+    report(Progress("Download", file.to.name, done, total))
     if done < total:
-        raise wanted.broken_off(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB came")
+        raise file.stopped_early(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB arrived")
 
 
-def _answer(wanted: _Wanted, there: int) -> HTTPResponse | None:
-    """The answer that brings the file from byte `there` on; None if there is nothing beyond."""
-    headers = {"Range": f"bytes={there}-"} if there else {}
-    answer = _ask(Request(wanted.url, headers=headers), ANSWER_SECONDS)
+def _request_from(file: _File, start: int) -> HTTPResponse | None:
+    """The server's response from byte `start` on; None if the file has no more bytes."""
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    answer = _ask(Request(file.url, headers=headers), ANSWER_SECONDS)
     if isinstance(answer, HTTPResponse):
         return answer
     if isinstance(answer, HTTPError):
-        if answer.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and there:
+        if answer.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return None
-        raise wanted.unreachable(f"the server says {answer.code} {answer.reason}") from answer
+        raise file.unreachable(f"the server says {answer.code} {answer.reason}") from answer
     reason = getattr(answer, "reason", None)
     why = str(reason) if isinstance(reason, ssl.SSLError) else "no network?"
-    raise wanted.unreachable(why) from answer
+    raise file.unreachable(why) from answer
 
 
 def _ask(request: Request, seconds: float) -> HTTPResponse | Exception:
@@ -253,7 +254,7 @@ def _ask(request: Request, seconds: float) -> HTTPResponse | Exception:
         except (OSError, HTTPException) as error:
             answers.put(error)
 
-    # In a thread: no timeout of a socket covers the name look-up.
+    # In a thread: a socket's timeout does not cover the name look-up.
     threading.Thread(target=ask, daemon=True).start()
     try:
         return answers.get(timeout=seconds)
@@ -261,16 +262,16 @@ def _ask(request: Request, seconds: float) -> HTTPResponse | Exception:
         return TimeoutError("no answer in time")
 
 
-def _read(wanted: _Wanted, response: HTTPResponse) -> bytes:
+def _read(file: _File, response: HTTPResponse) -> bytes:
     try:
         return response.read1(_CHUNK)
     except TimeoutError as error:
-        raise wanted.broken_off(f"nothing came for {STALL_SECONDS:g} seconds") from error
+        raise file.stopped_early(f"no data for {STALL_SECONDS:g} seconds") from error
     except (OSError, HTTPException) as error:
-        raise wanted.broken_off(str(error) or type(error).__name__) from error
+        raise file.stopped_early(str(error) or type(error).__name__) from error
 
 
-def _goes_on(response: HTTPResponse, there: int) -> bool:
-    """Whether the server sends what is missing, rather than everything."""
-    begins = f"bytes {there}-"
-    return response.status == 206 and response.headers.get("Content-Range", "").startswith(begins)
+def _resumes(response: HTTPResponse, start: int) -> bool:
+    """Whether the server sends only the missing bytes, not the whole file."""
+    prefix = f"bytes {start}-"
+    return response.status == 206 and response.headers.get("Content-Range", "").startswith(prefix)

@@ -24,7 +24,7 @@ def test_a_dataset_out_of_reach_is_one_sentence_and_the_page_goes_on() -> None:
     assert not page.error, "a link fetches nothing by itself"
     button(page, "Analyse").click().run()
     settled(page, lambda page: bool(page.error))
-    assert "could not be fetched" in page.error[0].value
+    assert "could not be downloaded" in page.error[0].value
     page.selectbox(key="dataset").set_value("digits").run()
     assert tile(page, "Selected") == "4 of 42 layers"
     assert "could not" not in texts(page)

@@ -307,7 +307,7 @@ def test_a_killed_unpacking_does_not_pass_for_whole(small: Small, name: str, hom
 @pytest.mark.parametrize("name", ["cub"])
 def test_an_archive_that_is_not_the_original_is_refused(small: Small, name: str) -> None:
     wrong = replace(small.download.files[0], checksum=f"md5:{md5(b'other')}")
-    with pytest.raises(AssetError, match=r"CUB-200-2011 came from .* with another checksum"):
+    with pytest.raises(AssetError, match=r"CUB-200-2011 arrived from .* with the wrong checksum"):
         fetch_dataset(replace(small.download, files=(wrong,)))
     assert not is_fetched(name)
 
@@ -331,7 +331,7 @@ def test_without_network_one_sentence_says_what_works(
     monkeypatch.setitem(DATASETS, name, described(download))
     with pytest.raises(
         AssetError,
-        match=r"^The dataset CUB-200-2011 could not be fetched from 127\.0\.0\.1 .*digits and fash",
+        match=r"^The dataset CUB-200-2011 could not be downloaded from 127\.0\.0\.1 .*digits and",
     ):
         load_dataset(name)
 

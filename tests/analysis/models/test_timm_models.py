@@ -130,7 +130,7 @@ def test_what_timm_does_not_know_or_have_is_one_sentence() -> None:
         load_model("timm/tini_net", weights="random")
     with pytest.raises(
         AssetError,
-        match=r"^The pre-trained weights of timm/tiny_net_2 could not be fetched \(.*\)\. Use weig",
+        match=r"^The pre-trained weights of timm/tiny_net_2 could not be downloaded \(.*\)\. Use",
     ):
         load_model("timm/tiny_net_2")
     assert "must be one of pretrained, random, or" in weights_problem("timm/tiny_net", "V1")[0]
@@ -161,7 +161,7 @@ def hub(stand_in: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_a_hub_out_of_reach_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "_ask", lambda *_: TimeoutError())
     with pytest.raises(
-        AssetError, match=r"fetched \(https://hub\.example does not answer: no network\?\)\. Use w"
+        AssetError, match=r"downloaded \(https://hub\.example does not answer: no network\?\)\. Use"
     ):
         load_model("timm/tiny_net_2")
     assert sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE is True

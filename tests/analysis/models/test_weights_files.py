@@ -29,9 +29,9 @@ from tests.analysis.models.checkpoint_makers import State, same
 
 NAME, FILE = "squeezenet1_1", "squeezenet1_1-b8a52dc0.pth"
 UNREACHABLE = (
-    r"^The pre-trained weights of squeezenet1_1 could not be fetched from {host} \(no network\?\)"
-    r"\. Use weights = random, a checkpoint of your own, or a pocket model, which ships with "
-    r"BettiScope\.$"
+    r"^The pre-trained weights of squeezenet1_1 could not be downloaded from {host} "
+    r"\(no network\?\)\. Use weights = random, a checkpoint of your own, or a "
+    r"pocket model, which ships with BettiScope\.$"
 )
 
 
@@ -243,7 +243,7 @@ def test_out_of_reach_is_told_before_torch_is_imported(cache: Path) -> None:
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert told.stdout.split() == ["2", "False"], told.stderr
-    assert "could not be fetched from 127.0.0.1 (no network?). Use weights" in told.stderr
+    assert "could not be downloaded from 127.0.0.1 (no network?). Use weights" in told.stderr
 
 
 def test_a_saved_analysis_needs_no_weights(
