@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -55,10 +54,10 @@ def _gains(ours: Cell, theirs: Cell) -> list[float]:
 
 
 def sign_test(won: int, lost: int) -> float:
-    """The chance that so many fair coins fall as one-sidedly, to either side."""
-    tosses, most = won + lost, max(won, lost)
-    tail = sum(math.comb(tosses, k) for k in range(most, tosses + 1)) / 2**tosses
-    return float(min(1.0, 2 * tail))
+    """The p-value of the two-sided sign test; 1 where nothing was won or lost."""
+    from scipy.stats import binomtest  # a second's import, which pages do without until then
+
+    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def verdict(fought: Sequence[Duel]) -> str:

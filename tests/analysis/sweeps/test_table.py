@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 from dataclasses import replace
 
@@ -94,6 +95,13 @@ def test_duels_count_pairs_over_shared_seeds(found: dict[RunOptions, Run]) -> No
 )
 def test_the_sign_test(won: int, lost: int, chance: float) -> None:
     assert sign_test(won, lost) == pytest.approx(chance)
+
+
+def test_the_sign_test_doubles_the_tail_of_fair_coins() -> None:
+    for won, lost in itertools.product(range(1, 17), repeat=2):
+        coins = won + lost
+        tail = sum(math.comb(coins, heads) for heads in range(max(won, lost), coins + 1))
+        assert sign_test(won, lost) == pytest.approx(min(1.0, 2 * tail / 2**coins))
 
 
 def test_the_sentence_claims_no_more_than_the_runs_show(found: dict[RunOptions, Run]) -> None:
