@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from analysis.options import (
     Recipe,
     RunOptions,
 )
+from analysis.runs.records import TrainingLog
 from analysis.selection.strategies import STRATEGIES
-from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection, StepMetrics
+from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection
 from analysis.version import __version__
 
 
@@ -76,24 +78,17 @@ def _finetune(arguments: argparse.Namespace) -> None:
     from analysis.training.fine_tune import Training
 
     training = Training(options)
-    selection, first, result = None, None, None
-    epochs: list[EpochMetrics] = []
-    for metric in training:
-        if isinstance(metric, Selection):
-            selection = metric
-            print(_selected(selection), file=sys.stderr)
-        elif isinstance(metric, StepMetrics):
-            first = first or metric
-        elif isinstance(metric, EpochMetrics):
-            epochs.append(metric)
-            print(_line(metric, options.recipe.epochs), file=sys.stderr)
-        elif isinstance(metric, FinetuneResult):
-            result = metric
-    assert selection is not None, "a training begins with the selection"
-    assert first is not None, "goes on with steps"
-    assert result is not None, "and ends with the result"
-    written = _result(options, selection, epochs, result)
-    written |= {"learning_rate": first.learning_rate, "left_out": left_out}
+    log = TrainingLog()
+    for item in training:
+        log.add(item)
+        if isinstance(item, Selection):
+            print(_selected(item), file=sys.stderr)
+        elif isinstance(item, EpochMetrics):
+            print(_line(item, options.recipe.epochs), file=sys.stderr)
+    assert log.selection is not None, "a training begins with the selection"
+    assert log.result is not None, "a training ends with the result"
+    written = _result(options, log.selection, log.metrics.epochs, log.result)
+    written |= {"learning_rate": log.metrics.steps[0].learning_rate, "left_out": left_out}
     write_json(written, arguments.json)
     if arguments.save_weights is not None:  # last: should it fail, the result is there
         training.save_weights(arguments.save_weights)
@@ -152,7 +147,10 @@ def _line(metric: EpochMetrics, epochs: int) -> str:
 
 
 def _result(
-    options: RunOptions, selection: Selection, epochs: list[EpochMetrics], result: FinetuneResult
+    options: RunOptions,
+    selection: Selection,
+    epochs: Sequence[EpochMetrics],
+    result: FinetuneResult,
 ) -> dict[str, Any]:
     analysis = options.analysis
     return {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.errors import AnalysisError, StoreError, is_out_of_memory
-from analysis.runs.records import Ending, Recorded
+from analysis.runs.records import Ending, Recorded, TrainingLog
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId
 from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection
@@ -204,19 +204,20 @@ def _train(
 
     training = Training(run.options)
     recorder.start(training.fingerprints)
-    ending, patience = Ending("done"), _END_PATIENCE
+    log = TrainingLog()
     for number, item in enumerate(training):
         if number == 0:
             recorder.trains_on(getattr(training, "device", "cpu"))
-        if isinstance(item, FinetuneResult):
-            ending = replace(ending, result=item)
-        else:
+        log.add(item)
+        if not isinstance(item, FinetuneResult):  # which is written with the ending
             recorder.put(item)
         if recorder.lost.is_set():
             return None
-        if recorder.stopped.is_set() and ending.result is None:
+        if recorder.stopped.is_set() and log.result is None:
             ending, patience = Ending("stopped"), _STOP_PATIENCE
             break
+    else:
+        ending, patience = log.ending, _END_PATIENCE
     # First how it ended: saving may fail, or take longer than the person should wait.
     unsaved = recorder.end(ending, patience)
     if unsaved is not None:

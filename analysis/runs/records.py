@@ -21,6 +21,7 @@ from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
     MemorySample,
+    Metric,
     Selection,
     StepMetrics,
 )
@@ -75,6 +76,43 @@ class RunMetrics:
     steps: tuple[StepMetrics, ...] = ()
     epochs: tuple[EpochMetrics, ...] = ()
     memory: tuple[MemorySample, ...] = ()
+
+
+class TrainingLog:
+    """Everything that a training yields, sorted as it comes."""
+
+    def __init__(self) -> None:
+        self.selection: Selection | None = None
+        self.result: FinetuneResult | None = None
+        self._steps: list[StepMetrics] = []
+        self._epochs: list[EpochMetrics] = []
+        self._memory: list[MemorySample] = []
+
+    def add(self, item: Selection | Metric) -> None:
+        """Sort in the next item of a training."""
+        match item:
+            case Selection():
+                self.selection = item
+            case StepMetrics():
+                self._steps.append(item)
+            case EpochMetrics():
+                self._epochs.append(item)
+            case MemorySample():
+                self._memory.append(item)
+            case FinetuneResult():
+                self.result = item
+
+    @property
+    def metrics(self) -> RunMetrics:
+        """Everything measured so far."""
+        return RunMetrics(tuple(self._steps), tuple(self._epochs), tuple(self._memory))
+
+    @property
+    def ending(self) -> Ending:
+        """How a training that yields no more items ended."""
+        if self.result is None:
+            return Ending("failed", "The training ended without a result.")
+        return Ending("done", result=self.result)
 
 
 @dataclass(frozen=True)

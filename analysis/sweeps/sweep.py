@@ -23,6 +23,7 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import Protocol
@@ -30,18 +31,11 @@ from typing import Protocol
 from analysis.errors import TrainingError
 from analysis.options import RunOptions
 from analysis.runs.recorder import failure_sentence, versions_now
-from analysis.runs.records import SWEPT, Ending, Outcome, Run, RunMetrics
+from analysis.runs.records import SWEPT, Ending, Outcome, Run, TrainingLog
 from analysis.runs.store import RunStore
 from analysis.sweeps.grid import Grid
 from analysis.sweeps.progress import runs_of
 from analysis.system.processes import end_group
-from analysis.training.metrics import (
-    EpochMetrics,
-    FinetuneResult,
-    MemorySample,
-    Selection,
-    StepMetrics,
-)
 
 MOST_TRIES = 3  # of a cell whose process dies while it has no other beside it
 _PATIENCE = 20.0  # seconds to wait for another writer: what a cell gave is not lost lightly
@@ -64,11 +58,7 @@ def run_cell(options: RunOptions, threads: int = 0) -> Outcome:
     with _ONE_AT_A_TIME:
         started, versions = time.time(), versions_now()
         fingerprints: dict[str, str] = {}
-        selection: Selection | None = None
-        steps: list[StepMetrics] = []
-        epochs: list[EpochMetrics] = []
-        memory: list[MemorySample] = []
-        ending = Ending("failed", "The training ended without a result.")
+        log = TrainingLog()
         try:
             from analysis.training.fine_tune import Training
 
@@ -80,21 +70,12 @@ def run_cell(options: RunOptions, threads: int = 0) -> Outcome:
             fingerprints = training.fingerprints
             versions |= {"device": str(training.device)}
             for item in training:
-                if isinstance(item, Selection):
-                    selection = item
-                elif isinstance(item, StepMetrics):
-                    steps.append(item)
-                elif isinstance(item, EpochMetrics):
-                    epochs.append(item)
-                elif isinstance(item, MemorySample):
-                    memory.append(item)
-                elif isinstance(item, FinetuneResult):
-                    ending = Ending("done", result=item)
+                log.add(item)
+            ending = log.ending
         except Exception as error:  # the person gets a sentence, and the sweep goes on
             ending = Ending("failed", failure_sentence(error))
-        ending = Ending(ending.state, ending.error, ending.result, at=time.time())
-        metrics = RunMetrics(tuple(steps), tuple(epochs), tuple(memory))
-        return Outcome(ending, started, selection, metrics, versions, fingerprints)
+        ending = replace(ending, at=time.time())
+        return Outcome(ending, started, log.selection, log.metrics, versions, fingerprints)
 
 
 def missing_cells(grid: Grid, store: RunStore) -> list[RunOptions]:
