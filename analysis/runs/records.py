@@ -9,14 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from analysis.datasets import SHIFTS, dataset_spec
+from analysis.errors import raise_problems
 from analysis.instruments.memory_use import MemoryUse
-from analysis.models import spec_of
-from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
-from analysis.selection.scores import NORMALIZATIONS
-from analysis.selection.strategies import STRATEGIES
+from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.system.processes import ProcessId
-from analysis.topology.summaries import SUMMARIES
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
@@ -25,6 +21,7 @@ from analysis.training.metrics import (
     Selection,
     StepMetrics,
 )
+from analysis.training.names import name_problems
 
 RunState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 RUN_STATES: tuple[RunState, ...] = get_args(RunState)
@@ -248,20 +245,7 @@ def _options(found: dict[str, Any]) -> RunOptions:
     analysis = AnalysisOptions(**found.pop("analysis", {}))
     recipe = Recipe(**found.pop("recipe", {}))
     options = RunOptions(analysis=analysis, recipe=recipe, **found)
-    # A run stays readable when the images or the code of one's own are gone, or timm is.
-    if spec_of(analysis.model) is None:
-        raise KeyError(analysis.model)
-    if ":" not in analysis.dataset:
-        dataset_spec(analysis.dataset)
-    for name, known in (
-        (analysis.shift, SHIFTS),
-        (options.strategy, STRATEGIES),
-        (options.normalization, NORMALIZATIONS),
-        (options.preset, PRESETS),
-        (options.summary, SUMMARIES),
-    ):
-        if name not in known:  # pages look every name up
-            raise KeyError(name)
+    raise_problems(name_problems(options, stored=True))  # pages look every name up
     return options
 
 

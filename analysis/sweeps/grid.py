@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from analysis.datasets import SHIFTS, dataset_problem, dataset_spec
-from analysis.errors import choice_problem, raise_problems
-from analysis.models import model_problem, weights_problem
+from analysis.errors import raise_problems
 from analysis.options import MAX_SEVERITY, AnalysisOptions, Recipe, RunOptions
-from analysis.selection.scores import NORMALIZATIONS
-from analysis.selection.strategies import STRATEGIES
-from analysis.topology.summaries import SUMMARIES
+from analysis.training.names import name_problems
 
 _DEFAULT = AnalysisOptions()
 
@@ -46,12 +43,11 @@ class DataChoice:
         return f"{self.dataset}+{self.shift}:{self.severity}"
 
     def problems(self) -> list[str]:
-        """What keeps a network from being fine-tuned on it, in sentences."""
-        problems = dataset_problem(self.dataset)
-        if not problems:
+        """Why no network can be fine-tuned on it, in sentences; unknown names aside."""
+        problems = []
+        if not dataset_problem(self.dataset):
             why = dataset_spec(self.dataset).why_untrainable
             problems += [f"`dataset` {self.dataset} cannot be trained on: {why}"] if why else []
-        problems += choice_problem("shift", self.shift, SHIFTS)
         if not 1 <= self.severity <= MAX_SEVERITY:
             problems.append(f"`severity` must be from 1 to {MAX_SEVERITY}, got {self.severity}")
         return problems
@@ -96,18 +92,13 @@ class Grid:
         for parameter in ("models", "datasets", "strategies", "seeds"):
             if not getattr(self, parameter):
                 found.append(f"`{parameter}` must name at least one, got none")
-        for model in self.models:
-            unknown = model_problem(model)
-            found += unknown or weights_problem(model, self.base.analysis.weights)
+        for options in self._samples():
+            found += name_problems(options)
         for data in self.datasets:
             found += data.problems()
-        for strategy in self.strategies:
-            found += choice_problem("strategy", strategy, STRATEGIES)
         for seed in self.seeds:
             if not 0 <= seed < 2**32:
                 found.append(f"`seed` must be from 0 to 2³² - 1, got {seed}")
-        found += choice_problem("normalization", self.base.normalization, NORMALIZATIONS)
-        found += choice_problem("summary", self.base.summary, SUMMARIES)
         return list(dict.fromkeys(found))
 
     def notes(self, name_of: Callable[[str], str] = str) -> list[str]:
@@ -121,6 +112,22 @@ class Grid:
             f"The train split of {name_of(name)} has {most:,} images: all of them are taken."
             for name, most in found.items()
         ]
+
+    def _samples(self) -> Iterator[RunOptions]:
+        """As few options as have every model, dataset and strategy of the grid among them."""
+        models = self.models or (self.base.analysis.model,)
+        datasets = self.datasets or (DataChoice.of_options(self.base.analysis),)
+        strategies = self.strategies or (self.base.strategy,)
+        for index in range(max(len(models), len(datasets), len(strategies))):
+            data = datasets[index % len(datasets)]
+            analysis = replace(
+                self.base.analysis,
+                model=models[index % len(models)],
+                dataset=data.dataset,
+                shift=data.shift,
+            )
+            strategy = strategies[index % len(strategies)]
+            yield replace(self.base, analysis=analysis, strategy=strategy)
 
     def _cell(self, model: str, data: DataChoice, strategy: str, seed: int) -> RunOptions:
         most = dataset_spec(data.dataset).sizes["train"]

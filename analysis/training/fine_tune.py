@@ -10,26 +10,19 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from analysis.datasets import SHIFTS, ImageDataset, dataset_problem, dataset_spec
-from analysis.errors import AnalysisError, StoreError, TrainingError, choice_problem, raise_problems
+from analysis.datasets import ImageDataset, dataset_problem, dataset_spec
+from analysis.errors import AnalysisError, StoreError, TrainingError, raise_problems
 from analysis.instruments.memory_use import MemoryUse
-from analysis.models import (
-    load_model,
-    model_problem,
-    weights_fingerprint,
-    weights_problem,
-)
+from analysis.models import load_model, weights_fingerprint
 from analysis.options import RunOptions
-from analysis.selection.scores import NORMALIZATIONS
-from analysis.selection.strategies import STRATEGIES
 from analysis.system.devices import device_of, device_problem, pick_device
 from analysis.system.home import replacing
 from analysis.system.memory import free_cache
 from analysis.topology.inputs import PreparedImages, load_split, prepare_inputs
-from analysis.topology.summaries import SUMMARIES
 from analysis.training.choosing import choose
 from analysis.training.loop import TensorImages, finetune
 from analysis.training.metrics import Metric, Selection
+from analysis.training.names import name_problems
 from analysis.training.prediction import predict_peak
 
 
@@ -47,17 +40,9 @@ class Training:
     """
 
     def __init__(self, options: RunOptions) -> None:
-        problems = choice_problem("strategy", options.strategy, STRATEGIES)
-        problems += choice_problem("normalization", options.normalization, NORMALIZATIONS)
-        problems += choice_problem("summary", options.summary, SUMMARIES)
-        model, weights = options.analysis.model, options.analysis.weights
-        problems += model_problem(model) or weights_problem(model, weights)
-        problems += choice_problem("shift", options.analysis.shift, SHIFTS)
-        problems += device_problem(options.analysis.device)
+        problems = name_problems(options) + device_problem(options.analysis.device)
         dataset = options.analysis.dataset
-        missing = dataset_problem(dataset)
-        problems += missing
-        spec = None if missing else dataset_spec(dataset)
+        spec = None if dataset_problem(dataset) else dataset_spec(dataset)
         if spec is not None and spec.why_untrainable:
             problems.append(f"`dataset`: {spec.why_untrainable}")
         elif spec is not None and options.train_samples > (most := spec.sizes["train"]):
