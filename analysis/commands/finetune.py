@@ -21,7 +21,7 @@ from analysis.commands.options import (
     tell_left_out,
     write_json,
 )
-from analysis.errors import OptionError, choice_problem, raise_problems
+from analysis.errors import OptionError, raise_problems
 from analysis.instruments.memory_use import MemoryUse
 from analysis.models import fetch_weights
 from analysis.options import (
@@ -96,7 +96,6 @@ def _finetune(arguments: argparse.Namespace) -> None:
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
     problems = shared_problems(arguments)
-    problems += choice_problem("strategy", arguments.strategy, STRATEGIES)
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     images = {"samples": preset.samples, "train_samples": RunOptions().train_samples}
     fill_images(arguments, "train", images)

@@ -8,23 +8,17 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
 from analysis.datasets.folders import some_of
-from analysis.errors import OptionError, choice_problem
-from analysis.models import model_problem, weights_problem
+from analysis.errors import OptionError
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
-from analysis.options import DEVICES, PRECISIONS, PRESETS, WEIGHTS, AnalysisOptions, check_rho
+from analysis.options import DEVICES, PRECISIONS, PRESETS, WEIGHTS, AnalysisOptions, RunOptions
 from analysis.progress import Progress
-from analysis.selection.scores import NORMALIZATIONS
-
-_REGISTRIES = {
-    "shift": SHIFTS,
-    "preset": PRESETS,
-    "normalization": NORMALIZATIONS,
-}
+from analysis.training.names import name_problems
 
 
 def add_data_options(add: Callable[..., Any]) -> None:
@@ -76,15 +70,15 @@ def add_choice_options(add: Callable[..., Any]) -> None:
 
 def shared_problems(arguments: argparse.Namespace) -> list[str]:
     """What is wrong with names and with rho."""
-    problems = model_problem(arguments.model)
-    problems += weights_problem(arguments.model, arguments.weights) if not problems else []
-    problems += dataset_problem(arguments.dataset, print_progress)
-    for name, known in _REGISTRIES.items():
-        value = getattr(arguments, name)
+    data = {name: getattr(arguments, name) for name in ("model", "dataset", "weights", "shift")}
+    options = RunOptions(AnalysisOptions(**data))
+    for name in ("strategy", "normalization", "summary"):
+        value = getattr(arguments, name, None)
         if value is not None:
-            problems += choice_problem(name, value, known)
+            options = replace(options, **{name: value})
+    problems = name_problems(options, progress=print_progress)
     try:
-        check_rho(arguments.rho)
+        RunOptions(preset=arguments.preset, rho=arguments.rho)
     except OptionError as error:
         problems.append(str(error))
     return problems
