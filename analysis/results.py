@@ -78,6 +78,14 @@ def head_of(layers: Sequence[NamedLayer]) -> str | None:
     return last.name if last and last.kind in {"Linear", "Conv2d"} else None
 
 
+@dataclass(frozen=True)
+class SavedAnalysis:
+    """An analysis that the store has."""
+
+    key: str  # its fingerprint
+    notes: tuple[str, ...] = ()  # sentences for the user
+
+
 @dataclass(frozen=True, eq=False)
 class TopologyReport:
     """The layers of one model on one set of images, in execution order."""

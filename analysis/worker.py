@@ -32,8 +32,10 @@ from analysis.errors import (
 from analysis.models import CheckpointRequest, keep_checkpoint
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress, ProgressCallback
+from analysis.results import SavedAnalysis, TopologyReport
 from analysis.runs.recorder import TrainingRequest, train
 from analysis.system.processes import Failure, end_group
+from analysis.topology.store import fingerprint, is_saved
 
 _TELL_EVERY = 0.05  # seconds between two progress messages
 # Imports that take seconds, done beforehand; the last two are made late by what comes before.
@@ -45,10 +47,13 @@ _SLOW = (
 )
 
 
-def _analysis(options: AnalysisOptions, tell: ProgressCallback) -> object:
+def _analyze(options: AnalysisOptions, send: ProgressCallback) -> SavedAnalysis | TopologyReport:
+    """Answer with the key alone where the report can be loaded: it may be large."""
     from analysis.topology.pipeline import analyze_named
 
-    return analyze_named(options, progress=tell)
+    key = fingerprint(options)
+    report = analyze_named(options, key=key, progress=send)
+    return SavedAnalysis(key, report.notes) if is_saved(key) else report
 
 
 def _estimate(request: MemoryRequest, _: ProgressCallback) -> object:
@@ -68,7 +73,7 @@ def _probe(request: CostRequest, _: ProgressCallback) -> object:
 # What answers a request, by the request's type: one entry adds a kind. Each raises
 # `AnalysisError` with a sentence for the person.
 ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
-    AnalysisOptions: _analysis,
+    AnalysisOptions: _analyze,
     MemoryRequest: _estimate,
     CheckpointRequest: keep_checkpoint,
     CostRequest: _probe,

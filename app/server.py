@@ -25,11 +25,11 @@ _LATE = (
 
 
 def _warm() -> None:
-    from analysis.topology.store import load_analysis
+    from analysis.topology.store import fingerprint, load_analysis
     from app.cache import jobs, run_queue
 
     try:
-        if load_analysis(AnalysisOptions()) is None:
+        if load_analysis(fingerprint(AnalysisOptions())) is None:
             job = jobs().start(AnalysisOptions())
             while job.state == "running":  # it needs the cores more than what follows
                 time.sleep(0.05)

@@ -28,7 +28,7 @@ from analysis.jobs.jobs import Jobs
 from analysis.models import fetch_weights, model_spec
 from analysis.options import POOLINGS, PRESETS, SPLITS, AnalysisOptions
 from analysis.text import duration_text, gigabytes
-from analysis.topology.store import is_saved
+from analysis.topology.store import fingerprint, is_saved
 from analysis.version import __version__
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def _analyze(arguments: argparse.Namespace) -> None:
     if (path := arguments.json or arguments.csv) is not None:
         check_writable(path)
 
-    if not is_saved(options):
+    key = fingerprint(options)
+    if not is_saved(key):
         there = dataset_spec(options.dataset).sizes[options.split]
         hub = options.weights == "pretrained" and model_spec(options.model).source == "timm"
         # Too many images are refused at once; and whether a hub answers is to be told first.
@@ -86,7 +87,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     from analysis.selection.ranking import NONE_CAN_BE_CHOSEN, ranking
     from analysis.topology.pipeline import analyze_named
 
-    report = analyze_named(options, progress=print_progress)
+    report = analyze_named(options, key=key, progress=print_progress)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
     choice = {k: getattr(arguments, k) for k in ("normalization", "rho", "preset")}

@@ -17,7 +17,7 @@ from typing import Literal
 
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress
-from analysis.results import TopologyReport
+from analysis.results import SavedAnalysis, TopologyReport
 from analysis.system.processes import Failure, Worker, WorkerPool, why_it_died
 
 State = Literal["running", "done", "failed", "stopped"]
@@ -47,9 +47,9 @@ class Job:
         return self.request
 
     @property
-    def report(self) -> TopologyReport | None:
-        """The analysis, when it is done; None for other work."""
-        return self.result if isinstance(self.result, TopologyReport) else None
+    def analysis(self) -> SavedAnalysis | TopologyReport | None:
+        """Where the analysis is saved, or itself if it could not be; None until it is done."""
+        return self.result if isinstance(self.result, SavedAnalysis | TopologyReport) else None
 
     def hear(self, progress: Progress) -> None:
         """Note how far it is. Each stage and each file has a pace of its own."""

@@ -150,49 +150,51 @@ def analyze(
 
 
 def analyze_named(
-    options: AnalysisOptions, *, progress: ProgressCallback | None = None
+    options: AnalysisOptions, *, key: str = "", progress: ProgressCallback | None = None
 ) -> TopologyReport:
-    """The analysis of a model and dataset by name: from the store, or computed and saved.
+    """Analyse a model and dataset by name: load the analysis, or compute and save it.
 
     Parameters
     ----------
     options : AnalysisOptions
         Its `memory` is a budget for the whole process, or for all that is on the GPU.
+    key : str
+        The options' `fingerprint`, from a caller that has it; by default it is computed.
     progress : callable (Progress), optional
-        As for `analyze`, and as data or weights are fetched; not called when the store has the
-        analysis.
+        As for `analyze`, and while data or weights are downloaded; not called when the store has
+        the analysis.
 
     Returns
     -------
     TopologyReport
-        Its `notes` say if a saved file was damaged or this one could not be saved.
+        Its `notes` say whether a saved file was damaged or this one could not be saved.
 
     Raises
     ------
     OptionError, AssetError, ModelError
-        With a sentence for the person.
+        With a sentence for the user.
     """
     notes = []
-    name = fingerprint(options)
+    key = key or fingerprint(options)
     try:
-        saved = load_analysis(options)
+        saved = load_analysis(key)
         if saved is not None:
             return saved
     except StoreError as error:
         notes.append(str(error))
     device = pick_device(options.device)
     try:
-        report = _computed(options, device, progress)
+        report = _compute(options, device, progress)
     finally:
         free_cache(device)
-    notes += _kept(options, report, name)
+    notes += _save(options, key, report)
     return replace(report, notes=tuple(notes))
 
 
-run = analyze_named  # the older name, which scripts may use: a Run is a fine-tune everywhere else
+run = analyze_named  # the older name, for scripts; everywhere else a Run is a fine-tune
 
 
-def _computed(
+def _compute(
     options: AnalysisOptions, device: torch.device, progress: ProgressCallback | None
 ) -> TopologyReport:
     data = load_split(options, options.split, progress)
@@ -214,19 +216,19 @@ def _computed(
         )
 
 
-def _kept(options: AnalysisOptions, report: TopologyReport, name: str) -> list[str]:
-    """Save under the fingerprint from before anything was read; why not, if it cannot be."""
+def _save(options: AnalysisOptions, key: str, report: TopologyReport) -> list[str]:
+    """Save the report unless its files have changed; return why it was not saved, if so."""
     try:
-        if fingerprint(options) == name:
-            save_analysis(options, report, name=name)
+        if fingerprint(options) == key:
+            save_analysis(key, report)
             return []
     except StoreError as error:
         return [str(error)]
-    except AnalysisError:  # such as a folder that is gone
+    except AnalysisError:  # such as a folder that no longer exists
         pass
     return [
-        "The images, the weights or the code changed while they were analysed, so the analysis "
-        "was not saved: analyse them again."
+        "The images, the weights or the code changed during the analysis, so it was not saved: "
+        "analyse again."
     ]
 
 

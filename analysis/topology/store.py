@@ -1,4 +1,4 @@
-"""Analyses on disk: one file each, written whole or not at all."""
+"""Analyses on disk: one file each, named by a key, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ from analysis.version import ANALYSIS_VERSION
 
 
 def fingerprint(options: AnalysisOptions) -> str:
-    """A name for everything that decides an analysis' numbers, including the weights' checksum."""
-    key = asdict(options.deciding()) | {
+    """Hash everything that decides an analysis' numbers, including the weights' checksum.
+
+    It reads what it hashes, such as every file of a folder: call it once and pass the key on.
+    """
+    facts = asdict(options.deciding()) | {
         "weights": weights_fingerprint(options.model, options.weights, options.seed),
         "data": dataset_spec(options.dataset).fingerprint(),
         "version": ANALYSIS_VERSION,
@@ -30,22 +33,20 @@ def fingerprint(options: AnalysisOptions) -> str:
     # Saved files are named by this form: None for some idle fields, and no entry for others.
     for name in options.idle():
         if name in ("severity", "batch_size"):
-            key[name] = None
+            facts[name] = None
         else:
-            del key[name]
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+            del facts[name]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def save_analysis(options: AnalysisOptions, report: TopologyReport, *, name: str = "") -> Path:
+def save_analysis(key: str, report: TopologyReport) -> Path:
     """Write an analysis under its fingerprint, over an older one of the same.
 
     Parameters
     ----------
-    options : AnalysisOptions
+    key : str
+        The `fingerprint` from before anything was read.
     report : TopologyReport
-    name : str
-        The fingerprint from before anything was read; by default that of now, which is another
-        if images or weights changed since.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def save_analysis(options: AnalysisOptions, report: TopologyReport, *, name: str
     StoreError
         If the folder cannot be written to; nothing half-written is left.
     """
-    path = _path(name or fingerprint(options))
+    path = _path(key)
     try:
         with replacing(path) as file:
             np.savez(file, allow_pickle=False, **_arrays(report, path.stem))
@@ -70,20 +71,20 @@ def save_analysis(options: AnalysisOptions, report: TopologyReport, *, name: str
     return path
 
 
-def is_saved(options: AnalysisOptions) -> bool:
-    """Whether there is a file of an analysis, unread."""
-    return _path(fingerprint(options)).exists()
+def is_saved(key: str) -> bool:
+    """Whether an analysis has a file; it is not read."""
+    return _path(key).exists()
 
 
-def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
-    """Read a saved analysis, or None if there is none.
+def load_analysis(key: str) -> TopologyReport | None:
+    """Read the analysis with this `fingerprint`; None if it was never saved.
 
     Raises
     ------
     StoreError
         If the file is damaged, which is then set aside beside it, or cannot be read.
     """
-    path = _path(fingerprint(options))
+    path = _path(key)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return _report(dict(arrays), path.stem)
@@ -102,14 +103,14 @@ def load_analysis(options: AnalysisOptions) -> TopologyReport | None:
         ) from error
 
 
-def _path(name: str) -> Path:
-    return home() / "analyses" / f"{name}.npz"
+def _path(key: str) -> Path:
+    return home() / "analyses" / f"{key}.npz"
 
 
-def _arrays(report: TopologyReport, name: str) -> dict[str, Any]:
+def _arrays(report: TopologyReport, key: str) -> dict[str, Any]:
     layers = report.layers
     meta = {
-        "fingerprint": name,
+        "fingerprint": key,
         "report": {k: v for k, v in vars(report).items() if k not in ("layers", "notes")},
         "layers": [
             {
@@ -133,21 +134,21 @@ def _arrays(report: TopologyReport, name: str) -> dict[str, Any]:
         "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
         "distances": np.stack([layer.distances for layer in layers]),
         "labels": np.stack([c.labels if (c := layer.clustering) else missing for layer in layers]),
-        "loops": _joined([d for layer in layers for d in layer.diagrams]),
-        "components": _joined([d for layer in layers for d in layer.components]),
+        "loops": _concatenate([d for layer in layers for d in layer.diagrams]),
+        "components": _concatenate([d for layer in layers for d in layer.components]),
     }
 
 
-def _joined(diagrams: Sequence[Float32]) -> Float32:
+def _concatenate(diagrams: Sequence[Float32]) -> Float32:
     return np.concatenate([np.zeros((0, 2), np.float32), *diagrams])
 
 
-def _report(arrays: dict[str, Any], name: str) -> TopologyReport:
+def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
     meta = json.loads(arrays["meta"].tobytes())
-    if meta["fingerprint"] != name:
+    if meta["fingerprint"] != key:
         raise ValueError("the file holds another analysis")
-    loops = _parted(arrays["loops"], meta["loops"])
-    components = _parted(arrays["components"], meta["components"])
+    loops = _split(arrays["loops"], meta["loops"])
+    components = _split(arrays["components"], meta["components"])
     clusterings = [
         None if eps is None else Clustering(labels, eps)
         for labels, eps in zip(arrays["labels"], meta["eps"], strict=True)
@@ -166,8 +167,9 @@ def _report(arrays: dict[str, Any], name: str) -> TopologyReport:
     return replace(report, never_run=tuple(report.never_run), outside=tuple(report.outside))
 
 
-def _parted(joined: Float32, lengths: list[list[int]]) -> list[tuple[Float32, ...]]:
-    if len(joined) != sum(map(sum, lengths)):
+def _split(diagrams: Float32, lengths: list[list[int]]) -> list[tuple[Float32, ...]]:
+    """Undo `_concatenate`: the diagrams of each layer, whose lengths are given."""
+    if len(diagrams) != sum(map(sum, lengths)):
         raise ValueError("diagrams are missing")
-    rest = iter(np.split(joined, np.cumsum([n for each in lengths for n in each])[:-1]))
-    return [tuple(next(rest) for _ in each) for each in lengths]
+    parts = iter(np.split(diagrams, np.cumsum([n for layer in lengths for n in layer])[:-1]))
+    return [tuple(next(parts) for _ in layer) for layer in lengths]

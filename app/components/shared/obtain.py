@@ -8,6 +8,7 @@ from analysis.errors import AnalysisError
 from analysis.jobs.jobs import Job
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress
+from analysis.results import SavedAnalysis, TopologyReport
 from analysis.topology.store import fingerprint, load_analysis
 from app.cache import jobs
 from app.components.shared.cost import render_cost
@@ -33,8 +34,10 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
     if here.pressed:
         here.pressed = False
         here.outdated = _has_changed(here.shown)
+    key = unreadable = ""
     if not _is_current(options):
-        _find(options)
+        key = _key_now(options)
+        unreadable = _find(options, key)
     if here.shown is not None and _is_current(options):
         for note in here.shown.notes:
             st.warning(note)
@@ -47,9 +50,9 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
     if here.job is None or here.job.options != options:
         if here.job is not None and not here.stopped:
             jobs().leave(here.job, here.name)
-        here.job_key = _key_now(options)
+        here.job_key = key
         here.job, here.stopped = jobs().start(options, here.name), False
-    _render_job(here.job)
+    _render_job(here.job, unreadable)
     return here.shown
 
 
@@ -86,30 +89,45 @@ def _below() -> str:
     return f"\n\nBelow: {describe(shown.options)}." if shown else ""
 
 
-def _find(options: AnalysisOptions) -> None:
+def _find(options: AnalysisOptions, key: str) -> str:
+    """Show the job's answer or the analysis saved under the key, if either exists.
+
+    Returns
+    -------
+    str
+        Why a finished job's analysis cannot be shown; else empty.
+    """
     here = session()
     job = here.job
+    answer = job.analysis if job is not None and job.options == options else None
+    if answer is not None:
+        key = answer.key if isinstance(answer, SavedAnalysis) else here.job_key
     try:
-        if job is not None and job.options == options and job.report is not None:
-            report, key = job.report, here.job_key
+        if isinstance(answer, TopologyReport):
+            report: TopologyReport | None = answer
         else:
-            saved = load_analysis(options)
-            if saved is None:
-                return
-            report, key = saved, fingerprint(options)
+            report = load_analysis(key) if key else None
+        if report is None:
+            return "" if answer is None else "Its file no longer exists."
         trouble = here.troubles.pop(options, "")
-        notes = (trouble, *report.notes) if trouble else report.notes
+        notes: tuple[str, ...] = (trouble,) if trouble else ()
+        notes += answer.notes if answer is not None else report.notes
         here.shown, here.outdated = Shown(options, report, key, notes), False
         here.wanted = options
     except AnalysisError as error:
         here.troubles[options] = str(error)
+        return "" if answer is None else str(error)
+    return ""
 
 
-def _render_job(job: Job) -> None:
+def _render_job(job: Job, unreadable: str) -> None:
     if session().stopped or job.state == "stopped":
         st.info(f"Stopped. Press **Analyse** to start again.{_below()}")
     elif job.state == "failed":
         st.error(f"{job.error}{_below()}", title="The analysis could not be made")
+    elif unreadable:
+        advice = "Press **Analyse** to make it again."
+        st.error(f"{unreadable} {advice}{_below()}", title="The saved analysis could not be read")
     else:
         poll_until(_render_progress, pending=True, every=POLL_EVERY)
 

@@ -22,6 +22,8 @@ from analysis.errors import NOT_ENOUGH_MEMORY
 from analysis.jobs.jobs import Job, Jobs
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress
+from analysis.results import SavedAnalysis, TopologyReport
+from analysis.topology.store import fingerprint, load_analysis
 from tests.analysis.run_faults import PATIENCE, ROOT, STAND_IN, wait_until
 
 QUICK = AnalysisOptions(model="pocket-vgg", samples=8)
@@ -56,8 +58,11 @@ def test_an_analysis_is_made_saved_and_given_back(jobs: Jobs, tmp_path: Path) ->
     job = jobs.start(QUICK)
     wait_until(ended(job))
     assert (job.state, job.error) == ("done", "")
-    assert job.report is not None
-    assert len(job.report.layers) == 10
+    assert isinstance(job.analysis, SavedAnalysis)  # the key, and no pickle of the report
+    assert job.analysis == SavedAnalysis(fingerprint(QUICK))
+    report = load_analysis(job.analysis.key)
+    assert report is not None
+    assert len(report.layers) == 10
     assert job.progress is not None
     assert job.progress.total == 20
     assert len(list((tmp_path / "analyses").iterdir())) == 1
@@ -71,9 +76,9 @@ def test_the_same_analysis_asked_for_twice_is_one_job(jobs: Jobs) -> None:
     other = jobs.start(AnalysisOptions(model="pocket-vgg", samples=9))
     assert other is not first
     wait_until(lambda: ended(first)() and ended(other)())
-    assert first.report is not None
-    assert other.report is not None
-    assert (first.report.samples, other.report.samples) == (8, 9)
+    assert isinstance(first.analysis, TopologyReport)  # nothing saved it
+    assert isinstance(other.analysis, TopologyReport)
+    assert (first.analysis.samples, other.analysis.samples) == (8, 9)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -151,7 +156,7 @@ def test_work_of_another_kind_is_no_analysis(jobs: Jobs) -> None:
     wait_until(ended(job))
     assert job.state == "failed"
     assert "failed unexpectedly (KeyError" in job.error
-    assert job.report is None
+    assert job.analysis is None
     with pytest.raises(TypeError, match="is no analysis"):
         _ = job.options
 
@@ -222,7 +227,7 @@ def test_a_worker_that_grew_large_is_ended_for_a_fresh_one(
     second = jobs.start(AnalysisOptions(model="pocket-vgg", samples=9))
     assert second.worker is first.worker
     wait_until(lambda: ended(second)() and not second.worker.alive)
-    assert second.report is not None
+    assert second.analysis is not None
     assert second.worker.resident_bytes == 0
     wait_until(lambda: len(workers()) == 1)
 

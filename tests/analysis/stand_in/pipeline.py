@@ -13,7 +13,9 @@ from analysis.results import TopologyReport
 TOO_MANY = 4000  # as test_jobs.py asks for
 
 
-def analyze_named(options: AnalysisOptions, *, progress: ProgressCallback) -> TopologyReport:
+def analyze_named(
+    options: AnalysisOptions, *, key: str, progress: ProgressCallback
+) -> TopologyReport:
     progress(Progress("Forward pass", "layer", 0, 20, 10))
     if options.samples == TOO_MANY:
         raise RuntimeError("MPS backend out of memory")

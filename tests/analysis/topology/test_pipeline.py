@@ -27,7 +27,7 @@ from analysis.results import TopologyReport
 from analysis.topology.clustering import MIN_NEIGHBOURS
 from analysis.topology.pipeline import analyze, analyze_named
 from analysis.topology.resummarize import resummarize
-from analysis.topology.store import is_saved
+from analysis.topology.store import fingerprint, is_saved
 from tests.analysis.datasets.picture_files import class_folders, png_bytes
 
 POCKET = ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
@@ -221,6 +221,28 @@ def test_an_analysis_asked_for_again_is_not_computed(
     ]
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_an_analysis_takes_one_fingerprint_and_one_to_check_it(
+    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+    options = AnalysisOptions(model="pocket-vgg", samples=8)
+    key = fingerprint(options)
+    keys: list[str] = []
+
+    def count(options: AnalysisOptions) -> str:
+        keys.append(fingerprint(options))
+        return keys[-1]
+
+    monkeypatch.setattr(analysis.topology.pipeline, "fingerprint", count)
+    monkeypatch.setattr(analysis.topology.store, "fingerprint", count)
+    analyze_named(options, key=key if known else "")
+    assert keys == [key] * (1 if known else 2)
+    assert is_saved(key)
+    analyze_named(options, key=key)
+    assert len(keys) == (1 if known else 2)  # the store has it
+
+
 def test_without_room_to_save_the_analysis_is_given_all_the_same(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,11 +274,11 @@ def test_an_analysis_of_images_that_changed_meanwhile_is_not_saved(
         report = analyze_named(options)
     assert len(report.layers) == 10
     (note,) = report.notes
-    assert "changed while they were analysed" in note
+    assert "changed during the analysis" in note
     assert not (tmp_path / "home" / "analyses").exists()
     if change == "an image more":
         assert analyze_named(options).notes == ()
-        assert is_saved(options)
+        assert is_saved(fingerprint(options))
 
 
 @pytest.mark.parametrize("fails", [False, True])

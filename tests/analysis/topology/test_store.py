@@ -23,6 +23,7 @@ from analysis.topology.store import fingerprint, load_analysis, save_analysis
 from tests.factories import blobs, circle, layer, report
 
 OPTIONS = AnalysisOptions(model="pocket-vgg")
+KEY = "0123456789abcdef"
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +57,9 @@ def assert_same(one: TopologyReport, other: TopologyReport) -> None:
 
 
 def test_what_is_saved_comes_back(saved: TopologyReport, folder: Path) -> None:
-    assert load_analysis(OPTIONS) is None
-    save_analysis(OPTIONS, saved)
-    found = load_analysis(OPTIONS)
+    assert load_analysis(KEY) is None
+    save_analysis(KEY, saved)
+    found = load_analysis(KEY)
     assert found is not None
     assert_same(found, saved)
     assert len(list(folder.iterdir())) == 1
@@ -122,21 +123,21 @@ def test_saved_analyses_keep_their_names(
 def test_another_version_or_other_weights_find_nothing(
     saved: TopologyReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_analysis(OPTIONS, saved)
+    save_analysis(fingerprint(OPTIONS), saved)
     with monkeypatch.context() as patch:
         patch.setattr(analysis.topology.store, "ANALYSIS_VERSION", 10**6)
-        assert load_analysis(OPTIONS) is None
+        assert load_analysis(fingerprint(OPTIONS)) is None
     with monkeypatch.context() as patch:
         patch.setattr(analysis.topology.store, "weights_fingerprint", lambda *_: "retrained")
-        assert load_analysis(OPTIONS) is None
-    assert load_analysis(OPTIONS) is not None
+        assert load_analysis(fingerprint(OPTIONS)) is None
+    assert load_analysis(fingerprint(OPTIONS)) is not None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "another", "no meta"])
 def test_a_damaged_file_is_set_aside_and_told(
     damage: str, saved: TopologyReport, folder: Path
 ) -> None:
-    path = save_analysis(OPTIONS, saved)
+    path = save_analysis(KEY, saved)
     data = path.read_bytes()
     if damage == "cut":
         path.write_bytes(data[: len(data) // 2])
@@ -148,25 +149,25 @@ def test_a_damaged_file_is_set_aside_and_told(
     elif damage == "text":
         path.write_text("not an archive")
     elif damage == "another":
-        save_analysis(dataclasses.replace(OPTIONS, seed=1), saved).replace(path)
+        save_analysis("another", saved).replace(path)
     else:
         np.savez(path, distances=np.zeros(3))
     before = path.read_bytes()
     with pytest.raises(StoreError, match=r"damaged\. It was set aside as .*damaged and"):
-        load_analysis(OPTIONS)
+        load_analysis(KEY)
     assert [p.read_bytes() for p in folder.iterdir()] == [before]  # kept for a look
-    assert load_analysis(OPTIONS) is None
-    save_analysis(OPTIONS, saved)
-    assert load_analysis(OPTIONS) is not None
+    assert load_analysis(KEY) is None
+    save_analysis(KEY, saved)
+    assert load_analysis(KEY) is not None
 
 
 def test_no_flipped_byte_escapes(saved: TopologyReport, folder: Path) -> None:
-    data = save_analysis(OPTIONS, saved).read_bytes()
-    path = folder / f"{fingerprint(OPTIONS)}.npz"
+    data = save_analysis(KEY, saved).read_bytes()
+    path = folder / f"{KEY}.npz"
     for place in range(0, len(data), 41):
         path.write_bytes(data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
         try:
-            found = load_analysis(OPTIONS)
+            found = load_analysis(KEY)
         except StoreError:
             continue
         assert found is not None  # a byte that nobody reads
@@ -176,29 +177,28 @@ def test_no_flipped_byte_escapes(saved: TopologyReport, folder: Path) -> None:
 def test_a_pickle_is_not_opened(folder: Path) -> None:
     folder.mkdir()
     np.save(folder / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
-    (folder / "x.npy").replace(folder / f"{fingerprint(OPTIONS)}.npz")
+    (folder / "x.npy").replace(folder / f"{KEY}.npz")
     with pytest.raises(StoreError, match="damaged"):
-        load_analysis(OPTIONS)
+        load_analysis(KEY)
 
 
 def test_a_full_disk_leaves_nothing_half_written(
     saved: TopologyReport, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_analysis(OPTIONS, saved)
+    save_analysis(KEY, saved)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(StoreError, match=r"could not be saved in .* \(No space left on device\)"):
-        save_analysis(OPTIONS, saved)
+        save_analysis(KEY, saved)
 
     assert [p.suffix for p in folder.iterdir()] == [".npz"]
 
 
 KILLED = """
 import numpy as np, os, signal
-from analysis.options import AnalysisOptions
 from analysis.topology.store import save_analysis
 from tests.factories import circle, layer, report
 real = np.savez
@@ -208,7 +208,7 @@ def half(file, **arrays):
     file.flush()
     os.kill(os.getpid(), signal.SIGKILL)
 np.savez = half
-save_analysis(AnalysisOptions(model="pocket-vgg"), report(layer("a", circle(20))))
+save_analysis("0123456789abcdef", report(layer("a", circle(20))))
 """
 
 
@@ -217,12 +217,12 @@ def test_a_process_killed_while_saving_leaves_no_analysis(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED], cwd=root, check=False)
     assert done.returncode == -9
     assert [p.suffix for p in folder.iterdir()] == [".part"]
-    assert load_analysis(OPTIONS) is None
+    assert load_analysis(KEY) is None
 
 
 def _save_often(seed: int) -> None:
     for _ in range(20):
-        save_analysis(OPTIONS, report(layer("a", circle(20, noise=0.1, seed=seed))))
+        save_analysis(KEY, report(layer("a", circle(20, noise=0.1, seed=seed))))
 
 
 def test_writers_at_the_same_time_never_leave_a_mixture(folder: Path) -> None:
@@ -234,7 +234,7 @@ def test_writers_at_the_same_time_never_leave_a_mixture(folder: Path) -> None:
     candidates = [circle(20, noise=0.1, seed=seed) for seed in (0, 1)]
     known = [layer("a", points).distances for points in candidates]
     while any(writer.is_alive() for writer in writers):
-        found = load_analysis(OPTIONS)
+        found = load_analysis(KEY)
         assert found is not None
         assert any((found.layers[0].distances == each).all() for each in known)
     assert [writer.exitcode for writer in writers] == [0, 0]

@@ -14,7 +14,7 @@ import app.components.sidebar.subject
 from analysis.options import AnalysisOptions
 from analysis.selection.ranking import ranking
 from analysis.topology.pipeline import analyze_named
-from analysis.topology.store import load_analysis
+from analysis.topology.store import fingerprint, load_analysis
 from tests.app.pages import button, opened, settled, table, texts, tile
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -24,7 +24,7 @@ def test_the_first_visit_shows_the_default_analysed() -> None:
     page = opened()
     assert not page.exception
     assert tile(page, "Selected") == "4 of 42 layers"
-    report = load_analysis(AnalysisOptions())
+    report = load_analysis(fingerprint(AnalysisOptions()))
     assert report is not None
     expected = ranking(report)
     assert table(page)["b1"].tolist() == expected["b1"].tolist()
@@ -161,7 +161,22 @@ def test_another_model_waits_for_the_button_and_is_then_analysed() -> None:
     button(page, "Analyse").click().run()
     settled(page, lambda p: len(table(p)) == 10)
     assert not page.exception
-    assert load_analysis(AnalysisOptions(model="pocket-vgg")) is not None
+    assert load_analysis(fingerprint(AnalysisOptions(model="pocket-vgg"))) is not None
+
+
+def test_an_analysis_whose_file_is_gone_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(app.components.shared.obtain, "load_analysis", lambda _: None)
+        page.selectbox(key="model").set_value("pocket-vgg").run()
+        page.number_input(key="seed").set_value(5).run()
+        button(page, "Analyse").click().run()
+        settled(page, lambda p: bool(p.error))
+        assert page.error[0].value.startswith("Its file no longer exists. Press **Analyse**")
+        assert len(table(page)) == 43
+    button(page, "Analyse").click().run()
+    settled(page, lambda p: len(table(p)) == 10)
+    assert not page.error
 
 
 def test_a_stopped_analysis_says_so_and_starts_again() -> None:
