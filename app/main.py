@@ -36,7 +36,10 @@ page = st.navigation(
     position="top",  # which leaves the sidebar to what is moved there
 )
 st.session_state["controls"] = render_sidebar()
-if session().pressed and page.url_path in ("runs", "grid"):  # which show no analysis
+if session().analysis.is_new_request and page.url_path in (
+    "runs",
+    "grid",
+):  # which show no analysis
     # An empty dictionary: without one Streamlit refuses, as widgets are bound to the URL.
     st.switch_page("views/explore.py", query_params={})
 page.run()

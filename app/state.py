@@ -52,91 +52,117 @@ class Shown:
 
 @dataclass
 class Import:
-    """A file or folder that the person gave, being checked or done with."""
+    """A file or folder of the user's, while it is checked and afterwards."""
 
     source: str  # Streamlit's name of the upload, another for each; or the folder as typed
     job: Job
-    ended: bool = False  # and told
-    stopped: bool = False  # by this person; another session may still wait for the job
+    ended: bool = False  # and the page has said so
+    stopped: bool = False  # in this session; another one may still wait for the job
+
+
+@dataclass
+class Analysis:
+    """The analysis that this session asks for, and the one it shows."""
+
+    target: AnalysisOptions | None = None  # what is to be analysed
+    is_new_request: bool = False  # Analyse was pressed since the page was last drawn
+    shown: Shown | None = None
+    outdated: bool = False  # the files behind `shown` have changed since
+    job: Job | None = None
+    job_key: str = ""  # the fingerprint of what the job was started on
+    stopped: bool = False  # in this session; another one may still wait for the job
+    # What is wrong with the saved file of an analysis, to be shown with the new one.
+    file_errors: dict[AnalysisOptions, str] = field(default_factory=dict)
+    estimate: tuple[MemoryRequest, MemoryEstimate] | None = None  # the last one on the page
+
+    def request(self, options: AnalysisOptions) -> None:
+        """Ask for an analysis, also for one that was stopped or failed before."""
+        self.target, self.is_new_request = options, True
+        if self.stopped or (self.job is not None and self.job.state != "running"):
+            self.job, self.stopped = None, False
+
+
+@dataclass
+class Profile:
+    """What the layer profile and the microscope remember."""
+
+    pinned_layers: list[str] = field(default_factory=list)
+    figure_key: tuple[object, ...] | None = None  # what the figure was last built from
+    open_row: str = ""  # the layer that this figure shows as open
+
+
+@dataclass
+class Comparison:
+    """What the pages of runs remember."""
+
+    run_ids: list[str] = field(  # runs drawn over each other; the URL carries them
+        default_factory=lambda: st.query_params.get("runs", "").split()
+    )
+    table_version: int = 0  # raised when `run_ids` changes other than in the table of runs
+    deleted_ids: list[str] = field(default_factory=list)  # runs that Undo restores
+    # What was read of active runs, by id, with the revision of the run at that time.
+    metrics: dict[str, tuple[int, RunMetrics]] = field(default_factory=dict)
+    stop_error: str = ""  # why a run could not be stopped
+    form_folded: bool = False  # since runs were active while the page Fine-tune was open
+
+
+@dataclass
+class Uploads:
+    """What the sidebar remembers of the user's own files and of the choice of images."""
+
+    imports: dict[str, Import] = field(default_factory=dict)  # by the widget that shows the result
+    widget_values: dict[str, str] = field(default_factory=dict)  # to set at the next drawing
+    deletions: int = 0
+    message: str = ""  # of the last deletion, for the next drawing
+    latest_source: str = ""  # "zip" or "folder": which of the two was used last
+    requested_images: int = 0  # before a small dataset reduced the number
+    reduced_images: int = -1  # the number it was reduced to
+    folders: list[str] = field(default_factory=list)  # datasets that are read in place
+    missing_dataset: str = ""  # one that was asked for and does not exist
+
+    def choose(self, widget: str, value: str) -> None:
+        """Set a widget's value when it is next drawn."""
+        self.widget_values[widget] = value
+
+    def choose_dataset(self, name: str) -> None:
+        """Choose an upload or a folder; folders are remembered only here."""
+        if name.startswith("folder:") and name not in self.folders:
+            self.folders.append(name)
+        self.choose("dataset", name)
+
+    def set_source(self, source: str) -> None:
+        """Remember which of the two ways to add images was used last."""
+        self.latest_source = source
+
+    def drop_folders(self) -> None:
+        """Remove folders that no longer exist from the list of datasets."""
+        gone = [name for name in self.folders if dataset_problem(name)]
+        if gone:
+            self.missing_dataset = gone[-1].removeprefix("folder:")
+        self.folders = [name for name in self.folders if name not in gone]
+
+    def forget_missing(self) -> None:
+        """Forget the missing dataset, as another one has been chosen."""
+        self.missing_dataset = ""
 
 
 @dataclass
 class Session:
     """What one browser session remembers beside its widgets."""
 
-    name: str = field(default_factory=lambda: uuid4().hex)  # to tell sessions apart
-    wanted: AnalysisOptions | None = None  # what the person asked to have analysed
-    shown: Shown | None = None
-    job: Job | None = None
-    job_key: str = ""  # the fingerprint of what it was started on
-    stopped: bool = False  # the person left the job; another session may still wait for it
-    # What is wrong with the saved file of an analysis, to be told with the new one.
-    troubles: dict[AnalysisOptions, str] = field(default_factory=dict)
-    pressed: bool = False  # Analyse, since the page was last drawn
-    outdated: bool = False  # what is shown is of files that have changed since
-    pinned: list[str] = field(default_factory=list)  # layer names
-    drawn: tuple[object, ...] | None = None  # what the profile was last drawn anew for
-    marked: str = ""  # the open layer at that time
-    estimate: tuple[MemoryRequest, MemoryEstimate] | None = None  # the last that was shown
-    watching: bool = False  # runs went on while the Fine-tune page was open
-    trouble: str = ""  # why a run could not be stopped
-    # What was read of runs that go on, by id, with the revision of the run at that time.
-    metrics: dict[str, tuple[int, RunMetrics]] = field(default_factory=dict)
-    compared: list[str] = field(  # ids of runs that are laid over each other; the URL has them
-        default_factory=lambda: st.query_params.get("runs", "").split()
-    )
-    table: int = 0  # raised when `compared` changes otherwise than by the table of runs
-    deleted: list[str] = field(default_factory=list)  # ids of the runs that Undo brings back
-
-    imports: dict[str, Import] = field(default_factory=dict)  # by the widget that will have it
-    chosen: dict[str, str] = field(default_factory=dict)  # values that widgets will take
-
-    cleared: int = 0  # uploads that were deleted
-    told: str = ""  # of the last of them, when the page is drawn next
-    given: str = ""  # "zip" or "folder": the way that images were given last
-    asked: int = 0  # images, before a small dataset had fewer
-    lowered: int = -1  # to so many
-    folders: list[str] = field(default_factory=list)  # datasets that are looked at where they are
-    missing: str = ""  # a dataset that was asked for and is not there
-
-    def choose_dataset(self, name: str) -> None:
-        """Choose what was uploaded, or a folder, which nothing else remembers."""
-        if name.startswith("folder:") and name not in self.folders:
-            self.folders.append(name)
-        self.choose("dataset", name)
-
-    def give(self, how: str) -> None:
-        """Remember by which way images were given last."""
-        self.given = how
-
-    def drop_folders(self) -> None:
-        """Offer folders that are gone no longer."""
-        gone = [name for name in self.folders if dataset_problem(name)]
-        if gone:
-            self.missing = gone[-1].removeprefix("folder:")
-        self.folders = [name for name in self.folders if name not in gone]
-
-    def forget_missing(self) -> None:
-        """Another dataset was chosen than the one that stands in for what is missing."""
-        self.missing = ""
-
-    def choose(self, widget: str, value: str) -> None:
-        """Have a widget take a value when it is drawn next."""
-        self.chosen[widget] = value
-
-    def request(self, options: AnalysisOptions) -> None:
-        """Ask for an analysis; one that was stopped or failed may be asked for again."""
-        self.wanted, self.pressed = options, True
-        if self.stopped or (self.job is not None and self.job.state != "running"):
-            self.job, self.stopped = None, False
+    id: str = field(default_factory=lambda: uuid4().hex)
+    analysis: Analysis = field(default_factory=Analysis)
+    profile: Profile = field(default_factory=Profile)
+    comparison: Comparison = field(default_factory=Comparison)
+    uploads: Uploads = field(default_factory=Uploads)
 
 
 def session() -> Session:
-    """This browser session's own state."""
+    """Return the state of this browser session."""
     if "session" not in st.session_state:
         st.session_state["session"] = Session()
-    found: Session = st.session_state["session"]
-    return found
+    state: Session = st.session_state["session"]
+    return state
 
 
 def open_layer(names: list[str], suggestion: str) -> str:
@@ -157,19 +183,19 @@ def appearance() -> str:
 
 
 def remember_compared() -> None:
-    """Let the URL carry which runs are laid over each other."""
-    compared = session().compared
-    if compared:
-        st.query_params["runs"] = " ".join(compared)
+    """Put the compared runs into the URL."""
+    run_ids = session().comparison.run_ids
+    if run_ids:
+        st.query_params["runs"] = " ".join(run_ids)
     elif "runs" in st.query_params:
         del st.query_params["runs"]
 
 
 def toggle_compared(run_id: str) -> None:
-    """Lay a run over the others, or take it away."""
-    here = session()
-    if run_id in here.compared:
-        here.compared.remove(run_id)
+    """Add a run to the comparison, or remove it."""
+    comparison = session().comparison
+    if run_id in comparison.run_ids:
+        comparison.run_ids.remove(run_id)
     else:
-        here.compared.append(run_id)
-    here.table += 1
+        comparison.run_ids.append(run_id)
+    comparison.table_version += 1

@@ -32,7 +32,7 @@ CURVE_HELP = "Betti curve: how many loops are alive at each distance."
 
 def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
     """Draw the open layer with its controls."""
-    here = session()
+    profile = session().profile
     left, right = st.columns([5, 2], vertical_alignment="bottom")
     left.selectbox(
         "Layer under the microscope",
@@ -43,8 +43,8 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
         format_func=lambda name: name or "(model)",
         help="Click a row of the profile, or choose here.",
     )
-    pinned = layer in here.pinned
-    full = not pinned and len(here.pinned) >= MAX_PINNED
+    pinned = layer in profile.pinned_layers
+    full = not pinned and len(profile.pinned_layers) >= MAX_PINNED
     right.button(
         "Unpin" if pinned else "Pin",
         key="pin",
@@ -78,12 +78,14 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
 
 def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     """Draw the pinned layers side by side."""
-    here = session()
-    here.pinned = [name for name in here.pinned if name in shown.report.names]
-    if not here.pinned:
+    profile = session().profile
+    profile.pinned_layers = [name for name in profile.pinned_layers if name in shown.report.names]
+    if not profile.pinned_layers:
         return
     st.subheader("Pinned layers", anchor=False)
-    for column, name in zip(st.columns(max(2, len(here.pinned))), here.pinned, strict=False):
+    for column, name in zip(
+        st.columns(max(2, len(profile.pinned_layers))), profile.pinned_layers, strict=False
+    ):
         with column, st.container(border=True, key=f"pinned_{name}"):
             found = shown.report.layer(name)
             st.markdown(f"**{name or '(model)'}**")
@@ -239,7 +241,7 @@ def _facts(rows: pd.DataFrame, layer: LayerTopology) -> str:
 
 
 def _toggle_pin(name: str) -> None:
-    pinned = session().pinned
+    pinned = session().profile.pinned_layers
     if name in pinned:
         pinned.remove(name)
     elif len(pinned) < MAX_PINNED:
@@ -247,4 +249,4 @@ def _toggle_pin(name: str) -> None:
 
 
 def _mark_again() -> None:
-    session().drawn = None
+    session().profile.figure_key = None

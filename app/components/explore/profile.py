@@ -53,11 +53,11 @@ def _marked(shown: Shown, choice: Choice, layer: str) -> str:
     After a click the browser marks the row by itself, and a figure that followed it would lose
     the selection.
     """
-    here = session()
+    state = session().profile
     drawn = (shown.key, choice, appearance())
-    if here.drawn != drawn:
-        here.drawn, here.marked = drawn, layer
-    return here.marked
+    if state.figure_key != drawn:
+        state.figure_key, state.open_row = drawn, layer
+    return state.open_row
 
 
 def _open(key: str) -> None:

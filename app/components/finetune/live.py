@@ -56,8 +56,8 @@ def render_live(runs: Sequence[Run]) -> None:
             _render_group(group)
         except AnalysisError as error:
             st.error(str(error))
-        if session().trouble:
-            st.error(session().trouble)
+        if session().comparison.stop_error:
+            st.error(session().comparison.stop_error)
         return False
 
     poll_until(draw, pending=active, every=POLL_EVERY)
@@ -156,11 +156,11 @@ def _render_running(run: Run, name: str) -> None:
 
 def _stop(run: Run) -> None:
     """Stop a run; what went wrong stays on the page until the next one is stopped."""
-    session().trouble = ""
+    session().comparison.stop_error = ""
     try:
         run_queue().stop(run.id)
     except AnalysisError as error:
-        session().trouble = str(error)
+        session().comparison.stop_error = str(error)
 
 
 def _pace(steps: Sequence[StepMetrics], total: int) -> str:

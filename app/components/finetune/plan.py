@@ -43,10 +43,10 @@ def render_plan(
     While runs go on (`busy`) nothing is predicted, as they need the processor. From then on the
     form is folded until it is opened, so that the curves have the room.
     """
-    session().watching = session().watching or busy
+    session().comparison.form_folded = session().comparison.form_folded or busy
     with (
         st.container(key="plan"),
-        st.expander("What to train", expanded=not session().watching),
+        st.expander("What to train", expanded=not session().comparison.form_folded),
     ):
         strategies = st.pills(
             "Strategies",

@@ -55,8 +55,8 @@ def render_grid(grid: Grid) -> None:
             _render(grid, cells, runs, found)
         except AnalysisError as error:
             st.error(str(error))
-        if session().trouble:
-            st.error(session().trouble)
+        if session().comparison.stop_error:
+            st.error(session().comparison.stop_error)
         return False
 
     poll_until(draw, pending=pending, every=POLL_EVERY)
@@ -167,11 +167,11 @@ def _stop(runs: Sequence[Run]) -> None:
 
 def _attempt(action: Callable[[], object]) -> None:
     """Do it and draw the page anew; what went wrong stays until the next attempt."""
-    session().trouble = ""
+    session().comparison.stop_error = ""
     try:
         action()
     except AnalysisError as error:
-        session().trouble = str(error)
+        session().comparison.stop_error = str(error)
     st.rerun()
 
 

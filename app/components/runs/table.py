@@ -54,21 +54,21 @@ def filtered(runs: Sequence[Run]) -> list[Run]:
 
 def ticked(runs: Sequence[Run]) -> list[Run]:
     """Those of the runs that are laid over each other; others are left alone from here on."""
-    here = session()
-    chosen = [run for run in runs if run.id in here.compared]
-    here.compared = [run.id for run in chosen]
+    comparison = session().comparison
+    chosen = [run for run in runs if run.id in comparison.run_ids]
+    comparison.run_ids = [run.id for run in chosen]
     return chosen
 
 
 def render_table(runs: Sequence[Run]) -> None:
     """Draw one row a run, to tick."""
-    here = session()
+    comparison = session().comparison
     ids = [run.id for run in runs]
     # A row is chosen by its position: with other rows, or other choices, it is another table.
-    key = f"runs_{hash((tuple(ids), here.table))}"
+    key = f"runs_{hash((tuple(ids), comparison.table_version))}"
 
     def tick() -> None:
-        here.compared = [ids[row] for row in st.session_state[key]["selection"]["rows"]]
+        comparison.run_ids = [ids[row] for row in st.session_state[key]["selection"]["rows"]]
 
     st.dataframe(
         run_frame(runs),
@@ -77,7 +77,7 @@ def render_table(runs: Sequence[Run]) -> None:
         placeholder="–",
         on_select=tick,
         selection_mode="multi-row",
-        selection_default={"selection": {"rows": [ids.index(each) for each in here.compared]}},
+        selection_default={"selection": {"rows": [ids.index(each) for each in comparison.run_ids]}},
         height=min(420, 38 + 35 * max(1, len(runs))),
         column_config={
             "#": st.column_config.NumberColumn(width=50, help="In the order of starting."),
@@ -203,22 +203,22 @@ def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
         ):  # fmt: skip
             ids = [run.id for run in chosen]
             if _attempt(lambda: run_queue().store.delete(ids)):
-                session().deleted = ids
+                session().comparison.deleted_ids = ids
                 st.rerun()
 
 
 def render_undo() -> None:
     """Offer to bring back what was deleted."""
-    here = session()
+    comparison = session().comparison
     gone = run_queue().store.runs(deleted=True)
     # A grid that goes on replaces what was stopped in it before it began.
     deleted = {run.id: run for run in gone if not (run.swept and run.started is None)}
-    here.deleted = [each for each in here.deleted if each in deleted]
-    if here.deleted:
+    comparison.deleted_ids = [each for each in comparison.deleted_ids if each in deleted]
+    if comparison.deleted_ids:
         text, button = st.columns([5, 1], vertical_alignment="center")
-        text.info(f"{counted(len(here.deleted))} deleted.")
+        text.info(f"{counted(len(comparison.deleted_ids))} deleted.")
         if button.button("Undo", key="undo", icon=":material/undo:", width="stretch"):
-            _restore(here.deleted)
+            _restore(comparison.deleted_ids)
     elif deleted:
         with st.expander(f"{counted(len(deleted))} deleted lately"):
             st.write(", ".join(f"#{r.number} {strategy_title(r)}" for r in deleted.values()))
@@ -245,7 +245,7 @@ def epochs_csv(store: RunStore, runs: Sequence[Run]) -> str:
 
 def _restore(ids: list[str]) -> None:
     if _attempt(lambda: run_queue().store.restore(ids)):
-        session().deleted = []
+        session().comparison.deleted_ids = []
         st.rerun()
 
 

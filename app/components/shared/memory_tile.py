@@ -94,11 +94,11 @@ def _draw(
     found: MemoryEstimate | str | None,
     whole: MemoryEstimate | str | None,
 ) -> None:
-    here, note, analytic = session(), "predicting …", ""
+    analysis, note, analytic = session().analysis, "predicting …", ""
     if isinstance(found, str):
-        here.estimate, note = None, found
+        analysis.estimate, note = None, found
     elif found is not None:
-        here.estimate = (part, found)
+        analysis.estimate = (part, found)
         if isinstance(whole, MemoryEstimate):
             note = f"{saving_text(found.peak.total, whole.peak.total)} than full training"
             analytic = ANALYTIC.format(
@@ -109,8 +109,8 @@ def _draw(
         elif whole is not None:
             note = "full training: no prediction"
     value = "–"
-    if here.estimate is not None:  # of another selection, but not of another model
-        request, known = here.estimate
+    if analysis.estimate is not None:  # of another selection, but not of another model
+        request, known = analysis.estimate
         if _subject(request) == _subject(part):
             value = size_text(known.peak.total)
             if request != part:

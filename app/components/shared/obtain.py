@@ -28,37 +28,39 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
     Shown or None
         What there is to show: the analysis asked for or, while that is not there, the last one.
     """
-    here = session()
+    analysis = session().analysis
     if options is None:
-        return here.shown
-    if here.pressed:
-        here.pressed = False
-        here.outdated = _has_changed(here.shown)
+        return analysis.shown
+    if analysis.is_new_request:
+        analysis.is_new_request = False
+        analysis.outdated = _has_changed(analysis.shown)
     key = unreadable = ""
     if not _is_current(options):
         key = _key_now(options)
         unreadable = _find(options, key)
-    if here.shown is not None and _is_current(options):
-        for note in here.shown.notes:
+    if analysis.shown is not None and _is_current(options):
+        for note in analysis.shown.notes:
             st.warning(note)
-        return here.shown
-    if here.wanted != options:
-        begin = "The settings have changed: press" if here.shown else "Press"
+        return analysis.shown
+    if analysis.target != options:
+        begin = "The settings have changed: press" if analysis.shown else "Press"
         st.info(f"{begin} **Analyse** for {describe(options)}.{_below()}")
         render_cost(options)
-        return here.shown
-    if here.job is None or here.job.options != options:
-        if here.job is not None and not here.stopped:
-            jobs().leave(here.job, here.name)
-        here.job_key = key
-        here.job, here.stopped = jobs().start(options, here.name), False
-    _render_job(here.job, unreadable)
-    return here.shown
+        return analysis.shown
+    if analysis.job is None or analysis.job.options != options:
+        if analysis.job is not None and not analysis.stopped:
+            jobs().leave(analysis.job, session().id)
+        analysis.job_key = key
+        analysis.job, analysis.stopped = jobs().start(options, session().id), False
+    _render_job(analysis.job, unreadable)
+    return analysis.shown
 
 
 def _is_current(options: AnalysisOptions) -> bool:
-    here = session()
-    return here.shown is not None and here.shown.options == options and not here.outdated
+    analysis = session().analysis
+    return (
+        analysis.shown is not None and analysis.shown.options == options and not analysis.outdated
+    )
 
 
 def _has_changed(shown: Shown | None) -> bool:
@@ -85,7 +87,7 @@ def describe(options: AnalysisOptions) -> str:
 
 
 def _below() -> str:
-    shown = session().shown
+    shown = session().analysis.shown
     return f"\n\nBelow: {describe(shown.options)}." if shown else ""
 
 
@@ -97,11 +99,11 @@ def _find(options: AnalysisOptions, key: str) -> str:
     str
         Why a finished job's analysis cannot be shown; else empty.
     """
-    here = session()
-    job = here.job
+    analysis = session().analysis
+    job = analysis.job
     answer = job.analysis if job is not None and job.options == options else None
     if answer is not None:
-        key = answer.key if isinstance(answer, SavedAnalysis) else here.job_key
+        key = answer.key if isinstance(answer, SavedAnalysis) else analysis.job_key
     try:
         if isinstance(answer, TopologyReport):
             report: TopologyReport | None = answer
@@ -109,19 +111,19 @@ def _find(options: AnalysisOptions, key: str) -> str:
             report = load_analysis(key) if key else None
         if report is None:
             return "" if answer is None else "Its file no longer exists."
-        trouble = here.troubles.pop(options, "")
+        trouble = analysis.file_errors.pop(options, "")
         notes: tuple[str, ...] = (trouble,) if trouble else ()
         notes += answer.notes if answer is not None else report.notes
-        here.shown, here.outdated = Shown(options, report, key, notes), False
-        here.wanted = options
+        analysis.shown, analysis.outdated = Shown(options, report, key, notes), False
+        analysis.target = options
     except AnalysisError as error:
-        here.troubles[options] = str(error)
+        analysis.file_errors[options] = str(error)
         return "" if answer is None else str(error)
     return ""
 
 
 def _render_job(job: Job, unreadable: str) -> None:
-    if session().stopped or job.state == "stopped":
+    if session().analysis.stopped or job.state == "stopped":
         st.info(f"Stopped. Press **Analyse** to start again.{_below()}")
     elif job.state == "failed":
         st.error(f"{job.error}{_below()}", title="The analysis could not be made")
@@ -133,10 +135,10 @@ def _render_job(job: Job, unreadable: str) -> None:
 
 
 def _render_progress() -> bool:
-    job = session().job
+    job = session().analysis.job
     if job is None or job.state != "running":
         return True
-    jobs().watch(job, session().name)
+    jobs().watch(job, session().id)
     progress = job.progress
     bar, button = st.columns([5, 1], vertical_alignment="center")
     if progress is None:
@@ -147,8 +149,8 @@ def _render_progress() -> bool:
         share = min(1.0, progress.done / progress.total) if progress.total else 0.0
         bar.progress(share, text=f"{_step(progress)}{wait}")
     if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
-        jobs().leave(job, session().name)
-        session().stopped = True
+        jobs().leave(job, session().id)
+        session().analysis.stopped = True
         return True
     return False
 

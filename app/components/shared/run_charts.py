@@ -77,7 +77,7 @@ def render_tradeoff(
     )  # fmt: skip
     # After a click it is another chart: with the point still selected, the next click on it
     # would only take the selection away.
-    chart = f"chart_{key}_tradeoff_{session().table if on_pick else 0}"
+    chart = f"chart_{key}_tradeoff_{session().comparison.table_version if on_pick else 0}"
 
     def pick() -> None:
         points = st.session_state[chart].selection.points

@@ -64,7 +64,7 @@ def names_of(runs: Sequence[Run]) -> dict[str, str]:
 
 def metrics_of(run: Run) -> RunMetrics:
     """What was measured in a run up to its revision; only what is new is read from the store."""
-    read = session().metrics
+    read = session().comparison.metrics
     if not run.active:
         read.pop(run.id, None)
         return ended_metrics(run.id, run.revision)

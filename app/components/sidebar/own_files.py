@@ -38,14 +38,14 @@ _MOST_NAMED = 8  # skipped files
 
 def render_own_checkpoint(model: str, weights: str) -> None:
     """Draw what takes a checkpoint for this architecture, and deletes the one that is chosen."""
-    if session().told:
-        st.toast(session().told)
-        session().told = ""
+    if session().uploads.message:
+        st.toast(session().uploads.message)
+        session().uploads.message = ""
     with st.popover("Weights of your own", type="tertiary"):
         given = st.file_uploader(
             f"Checkpoint of {model}",
             type=["safetensors", "pt", "pth"],
-            key=f"own_checkpoint_{model}_{session().cleared}",
+            key=f"own_checkpoint_{model}_{session().uploads.deletions}",
             help="A state dict of this architecture. It may have another number of classes. "
             "Files that would run code when opened are refused.",
         )
@@ -65,8 +65,8 @@ def render_own_images(dataset: str) -> None:
         given = st.file_uploader(
             "Zip of images",
             type="zip",
-            key=f"own_images_{session().cleared}",
-            on_change=session().give,
+            key=f"own_images_{session().uploads.deletions}",
+            on_change=session().uploads.set_source,
             args=("zip",),
             help="One folder for each class, perhaps within folders train, val and test; or images "
             "alone: to compare layers, no labels are needed. They stay on this computer.",
@@ -76,18 +76,18 @@ def render_own_images(dataset: str) -> None:
             folder = st.text_input(
                 "Or a folder on this computer",
                 key="own_folder",
-                on_change=session().give,
+                on_change=session().uploads.set_source,
                 args=("folder",),
                 placeholder="/home/me/pictures",
                 help="Read where it is; nothing in it is changed.",
             )
-        if given is not None and not (folder and session().given == "folder"):
+        if given is not None and not (folder and session().uploads.latest_source == "folder"):
             _render_import(
                 "dataset", given.file_id, lambda: ImportRequest(_written(given), given.name)
             )
         elif folder:
             path = Path(folder).expanduser().absolute()
-            known = session().imports.get("dataset")
+            known = session().uploads.imports.get("dataset")
             if path.is_dir() or (known and known.source == folder):
                 _render_import("dataset", folder, lambda: ImportRequest(path, folder))
             else:
@@ -101,7 +101,7 @@ def render_own_images(dataset: str) -> None:
 
 def render_look(dataset: str) -> None:
     """Have a worker look through a folder that has changed, and tell how it goes."""
-    imports, path = session().imports, folder_of(dataset)
+    imports, path = session().uploads.imports, folder_of(dataset)
     if "look" in imports and imports["look"].job.state == "done":
         del imports["look"]  # it has changed again
     _render_import("look", dataset, lambda: ImportRequest(path, path.name))
@@ -120,8 +120,8 @@ def _offer_delete(name: str, delete: Callable[[], None]) -> None:
         except AnalysisError as error:
             st.error(str(error))
         else:
-            session().told = f"{name} was deleted. The file you gave is as it was."
-            session().cleared += 1  # the next uploader shows no file
+            session().uploads.message = f"{name} was deleted. The file you gave is as it was."
+            session().uploads.deletions += 1  # the next uploader shows no file
             st.rerun()
 
 
@@ -129,13 +129,13 @@ def _render_import(
     widget: str, source: str, request: Callable[[], CheckpointRequest | ImportRequest]
 ) -> None:
     """Have a worker look at something once, and tell how it goes; `widget` then chooses it."""
-    imports = session().imports
+    imports = session().uploads.imports
     if widget not in imports or imports[widget].source != source:
         if widget in imports:
-            jobs().leave(imports[widget].job, session().name)
+            jobs().leave(imports[widget].job, session().id)
             _forget(imports[widget])
         try:
-            imports[widget] = Import(source, jobs().start(request(), session().name))
+            imports[widget] = Import(source, jobs().start(request(), session().id))
         except OSError as error:
             st.error(f"The file could not be kept ({error.strerror}).")
             return
@@ -149,9 +149,9 @@ def _render_import(
         found.ended = True
         _forget(found)
         if widget == "dataset" and isinstance(result, Imported):
-            session().choose_dataset(result.dataset)
+            session().uploads.choose_dataset(result.dataset)
         elif widget == "weights" and isinstance(result, Checkpoint):
-            session().choose("weights", result.weights)
+            session().uploads.choose("weights", result.weights)
         st.rerun()
     chosen = st.session_state.get(widget)
     if result is None:
@@ -178,15 +178,15 @@ def _is_local() -> bool:
 
 
 def _render_waiting(widget: str) -> bool:
-    found = session().imports[widget]
+    found = session().uploads.imports[widget]
     if found.job.state != "running":
         return True
-    jobs().watch(found.job, session().name)
+    jobs().watch(found.job, session().id)
     progress = found.job.progress
     share = progress.done / progress.total if progress and progress.total else 0.0
     st.progress(min(1.0, share), text=progress.stage if progress else "Getting ready")
     if st.button("Stop", key=f"stop_{widget}", icon=":material/stop_circle:"):
-        jobs().leave(found.job, session().name)
+        jobs().leave(found.job, session().id)
         found.stopped = True
         return True
     return False

@@ -21,9 +21,9 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
         What the controls ask for; None, with a message on the page, if that cannot be.
     choice : Choice
     """
-    for widget, value in session().chosen.items():
+    for widget, value in session().uploads.widget_values.items():
         st.session_state[widget] = value
-    session().chosen.clear()
+    session().uploads.widget_values.clear()
     with st.sidebar:
         st.markdown("## BettiScope")
         above, below = st.container(), st.container()
@@ -41,9 +41,9 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
                 "An analysis that was made before comes back at once.",
             )
         if options is not None and asked:
-            session().request(options)
-        elif options is not None and session().wanted is None and _may_start(options):
-            session().wanted = options
+            session().analysis.request(options)
+        elif options is not None and session().analysis.target is None and _may_start(options):
+            session().analysis.target = options
         return options, choice
 
 

@@ -53,7 +53,7 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
         samples, seed = _render_images(dataset, preset)
     except OptionError as error:
         st.error(str(error))
-        session().drop_folders()
+        session().uploads.drop_folders()
         return None
     with st.expander("Precision and device"):
         side, precision, device, memory = _render_machine(model, weights)
@@ -129,11 +129,11 @@ def _known(model: str) -> ModelSpec | None:
 
 
 def _render_dataset() -> tuple[str, str, int]:
-    here, offered = session(), [*DATASETS, *own_datasets(), *session().folders]
+    uploads, offered = session().uploads, [*DATASETS, *own_datasets(), *session().uploads.folders]
     asked = st.query_params.get("dataset", "")  # as the list shows it
     opened = "dataset" not in st.session_state  # later the address may be behind
     if asked and opened and asked not in map(dataset_name, offered):
-        here.missing = asked
+        uploads.missing_dataset = asked
     dataset = st.selectbox(
         "Dataset",
         offered,
@@ -142,11 +142,12 @@ def _render_dataset() -> tuple[str, str, int]:
         format_func=dataset_name,
         help="The images that go through the model. No labels are used. "
         + listed({n: s.description for n, s in DATASETS.items()}),
-        on_change=here.forget_missing,
+        on_change=uploads.forget_missing,
     )
-    if here.missing:
+    if uploads.missing_dataset:
         st.warning(
-            f"There is no dataset {as_given(here.missing)} here. Chosen: {dataset_name(dataset)}."
+            f"There is no dataset {as_given(uploads.missing_dataset)} here. "
+            f"Chosen: {dataset_name(dataset)}."
         )
     render_own_images(dataset)
     shift = st.selectbox(
@@ -174,14 +175,14 @@ def _render_dataset() -> tuple[str, str, int]:
 def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     most = dataset_spec(dataset).sizes["train"]
     least = preset.batch_size if preset.pooling == "per-batch" else MIN_SAMPLES
-    here, held = session(), st.session_state.get("samples")
+    uploads, held = session().uploads, st.session_state.get("samples")
     if held is not None:
-        if held != here.lowered:  # another number was typed: the first is asked for no longer
-            here.lowered = -1
-        asked = held if here.lowered < 0 else here.asked
+        if held != uploads.reduced_images:  # another number was typed, which replaces the first
+            uploads.reduced_images = -1
+        asked = held if uploads.reduced_images < 0 else uploads.requested_images
         fits = max(least, min(asked, most))
         if fits != held:
-            here.asked, here.lowered = asked, fits
+            uploads.requested_images, uploads.reduced_images = asked, fits
             st.session_state["samples"] = fits
     left, right = st.columns(2)
     samples = left.number_input(
@@ -207,10 +208,10 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     )
     if samples > max(least, most):  # a link's, which is known only now
         st.rerun()
-    if samples == here.lowered:
+    if samples == uploads.reduced_images:
         st.caption(
-            f"{dataset_name(dataset)} has {most:,} images to draw from; {here.asked:,} were asked "
-            "for."
+            f"{dataset_name(dataset)} has {most:,} images to draw from; "
+            f"{uploads.requested_images:,} were asked for."
         )
     return int(samples), int(seed)
 

@@ -88,7 +88,7 @@ def test_a_link_does_not_start_what_takes_long(
     monkeypatch.setattr(app.components.shared.obtain, "render_cost", told.append)
     page = opened(**link)
     assert not page.exception
-    assert page.session_state["session"].job is None
+    assert page.session_state["session"].analysis.job is None
     assert "Press **Analyse** for" in texts(page)
     assert len(told) == 1
 
@@ -97,7 +97,7 @@ def test_what_does_not_fit_into_memory_is_told_before_it_is_started() -> None:
     page = opened(dataset="fashion", samples="1500", memory="0.5")
     settled(page, lambda page: bool(page.warning))
     assert page.warning[0].title == "This will not fit into memory"
-    assert page.session_state["session"].job is None
+    assert page.session_state["session"].analysis.job is None
 
 
 def test_what_takes_long_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_page_that_is_opened_again_goes_on_with_what_it_began() -> None:
     button(page, "Analyse").click().run()
     again = opened(**long)
     assert "stop" in [b.key for b in again.button]
-    assert again.session_state["session"].job is page.session_state["session"].job
+    assert again.session_state["session"].analysis.job is page.session_state["session"].analysis.job
     for each in (page, again):
         each.run()
         each.button(key="stop").click().run()
@@ -226,11 +226,11 @@ def test_of_a_damaged_file_only_its_own_analysis_tells(home: Path) -> None:
     page.number_input(key="samples").set_value(8).run()
     page.number_input(key="seed").set_value(2).run()
     page.number_input(key="seed").set_value(1).run()
-    assert page.session_state["session"].shown.options == whole
+    assert page.session_state["session"].analysis.shown.options == whole
     assert "was damaged" not in texts(page)
     page.number_input(key="seed").set_value(2).run()
     button(page, "Analyse").click().run()
-    settled(page, lambda page: page.session_state["session"].shown.options == damaged)
+    settled(page, lambda page: page.session_state["session"].analysis.shown.options == damaged)
     assert "was damaged. It was set aside" in texts(page)
 
 

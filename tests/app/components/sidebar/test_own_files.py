@@ -75,14 +75,14 @@ def analyse(page: AppTest, folder: Path) -> str:
         here = page.session_state["session"]
         name = f"folder:{folder}"
         return (
-            here.shown is not None
-            and here.shown.options.dataset == name
-            and here.shown.key == fingerprint(here.shown.options)
+            here.analysis.shown is not None
+            and here.analysis.shown.options.dataset == name
+            and here.analysis.shown.key == fingerprint(here.analysis.shown.options)
         )
 
     settled(page, shows_it)
     assert not page.exception
-    return str(page.session_state["session"].shown.key)
+    return str(page.session_state["session"].analysis.shown.key)
 
 
 @pytest.mark.usefixtures("local")
