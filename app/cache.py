@@ -1,4 +1,8 @@
-"""The only `st.cache_*` decorators. Keys are fingerprints; results are never altered.
+"""What the pages compute, and the only `st.cache_*` decorators.
+
+Components and views compute no topology, scores or choice of layers, and train nothing: they ask
+here, or put a question to the server's workers. What they may do themselves is arithmetic on
+finished results, such as a mean over seeds. Keys are fingerprints; results are never altered.
 
 What is shared between sessions is frozen or read only, so `cache_resource` spares the copies
 that `cache_data` would make.
@@ -22,6 +26,7 @@ from analysis.runs.queue import RunQueue
 from analysis.runs.store import RunMetrics
 from analysis.selection.ranking import ranking
 from analysis.selection.scores import NORMALIZATIONS
+from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.system.processes import WorkerPool
 from analysis.topology.embedding import embed
 from analysis.topology.resummarize import resummarize
@@ -119,6 +124,30 @@ def layer_rows(key: str, choice: Choice, _report: TopologyReport) -> pd.DataFram
         summary=choice.summary,
     )
     return rows.assign(activation_bytes=rows["activation_size"] // _report.samples * 4)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def strategy_layers(
+    key: str, choice: Choice, seed: int, strategies: tuple[str, ...], _report: TopologyReport
+) -> dict[str, tuple[str, ...]]:
+    """The layers that each strategy trains, best first, unless it needs gradients to choose them.
+
+    `key` is the report's fingerprint.
+    """
+    report = resummarize(_report, min_persistence=choice.min_persistence)
+    evidence = Evidence(
+        layers=report.layers,
+        sizes=[layer.activation_size / report.samples for layer in report.layers],
+        normalization=choice.normalization,
+        seed=seed,
+        summary=choice.summary,
+        report=report,
+    )
+    return {
+        name: tuple(chosen_layers(name, evidence, rho=choice.rho, preset=choice.preset))
+        for name in strategies
+        if STRATEGIES[name].needs != "gradients"
+    }
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

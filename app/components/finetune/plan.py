@@ -20,9 +20,8 @@ from analysis.options import (
     Recipe,
     RunOptions,
 )
-from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
-from analysis.topology.resummarize import resummarize
-from app.cache import estimates, run_queue
+from analysis.selection.strategies import STRATEGIES
+from app.cache import estimates, run_queue, strategy_layers
 from app.charts.memory import size_text
 from app.components.shared.help_texts import listed
 from app.components.shared.memory_tile import memory_request, saving_text
@@ -184,24 +183,9 @@ def _render_expectation(
     shown: Shown, choice: Choice, strategies: list[str], recipe: Recipe, seeds: int
 ) -> None:
     """A row a strategy: what it would train, and the memory predicted for that."""
-    report, seed = (
-        resummarize(shown.report, min_persistence=choice.min_persistence),
-        shown.options.seed,
-    )
+    seed = shown.options.seed
     trains = "Trains" if seeds == 1 else f"Trains (seed {seed})"
-    evidence = Evidence(
-        layers=report.layers,
-        sizes=[layer.activation_size / report.samples for layer in report.layers],
-        normalization=choice.normalization,
-        seed=seed,
-        summary=choice.summary,
-        report=report,
-    )
-    layers = {
-        name: tuple(chosen_layers(name, evidence, rho=choice.rho, preset=choice.preset))
-        for name in strategies
-        if STRATEGIES[name].needs != "gradients"
-    }
+    layers = strategy_layers(shown.key, choice, seed, tuple(strategies), shown.report)
     full = memory_request(shown, "everything", recipe=recipe)
     requests = {
         name: memory_request(
@@ -238,7 +222,7 @@ def _render_expectation(
                     "Analytic model": size_text(answer.analytic)
                     if isinstance(answer, MemoryEstimate)
                     else "",
-                    trains: _trains(name, layers.get(name), report.head, choice),
+                    trains: _trains(name, layers.get(name), shown.report.head, choice),
                 }
             )
         st.dataframe(
