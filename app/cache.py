@@ -134,14 +134,12 @@ def strategy_layers(
 
     `key` is the report's fingerprint.
     """
-    report = resummarize(_report, min_persistence=choice.min_persistence)
-    evidence = Evidence(
-        layers=report.layers,
-        sizes=[layer.activation_size / report.samples for layer in report.layers],
+    evidence = Evidence.of_report(
+        _report,
         normalization=choice.normalization,
         seed=seed,
         summary=choice.summary,
-        report=report,
+        min_persistence=choice.min_persistence,
     )
     return {
         name: tuple(chosen_layers(name, evidence, rho=choice.rho, preset=choice.preset))

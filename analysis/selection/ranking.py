@@ -71,6 +71,18 @@ def select(
     return list(ranks.index[: count if layers else 0])
 
 
+def unranked_head(head: str | None, preset: str) -> list[str]:
+    """The classifier head, if the preset always trains it and never ranks it; else nothing."""
+    raise_problems(choice_problem("preset", preset, PRESETS))
+    return [head] if head and not PRESETS[preset].ranks_head else []
+
+
+def select_by_preset(scores: pd.Series, head: str | None, *, rho: float, preset: str) -> list[str]:
+    """The layers that a preset's rounding chooses by rank, best first; see `unranked_head`."""
+    exclude = unranked_head(head, preset)
+    return select(scores, rho=rho, rounding=PRESETS[preset].rounding, exclude=exclude)
+
+
 def ranking(
     report: TopologyReport,
     *,
@@ -103,17 +115,16 @@ def ranking(
     OptionError
         If an option is unknown or out of range.
     """
-    raise_problems(choice_problem("preset", preset, PRESETS))
-    head = [report.head] if report.head and not PRESETS[preset].ranks_head else []
+    head = unranked_head(report.head, preset)
     scores = score(report, normalization=normalization, summary=summary)
-    chosen = select(scores, rho=rho, rounding=PRESETS[preset].rounding, exclude=head)
+    chosen = select_by_preset(scores, report.head, rho=rho, preset=preset)
     frame = report.to_frame()
     frame["score"] = scores.to_numpy()
     frame["rank"] = rank(scores, exclude=head).array
     frame["selected"] = frame["layer"].isin(chosen)
     frame["head"] = frame["layer"].isin(head)
     by_size = size_only(report, normalization=normalization)
-    baseline = select(by_size, rho=rho, rounding=PRESETS[preset].rounding, exclude=head)
-    least = by_size[baseline].min()  # layers of equal size are equally well chosen
+    baseline = select_by_preset(by_size, report.head, rho=rho, preset=preset)
+    least = by_size[baseline].min()  # any of the layers of equal size might be chosen
     frame["selected_by_size"] = (by_size >= least).to_numpy() & ~frame["head"]
     return frame

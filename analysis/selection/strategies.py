@@ -5,6 +5,7 @@ Listing them needs no torch; gradients, where a strategy wants them, are in `gra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,10 +13,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis.options import PRESETS, Scope
+from analysis.options import Scope
 from analysis.results import NamedLayer, TopologyReport, head_of
-from analysis.selection.ranking import select
+from analysis.selection.ranking import select_by_preset, unranked_head
 from analysis.selection.scores import score
+from analysis.topology.resummarize import resummarize
 
 Needs = Literal["nothing", "topology", "gradients"]
 
@@ -31,6 +33,26 @@ class Evidence:
     summary: str = "b1"
     report: TopologyReport | None = None  # of the model before it got a new head
     gradients: pd.DataFrame | None = None  # see `gradients.gradient_evidence`
+
+    @classmethod
+    def of_report(
+        cls,
+        report: TopologyReport,
+        *,
+        normalization: str,
+        seed: int,
+        summary: str = "b1",
+        min_persistence: float = 0.0,
+    ) -> Evidence:
+        """All that an analysis shows; `min_persistence` replaces the report's own."""
+        return cls(
+            layers=report.layers,
+            sizes=[math.prod(layer.activation_shape) for layer in report.layers],
+            normalization=normalization,
+            seed=seed,
+            summary=summary,
+            report=resummarize(report, min_persistence=min_persistence),
+        )
 
     def topology(self) -> TopologyReport:
         assert self.report is not None, "the strategy says that it needs topology"
@@ -185,15 +207,9 @@ def chosen_layers(
     """
     chosen = STRATEGIES[strategy]
     head = head_of(evidence.layers)
-    always = [head] if head and not PRESETS[preset].ranks_head else []
     if chosen.scores is not None:
-        best = select(
-            chosen.scores(evidence),
-            rho=rho,
-            rounding=PRESETS[preset].rounding,
-            exclude=always,
-        )
-        return best + always
+        best = select_by_preset(chosen.scores(evidence), head, rho=rho, preset=preset)
+        return best + unranked_head(head, preset)
     if chosen.scope == "everything":
         return evidence.names
     return [head] if head else []

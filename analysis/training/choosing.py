@@ -13,12 +13,11 @@ from analysis.instruments.activations import LayerInfo, trace
 from analysis.instruments.ledger import Ledger
 from analysis.options import PRESETS, RunOptions
 from analysis.results import head_of
-from analysis.selection.ranking import layer_count
+from analysis.selection.ranking import layer_count, unranked_head
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.system.devices import device_of, full_float32
 from analysis.topology.inputs import PreparedImages, load_split
 from analysis.topology.pipeline import analyze_named
-from analysis.topology.resummarize import resummarize
 from analysis.training.freezing import freeze, parameters_of, trained_elements, trained_names
 from analysis.training.gradients import gradient_evidence
 from analysis.training.metrics import Selection
@@ -61,7 +60,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     if strategy.scope == "norms-and-biases":
         chosen = [n for n in names if trained & set(parameters_of(model, [n], known=names))]
     if not trained:
-        layers = len(names) - bool(head_of(traced) and not preset.ranks_head)
+        layers = len(names) - len(unranked_head(head_of(traced), options.preset))
         raise TrainingError(
             f"Nothing would train: ρ = {options.rho:g} of {layers} layers rounds down to "
             f"{layer_count(layers, rho=options.rho, rounding=preset.rounding)} under the preset "
@@ -95,6 +94,20 @@ def _gather(
     images: PreparedImages,
 ) -> _Gathered:
     names = [layer.name for layer in layers]
+    needs = STRATEGIES[options.strategy].needs
+    if needs == "topology":
+        begun = time.perf_counter()
+        report = analyze_named(options.analysis)
+        # An analysis that was saved took its time when it was made.
+        made = report.seconds - (time.perf_counter() - begun)
+        evidence = Evidence.of_report(
+            report,
+            normalization=options.normalization,
+            seed=options.recipe.seed,
+            summary=options.summary,
+            min_persistence=options.min_persistence,
+        )
+        return _Gathered(evidence, max(0.0, made), report.peak_bytes)
     evidence = Evidence(
         layers=layers,
         sizes=[torch.Size(layer.shape).numel() for layer in layers],
@@ -102,14 +115,6 @@ def _gather(
         seed=options.recipe.seed,
         summary=options.summary,
     )
-    needs = STRATEGIES[options.strategy].needs
-    if needs == "topology":
-        begun = time.perf_counter()
-        report = analyze_named(options.analysis)
-        # An analysis that was saved took its time when it was made.
-        made = report.seconds - (time.perf_counter() - begun)
-        read = resummarize(report, min_persistence=options.min_persistence)
-        return _Gathered(replace(evidence, report=read), max(0.0, made), report.peak_bytes)
     # All images at once only where they are needed: no memory was planned for them.
     batch = images[: len(images) if needs == "gradients" else 2].to(device_of(model))
     ledger = Ledger(model, batch=(batch,))

@@ -16,10 +16,11 @@ import analysis
 from analysis.datasets import load_dataset
 from analysis.errors import TrainingError
 from analysis.models import load_model, prepare_images
-from analysis.options import AnalysisOptions, Recipe, RunOptions
-from analysis.selection.ranking import select
+from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
+from analysis.selection.ranking import ranking, select
 from analysis.selection.scores import score
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
+from analysis.topology.resummarize import resummarize
 from analysis.training.choosing import choose
 from analysis.training.gradients import gradient_evidence
 from analysis.training.metrics import Selection
@@ -150,6 +151,24 @@ def test_adabet_is_what_the_page_selects(normalization: str) -> None:
     expected = select(scores, rho=0.2, exclude=["fc"])
     found = chosen("adabet", rho=0.2, normalization=normalization)
     assert found.layers == (*expected, "fc")
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("strategy", ["adabet", "raw-b1", "size", "random", "first", "last"])
+def test_page_and_run_choose_the_same_layers(strategy: str, preset: str) -> None:
+    choice = {"normalization": "sqrt-activation", "summary": "total-persistence"}
+    evidence = Evidence.of_report(
+        analysis.run(ANALYSIS), seed=ANALYSIS.seed, min_persistence=0.05, **choice
+    )
+    planned = chosen_layers(strategy, evidence, rho=0.2, preset=preset)
+    ran = chosen(
+        strategy, seed=ANALYSIS.seed, min_persistence=0.05, rho=0.2, preset=preset, **choice
+    )
+    assert ran.layers == tuple(planned)
+    if strategy == "adabet":
+        short_loops_out = resummarize(analysis.run(ANALYSIS), min_persistence=0.05)
+        rows = ranking(short_loops_out, rho=0.2, preset=preset, **choice).sort_values("rank")
+        assert planned == [*rows.loc[rows["selected"], "layer"], *rows.loc[rows["head"], "layer"]]
 
 
 def test_gradient_strategies_rank_by_their_evidence() -> None:
