@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.options import Pooling
-from analysis.text import first_of
+from analysis.text import first_of, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ class TopologyReport:
         """What a person must know of layers that are missing or without numbers, as sentences."""
         found = []
         if self.not_finite:
-            layers = f"{len(self.not_finite)} of {len(self.layers)} layers"
+            layers = f"{len(self.not_finite)} of {plural(len(self.layers), 'layer')}"
             found.append(
                 f"The activations of {layers} are not finite, so there is no topology there: "
                 f"{first_of(self.not_finite)}."

@@ -35,6 +35,7 @@ from analysis.options import (
 )
 from analysis.runs.records import TrainingLog
 from analysis.selection.strategies import STRATEGIES
+from analysis.text import plural
 from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection
 from analysis.version import __version__
 
@@ -133,9 +134,9 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
 
 
 def _selected(selection: Selection) -> str:
-    layers = len(selection.layers)
     trained, total = selection.trainable_parameters, selection.total_parameters
-    return f"training {layers} layers, {trained:,} of {total:,} parameters"
+    layers = plural(len(selection.layers), "layer")
+    return f"training {layers}, {trained:,} of {plural(total, 'parameter')}"
 
 
 def _line(metric: EpochMetrics, epochs: int) -> str:

@@ -31,7 +31,7 @@ from analysis.sweeps.progress import runs_of
 from analysis.sweeps.sweep import sweep
 from analysis.sweeps.table import as_csv, markdown, records, rows_of
 from analysis.system.devices import device_problem
-from analysis.text import duration_text
+from analysis.text import duration_text, plural
 from analysis.version import __version__
 
 _OptionsT = TypeVar("_OptionsT", AnalysisOptions, Recipe, RunOptions)
@@ -131,7 +131,7 @@ def _cluster(address: str | None) -> Iterator[Cluster | None]:
 def _workers_text(cluster: Cluster) -> str:
     if not cluster.workers:
         return "The scheduler has no workers yet: the cells wait until some come."
-    return f"The cluster has {cluster.workers} worker{'' if cluster.workers == 1 else 's'}."
+    return f"The cluster has {plural(cluster.workers, 'worker')}."
 
 
 def _grid(arguments: argparse.Namespace) -> Grid:

@@ -8,7 +8,7 @@ from statistics import mean
 
 from analysis.selection.strategies import STRATEGIES
 from analysis.sweeps.table import Cell, Row
-from analysis.text import signed
+from analysis.text import plural, signed
 
 _NULLS = ("random", "size")
 
@@ -65,8 +65,8 @@ def verdict(fought: Sequence[Duel]) -> str:
     if not fought:
         return ""
     told = [
-        f"{STRATEGIES[duel.null].title.lower()} on {duel.won} of {duel.pairs} "
-        f"pair{'' if duel.pairs == 1 else 's'} ({f'even on {duel.even}; ' if duel.even else ''}"
+        f"{STRATEGIES[duel.null].title.lower()} on {duel.won} of "
+        f"{plural(duel.pairs, 'pair')} ({f'even on {duel.even}; ' if duel.even else ''}"
         f"{signed(100 * duel.gain)} points on average; sign test p = {duel.chance:.2g})"
         for duel in fought
     ]

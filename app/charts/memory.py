@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.instruments.memory_use import MEMORY_KINDS, MemoryKind, MemoryUse
+from analysis.text import size_text, size_unit
 from analysis.training.metrics import MemorySample
 from app.charts.parts import say_empty, set_legend_above, whole_step
 from app.theme import Palette, style
@@ -75,7 +76,7 @@ def memory_figure(
     totals = [use.total for _, use, _, _ in lines if use is not None]
     totals += [sample.peak.total for sample in samples]
     most = max(totals, default=0)
-    unit, scale = memory_unit(most or 1e7)
+    unit, scale = size_unit(most or 1e7)
     figure = go.Figure()
     texts = [_sample_text(sample, predicted) for sample in samples]
     slots = list(range(len(samples)))
@@ -133,7 +134,7 @@ def comparison_memory_figure(rows: Sequence[MemoryRow], *, palette: Palette) -> 
     totals = [peak.total for _, peak in measured]
     totals += [row.predicted.total for row in rows if row.predicted is not None]
     most = max(totals, default=0)
-    unit, scale = memory_unit(most or 1e7)
+    unit, scale = size_unit(most or 1e7)
     figure = go.Figure()
     _draw_kinds(
         figure,
@@ -158,20 +159,6 @@ def comparison_memory_figure(rows: Sequence[MemoryRow], *, palette: Palette) -> 
         figure.update_layout(showlegend=False)
         say_empty(figure, NO_RUN, palette)
     return style(figure, palette, height=ROW * max(len(rows), 1) + 110)
-
-
-def memory_unit(size: float) -> tuple[str, float]:
-    """Return the name and the bytes of the unit in which `size` bytes are best read."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= 2 * scale:
-            return unit, scale
-    return "bytes", 1.0
-
-
-def size_text(size: float) -> str:
-    """Return bytes in the unit that suits them, in words: 11.54 MB."""
-    unit, scale = memory_unit(size)
-    return f"{size / scale:.4g} {unit}"
 
 
 def _draw_kinds(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.text import plural
 from app.charts.layer_names import short_names
 from app.charts.profile_columns import (
     CLEAR,
@@ -201,7 +202,7 @@ def _hover_text(row: dict[Any, Any], best: float) -> str:
     if not row["finite"]:
         lines.append("activations are not finite: no topology")
     if pd.notna(row["b1"]):
-        lines.append(f"b₁: {row['b1']:.4g} loops")
+        lines.append(f"b₁: {plural(row['b1'], 'loop')}")
     if pd.notna(row["score"]):
         rank = f", rank {row['rank']:.0f}" if pd.notna(row["rank"]) else ", not ranked"
         lines.append(f"score: {row['score']:.3g} ({row['score'] / best:.2f} of the best{rank})")

@@ -8,6 +8,7 @@ from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
 from analysis.runs.store import Run
+from analysis.text import plural
 from app.cache import run_queue
 from app.components.finetune.live import render_live
 from app.components.finetune.plan import render_plan
@@ -26,7 +27,7 @@ def group_of(runs: list[Run]) -> list[Run]:
     chosen = first.get("running") or first.get("queued") or next(iter(own), None)
     others = sum(run.active for run in runs if chosen is None or run.group != chosen.group)
     if others:
-        st.caption(f"{others} other run{'' if others == 1 else 's'} on the way: see **Runs**.")
+        st.caption(f"{plural(others, 'other run')} on the way: see **Runs**.")
     group = [run for run in own if chosen is not None and run.group == chosen.group]
     return sorted(group, key=lambda run: run.number)
 

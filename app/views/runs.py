@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.runs.store import Run
+from analysis.text import plural
 from app.cache import run_queue
 from app.components.runs.details import render_comparison
 from app.components.runs.table import filtered, render_actions, render_table, render_undo, ticked
@@ -50,7 +51,10 @@ try:
         st.info("No run yet. Start some on the page **Fine-tune**.")
     unreadable = store.unreadable()
     if unreadable:
-        st.caption(f"{len(unreadable)} runs of another version cannot be read, and are kept.")
+        st.caption(
+            f"{plural(len(unreadable), 'run')} of another version cannot be read. "
+            "Nothing was deleted."
+        )
     watch_runs(found)
 except AnalysisError as error:
     st.error(str(error))

@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.results import LayerTopology
+from analysis.text import plural
 from analysis.topology.summaries import SUMMARIES, average, betti_curve, long_intervals
 from app.cache import DrawnImages, drawn_images, embedding
 from app.charts.diagram import barcode_figure, betti_curve_figure, diagram_figure
@@ -107,7 +108,7 @@ def groups(layer: LayerTopology) -> list[str]:
 def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int) -> None:
     batches = len(layer.diagrams)
     of = f", the mean of {batches} batches, all of them drawn" if batches > 1 else ""
-    st.caption(f"b₁ = {layer.b1:.4g} loop{'' if layer.b1 == 1 else 's'}{of}", help=DIAGRAM_HELP)
+    st.caption(f"b₁ = {plural(layer.b1, 'loop')}{of}", help=DIAGRAM_HELP)
     figure = diagram_figure(
         layer.diagram,
         min_persistence=choice.min_persistence,
@@ -188,8 +189,7 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
     assert layer.clustering is not None
     count, noise = layer.clustering.count, layer.clustering.noise_share
     st.caption(
-        f"{count} DBSCAN cluster{'' if count == 1 else 's'}, {noise:.0%} noise · "
-        f"radius {layer.clustering.eps:.4g}",
+        f"{plural(count, 'DBSCAN cluster')}, {noise:.0%} noise · radius {layer.clustering.eps:.4g}",
         help=MAP_HELP,
     )
     short = (

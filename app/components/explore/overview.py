@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.selection.ranking import NONE_CAN_BE_CHOSEN
-from app.components.explore.sentences import clusters_sentence, count_text, size_sentence
+from analysis.text import count_text, percent_text, plural
+from app.components.explore.sentences import clusters_sentence, size_sentence
 from app.components.shared.memory_tile import render_memory_tile
 from app.components.shared.obtain import describe
 from app.state import Choice, Shown
@@ -49,13 +50,13 @@ def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     with st.container(horizontal=True, key="tiles"):
         _tile(
             "Selected",
-            f"{chosen} of {ranked} layers",
+            f"{chosen} of {plural(ranked, 'layer')}",
             f"ρ = {choice.rho:.2f}",
             "The layers that train. The classifier head is not counted where it is always trained.",
         )
         _tile(
             "Trained parameters",
-            _share(trained, total),
+            percent_text(trained, total),
             f"{count_text(trained)} of {count_text(total)}",
             "Of all the model's layers; the head is counted where it is always trained.",
         )
@@ -67,11 +68,6 @@ def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
             "Measured when this analysis was made: forward pass, topology and clusters. "
             "It used no labels and no gradients.",
         )
-
-
-def _share(part: int, whole: int) -> str:
-    percent = 100 * part / whole if whole else 0.0
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %"
 
 
 def _tile(label: str, value: str, note: str, explanation: str) -> None:

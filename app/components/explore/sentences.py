@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from analysis.selection.correlation import rank_correlation
+from analysis.text import p_value_text, plural, signed
 
 ALPHA = 0.05  # above it a correlation is told as no link
 
@@ -15,19 +16,18 @@ def clusters_sentence(rows: pd.DataFrame) -> str:
     """Whether b₁ goes with the DBSCAN cluster count over the layers (AdaBet, Figure 3)."""
     counts = rows["clusters"].astype(float)
     found = rank_correlation(rows["b1"].tolist(), counts.tolist())
-    layers = f"n = {found.n} layers{', head included' if rows['head'].any() else ''}"
+    layers = f"n = {plural(found.n, 'layer')}{', head included' if rows['head'].any() else ''}"
     if math.isnan(found.coefficient):
         known = counts.dropna().unique()
         if found.n < 3:
             return f"Too few layers to compare b₁ with the cluster counts (n = {found.n})."
         if len(known) == 1:
-            plural = "" if known[0] == 1 else "s"
             return (
-                f"DBSCAN finds {known[0]:.0f} cluster{plural} in every layer here, so the cluster "
-                f"count cannot follow b₁ (Spearman undefined, {layers})."
+                f"DBSCAN finds {plural(int(known[0]), 'cluster')} in every layer here, so the "
+                f"cluster count cannot follow b₁ (Spearman undefined, {layers})."
             )
         return f"b₁ is the same in every layer here (Spearman undefined, {layers})."
-    figures = f"Spearman {_signed(found.coefficient)}, p {_p_value(found.p_value)}, {layers}"
+    figures = f"Spearman {signed(found.coefficient, 2)}, p {p_value_text(found.p_value)}, {layers}"
     if found.p_value > ALPHA:
         return f"b₁ shows no clear link with the DBSCAN cluster count here ({figures})."
     strength = "only weakly" if abs(found.coefficient) < 0.4 else "clearly"
@@ -56,19 +56,3 @@ def size_sentence(rows: pd.DataFrame, normalization: str = "activation") -> str:
         f"{divisor} alone, without any topology, narrows the choice to {int(candidates.sum())} "
         f"layers, {'these' if count > 1 else 'this one'} among them; b₁ decides between those."
     )
-
-
-def count_text(number: float) -> str:
-    """A count in three digits: 272 k, 25.6 M."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return f"{number:.0f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}" if value < 0.01 else f"= {value:.2f}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from analysis.text import plural
 from app.pictures import Picture, mosaic
 
 MOST = 200  # images drawn; beyond it a page gets slow
@@ -15,7 +16,6 @@ def render_thumbnails(pictures: Sequence[Picture], groups: Sequence[str]) -> Non
     """Draw the images under the name of their group, the largest first and noise last."""
     for group in sorted(set(groups), key=lambda g: (g == "noise", -groups.count(g), g)):
         members = [i for i, other in enumerate(groups) if other == group]
-        plural = "" if len(members) == 1 else "s"
         rest = f", the first {MOST} of them" if len(members) > MOST else ""
-        st.caption(f"{group}: {len(members)} image{plural}{rest}")
+        st.caption(f"{group}: {plural(len(members), 'image')}{rest}")
         st.image(mosaic([pictures[i] for i in members[:MOST]]), width="content")

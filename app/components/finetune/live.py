@@ -12,9 +12,10 @@ import streamlit as st
 from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
 from analysis.errors import AnalysisError
 from analysis.runs.store import Run
+from analysis.text import size_text
 from analysis.training.metrics import StepMetrics
 from app.cache import estimates, run_queue
-from app.charts.memory import memory_figure, size_text
+from app.charts.memory import memory_figure
 from app.components.shared.memory_tile import classes_of
 from app.components.shared.polling import poll_until
 from app.components.shared.run_charts import (

@@ -21,10 +21,10 @@ from analysis.options import (
     RunOptions,
 )
 from analysis.selection.strategies import STRATEGIES
+from analysis.text import plural, saving_text, size_text
 from app.cache import estimates, run_queue, strategy_layers
-from app.charts.memory import size_text
 from app.components.shared.help_texts import listed
-from app.components.shared.memory_tile import memory_request, saving_text
+from app.components.shared.memory_tile import memory_request
 from app.components.shared.polling import poll_until
 from app.state import Choice, Shown, session
 
@@ -170,7 +170,7 @@ def _render_start(
         st.warning(untrainable)
     verb = "Queue" if busy else "Start"
     return st.button(
-        f"{verb} {runs} {'more ' if busy else ''}run{'' if runs == 1 else 's'}" if runs else verb,
+        f"{verb} {plural(runs, 'more run' if busy else 'run')}" if runs else verb,
         type="primary",
         icon=":material/play_arrow:",
         key="start",

@@ -14,11 +14,11 @@ from analysis.sweeps.duels import duels, verdict
 from analysis.sweeps.grid import DataChoice, Grid
 from analysis.sweeps.progress import TimeLeft, runs_of, states, time_left
 from analysis.sweeps.table import as_csv, rows_of
-from analysis.text import duration_text
+from analysis.text import duration_text, plural
 from app.cache import run_queue
 from app.components.grid.matrix import named, render_matrix
 from app.components.shared.polling import poll_until
-from app.components.shared.run_names import counted, metrics_of, strategy_title
+from app.components.shared.run_names import metrics_of, strategy_title
 from app.components.shared.watch import watch_runs
 from app.state import session
 
@@ -94,7 +94,7 @@ def _render(grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], found:
     render_matrix(grid, rows, cells, found)
     failed = [run for run in found.values() if run.state in ("failed", "interrupted")]
     if failed:
-        with st.expander(f"Why {counted(len(failed))} did not get done"):
+        with st.expander(f"Why {plural(len(failed), 'run')} did not get done"):
             for run in failed:
                 st.markdown(f"**{_cell_text(run)}**: {run.error}")
 
@@ -103,7 +103,7 @@ def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], found: Fo
     counts = states(cells, found)
     left = [cell for cell in cells if cell not in found or found[cell].state != "done"]
     parts = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts.get(state)]
-    text = f"{counted(len(cells))}: {', '.join(parts)}"
+    text = f"{plural(len(cells), 'run')}: {', '.join(parts)}"
     if left:
         text += f" · {_time_text(time_left(left, runs), len(left))}"
     st.progress(counts.get("done", 0) / len(cells), text=text)
@@ -111,7 +111,7 @@ def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], found: Fo
     if running is not None:
         epochs = len(metrics_of(running).epochs)
         total = running.options.recipe.epochs
-        st.caption(f"Now: {_cell_text(running)}, {epochs} of {total} epochs.")
+        st.caption(f"Now: {_cell_text(running)}, {epochs} of {plural(total, 'epoch')}.")
 
 
 def _time_text(left: TimeLeft, cells: int) -> str:
@@ -131,14 +131,14 @@ def _render_buttons(cells: Sequence[RunOptions], found: Found) -> None:
     with st.container(horizontal=True, key="grid_buttons"):
         verb = "Continue with" if started else "Start"
         if st.button(
-            f"{verb} {counted(len(missing))}" if missing else "Nothing to start",
+            f"{verb} {plural(len(missing), 'run')}" if missing else "Nothing to start",
             type="primary", icon=":material/play_arrow:", key="grid_start", disabled=not missing,
             help="Queues what is not done yet: one after the other, each in a process of its own. "
             "What is done is kept and not run again. You may leave the page.",
         ):  # fmt: skip
             _attempt(lambda: _start(missing, found))
         if active and st.button(
-            f"Stop {counted(len(active))}", icon=":material/stop_circle:", key="grid_stop",
+            f"Stop {plural(len(active), 'run')}", icon=":material/stop_circle:", key="grid_stop",
             help="Ends the run that goes on and takes back those that wait. What is done stays; "
             "Continue goes on from there.",
         ):  # fmt: skip

@@ -13,10 +13,10 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.runs.store import Run, RunStore
+from analysis.text import plural
 from app.cache import run_queue
 from app.components.shared.run_names import (
     STATES,
-    counted,
     metrics_of,
     peak_use,
     strategy_title,
@@ -216,11 +216,11 @@ def render_undo() -> None:
     comparison.deleted_ids = [each for each in comparison.deleted_ids if each in deleted]
     if comparison.deleted_ids:
         text, button = st.columns([5, 1], vertical_alignment="center")
-        text.info(f"{counted(len(comparison.deleted_ids))} deleted.")
+        text.info(f"{plural(len(comparison.deleted_ids), 'run')} deleted.")
         if button.button("Undo", key="undo", icon=":material/undo:", width="stretch"):
             _restore(comparison.deleted_ids)
     elif deleted:
-        with st.expander(f"{counted(len(deleted))} deleted lately"):
+        with st.expander(f"{plural(len(deleted), 'run')} deleted lately"):
             st.write(", ".join(f"#{r.number} {strategy_title(r)}" for r in deleted.values()))
             if st.button("Bring back", key="restore", icon=":material/undo:"):
                 _restore(list(deleted))

@@ -11,9 +11,8 @@ from analysis.costs.analysis_cost import (
     megabytes_to_fetch,
 )
 from analysis.options import AnalysisOptions
-from analysis.text import duration_text
+from analysis.text import duration_text, size_text
 from app.cache import estimates
-from app.charts.memory import size_text
 from app.components.shared.polling import poll_until
 
 POLL_EVERY = 0.3  # seconds

@@ -8,8 +8,8 @@ import streamlit as st
 from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
 from analysis.datasets import dataset_problem, dataset_spec, needs_look
 from analysis.options import Recipe, Scope
+from analysis.text import saving_text, size_text
 from app.cache import estimates
-from app.charts.memory import size_text
 from app.components.shared.polling import poll_until
 from app.state import Shown, session
 
@@ -52,12 +52,6 @@ def classes_of(dataset: str) -> int:
     if needs_look(dataset) or dataset_problem(dataset):  # analyses and runs outlive their images
         return 0
     return max(1, len(dataset_spec(dataset).class_names))
-
-
-def saving_text(part: float, full: float) -> str:
-    """How much less one number is than the other, in words."""
-    share = 100 * (1 - part / full)
-    return f"{abs(share):.0f} % {'less' if share >= 0 else 'more'}"
 
 
 def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:

@@ -9,6 +9,7 @@ from analysis.jobs.jobs import Job
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress
 from analysis.results import SavedAnalysis, TopologyReport
+from analysis.text import plural
 from analysis.topology.store import fingerprint, load_analysis
 from app.cache import jobs
 from app.components.shared.cost import render_cost
@@ -81,8 +82,8 @@ def describe(options: AnalysisOptions) -> str:
     weights = _WEIGHTS.get(options.weights) or weights_name(options.weights)
     images = f"{options.samples} images of {data_text(options)}"
     if options.pooling == "per-batch":
-        batches = options.samples // options.batch_size
-        images += f" in {batches} batch{'' if batches == 1 else 'es'} of {options.batch_size}"
+        batches = plural(options.samples // options.batch_size, "batch", "batches")
+        images += f" in {batches} of {options.batch_size}"
     return f"{options.model} ({weights}) on {images}{computed_text(options)}, seed {options.seed}"
 
 

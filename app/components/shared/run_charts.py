@@ -11,7 +11,7 @@ import streamlit as st
 from analysis.runs.standings import comparable
 from analysis.runs.store import Run
 from analysis.selection.strategies import STRATEGIES
-from app.charts.memory import memory_unit
+from analysis.text import size_unit
 from app.charts.tradeoff import RunPoint, tradeoff_figure
 from app.charts.training import accuracy_figure, loss_figure
 from app.components.shared.run_names import (
@@ -107,7 +107,7 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
     if cost == MEMORY:
         costs = {run.id: peak_bytes(run) for run in done}
         known = [value for value in costs.values() if not math.isnan(value)]
-        unit, scale = memory_unit(max(known, default=1e6))
+        unit, scale = size_unit(max(known, default=1e6))
     points = [
         RunPoint(
             run.id,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from analysis.instruments.memory_use import MemoryUse
 from analysis.runs.store import Run, RunMetrics
 from analysis.selection.strategies import STRATEGIES
+from analysis.text import plural
 from app.cache import ended_metrics, run_queue
 from app.charts.training import Curve
 from app.components.shared.subject_names import data_text, weights_name
@@ -27,18 +28,13 @@ def settings_text(run: Run) -> str:
     """What the runs of one group share, in a line."""
     options, recipe = run.options, run.options.recipe
     rate = "" if recipe.learning_rate is None else f" · learning rate {recipe.learning_rate:g}"
-    epochs = f"{recipe.epochs} epoch{'' if recipe.epochs == 1 else 's'}"
+    epochs = plural(recipe.epochs, "epoch")
     return (
         f"{options.analysis.model} ({weights_name(options.analysis.weights)}) on "
         f"{data_text(options.analysis)} · "
         f"ρ = {options.rho:.2f} · {options.train_samples} images, {epochs}, "
         f"batches of {recipe.batch_size}{rate}"
     )
-
-
-def counted(count: int) -> str:
-    """So many runs, in words."""
-    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def strategy_title(run: Run) -> str:

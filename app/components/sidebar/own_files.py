@@ -23,6 +23,7 @@ from analysis.datasets import (
 from analysis.errors import AnalysisError
 from analysis.models import Checkpoint, CheckpointRequest, own_checkpoints, remove_checkpoint
 from analysis.system.home import home
+from analysis.text import plural
 from app.cache import jobs
 from app.components.shared.polling import poll_until
 from app.components.shared.subject_names import dataset_name, weights_name
@@ -165,7 +166,7 @@ def _render_import(
     elif isinstance(result, Imported) and chosen == result.dataset and not needs_look(chosen):
         _tell_images(result)
     elif isinstance(result, Checkpoint) and chosen == result.weights:
-        st.success(f"Chosen: a checkpoint with {result.classes} classes.")
+        st.success(f"Chosen: a checkpoint with {plural(result.classes, 'class', 'classes')}.")
         for note in result.notes:
             st.caption(note)
 
@@ -193,13 +194,13 @@ def _render_waiting(widget: str) -> bool:
 
 
 def _tell_images(result: Imported) -> None:
-    plural = "" if result.classes == 1 else "es"
-    classes = f" in {result.classes} class{plural}" if result.classes else ", without labels"
+    classes = plural(result.classes, "class", "classes")
+    labels = f" in {classes}" if result.classes else ", without labels"
     drawn = dataset_spec(result.dataset).sizes["train"]
     kept = "" if drawn == result.images else (
         f" {drawn:,} of them may be drawn; the rest is kept for choosing and testing."
     )  # fmt: skip
-    st.success(f"Chosen: {result.images:,} images{classes}.{kept}")
+    st.success(f"Chosen: {plural(result.images, 'image')}{labels}.{kept}")
     if result.skipped:
         named = [f"- {name}: {reason}" for name, reason in result.skipped[:_MOST_NAMED]]
         more = len(result.skipped) - len(named)

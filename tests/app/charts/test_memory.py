@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis.instruments.memory_use import MEMORY_KINDS, MemoryUse
+from analysis.text import size_unit
 from analysis.training.metrics import MemorySample
 from app.charts.memory import (
     NO_RUN,
@@ -12,7 +13,6 @@ from app.charts.memory import (
     MemoryRow,
     comparison_memory_figure,
     memory_figure,
-    memory_unit,
 )
 from app.theme import PALETTES
 
@@ -136,7 +136,7 @@ def test_the_allocator_is_told_where_there_is_one():
     ],
 )
 def test_units_are_powers_of_a_thousand(size, unit):
-    name, scale = memory_unit(size)
+    name, scale = size_unit(size)
     assert name == unit
     assert scale == {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
 

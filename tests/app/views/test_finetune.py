@@ -16,8 +16,8 @@ from analysis.datasets import import_archive, remove_dataset
 from analysis.options import AnalysisOptions
 from analysis.runs.store import Run
 from analysis.selection.ranking import ranking
+from analysis.text import size_text
 from analysis.topology.pipeline import analyze_named
-from app.charts.memory import size_text
 from tests.app.pages import button, opened, settled, texts, tile, wait_until
 from tests.run_factories import finished_run, run_options
 
