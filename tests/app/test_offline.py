@@ -20,7 +20,9 @@ def offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("offline")
 def test_a_dataset_out_of_reach_is_one_sentence_and_the_page_goes_on() -> None:
     page = opened(dataset="pets")
-    assert "800 MB are fetched" in texts(settled(page, lambda page: "Predicted" in texts(page)))
+    assert "800 MB will be downloaded" in texts(
+        settled(page, lambda page: "Predicted" in texts(page))
+    )
     assert not page.error, "a link fetches nothing by itself"
     button(page, "Analyse").click().run()
     settled(page, lambda page: bool(page.error))

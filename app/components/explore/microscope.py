@@ -19,13 +19,13 @@ from app.theme import PALETTES, chart_config
 
 NOISE = "noise"
 DIAGRAM_HELP = (
-    "Persistence diagram. Grow a ball around every image: a loop is born when the balls close a "
-    "ring, and dies when they fill it. Each dot is one loop; the further above the diagonal, the "
-    "longer it lives. Distances are between activations of this layer."
+    "Grow a ball around every image: a loop is born when the balls close a ring, and dies when "
+    "they fill it. Each dot is one loop; the further it lies above the diagonal, the longer it "
+    "lives."
 )
 MAP_HELP = (
-    "The images laid out so that their distances in this layer are kept as well as two "
-    "dimensions allow (classical multidimensional scaling). The axes themselves mean nothing."
+    "Images that are close here are close in this layer, as far as two dimensions allow "
+    "(classical multidimensional scaling). The axes have no meaning of their own."
 )
 BARCODE_HELP = "The same loops as bars, from birth to death."
 CURVE_HELP = "Betti curve: how many loops are alive at each distance."
@@ -40,9 +40,9 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
         rows["layer"].tolist(),
         key="layer",
         bind="query-params",
-        on_change=_mark_again,
+        on_change=_redraw_profile,
         format_func=lambda name: name or "(model)",
-        help="Click a row of the profile, or choose here.",
+        help="Choose a layer here, or click its row in the profile.",
     )
     pinned = layer in profile.pinned_layers
     full = not pinned and len(profile.pinned_layers) >= MAX_PINNED
@@ -54,27 +54,27 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
         args=(layer,),
         disabled=full,
         width="stretch",
-        help=f"Keep up to {MAX_PINNED} layers side by side, further down the page.",
+        help=f"Show up to {MAX_PINNED} layers side by side, further down the page.",
     )
-    found = shown.report.layer(layer)
-    st.caption(_facts(rows, found))
-    if not found.finite:
-        st.warning("The activations of this layer are not finite, so it has no topology.")
+    measured = shown.report.layer(layer)
+    st.caption(_facts(rows, measured))
+    if not measured.finite:
+        st.warning("Some activations of this layer are not finite, so it has no topology.")
         return
     shapes, curve, bars = st.tabs(
         ["Persistence diagram", "Betti curve", "Barcode"], key="loops", on_change="rerun"
     )
     if shapes.open:
         with shapes:
-            _render_diagram(found, choice, "diagram", 300)
-            _offer(pd.DataFrame(found.diagram, columns=["birth", "death"]), "diagram", found)
+            _render_diagram(measured, choice, "diagram", 300)
+            _offer(pd.DataFrame(measured.diagram, columns=["birth", "death"]), "diagram", measured)
     if curve.open:
         with curve:
-            _render_curve(found, choice)
+            _render_curve(measured, choice)
     if bars.open:
         with bars:
-            _render_barcode(found, choice)
-    _render_images(shown, found)
+            _render_barcode(measured, choice)
+    _render_images(shown, measured)
 
 
 def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
@@ -88,15 +88,15 @@ def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         st.columns(max(2, len(profile.pinned_layers))), profile.pinned_layers, strict=False
     ):
         with column, st.container(border=True, key=f"pinned_{name}"):
-            found = shown.report.layer(name)
+            layer = shown.report.layer(name)
             st.markdown(f"**{name or '(model)'}**")
-            st.caption(_facts(rows, found))
+            st.caption(_facts(rows, layer))
             st.button("Unpin", key=f"unpin_{name}", on_click=_toggle_pin, args=(name,))
-            if not found.finite:
-                st.warning("Not finite: no topology.")
+            if not layer.finite:
+                st.warning("Some activations are not finite: no topology.")
                 continue
-            _render_diagram(found, choice, f"diagram_{name}", 240)
-            _render_map(shown, found, "cluster", f"map_{name}", 240)
+            _render_diagram(layer, choice, f"diagram_{name}", 240)
+            _render_map(shown, layer, "cluster", f"map_{name}", 240)
 
 
 def groups(layer: LayerTopology) -> list[str]:
@@ -107,7 +107,7 @@ def groups(layer: LayerTopology) -> list[str]:
 
 def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int) -> None:
     batches = len(layer.diagrams)
-    of = f", the mean of {batches} batches, all of them drawn" if batches > 1 else ""
+    of = f" (mean of {batches} batches; all are drawn)" if batches > 1 else ""
     st.caption(f"b₁ = {plural(layer.b1, 'loop')}{of}", help=DIAGRAM_HELP)
     figure = diagram_figure(
         layer.diagram,
@@ -126,7 +126,7 @@ def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int)
 
 def _render_curve(layer: LayerTopology, choice: Choice) -> None:
     batches = len(layer.diagrams)
-    of = f", mean of {batches} batches" if batches > 1 else ""
+    of = f" (mean of {batches} batches)" if batches > 1 else ""
     st.caption(f"Loops alive at each distance{of}", help=CURVE_HELP)
     scales, counts = betti_curve(long_intervals(layer.diagram, choice.min_persistence))
     alive = counts / batches
@@ -164,7 +164,8 @@ def _render_images(shown: Shown, layer: LayerTopology) -> None:
                 required=True,
                 key="colour",
                 bind="query-params",
-                help="DBSCAN cluster in this layer, or the image's true class (never used above).",
+                help="The DBSCAN cluster in this layer, or the image's true class, which the "
+                "analysis never uses.",
             )
             _render_map(shown, layer, colour or "cluster", "map", 330)
     if pictures.open:
@@ -177,7 +178,7 @@ def _render_images(shown: Shown, layer: LayerTopology) -> None:
 def _images_of(shown: Shown) -> DrawnImages | None:
     try:
         return drawn_images(shown.options, shown.key.partition(" ")[0])
-    except AnalysisError as error:  # the analysis was saved, and its images are gone
+    except AnalysisError as error:  # the images behind a saved analysis are gone
         st.warning(str(error))
         return None
 
@@ -192,9 +193,8 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
         f"{plural(count, 'DBSCAN cluster')}, {noise:.0%} noise · radius {layer.clustering.eps:.4g}",
         help=MAP_HELP,
     )
-    short = (
-        data.classes and max(map(len, data.classes)) <= 2
-    )  # long names are told when hovered over
+    # Longer names appear only on hover.
+    short = data.classes and max(map(len, data.classes)) <= 2
     points = embedding(shown.key, layer.name, shown.report)
     figure = embedding_figure(
         points,
@@ -227,7 +227,7 @@ def _offer(table: pd.DataFrame, what: str, layer: LayerTopology) -> None:
         key=f"save_{what}",
         type="tertiary",
         on_click="ignore",
-        help="Save the numbers of this figure.",
+        help="Save the numbers in this figure.",
     )
 
 
@@ -248,5 +248,5 @@ def _toggle_pin(name: str) -> None:
         pinned.append(name)
 
 
-def _mark_again() -> None:
+def _redraw_profile() -> None:
     session().profile.figure_key = None

@@ -1,4 +1,4 @@
-"""The head of the Explore page: what came out, and the few numbers that matter."""
+"""The top of the Explore page: the result in a sentence, and a few key numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from app.components.shared.obtain import describe
 from app.state import Choice, Shown
 
 CORRELATION_HELP = (
-    "Spearman's rank correlation over the layers: +1 if the layers with more loops have more "
-    "clusters, −1 if fewer, 0 if neither. p is the chance of so strong a correlation between "
-    "unrelated columns. Neighbouring layers are alike, so p looks better than it is."
+    "Spearman's rank correlation: +1 if layers with more loops have more clusters, −1 if fewer. "
+    "p is the chance of a correlation this strong without any link; neighbouring layers are alike, "
+    "so the true chance is higher."
 )
 
 
@@ -29,13 +29,13 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     elif not chosen:
         st.warning(
             f"ρ = {choice.rho:.2f} of {int((~rows['head']).sum())} layers rounds down to none "
-            "under this preset. Raise ρ, or take the preset “recommended”."
+            "under this preset. Raise ρ, or choose the preset “recommended”."
         )
     else:
         head = rows.loc[rows["head"], "layer"].tolist()
         names = ", ".join(f"`{name}`" for name in chosen[:12])
         more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
-        always = f", and always the new head `{head[0]}`" if head else ""
+        always = f", and the new head `{head[0]}`, which always trains" if head else ""
         st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows, choice.normalization)}")
     st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
     for warning in shown.report.warnings():
@@ -52,21 +52,20 @@ def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
             "Selected",
             f"{chosen} of {plural(ranked, 'layer')}",
             f"ρ = {choice.rho:.2f}",
-            "The layers that train. The classifier head is not counted where it is always trained.",
+            "The layers that train. A head that always trains is not counted.",
         )
         _tile(
             "Trained parameters",
             percent_text(trained, total),
             f"{count_text(trained)} of {count_text(total)}",
-            "Of all the model's layers; the head is counted where it is always trained.",
+            "Share of the model's parameters that train, with a head that always trains.",
         )
         render_memory_tile(shown, rows)
         _tile(
             "Analysed in",
             f"{report.seconds:.1f} s",
             f"{report.samples} images · no gradients",
-            "Measured when this analysis was made: forward pass, topology and clusters. "
-            "It used no labels and no gradients.",
+            "Measured: forward pass, topology and clusters. No labels and no gradients were used.",
         )
 
 

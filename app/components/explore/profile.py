@@ -1,4 +1,4 @@
-"""The layer profile on the page: aligned columns on a screen, two of them on a phone."""
+"""The layer profile on the page: all columns on a wide screen, two on a phone."""
 
 from __future__ import annotations
 
@@ -26,37 +26,36 @@ _STYLE = """<style>
 
 
 def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
-    """Draw one row a layer; a click on a row opens it under the microscope."""
+    """Draw one row per layer; a click on a row opens it under the microscope."""
     st.html(_STYLE)
-    marked = _marked(shown, choice, layer)
+    open_row = _open_row(shown, choice, layer)
     if len(rows) > TALL:
-        st.caption(f"All {len(rows)} layers are here: scroll the profile.")
+        st.caption(f"Scroll the profile to see all {len(rows)} layers.")
     for kind, columns in (("wide", COLUMNS), ("narrow", NARROW)):
         with st.container(
             key=f"profile_{kind}", height=HEIGHT if len(rows) > TALL else "content", border=False
         ):
             key = f"rows_{kind}"
             st.plotly_chart(
-                profile(shown.key, choice, columns, appearance(), marked, rows),
+                profile(shown.key, choice, columns, appearance(), open_row, rows),
                 key=key,
                 on_select=lambda key=key: _open(key),
                 selection_mode="points",
                 theme=None,
                 config=chart_config(f"bettiscope-{shown.options.model}-profile"),
-                alt="Layer profile: one row a layer with its loops, score, clusters and cost",
+                alt="Layer profile: one row per layer with its loops, score, clusters and cost",
             )
 
 
-def _marked(shown: Shown, choice: Choice, layer: str) -> str:
-    """The row to draw as open: it moves only when the figure changes for another reason.
+def _open_row(shown: Shown, choice: Choice, layer: str) -> str:
+    """The row to draw as open. It changes only when the figure changes for another reason.
 
-    After a click the browser marks the row by itself, and a figure that followed it would lose
-    the selection.
+    The browser itself highlights a clicked row, and a new figure would lose the selection.
     """
     state = session().profile
-    drawn = (shown.key, choice, appearance())
-    if state.figure_key != drawn:
-        state.figure_key, state.open_row = drawn, layer
+    figure_key = (shown.key, choice, appearance())
+    if state.figure_key != figure_key:
+        state.figure_key, state.open_row = figure_key, layer
     return state.open_row
 
 

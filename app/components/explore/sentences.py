@@ -1,4 +1,4 @@
-"""What the numbers say, in plain words."""
+"""The results in plain words."""
 
 from __future__ import annotations
 
@@ -9,50 +9,53 @@ import pandas as pd
 from analysis.selection.correlation import rank_correlation
 from analysis.text import p_value_text, plural, signed
 
-ALPHA = 0.05  # above it a correlation is told as no link
+ALPHA = 0.05  # a correlation with a larger p is reported as no link
 
 
 def clusters_sentence(rows: pd.DataFrame) -> str:
     """Whether b₁ goes with the DBSCAN cluster count over the layers (AdaBet, Figure 3)."""
     counts = rows["clusters"].astype(float)
-    found = rank_correlation(rows["b1"].tolist(), counts.tolist())
-    layers = f"n = {plural(found.n, 'layer')}{', head included' if rows['head'].any() else ''}"
-    if math.isnan(found.coefficient):
+    result = rank_correlation(rows["b1"].tolist(), counts.tolist())
+    layers = f"n = {plural(result.n, 'layer')}{', head included' if rows['head'].any() else ''}"
+    if math.isnan(result.coefficient):
         known = counts.dropna().unique()
-        if found.n < 3:
-            return f"Too few layers to compare b₁ with the cluster counts (n = {found.n})."
+        if result.n < 3:
+            return f"Too few layers to compare b₁ with the cluster counts (n = {result.n})."
         if len(known) == 1:
             return (
                 f"DBSCAN finds {plural(int(known[0]), 'cluster')} in every layer here, so the "
                 f"cluster count cannot follow b₁ (Spearman undefined, {layers})."
             )
         return f"b₁ is the same in every layer here (Spearman undefined, {layers})."
-    figures = f"Spearman {signed(found.coefficient, 2)}, p {p_value_text(found.p_value)}, {layers}"
-    if found.p_value > ALPHA:
+    figures = (
+        f"Spearman {signed(result.coefficient, 2)}, p {p_value_text(result.p_value)}, {layers}"
+    )
+    if result.p_value > ALPHA:
         return f"b₁ shows no clear link with the DBSCAN cluster count here ({figures})."
-    strength = "only weakly" if abs(found.coefficient) < 0.4 else "clearly"
-    verb = "rises" if found.coefficient > 0 else "falls"
+    strength = "only weakly" if abs(result.coefficient) < 0.4 else "clearly"
+    verb = "rises" if result.coefficient > 0 else "falls"
     return f"b₁ {verb} {strength} with the DBSCAN cluster count here ({figures})."
 
 
 def size_sentence(rows: pd.DataFrame, normalization: str = "activation") -> str:
-    """How much of the selection a ranking without any topology would give."""
+    """How much of the selection a ranking by size alone would give."""
     divisor = "Size" if normalization == "activation" else f"Size ({normalization})"
     chosen = rows["selected"]
     if not rows.loc[chosen, "score"].max() > 0:
         return "No layer has a loop that counts, so only the execution order decides."
     if rows["score"].nunique() == 1 or rows.loc[chosen, "score"].equals(rows.loc[chosen, "b1"]):
-        return ""  # not normalised: size has no say
+        return ""  # not normalised, so size plays no part
     loopless = int((rows.loc[chosen, "score"] == 0).sum())
     if loopless:
-        return f"{loopless} of them have no loop that counts: the execution order decided."
+        verb = "has" if loopless == 1 else "have"
+        return f"{loopless} of them {verb} no loop that counts: the execution order decided."
     candidates = rows["selected_by_size"]
     count, shared = int(chosen.sum()), int((chosen & candidates).sum())
     if shared < count:
         return f"{divisor} alone, without any topology, would choose {shared} of these {count}."
     if int(candidates.sum()) == count:
-        return f"{divisor} alone, without any topology, would choose the very same."
+        return f"{divisor} alone, without any topology, would choose the same layers."
     return (
         f"{divisor} alone, without any topology, narrows the choice to {int(candidates.sum())} "
-        f"layers, {'these' if count > 1 else 'this one'} among them; b₁ decides between those."
+        f"layers, {'these' if count > 1 else 'this one'} among them; b₁ decides between them."
     )

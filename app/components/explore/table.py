@@ -1,4 +1,4 @@
-"""Every layer as a table, to sort and to take away."""
+"""All layers as a table that can be sorted and saved."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ COLUMNS = {
     "layer": ("Layer", "The module's name in the model."),
     "kind": ("Kind", "The module's class."),
     "b1": ("b₁", "Loops in the layer's cloud of activations."),
-    "score": ("Score", "Loops, or the summary chosen under More, divided by the chosen size."),
-    "rank": ("Rank", "1 is the best score; ties go in execution order."),
+    "score": (
+        "Score",
+        "Loops, or the summary chosen under More, divided by the chosen size.",
+    ),
+    "rank": ("Rank", "1 is the best score. Ties keep the execution order."),
     "selected": ("Selected", "Among the best ρ of the layers."),
-    "head": ("Head", "The classifier, trained without being ranked."),
-    "clusters": ("Clusters", "DBSCAN clusters of all the images together."),
-    "noise_share": ("Noise", "Share of the images in no cluster."),
-    "activation_size": ("Activations", "Numbers in the whole cloud: images × outputs of one."),
-    "parameters": ("Parameters", "Numbers that train in this layer."),
-    "flops": ("FLOPs", "Floating-point operations for one image; a multiply-add is two."),
+    "head": ("Head", "The classifier, which trains without being ranked."),
+    "clusters": ("Clusters", "DBSCAN clusters among all images."),
+    "noise_share": ("Noise", "Share of images that are in no cluster."),
+    "activation_size": ("Activations", "Numbers in all: images × activations per image."),
+    "parameters": ("Parameters", "Numbers in this layer that training can change."),
+    "flops": ("FLOPs", "Floating-point operations per image; a multiply-add counts as two."),
 }
 FORMATS = {"score": "%.3g", "noise_share": "percent", "b1": "%.4g"}
 

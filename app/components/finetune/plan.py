@@ -23,7 +23,7 @@ from analysis.options import (
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import plural, saving_text, size_text
 from app.cache import estimates, run_queue, strategy_layers
-from app.components.shared.help_texts import listed
+from app.components.shared.help_texts import bullet_list
 from app.components.shared.memory_tile import memory_request
 from app.components.shared.polling import poll_until
 from app.state import Choice, Shown, session
@@ -55,7 +55,7 @@ def render_plan(
             key="strategies",
             bind="query-params",
             help="Ways to choose what trains. The new classifier always trains with them, unless "
-            "the preset ranks it. " + listed({n: s.help for n, s in STRATEGIES.items()}),
+            "the preset ranks it. " + bullet_list({n: s.help for n, s in STRATEGIES.items()}),
         )
         recipe, train_samples, seeds = _render_recipe(shown, options)
         step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step

@@ -1,13 +1,13 @@
-"""How help texts are laid out."""
+"""Parts of help texts and messages."""
 
 from __future__ import annotations
 
 
-def listed(entries: dict[str, str]) -> str:
-    """Names with what they mean, as a list below a sentence."""
+def bullet_list(entries: dict[str, str]) -> str:
+    """Names and their meanings, as a Markdown list to put below a sentence."""
     return "\n".join(["", *(f"- **{name}**: {text}" for name, text in entries.items())])
 
 
-def as_given(text: str) -> str:
-    """What somebody typed, or a link carries: no markdown in it is obeyed."""
+def literal(text: str) -> str:
+    """Text that was typed or came in a link, with its Markdown switched off."""
     return f"`{text.replace('`', ' ')[:80]}`"

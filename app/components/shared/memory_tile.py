@@ -1,4 +1,4 @@
-"""The tile that tells what training the selection would take in memory."""
+"""The tile with the memory that training the selection would take."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from app.state import Shown, session
 POLL_EVERY = 0.3  # seconds
 HELP = (
     "Predicted: the most memory that tensors take in one training step with batches of {batch} "
-    "images (weights, gradients, optimiser state, activations kept for the backward pass). The "
-    "step is run on tensors without contents; on the CPU, with the models tested, that agreed with "
-    "measured steps to the byte. "
+    "images. On the CPU, with the models tested, this agreed with measured steps to the byte. "
     "{analytic}"
 )
 ANALYTIC = (
-    "The analytic model behind the paper's figures (after TinyTL: frozen weights at 4 bit, batches "
-    "of 8, no gradients or optimiser state) gives {part} against {full}: {saving}."
+    "\n\nThe analytic model behind the paper's figures gives {part} against {full}: {saving}. It "
+    "follows TinyTL: frozen weights at 4 bit, batches of 8, no gradients or optimiser state."
 )
 
 
 def memory_request(
     shown: Shown, scope: Scope, layers: tuple[str, ...] = (), recipe: Recipe | None = None
 ) -> MemoryRequest:
-    """The question what training these layers of the model on the page takes."""
+    """Ask what training these layers of the model on the page takes."""
     return MemoryRequest(
         model=shown.options.model,
         classes=classes_of(shown.options.dataset),
@@ -48,14 +46,14 @@ def _subject(request: MemoryRequest) -> tuple[object, ...]:
 
 
 def classes_of(dataset: str) -> int:
-    """Classes that a new head would tell apart, at least one; 0 if the images are gone or new."""
+    """Number of classes for a new head, at least 1; 0 if the images are gone or have changed."""
     if needs_look(dataset) or dataset_problem(dataset):  # analyses and runs outlive their images
         return 0
     return max(1, len(dataset_spec(dataset).class_names))
 
 
 def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
-    """Draw the tile; while a prediction is being made, the last one stays."""
+    """Draw the tile; the last prediction stays until the next one is ready."""
     layers = (
         *rows.loc[rows["selected"]].sort_values("rank")["layer"],
         *rows.loc[rows["head"], "layer"],
@@ -63,7 +61,7 @@ def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
     full = memory_request(shown, "everything")
     part = memory_request(shown, "layers", tuple(layers))
     if not part.classes:
-        _draw(part, "no prediction without the images", None)
+        _draw(part, "no prediction: the images are missing", None)
         return
 
     requests = (part, full) if layers else (full,)
@@ -85,30 +83,30 @@ def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
 
 def _draw(
     part: MemoryRequest,
-    found: MemoryEstimate | str | None,
+    answer: MemoryEstimate | str | None,
     whole: MemoryEstimate | str | None,
 ) -> None:
     analysis, note, analytic = session().analysis, "predicting …", ""
-    if isinstance(found, str):
-        analysis.estimate, note = None, found
-    elif found is not None:
-        analysis.estimate = (part, found)
+    if isinstance(answer, str):
+        analysis.estimate, note = None, answer
+    elif answer is not None:
+        analysis.estimate = (part, answer)
         if isinstance(whole, MemoryEstimate):
-            note = f"{saving_text(found.peak.total, whole.peak.total)} than full training"
+            note = f"{saving_text(answer.peak.total, whole.peak.total)} than full training"
             analytic = ANALYTIC.format(
-                part=size_text(found.analytic),
+                part=size_text(answer.analytic),
                 full=size_text(whole.analytic),
-                saving=saving_text(found.analytic, whole.analytic),
+                saving=saving_text(answer.analytic, whole.analytic),
             )
         elif whole is not None:
             note = "full training: no prediction"
     value = "–"
-    if analysis.estimate is not None:  # of another selection, but not of another model
-        request, known = analysis.estimate
+    if analysis.estimate is not None:  # perhaps of another selection, never of another model
+        request, estimate = analysis.estimate
         if _subject(request) == _subject(part):
-            value = size_text(known.peak.total)
+            value = size_text(estimate.peak.total)
             if request != part:
-                note = "of the last selection; predicting …"
+                note = "for the last selection; predicting …"
     st.metric(
         "Predicted peak memory",
         value,

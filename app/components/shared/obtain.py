@@ -22,12 +22,12 @@ _WEIGHTS = {"random": "random weights", "pretrained": "pre-trained"}
 
 
 def render_obtained(options: AnalysisOptions | None) -> Shown | None:
-    """Find or start the analysis, and tell how it goes.
+    """Find or start the analysis, and show its progress.
 
     Returns
     -------
     Shown or None
-        What there is to show: the analysis asked for or, while that is not there, the last one.
+        The analysis that was asked for or, until it is ready, the last one.
     """
     analysis = session().analysis
     if options is None:
@@ -65,12 +65,12 @@ def _is_current(options: AnalysisOptions) -> bool:
 
 
 def _has_changed(shown: Shown | None) -> bool:
-    """Whether the files that an analysis was made of are other ones now."""
+    """Whether the files behind an analysis have changed."""
     return shown is not None and _key_now(shown.options) not in ("", shown.key)
 
 
 def _key_now(options: AnalysisOptions) -> str:
-    """The fingerprint; empty if files are gone, which is told when they are asked for."""
+    """The fingerprint; empty if files are gone, which a later step reports."""
     try:
         return fingerprint(options)
     except AnalysisError:
@@ -112,8 +112,8 @@ def _find(options: AnalysisOptions, key: str) -> str:
             report = load_analysis(key) if key else None
         if report is None:
             return "" if answer is None else "Its file no longer exists."
-        trouble = analysis.file_errors.pop(options, "")
-        notes: tuple[str, ...] = (trouble,) if trouble else ()
+        damage = analysis.file_errors.pop(options, "")
+        notes: tuple[str, ...] = (damage,) if damage else ()
         notes += answer.notes if answer is not None else report.notes
         analysis.shown, analysis.outdated = Shown(options, report, key, notes), False
         analysis.target = options
@@ -127,9 +127,9 @@ def _render_job(job: Job, unreadable: str) -> None:
     if session().analysis.stopped or job.state == "stopped":
         st.info(f"Stopped. Press **Analyse** to start again.{_below()}")
     elif job.state == "failed":
-        st.error(f"{job.error}{_below()}", title="The analysis could not be made")
+        st.error(f"{job.error}{_below()}", title="The analysis failed")
     elif unreadable:
-        advice = "Press **Analyse** to make it again."
+        advice = "Press **Analyse** to run it again."
         st.error(f"{unreadable} {advice}{_below()}", title="The saved analysis could not be read")
     else:
         poll_until(_render_progress, pending=True, every=POLL_EVERY)

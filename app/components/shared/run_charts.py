@@ -1,4 +1,4 @@
-"""The charts of runs that more than one page shows."""
+"""Charts of runs that several pages show."""
 
 from __future__ import annotations
 
@@ -26,20 +26,18 @@ from app.theme import PALETTES, chart_config
 
 HEIGHT = 290  # pixels
 FRONT_HELP = (
-    "One point for each run that is done; both costs include choosing the layers. The line joins "
-    "the runs that no other run beats in accuracy and cost at once (the Pareto front). It is left "
-    "out where runs differ in more than strategy and seed."
+    "One point per finished run; both costs include choosing the layers. The line (the Pareto "
+    "front) joins the runs that no other run beats, if all differ only in strategy and seed."
 )
 MEMORY_HELP = (
-    "The most memory that tensors took in a step, measured on the first step and on one of each "
-    "epoch. It counts tensors, not what the process or the libraries take besides: hover a bar "
-    "for that. Dashed: predicted before the run."
+    "The most memory that tensors took in a step, measured on the first step and once per epoch. "
+    "Dashed: predicted before the run. Hover over a bar to see the memory of the whole process."
 )
 MEMORY, TIME = "peak memory", "time"
 
 
 def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
-    """Draw accuracy and loss over the epochs; runs of one strategy may share its colour."""
+    """Draw accuracy and loss by epoch; runs of one strategy may share its colour."""
     palette = PALETTES[appearance()]
     curves = curves_of(runs, by_strategy=by_strategy)
     epochs = max((run.options.recipe.epochs for run in runs), default=1)
@@ -47,8 +45,8 @@ def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
     with left:
         st.markdown(
             "**Accuracy**",
-            help="Thick: share of validation images that are classified right, after each epoch. "
-            "Faint: of the training images of each step, smoothed.",
+            help="Thick: share of validation images classified correctly, after each epoch. "
+            "Faint: the same for the training images of each step, smoothed.",
         )
         draw_chart(
             accuracy_figure(curves, epochs=epochs, palette=palette, height=HEIGHT),
@@ -57,8 +55,9 @@ def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
     with right:
         st.markdown(
             "**Loss**",
-            help="Mean cross-entropy, in nats. Thick: of validation images. Dotted and faint: of "
-            "training images. Training loss that falls while validation loss rises is overfitting.",
+            help="Mean cross-entropy, in nats. Thick: validation images; dotted and faint: "
+            "training images. If training loss falls while validation loss rises, the model "
+            "overfits.",
         )
         draw_chart(
             loss_figure(curves, epochs=epochs, palette=palette, height=HEIGHT),
@@ -69,14 +68,14 @@ def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
 def render_tradeoff(
     runs: Sequence[Run], *, key: str, on_pick: Callable[[str], None] | None = None
 ) -> None:
-    """Draw accuracy against memory or time; a click on a point hands its run's id on."""
+    """Draw accuracy against memory or time; a click calls `on_pick` with a run's id."""
     st.markdown("**Accuracy against cost**", help=FRONT_HELP)
     cost = st.segmented_control(
         "Cost", [MEMORY, TIME], default=MEMORY, required=True, key=f"{key}_cost",
         label_visibility="collapsed",
     )  # fmt: skip
-    # After a click it is another chart: with the point still selected, the next click on it
-    # would only take the selection away.
+    # Each click makes a new chart: otherwise the point would stay selected, and the next click
+    # on it would only remove the selection.
     chart = f"chart_{key}_tradeoff_{session().comparison.table_version if on_pick else 0}"
 
     def pick() -> None:
@@ -96,7 +95,7 @@ def render_tradeoff(
 
 
 def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
-    """Test accuracy against `MEMORY` or `TIME`, one point for each run that is done."""
+    """Test accuracy against `MEMORY` or `TIME`, one point per finished run."""
     done = [run for run in runs if run.result is not None]
     names = names_of(done)
     unit, scale = "s", 1.0
@@ -106,8 +105,8 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
     }
     if cost == MEMORY:
         costs = {run.id: peak_bytes(run) for run in done}
-        known = [value for value in costs.values() if not math.isnan(value)]
-        unit, scale = size_unit(max(known, default=1e6))
+        measured = [value for value in costs.values() if not math.isnan(value)]
+        unit, scale = size_unit(max(measured, default=1e6))
     points = [
         RunPoint(
             run.id,
@@ -121,7 +120,7 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
     ]
     return tradeoff_figure(
         points,
-        x_title=f"{cost.capitalize()} with choosing",
+        x_title=f"{cost.capitalize()}, choosing included",
         unit=unit,
         y_title="Test accuracy",
         strategies=[strategy.title for strategy in STRATEGIES.values()],
@@ -132,13 +131,13 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
 
 
 def draw_chart(figure: go.Figure, name: str, alt: str) -> None:
-    """Draw a figure that nobody clicks on; traces of one name stand once in its legend."""
-    told: set[str] = set()
+    """Draw a figure without selections; its legend has one entry per name."""
+    names: set[str] = set()
     for trace in figure.data:
-        if trace.name in told:
+        if trace.name in names:
             trace.showlegend = False
         elif trace.showlegend is not False:
-            told.add(trace.name)
+            names.add(trace.name)
     st.plotly_chart(
         figure, key=f"chart_{name}", theme=None, config=chart_config(f"bettiscope-{name}"), alt=alt
     )

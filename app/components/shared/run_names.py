@@ -1,4 +1,4 @@
-"""How runs are called, and the numbers of them that several pages show."""
+"""The names of runs, and the numbers that several pages show of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATES = {
 
 
 def settings_text(run: Run) -> str:
-    """What the runs of one group share, in a line."""
+    """The settings that the runs of one group share, in one line."""
     options, recipe = run.options, run.options.recipe
     rate = "" if recipe.learning_rate is None else f" · learning rate {recipe.learning_rate:g}"
     epochs = plural(recipe.epochs, "epoch")
@@ -38,13 +38,13 @@ def settings_text(run: Run) -> str:
 
 
 def strategy_title(run: Run) -> str:
-    """The strategy of a run as people read it."""
+    """The title of a run's strategy."""
     known = STRATEGIES.get(run.options.strategy)
     return known.title if known else run.options.strategy
 
 
 def names_of(runs: Sequence[Run]) -> dict[str, str]:
-    """Names by id that tell these runs apart, and no longer than that takes."""
+    """The shortest names, by id, that distinguish these runs."""
     many_seeds = len({run.options.recipe.seed for run in runs}) > 1
     names = {}
     for run in runs:
@@ -59,7 +59,7 @@ def names_of(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def metrics_of(run: Run) -> RunMetrics:
-    """What was measured in a run up to its revision; only what is new is read from the store."""
+    """A run's metrics up to its revision; only new ones are read from the store."""
     read = session().comparison.metrics
     if not run.active:
         read.pop(run.id, None)
@@ -77,15 +77,15 @@ def steps_per_epoch(run: Run) -> int:
 
 
 def curves_of(runs: Sequence[Run], *, by_strategy: bool) -> list[Curve]:
-    """The curves of runs, in the colour and name of the strategy or each in one of its own."""
+    """One curve per run, with its strategy's colour and name or with its own."""
     names, order = names_of(runs), list(STRATEGIES)
-    found = []
+    curves = []
     for place, run in enumerate(runs):
         name = names[run.id]
         if by_strategy and run.options.strategy in order:
             place, name = order.index(run.options.strategy), strategy_title(run)
         metrics = metrics_of(run)
-        found.append(
+        curves.append(
             Curve.of(
                 name,
                 place,
@@ -94,17 +94,17 @@ def curves_of(runs: Sequence[Run], *, by_strategy: bool) -> list[Curve]:
                 steps_per_epoch=steps_per_epoch(run),
             )
         )
-    return found
+    return curves
 
 
 def peak_use(run: Run) -> MemoryUse | None:
-    """The most memory that was measured in a run's sampled steps."""
+    """The highest memory use in a run's sampled steps."""
     samples = metrics_of(run).memory
     return max((sample.peak for sample in samples), key=lambda use: use.total, default=None)
 
 
 def peak_bytes(run: Run) -> float:
-    """Bytes at the peak of choosing the layers and training; NaN if that was not measured."""
+    """Peak bytes of choosing the layers and training; NaN if not measured."""
     peak = peak_use(run)
     if peak is None or run.selection is None:
         return math.nan
@@ -112,7 +112,7 @@ def peak_bytes(run: Run) -> float:
 
 
 def shown_accuracy(run: Run) -> float:
-    """Test accuracy of a run that is done, else the last on validation; NaN before that."""
+    """Test accuracy of a finished run, else the last validation accuracy; NaN before that."""
     if run.result is not None:
         return run.result.test_accuracy
     epochs = metrics_of(run).epochs

@@ -1,4 +1,4 @@
-"""What a person reads of a dataset or of weights that are their own."""
+"""The names that the page shows for datasets and weights, also for the user's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from analysis.options import AnalysisOptions
 
 
 def dataset_name(name: str) -> str:
-    """A dataset as the person knows it."""
+    """The name of a dataset as the page shows it."""
     kind, _, rest = name.partition(":")
     if kind == "own":
         return f"{_short(rest)} (yours)"
@@ -16,29 +16,29 @@ def dataset_name(name: str) -> str:
 
 
 def shift_text(options: AnalysisOptions) -> str:
-    """How the images are altered; nothing if they are not."""
+    """How the images are altered; empty if they are not."""
     return "" if options.shift == "none" else f"{options.shift} {options.severity}"
 
 
 def data_text(options: AnalysisOptions) -> str:
-    """The images, as they are or altered."""
+    """The dataset and, if there is one, its shift."""
     shift = shift_text(options)
     return dataset_name(options.dataset) + (f" with {shift}" if shift else "")
 
 
 def computed_text(options: AnalysisOptions) -> str:
-    """How the numbers are computed, as far as it is not as usual and changes them."""
+    """The settings that change the numbers, where they are not the default."""
     side = f", {options.input_side} pixels a side" if options.input_side else ""
     return side + (f", in {options.precision}" if options.precision != "float32" else "")
 
 
 def weights_name(weights: str) -> str:
-    """Weights as the person knows them."""
+    """The name of weights as the page shows it."""
     kind, _, path = weights.partition(":")
     return f"{_short(PurePath(path).stem)} (yours)" if kind == "file" else weights
 
 
 def _short(identity: str) -> str:
-    """A name with as much of the content's digest as tells two of the same name apart."""
+    """A name with enough of the content's digest to distinguish two of the same name."""
     name, _, digest = identity.rpartition("-")
     return f"{name}-{digest[:6]}" if name else identity

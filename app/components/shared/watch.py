@@ -1,4 +1,4 @@
-"""Notice what other sessions do to the runs."""
+"""Redraw the page when another session changes the runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from analysis.runs.store import Run
 from app.cache import run_queue
 from app.components.shared.polling import poll_until
 
-EVERY = 3.0  # seconds; it costs one small query unless something happened
+EVERY = 3.0  # seconds; one small query unless something changed
 
 
 def watch_runs(runs: Sequence[Run]) -> None:
-    """Draw the page again when a run was added, ended, deleted or restored elsewhere."""
+    """Redraw the page when a run is added, ended, deleted or restored elsewhere."""
     drawn = _states(runs)
     seen = [run_queue().store.revision()]
 

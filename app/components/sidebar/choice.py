@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.options import PRESETS
 from analysis.selection.scores import NORMALIZATIONS
 from analysis.topology.summaries import SUMMARIES
-from app.components.shared.help_texts import listed
+from app.components.shared.help_texts import bullet_list
 from app.state import Choice
 
 _KNEE, _QUANTILE = "knee", "quantile"
@@ -31,7 +31,7 @@ def render_choice() -> Choice:
         key="normalization",
         bind="query-params",
         help="What the number of loops is divided by to give the score. "
-        + listed({n: f"{e.title}. {e.help}" for n, e in NORMALIZATIONS.items()}),
+        + bullet_list({n: f"{e.title}. {e.help}" for n, e in NORMALIZATIONS.items()}),
     )
     st.caption(NORMALIZATIONS[normalization].help)
     preset = st.selectbox(
@@ -40,7 +40,8 @@ def render_choice() -> Choice:
         key="preset",
         bind="query-params",
         on_change=_apply_preset,
-        help="Three readings of the method. " + listed({n: p.help for n, p in PRESETS.items()}),
+        help="Three readings of the method. "
+        + bullet_list({n: p.help for n, p in PRESETS.items()}),
     )
     with st.expander("More"):
         return _render_more(rho, normalization, preset)
@@ -53,7 +54,7 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
         key="summary",
         bind="query-params",
         help="The number that summarises a layer's loops. "
-        + listed({n: s.help for n, s in SUMMARIES.items()}),
+        + bullet_list({n: s.help for n, s in SUMMARIES.items()}),
     )
     min_persistence = st.number_input(
         "Shortest loop that counts",

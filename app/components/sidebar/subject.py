@@ -27,7 +27,7 @@ from analysis.options import (
     Precision,
     Preset,
 )
-from app.components.shared.help_texts import as_given, listed
+from app.components.shared.help_texts import bullet_list, literal
 from app.components.shared.subject_names import dataset_name, weights_name
 from app.components.sidebar.own_files import render_look, render_own_checkpoint, render_own_images
 from app.state import session
@@ -96,7 +96,7 @@ def _render_model() -> tuple[str, str]:
     model = chosen or _DEFAULT.model
     spec = _known(model)
     if spec is None:
-        raise OptionError(f"There is no model {as_given(model)}: choose one from the list.")
+        raise OptionError(f"There is no model {literal(model)}: choose one from the list.")
     weights = st.selectbox(
         "Weights",
         [*weights_choices(model), *own_checkpoints(model)],
@@ -116,7 +116,7 @@ def _complete_model() -> None:
 
 
 def completed(typed: str) -> str:
-    """The first model that matches, as where nothing but what is listed can be typed."""
+    """The first model that matches, as where nothing but what is bullet_list can be typed."""
     if _known(typed) is not None:
         return typed
     return next((name for name in MODELS if typed.lower() in name), typed)
@@ -141,12 +141,12 @@ def _render_dataset() -> tuple[str, str, int]:
         bind="query-params",
         format_func=dataset_name,
         help="The images that go through the model. No labels are used. "
-        + listed({n: s.description for n, s in DATASETS.items()}),
+        + bullet_list({n: s.description for n, s in DATASETS.items()}),
         on_change=uploads.forget_missing,
     )
     if uploads.missing_dataset:
         st.warning(
-            f"There is no dataset {as_given(uploads.missing_dataset)} here. "
+            f"There is no dataset {literal(uploads.missing_dataset)} here. "
             f"Chosen: {dataset_name(dataset)}."
         )
     render_own_images(dataset)
@@ -156,7 +156,7 @@ def _render_dataset() -> tuple[str, str, int]:
         key="shift",
         bind="query-params",
         help="Alter the images, to see how far the layers' shapes depend on them. "
-        + listed({n: s.help for n, s in SHIFTS.items()}),
+        + bullet_list({n: s.help for n, s in SHIFTS.items()}),
     )
     severity = _DEFAULT.severity
     if shift != "none":

@@ -104,8 +104,8 @@ def test_what_takes_long_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.components.shared.cost, "LONG", 0.0)
     page = opened(samples="201")
     settled(page, lambda page: bool(page.warning))
-    assert page.warning[0].title == "This will take long"
-    assert page.warning[0].value == "Fewer images would be faster."
+    assert page.warning[0].title == "This will take a long time"
+    assert page.warning[0].value == "Use fewer images."
 
 
 def test_what_the_model_does_not_take_is_told_before_it_is_started() -> None:

@@ -205,4 +205,4 @@ def test_runs_are_seen_and_planned_when_the_images_on_the_page_are_deleted(tmp_p
     page.switch_page("views/explore.py").run()
     assert not page.exception
     assert tile(page, "Predicted peak memory") == "–"
-    assert "no prediction without the images" in [metric.delta for metric in page.metric]
+    assert "no prediction: the images are missing" in [metric.delta for metric in page.metric]

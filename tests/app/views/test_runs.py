@@ -58,7 +58,7 @@ def test_the_table_tells_every_run_and_the_sentence_the_winner(three: list[Run])
     assert "**Size alone** did best: 94.0\N{NO-BREAK SPACE}%" in texts(page)
     assert "3.0 points more than AdaBet" in texts(page)
     assert "AdaBet does not beat size alone here." in texts(page)
-    assert "One seed: not evidence." in texts(page)
+    assert "One seed is not evidence." in texts(page)
     assert len(page.get("plotly_chart")) == 1
 
 

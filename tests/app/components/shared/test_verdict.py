@@ -62,7 +62,7 @@ def test_the_newest_of_two_alike_runs_counts(store: RunStore) -> None:
 
 def test_a_clear_winner_over_seeds(store: RunStore) -> None:
     text = sentence(store, adabet=[0.95, 0.96], random=[0.80, 0.81], full=[0.98, 0.99])
-    assert "**AdaBet** did best: 95.5 ± 0.7 % of the test images right" in text
+    assert "**AdaBet** did best: 95.5 ± 0.7 % of the test images correct" in text
     assert "15.0 points more than Random." in text
     assert "For comparison: Full 98.5 ± 0.7 %." in text
     assert "Means over 2 seeds" in text
@@ -80,21 +80,21 @@ def test_a_lead_within_the_spread_is_no_win(store: RunStore) -> None:
 
 def test_one_seed_is_no_evidence(store: RunStore) -> None:
     assert sentence(store, adabet=[0.9]) == (
-        "AdaBet reaches 90.0 % of the test images. One seed: not evidence."
+        "AdaBet classifies 90.0 % of the test images correctly. One seed is not evidence."
     )
 
 
 def test_runs_that_are_not_comparable_have_no_winner(store: RunStore) -> None:
     other = finished_run(store, run_options("size", train_samples=100))
     text = verdict_sentence([*runs(store, adabet=[0.9]), other])
-    assert text == "These runs differ in more than strategy and seed, so no winner is told."
+    assert text == "These runs differ in more than strategy and seed, so no winner is named."
 
 
 def test_strategies_without_a_common_seed_are_not_compared(store: RunStore) -> None:
     other = finished_run(store, run_options("size", seed=4), accuracy=0.99)
     text = verdict_sentence([*runs(store, adabet=[0.9]), other])
     assert "did best" not in text
-    assert "Left out, since other seeds are done: Size alone." in text
+    assert "Left out, as they ran with other seeds: Size alone." in text
 
 
 def test_a_lead_is_the_difference_of_what_is_told(store: RunStore) -> None:
@@ -122,4 +122,4 @@ def test_variants_of_adabet_are_told_apart(store: RunStore) -> None:
 
 def test_runs_under_different_presets_have_no_winner(store: RunStore) -> None:
     other = finished_run(store, run_options("size", preset="paper"))
-    assert "no winner is told" in verdict_sentence([*runs(store, adabet=[0.9]), other])
+    assert "no winner is named" in verdict_sentence([*runs(store, adabet=[0.9]), other])
