@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar, get_args
 
-from analysis.errors import OptionError, choice_problem, raise_problems
+from analysis.errors import choice_problem, raise_problems
 
 Pooling = Literal["pooled", "per-batch"]
 Rounding = Literal["nearest", "floor", "at-least-one"]
@@ -16,6 +16,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Split = Literal["train", "validation", "test"]
 Augmentation = Literal["none", "flip-crop"]
 Optimizer = Literal["auto", "sgd", "adamw"]
+Scope = Literal["layers", "head", "norms-and-biases", "everything"]
 
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
@@ -29,6 +30,84 @@ OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 MIN_SAMPLES = 4  # a loop needs four points
 MAX_SEVERITY = 5
 LEARNING_RATES = {"sgd": 0.05, "adamw": 1e-3}  # what suits the pocket zoo on the digits
+_MOST_SEED = 2**32 - 1
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line and the pages show of one option, and the values it may have."""
+
+    help: str  # read by the command line and by the pages
+    choices: tuple[str, ...] = ()
+    low: float | None = None  # allowed itself, as `high` is
+    high: float | None = None
+    above: float | None = None  # not allowed itself, as `below` is not
+    below: float | None = None
+    # What a form offers, where that is less than what is allowed.
+    least: float | None = None
+    most: float | None = None
+    step: float | None = None
+
+    def problems(self, name: str, value: Any) -> list[str]:
+        """What is wrong with a value; None is left to whoever uses the option."""
+        if value is None:
+            return []
+        if self.choices:
+            return choice_problem(name, value, self.choices)
+        rule = self._rule()
+        if not rule or self._in_range(value):
+            return []
+        shown = f"{value:g}" if isinstance(value, float) else value
+        return [f"`{name}` must be {rule}, got {shown}"]
+
+    def _in_range(self, value: float) -> bool:
+        return (
+            (not isinstance(value, float) or math.isfinite(value))
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def _rule(self) -> str:
+        low, high, above, below = map(_number, (self.low, self.high, self.above, self.below))
+        if above and high:
+            return f"in ({above}, {high}]"
+        if low and below:
+            return f"in [{low}, {below})"
+        if low and high:
+            return f"from {low} to {high}"
+        return f"above {above}" if above else f"at least {low}" if low else ""
+
+
+def option(default: _T, help: str, **settings: Any) -> _T:
+    """A dataclass field with an `Option`, which takes the settings."""
+    return field(default=default, metadata={"option": Option(help, **settings)})
+
+
+def option_of(owner: type, name: str) -> Option:
+    """The `Option` of a field of `AnalysisOptions`, `RunOptions` or `Recipe`."""
+    return options_of(owner)[name]
+
+
+def options_of(owner: type) -> dict[str, Option]:
+    """Every `Option` of a dataclass by its field's name."""
+    return {f.name: f.metadata["option"] for f in fields(owner) if "option" in f.metadata}
+
+
+def option_problems(owner: type, values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with these values of fields: choices first, then ranges."""
+    known = {name: each for name, each in options_of(owner).items() if name in values}
+    ordered = sorted(known, key=lambda name: not known[name].choices)
+    return [text for name in ordered for text in known[name].problems(name, values[name])]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "2³² - 1" if value == _MOST_SEED else f"{value:g}"
 
 
 @dataclass(frozen=True)
@@ -41,44 +120,66 @@ class AnalysisOptions:
         Naming every field out of range.
     """
 
-    model: str = "pocket-resnet20"
-    dataset: str = "digits"
-    weights: str = "pretrained"  # or "random", a weight set's name, or "file:" and a checkpoint
-    shift: str = "none"  # a name of `analysis.datasets.SHIFTS`
-    severity: int = 3  # 1 (slight) to 5; without effect when `shift` is "none"
-    samples: int = 40  # images, each one point of every cloud
-    batch_size: int = 8  # images; decides the clouds when `pooling` is "per-batch"
-    seed: int = 0  # of the images drawn and of random weights
-    pooling: Pooling = "pooled"
-    split: Split = "train"
-    input_side: int = 0  # pixels; 0: what the model's weights ask for
-    precision: Precision = "float32"  # of the activations; distances are never taken in less
+    model: str = option("pocket-resnet20", "The network to use.")
+    dataset: str = option("digits", "The images to use.")
+    # "pretrained", "random", a weight set's name, or "file:" and a checkpoint
+    weights: str = option("pretrained", "The weights to start from.")
+    # A name of `analysis.datasets.SHIFTS`
+    shift: str = option("none", "A change to the images, to see how the layers respond.")
+    # Without effect when `shift` is "none"
+    severity: int = option(
+        3, "How strong the shift is, from 1 (slight) to 5 (strong).", low=1, high=MAX_SEVERITY
+    )
+    # Images, each one point of every cloud
+    samples: int = option(40, "How many images to measure the layers with.", low=MIN_SAMPLES)
+    # Images; decides the clouds when `pooling` is "per-batch"
+    batch_size: int = option(
+        8, "Images in each batch, if each batch is measured separately.", low=1
+    )
+    seed: int = option(
+        0,
+        "Decides which images are drawn, and any random weights. The same seed repeats a result.",
+        low=0,
+        high=_MOST_SEED,
+        most=9999,
+    )
+    pooling: Pooling = option(
+        "pooled", "Measure all images together, or each batch separately.", choices=POOLINGS
+    )
+    split: Split = option("train", "The part of the dataset to draw images from.", choices=SPLITS)
+    input_side: int = option(
+        0,
+        "Width and height of the images in pixels. 0: the size that the weights expect.",
+        low=0,
+        most=2048,
+        step=32,
+    )
+    precision: Precision = option(  # distances are never computed in less than float32
+        "float32",
+        "Number format of the activations. The 16-bit formats need less memory on a GPU.",
+        choices=PRECISIONS,
+    )
     # These two decide how an analysis is computed, not what comes out of it.
-    device: Device = "auto"  # CUDA if there is any, else MPS, else the CPU
-    memory: int = 0  # bytes that the process, or the GPU, may hold; 0: most of what is free
+    device: Device = option(
+        "auto",
+        "Where the network runs. auto: the graphics card if there is one, otherwise the CPU.",
+        choices=DEVICES,
+    )
+    memory: int = option(  # bytes, of the process or of the GPU
+        0,
+        "The most memory an analysis may use, in GB. 0: most of what is free.",
+        low=0,
+        most=1024 * 10**9,
+        step=5 * 10**8,
+    )
 
     def __post_init__(self) -> None:
-        problems = choice_problem("pooling", self.pooling, POOLINGS)
-        problems += choice_problem("precision", self.precision, PRECISIONS)
-        problems += choice_problem("device", self.device, DEVICES)
-        if self.input_side < 0:
-            problems.append(f"`input_side` must be at least 0, got {self.input_side}")
-        if self.memory < 0:
-            problems.append(f"`memory` must be at least 0, got {self.memory}")
-        problems += choice_problem("split", self.split, SPLITS)
-        if self.samples < MIN_SAMPLES:
-            problems.append(f"`samples` must be at least {MIN_SAMPLES}, got {self.samples}")
-        if self.batch_size < 1:
-            problems.append(f"`batch_size` must be at least 1, got {self.batch_size}")
-        elif self.pooling == "per-batch" and MIN_SAMPLES <= self.samples < self.batch_size:
+        problems = option_problems(AnalysisOptions, vars(self))
+        if self.pooling == "per-batch" and MIN_SAMPLES <= self.samples < self.batch_size:
             problems.append(
                 f"`samples` must be at least one batch of {self.batch_size} when `pooling` is "
                 f"'per-batch', got {self.samples}"
             )
-        if not 1 <= self.severity <= MAX_SEVERITY:
-            problems.append(f"`severity` must be from 1 to {MAX_SEVERITY}, got {self.severity}")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"`seed` must be from 0 to 2³² - 1, got {self.seed}")
         raise_problems(problems)
 
     def idle(self) -> frozenset[str]:
@@ -163,31 +264,59 @@ class Recipe:
         Naming every field out of range.
     """
 
-    epochs: int = 8
-    batch_size: int = 32  # images
-    learning_rate: float | None = None  # at the start; None: as in `LEARNING_RATES`
-    optimizer: Optimizer = "auto"  # AdamW for transformers, else SGD with momentum
-    momentum: float = 0.9  # of SGD
-    weight_decay: float = 5e-3  # decoupled: weights shrink by learning rate x this, every step
-    augmentation: Augmentation = "none"
-    seed: int = 0  # of the training images, their order, a new head, augmentation and dropout
+    epochs: int = option(
+        8, "How often training goes through the training images.", low=1, most=1000
+    )
+    batch_size: int = option(
+        32, "Images in each training step. More images need more memory.", low=1, most=1024
+    )
+    # At the start; None: as in `LEARNING_RATES`
+    learning_rate: float | None = option(
+        None,
+        "Size of the first training steps, which then shrink to zero. If you leave it out: "
+        + ", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATES.items())
+        + ".",
+        above=0.0,
+        least=1e-6,
+        most=10.0,
+        step=0.01,
+    )
+    optimizer: Optimizer = option(
+        "auto",
+        "How training changes the weights. auto: AdamW for transformers, SGD with momentum for "
+        "other networks.",
+        choices=OPTIMIZERS,
+    )
+    momentum: float = option(
+        0.9,
+        "How much of each step carries over into the next. SGD only.",
+        low=0.0,
+        below=1.0,
+        most=0.999,
+        step=0.05,
+    )
+    weight_decay: float = option(  # decoupled
+        5e-3,
+        "Each step shrinks the weights by learning rate × this. Norms and biases do not shrink.",
+        low=0.0,
+        most=1.0,
+        step=0.001,
+    )
+    augmentation: Augmentation = option(
+        "none",
+        "Random changes to the training images. flip-crop mirrors half of them and moves each a "
+        "little; do not use it on digits or letters.",
+        choices=AUGMENTATIONS,
+    )
+    seed: int = option(
+        0,
+        "Decides the images drawn, their order, the new classifier and any random weights.",
+        low=0,
+        high=_MOST_SEED,
+    )
 
     def __post_init__(self) -> None:
-        problems = choice_problem("optimizer", self.optimizer, OPTIMIZERS)
-        problems += choice_problem("augmentation", self.augmentation, AUGMENTATIONS)
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                problems.append(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        rate = self.learning_rate
-        if rate is not None and not (math.isfinite(rate) and rate > 0):
-            problems.append(f"`learning_rate` must be above 0, got {rate:g}")
-        if not 0 <= self.momentum < 1:
-            problems.append(f"`momentum` must be in [0, 1), got {self.momentum:g}")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            problems.append(f"`weight_decay` must be at least 0, got {self.weight_decay:g}")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"`seed` must be from 0 to 2³² - 1, got {self.seed}")
-        raise_problems(problems)
+        raise_problems(option_problems(Recipe, vars(self)))
 
 
 @dataclass(frozen=True)
@@ -202,15 +331,39 @@ class RunOptions:
 
     # The model and the data; also the images by which a strategy chooses its layers.
     analysis: AnalysisOptions = field(default_factory=AnalysisOptions)
-    strategy: str = "adabet"  # a name of `analysis.selection.strategies.STRATEGIES`
-    rho: float = 0.1  # share of the layers to train, in (0, 1]
-    normalization: str = "activation"  # a name of `analysis.selection.scores.NORMALIZATIONS`
-    preset: str = "recommended"  # a name of `PRESETS`: rounding, and whether the head is ranked
-    summary: str = (
-        "b1"  # a name of `analysis.topology.summaries.SUMMARIES`: what the scores are made from
+    # A name of `analysis.selection.strategies.STRATEGIES`
+    strategy: str = option("adabet", "How to choose the layers to train.")
+    rho: float = option(
+        0.1,
+        "ρ (rho), the share of the layers to train. The layers with the best scores train, the "
+        "others stay frozen.",
+        above=0.0,
+        high=1.0,
+        least=0.01,
+        step=0.01,
     )
-    min_persistence: float = 0.0  # loops that live shorter do not count; units of the activations
-    train_samples: int = 500  # images of the train split; validation and test are used whole
+    # A name of `analysis.selection.scores.NORMALIZATIONS`
+    normalization: str = option(
+        "activation", "What the number of loops is divided by to give the score."
+    )
+    # Rounding, and whether the head is ranked
+    preset: str = option(
+        "recommended",
+        "Three versions of the method. Each sets other options as well.",
+        choices=tuple(PRESETS),
+    )
+    # A name of `analysis.topology.summaries.SUMMARIES`
+    summary: str = option("b1", "The number that describes a layer's loops in the score.")
+    min_persistence: float = option(  # units of the activations
+        0.0,
+        "Ignore loops that live shorter than this, in the layer's own distance units.",
+        low=0.0,
+        step=0.1,
+    )
+    # Images; validation and test are used whole
+    train_samples: int = option(
+        500, "How many images to train on, drawn from the train split.", low=1, step=50
+    )
     recipe: Recipe = field(default_factory=Recipe)
 
     @property
@@ -228,22 +381,9 @@ class RunOptions:
         return replace(self, analysis=_with_defaults(self.analysis, idle))
 
     def __post_init__(self) -> None:
-        problems = choice_problem("preset", self.preset, PRESETS)
-        if self.train_samples < 1:
-            problems.append(f"`train_samples` must be at least 1, got {self.train_samples}")
-        if not self.min_persistence >= 0:
-            problems.append(f"`min_persistence` must be at least 0, got {self.min_persistence:g}")
-        try:
-            check_rho(self.rho)
-        except OptionError as error:
-            problems.append(str(error))
-        raise_problems(problems)
+        raise_problems(option_problems(RunOptions, vars(self)))
 
 
 def check_rho(rho: float) -> None:
     """Raise `OptionError` unless 0 < rho <= 1."""
-    if not (math.isfinite(rho) and 0 < rho <= 1):
-        raise_problems([f"`rho` must be in (0, 1], got {rho:g}"])
-
-
-Scope = Literal["layers", "head", "norms-and-biases", "everything"]
+    raise_problems(option_problems(RunOptions, {"rho": rho}))

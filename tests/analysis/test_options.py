@@ -61,11 +61,11 @@ def test_every_bad_field_of_a_run_is_told() -> None:
     told = problems(RunOptions, preset="mine", train_samples=0, rho=1.5)
     assert [each.strip("`").partition("`")[0] for each in told] == [
         "preset",
-        "train_samples",
         "rho",
+        "train_samples",
     ]
-    assert told[2] == "rho` must be in (0, 1], got 1.5"
-    assert told[1] == "train_samples` must be at least 1, got 0"
+    assert told[1] == "rho` must be in (0, 1], got 1.5"
+    assert told[2] == "train_samples` must be at least 1, got 0"
     for rho in (0.0, -0.1, float("nan"), float("inf")):
         (only,) = problems(RunOptions, rho=rho)
         assert only == f"`rho` must be in (0, 1], got {rho:g}"
