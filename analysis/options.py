@@ -362,7 +362,11 @@ class RunOptions:
     )
     # Images; validation and test are used whole
     train_samples: int = option(
-        500, "How many images to train on, drawn from the train split.", low=1, step=50
+        500,
+        "How many images to train on, drawn from the train split.",
+        low=1,
+        most=1_000_000,
+        step=50,
     )
     recipe: Recipe = field(default_factory=Recipe)
 

@@ -13,6 +13,7 @@ from analysis.commands.options import (
     add_choice_options,
     add_data_options,
     add_machine_options,
+    add_option,
     check_writable,
     fill_from_preset,
     fill_images,
@@ -26,7 +27,7 @@ from analysis.datasets import dataset_spec, is_fetched, load_dataset
 from analysis.errors import OptionError, raise_problems
 from analysis.jobs.jobs import Jobs
 from analysis.models import fetch_weights, model_spec
-from analysis.options import POOLINGS, PRESETS, SPLITS, AnalysisOptions
+from analysis.options import PRESETS, AnalysisOptions, RunOptions
 from analysis.text import duration_text, gigabytes
 from analysis.topology.store import fingerprint, is_saved
 from analysis.version import __version__
@@ -42,19 +43,22 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     what = "analyse a model's layers"
     analyze = commands.add_parser("analyze", help=what, description=f"{what.capitalize()}.")
     analyze.set_defaults(command=_analyze)
-    add, default, preset = analyze.add_argument, AnalysisOptions(), PRESETS["recommended"]
+    add, preset = analyze.add_argument, PRESETS["recommended"]
     add_data_options(add)
     add_machine_options(add)
-    add("--split", default=default.split, help=f"{', '.join(SPLITS)} (%(default)s)")
-    add("--seed", type=int, default=0, help="of the images drawn and of random weights (0)")
-    add("--preset", default="recommended", help=f"{', '.join(PRESETS)}: defaults of what follows")
-    add("--samples", type=int, help=f"images (recommended: {preset.samples})")
-    add("--batch-size", type=int, help=f"images a batch (recommended: {preset.batch_size})")
-    add("--pooling", help=f"{' or '.join(POOLINGS)} (recommended: {preset.pooling})")
+    add_option(add, AnalysisOptions, "split")
+    add_option(add, AnalysisOptions, "seed")
+    add_option(add, RunOptions, "preset")
+    for name in ("samples", "batch_size", "pooling"):
+        add_option(add, AnalysisOptions, name, default=f"the preset's ({getattr(preset, name)})")
     add_choice_options(add)
     output = analyze.add_mutually_exclusive_group()
-    output.add_argument("--json", type=Path, metavar="FILE", help="write JSON there, not to stdout")
-    output.add_argument("--csv", type=Path, metavar="FILE", help="write a table, one row a layer")
+    output.add_argument(
+        "--json", type=Path, metavar="FILE", help="Write JSON to this file, not to stdout."
+    )
+    output.add_argument(
+        "--csv", type=Path, metavar="FILE", help="Write a table to this file, one row per layer."
+    )
 
 
 def _analyze(arguments: argparse.Namespace) -> None:
@@ -86,11 +90,14 @@ def _analyze(arguments: argparse.Namespace) -> None:
 
     from analysis.selection.ranking import NONE_CAN_BE_CHOSEN, ranking
     from analysis.topology.pipeline import analyze_named
+    from analysis.topology.resummarize import resummarize
 
     report = analyze_named(options, key=key, progress=print_progress)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
-    choice = {k: getattr(arguments, k) for k in ("normalization", "rho", "preset")}
+    names = ("normalization", "rho", "preset", "summary")
+    choice = {name: getattr(arguments, name) for name in names}
+    report = resummarize(report, min_persistence=arguments.min_persistence)
     frame = ranking(report, **choice)
     for warning in report.warnings():
         print(f"note: {warning}", file=sys.stderr)
@@ -101,6 +108,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     if arguments.csv is not None:
         frame.to_csv(arguments.csv, index=False)
         return
+    choice["min_persistence"] = arguments.min_persistence
     result = _result(options, report, frame, choice) | {"left_out": left_out}
     write_json(result, arguments.json)
 

@@ -13,6 +13,7 @@ from analysis.commands.options import (
     add_choice_options,
     add_data_options,
     add_machine_options,
+    add_option,
     check_writable,
     fill_from_preset,
     fill_images,
@@ -25,13 +26,12 @@ from analysis.errors import OptionError, raise_problems
 from analysis.instruments.memory_use import MemoryUse
 from analysis.models import fetch_weights
 from analysis.options import (
-    AUGMENTATIONS,
-    LEARNING_RATES,
-    OPTIMIZERS,
     PRESETS,
     AnalysisOptions,
     Recipe,
     RunOptions,
+    option_problems,
+    options_of,
 )
 from analysis.runs.records import TrainingLog
 from analysis.selection.strategies import STRATEGIES
@@ -45,25 +45,24 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     what = "fine-tune the layers that a strategy chooses"
     finetune = commands.add_parser("finetune", help=what, description=f"{what.capitalize()}.")
     finetune.set_defaults(command=_finetune)
-    add, run, recipe = finetune.add_argument, RunOptions(), Recipe()
-    rates = ", ".join(f"{rate:g} with {name}" for name, rate in LEARNING_RATES.items())
+    add, samples = finetune.add_argument, PRESETS["recommended"].samples
     add_data_options(add)
     add_machine_options(add)
-    add("--strategy", default=run.strategy, help=f"{', '.join(STRATEGIES)} (%(default)s)")
-    add("--preset", default=run.preset, help=f"{', '.join(PRESETS)} (%(default)s)")
-    add("--samples", type=int, help="images by which the layers are chosen (of the preset)")
+    add_option(add, RunOptions, "strategy", choices=STRATEGIES)
+    add_option(add, RunOptions, "preset")
+    add_option(add, AnalysisOptions, "samples", default=f"the preset's ({samples})")
     add_choice_options(add)
-    add("--seed", type=int, default=0, help="of images, order, new head, random weights (0)")
-    add("--train-samples", type=int, help=f"images ({run.train_samples}, or all there are)")
-    add("--epochs", type=int, default=recipe.epochs, help="passes over them (%(default)s)")
-    add("--batch-size", type=int, default=recipe.batch_size, help="images a step (%(default)s)")
-    add("--learning-rate", type=float, help=f"at the start ({rates})")
-    add("--optimizer", default=recipe.optimizer, help=f"{', '.join(OPTIMIZERS)} (%(default)s)")
-    add("--momentum", type=float, default=recipe.momentum, help="of sgd (%(default)s)")
-    add("--weight-decay", type=float, default=recipe.weight_decay, help="decoupled (%(default)s)")
-    add("--augmentation", default="none", help=f"{' or '.join(AUGMENTATIONS)} (%(default)s)")
-    add("--json", type=Path, metavar="FILE", help="write the result there, not to stdout")
-    add("--save-weights", type=Path, metavar="FILE", help="write the weights as safetensors")
+    most = RunOptions.train_samples
+    add_option(add, RunOptions, "train_samples", default=f"{most}, or the whole split if smaller")
+    for name in options_of(Recipe):
+        add_option(add, Recipe, name)
+    add("--json", type=Path, metavar="FILE", help="Write the result to this file, not to stdout.")
+    add(
+        "--save-weights",
+        type=Path,
+        metavar="FILE",
+        help="Write the trained weights to this safetensors file.",
+    )
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
@@ -117,8 +116,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
         )
     except OptionError as error:
         problems.append(str(error))
-    if arguments.train_samples < 1:
-        problems.append(f"`train_samples` must be at least 1, got {arguments.train_samples}")
+    problems += option_problems(RunOptions, {"train_samples": arguments.train_samples})
     raise_problems(problems)
     assert recipe is not None
     assert analysis is not None
@@ -128,6 +126,8 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
         rho=arguments.rho,
         normalization=arguments.normalization,
         preset=arguments.preset,
+        summary=arguments.summary,
+        min_persistence=arguments.min_persistence,
         train_samples=arguments.train_samples,
         recipe=recipe,
     )
@@ -163,6 +163,8 @@ def _result(
         "rho": options.rho,
         "normalization": options.normalization,
         "preset": options.preset,
+        "summary": options.summary,
+        "min_persistence": options.min_persistence,
         "samples": analysis.samples,
         "train_samples": options.train_samples,
         **{k: v for k, v in dataclasses.asdict(options.recipe).items() if k != "epochs"},

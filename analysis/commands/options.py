@@ -14,62 +14,103 @@ from typing import Any
 
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
 from analysis.datasets.folders import some_of
-from analysis.errors import OptionError
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
-from analysis.options import DEVICES, PRECISIONS, PRESETS, WEIGHTS, AnalysisOptions, RunOptions
+from analysis.options import (
+    PRESETS,
+    WEIGHTS,
+    AnalysisOptions,
+    RunOptions,
+    option_of,
+    option_problems,
+)
 from analysis.progress import Progress
+from analysis.selection.scores import NORMALIZATIONS
+from analysis.topology.summaries import SUMMARIES
 from analysis.training.names import name_problems
 
 
+def add_option(
+    add: Callable[..., Any],
+    owner: type,
+    name: str,
+    *,
+    default: str | None = None,
+    choices: Iterable[str] = (),
+    more: str = "",
+    **settings: Any,
+) -> None:
+    """Add the flag of a dataclass field, with the help that the pages show.
+
+    Parameters
+    ----------
+    add : callable
+        A parser's `add_argument`.
+    owner : type
+        `AnalysisOptions`, `RunOptions` or `Recipe`.
+    name : str
+        Of the field.
+    default : str, optional
+        In words; then a flag left out gives None. By default that of the field.
+    choices : iterable of str
+        By default those of the field.
+    more : str
+        Sentences after the help.
+    **settings
+        For `add`.
+    """
+    known, value = option_of(owner, name), getattr(owner, name)
+    names = ", ".join(choices or known.choices)
+    ending = default or (f"{value:g}" if isinstance(value, float) else value)
+    sentences = [known.help, more, f"One of {names}." if names else ""]
+    sentences += [f"Default: {ending}."] if ending is not None else []  # else the help says it
+    settings = {"type": float if value is None else type(value)} | settings
+    add(
+        f"--{name.replace('_', '-')}",
+        default=value if default is None else None,
+        help=" ".join(filter(None, sentences)),
+        **settings,
+    )
+
+
 def add_data_options(add: Callable[..., Any]) -> None:
-    """Add what says which model sees which images; `add` is a parser's `add_argument`."""
-    default = AnalysisOptions()
-    add(
-        "--model",
-        type=model_name,
-        default=default.model,
-        help="a name that `models` lists, timm/NAME, or FILE.py:FUNCTION (%(default)s)",
-    )
-    add(
-        "--dataset",
-        type=dataset_name,
-        default=default.dataset,
-        help="a name that `datasets` lists, or a folder of images (%(default)s)",
-    )
-    add(
-        "--weights",
-        type=weights_name,
-        default=default.weights,
-        help=f"{', '.join(WEIGHTS)}, a weight set's name, or a checkpoint (%(default)s)",
-    )
-    add("--shift", default=default.shift, help=f"{', '.join(SHIFTS)} (%(default)s)")
-    add("--severity", type=int, default=default.severity,
-        help="of the shift, 1 to 5 (%(default)s)")  # fmt: skip
+    """Add the flags for the model and the data; `add` is a parser's `add_argument`."""
+    add_option(
+        add, AnalysisOptions, "model", type=model_name,
+        more="A name from the command `models`, timm/NAME, or FILE.py:FUNCTION.",
+    )  # fmt: skip
+    add_option(
+        add, AnalysisOptions, "dataset", type=dataset_name,
+        more="A name from the command `datasets`, or a folder of images.",
+    )  # fmt: skip
+    add_option(
+        add, AnalysisOptions, "weights", type=weights_name,
+        more=f"One of {', '.join(WEIGHTS)}, the name of a weight set, or a checkpoint file.",
+    )  # fmt: skip
+    add_option(add, AnalysisOptions, "shift", choices=SHIFTS)
+    add_option(add, AnalysisOptions, "severity")
 
 
 def add_machine_options(add: Callable[..., Any]) -> None:
-    """Add what says how the numbers are computed; `add` is a parser's `add_argument`."""
-    default = AnalysisOptions()
-    add("--input-side", type=int, default=0, help="pixels (what the model's weights ask for)")
-    add(
-        "--precision",
-        default=default.precision,
-        help=f"of the activations analysed: {', '.join(PRECISIONS)} (%(default)s)",
-    )
-    add("--device", default=default.device, help=f"{', '.join(DEVICES)} (%(default)s)")
-    add("--memory", type=_gigabytes, default=0, metavar="GB",
-        help="that an analysis may take (most of what is free)")  # fmt: skip
+    """Add the flags for how the numbers are computed; `add` is a parser's `add_argument`."""
+    add_option(add, AnalysisOptions, "input_side")
+    add_option(add, AnalysisOptions, "precision")
+    add_option(add, AnalysisOptions, "device")
+    add_option(add, AnalysisOptions, "memory", type=_gigabytes, metavar="GB")
 
 
 def add_choice_options(add: Callable[..., Any]) -> None:
-    """Add what says how a ranking becomes a selection."""
-    preset = PRESETS["recommended"]
-    add("--normalization", help=f"what b1 is divided by (recommended: {preset.normalization})")
-    add("--rho", type=float, default=0.1, help="share of the layers to train, in (0, 1] (0.1)")
+    """Add the flags that turn an analysis into a selection of layers."""
+    add_option(
+        add, RunOptions, "normalization", choices=NORMALIZATIONS,
+        default=f"the preset's ({PRESETS['recommended'].normalization})",
+    )  # fmt: skip
+    for name in ("rho", "min_persistence"):
+        add_option(add, RunOptions, name)
+    add_option(add, RunOptions, "summary", choices=SUMMARIES)
 
 
 def shared_problems(arguments: argparse.Namespace) -> list[str]:
-    """What is wrong with names and with rho."""
+    """What is wrong with the names, the preset, `rho` and `min_persistence`."""
     data = {name: getattr(arguments, name) for name in ("model", "dataset", "weights", "shift")}
     options = RunOptions(AnalysisOptions(**data))
     for name in ("strategy", "normalization", "summary"):
@@ -77,11 +118,9 @@ def shared_problems(arguments: argparse.Namespace) -> list[str]:
         if value is not None:
             options = replace(options, **{name: value})
     problems = name_problems(options, progress=print_progress)
-    try:
-        RunOptions(preset=arguments.preset, rho=arguments.rho)
-    except OptionError as error:
-        problems.append(str(error))
-    return problems
+    names = ("preset", "rho", "min_persistence")
+    values = {name: getattr(arguments, name) for name in names}
+    return problems + option_problems(RunOptions, values)
 
 
 def fill_from_preset(arguments: argparse.Namespace, names: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis.commands.options import (
+    add_option,
     check_writable,
     dataset_name,
     model_name,
@@ -56,12 +57,15 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add("--strategies", type=_names, metavar="A,B", help="instead of the grid's")
     add("--seeds", type=_names, metavar="0,1", help="instead of the grid's")
     add("--weights", type=weights_name, help="of every model, named as for `finetune` (pretrained)")
-    add("--epochs", type=int, help="passes over the training images (of the grid)")
-    add("--train-samples", type=int, help="images, at most the split's (of the grid)")
-    add("--rho", type=float, help="share of the layers to train, in (0, 1] (0.1)")
-    add("--batch-size", type=int, help="images a step (32)")
-    add("--learning-rate", type=float, help="at the start (of the grid)")
-    add("--device", help="auto, cpu, cuda or mps (auto)")
+    for owner, name in (
+        (Recipe, "epochs"),
+        (RunOptions, "train_samples"),
+        (RunOptions, "rho"),
+        (Recipe, "batch_size"),
+        (Recipe, "learning_rate"),
+        (AnalysisOptions, "device"),
+    ):
+        add_option(add, owner, name, default="the grid's")
     add("--name", help="of the sweep, kept with its runs (the grid's)")
     add("--workers", type=int, default=1, help="processes of this machine (%(default)s)")
     add("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the cells")

@@ -12,7 +12,6 @@ from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
 from analysis.options import (
     AUGMENTATIONS,
-    LEARNING_RATES,
     OPTIMIZERS,
     AnalysisOptions,
     Augmentation,
@@ -25,6 +24,7 @@ from analysis.text import plural, saving_text, size_text
 from app.cache import estimates, run_queue, strategy_layers
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.memory_tile import memory_request
+from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.polling import poll_until
 from app.state import Choice, Shown, session
 
@@ -54,8 +54,12 @@ def render_plan(
             default=DEFAULT_STRATEGIES,
             key="strategies",
             bind="query-params",
-            help="Ways to choose what trains. The new classifier always trains with them, unless "
-            "the preset ranks it. " + bullet_list({n: s.help for n, s in STRATEGIES.items()}),
+            help=help_of(
+                RunOptions,
+                "strategy",
+                "The new classifier trains as well, unless the preset ranks it.",
+            )
+            + bullet_list({n: s.help for n, s in STRATEGIES.items()}),
         )
         recipe, train_samples, seeds = _render_recipe(shown, options)
         step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step
@@ -97,49 +101,45 @@ def _render_recipe(
         st.session_state["train_samples"] = most
     with st.container(horizontal=True, key="recipe"):
         epochs = st.number_input(
-            "Epochs", 1, 1000, _DEFAULT.epochs, key="epochs", bind="query-params", width=130,
-            help="How often training goes through the training images.",
+            "Epochs", value=_DEFAULT.epochs, key="epochs", bind="query-params", width=130,
+            **number_settings(Recipe, "epochs"),
         )  # fmt: skip
+        more = f"It has {most:,}. Validation and test images are never used for training."
         train_samples = st.number_input(
-            "Training images", 1, most, min(RunOptions().train_samples, most), 50,
-            key="train_samples", bind="query-params", width=160,
-            help=f"Drawn from the {most:,} of the train split. Validation and test images are "
-            "never trained on.",
+            "Training images", value=min(RunOptions.train_samples, most), key="train_samples",
+            bind="query-params", width=160,
+            **number_settings(RunOptions, "train_samples", more) | {"max_value": most},
         )  # fmt: skip
         rate = st.number_input(
-            "Learning rate", 1e-6, 10.0, None, 0.01, format="%.4g", key="learning_rate",
+            "Learning rate", value=None, format="%.4g", key="learning_rate",
             bind="query-params", width=170, placeholder="default",
-            help="The size of the first steps; it falls to zero along half a cosine. Left empty: "
-            + ", ".join(f"{value:g} for {name}" for name, value in LEARNING_RATES.items())
-            + ".",
+            **number_settings(Recipe, "learning_rate"),
         )  # fmt: skip
         seeds = st.number_input(
             "Seeds", 1, MOST_SEEDS, 1, key="seeds", bind="query-params", width=130,
-            help="How often each strategy runs, with other images drawn, another order and "
-            "another new classifier. One seed is no evidence: take three or more to compare.",
+            help="How many times each strategy runs, each time with other random choices. Use "
+            "three or more to compare strategies.",
         )  # fmt: skip
     with st.expander("More"), st.container(horizontal=True):
         batch_size = st.number_input(
-            "Batch size", 1, 1024, _DEFAULT.batch_size, key="train_batch", bind="query-params",
-            width=130, help="Images in one step. Memory for activations grows with it.",
+            "Batch size", value=_DEFAULT.batch_size, key="train_batch", bind="query-params",
+            width=130, **number_settings(Recipe, "batch_size"),
         )  # fmt: skip
         optimizer: Optimizer = st.selectbox(
             "Optimiser", OPTIMIZERS, key="optimizer", bind="query-params", width=160,
-            help="auto: AdamW for transformers, SGD with momentum for other networks.",
+            help=help_of(Recipe, "optimizer"),
         )  # fmt: skip
         momentum = st.number_input(
-            "Momentum", 0.0, 0.999, _DEFAULT.momentum, 0.05, key="momentum", bind="query-params",
-            width=130, help="Of SGD: how much of the last step goes into the next.",
+            "Momentum", value=_DEFAULT.momentum, key="momentum", bind="query-params", width=130,
+            **number_settings(Recipe, "momentum"),
         )  # fmt: skip
         decay = st.number_input(
-            "Weight decay", 0.0, 1.0, _DEFAULT.weight_decay, 0.001, format="%.4g",
-            key="weight_decay", bind="query-params", width=160,
-            help="Weights shrink by learning rate × this in every step; norms and biases do not.",
+            "Weight decay", value=_DEFAULT.weight_decay, format="%.4g", key="weight_decay",
+            bind="query-params", width=160, **number_settings(Recipe, "weight_decay"),
         )  # fmt: skip
         augmentation: Augmentation = st.selectbox(
             "Augmentation", AUGMENTATIONS, key="augmentation", bind="query-params", width=180,
-            help="flip-crop: mirror half of the training images and move each a little. Not for "
-            "images whose mirror image means something else, such as digits.",
+            help=help_of(Recipe, "augmentation"),
         )  # fmt: skip
     try:
         recipe = Recipe(

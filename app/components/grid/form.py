@@ -9,16 +9,17 @@ import streamlit as st
 from analysis.datasets import DATASETS, SHIFTS, dataset_spec, needs_look, own_datasets
 from analysis.errors import AnalysisError
 from analysis.models import list_models
-from analysis.options import MAX_SEVERITY, PRESETS, WEIGHTS, AnalysisOptions, RunOptions
+from analysis.options import PRESETS, WEIGHTS, AnalysisOptions, Recipe, RunOptions
 from analysis.selection.strategies import STRATEGIES
 from analysis.sweeps.grid import POCKET_GRID, DataChoice, Grid
 from app.components.grid.matrix import named
+from app.components.shared.help_texts import bullet_list
+from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.subject_names import dataset_name
 from app.state import Choice
 
 NAME = "page"  # of grids that are put together here
 MOST_SEEDS = 10
-MOST_EPOCHS, MOST_IMAGES = 1000, 1_000_000
 
 
 def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
@@ -28,21 +29,21 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
     """
     models = st.multiselect(
         "Models", list_models(), list(POCKET_GRID.models), key="grid_models", bind="query-params",
-        help="Each is trained on each dataset. The pocket models come with BettiScope; weights of "
-        "others are fetched when they are first needed.",
+        help="Each model is trained on each dataset. Pocket models come with BettiScope; weights "
+        "of other models are downloaded at first use.",
     )  # fmt: skip
     datasets = st.multiselect(
         "Datasets", data_options(), [_option(data) for data in POCKET_GRID.datasets],
         key="grid_datasets", bind="query-params",
         format_func=lambda text: _option(named(DataChoice.of(text))),
-        help="As they are, or shifted: “digits+noise” is digits with noise on every image, for "
-        "training and testing alike.",
+        help="As they are, or with a shift: “digits+noise” has noise on every image, in training "
+        "and in testing.",
     )  # fmt: skip
     strategies = st.pills(
         "Strategies", list(STRATEGIES), selection_mode="multi",
         default=list(POCKET_GRID.strategies), key="grid_strategies", bind="query-params",
-        help="Ways to choose what trains; a column each."
-        + "\n".join(["", *(f"- **{n}**: {s.help}" for n, s in STRATEGIES.items())]),
+        help=help_of(RunOptions, "strategy", "Each gets a column.")
+        + bullet_list({n: s.help for n, s in STRATEGIES.items()}),
     )  # fmt: skip
     base, seeds, severity = _render_numbers(sidebar, choice)
     if base is None:
@@ -88,26 +89,26 @@ def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOption
     with st.container(horizontal=True, key="grid_numbers"):
         seeds = st.number_input(
             "Seeds", 1, MOST_SEEDS, 1, key="grid_seeds", bind="query-params", width=110,
-            help="How often each cell runs, with other images drawn, another order and another "
-            "new classifier. One seed is no evidence: take three or more to compare.",
+            help="How many times each cell runs, each time with other random choices. Use three "
+            "or more to compare strategies.",
         )  # fmt: skip
         epochs = st.number_input(
-            "Epochs", 1, MOST_EPOCHS, default.recipe.epochs, key="grid_epochs",
-            bind="query-params", width=110,
-            help="How often training goes through the training images.",
+            "Epochs", value=default.recipe.epochs, key="grid_epochs", bind="query-params",
+            width=110, **number_settings(Recipe, "epochs"),
         )  # fmt: skip
+        more = "If a split is smaller, all its images are used."
         images = st.number_input(
-            "Training images", 1, MOST_IMAGES, default.train_samples, 50, key="grid_images",
+            "Training images", value=default.train_samples, key="grid_images",
             bind="query-params", width=150,
-            help="Drawn from the train split of each dataset; of a smaller split all are taken.",
+            **number_settings(RunOptions, "train_samples", more),
         )  # fmt: skip
         severity = st.number_input(
-            "Severity", 1, MAX_SEVERITY, AnalysisOptions().severity, key="grid_severity",
-            bind="query-params", width=110, help="Of the shifts: 1 is slight, 5 is strong.",
+            "Severity", value=AnalysisOptions.severity, key="grid_severity", bind="query-params",
+            width=110, **number_settings(AnalysisOptions, "severity"),
         )  # fmt: skip
         weights = st.selectbox(
             "Weights", WEIGHTS, key="grid_weights", bind="query-params", width=150,
-            help="Pre-trained, or random from the start: then nothing was learned beforehand.",
+            help=help_of(AnalysisOptions, "weights", "random: not trained, to compare with."),
         )  # fmt: skip
     st.caption(_sidebar_text(sidebar, choice))
     preset = PRESETS[choice.preset]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.options import PRESETS
+from analysis.options import PRESETS, RunOptions
 from analysis.selection.scores import NORMALIZATIONS
 from analysis.topology.summaries import SUMMARIES
 from app.components.shared.help_texts import bullet_list
+from app.components.shared.option_inputs import help_of, number_settings
 from app.state import Choice
 
 _KNEE, _QUANTILE = "knee", "quantile"
@@ -17,20 +18,17 @@ def render_choice() -> Choice:
     """Draw the controls. Moving any of them computes no topology."""
     rho = st.slider(
         "ρ · share of layers to train",
-        0.01,
-        1.0,
-        0.1,
-        0.01,
+        value=RunOptions.rho,
         key="rho",
         bind="query-params",
-        help="ρ (rho): the best-scoring layers up to this share are trained, the rest is frozen.",
+        **number_settings(RunOptions, "rho"),
     )
     normalization = st.selectbox(
         "Normalisation",
         list(NORMALIZATIONS),
         key="normalization",
         bind="query-params",
-        help="What the number of loops is divided by to give the score. "
+        help=help_of(RunOptions, "normalization")
         + bullet_list({n: f"{e.title}. {e.help}" for n, e in NORMALIZATIONS.items()}),
     )
     st.caption(NORMALIZATIONS[normalization].help)
@@ -40,8 +38,7 @@ def render_choice() -> Choice:
         key="preset",
         bind="query-params",
         on_change=_apply_preset,
-        help="Three readings of the method. "
-        + bullet_list({n: p.help for n, p in PRESETS.items()}),
+        help=help_of(RunOptions, "preset") + bullet_list({n: p.help for n, p in PRESETS.items()}),
     )
     with st.expander("More"):
         return _render_more(rho, normalization, preset)
@@ -53,18 +50,15 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
         list(SUMMARIES),
         key="summary",
         bind="query-params",
-        help="The number that summarises a layer's loops. "
+        help=help_of(RunOptions, "summary")
         + bullet_list({n: s.help for n, s in SUMMARIES.items()}),
     )
     min_persistence = st.number_input(
         "Shortest loop that counts",
-        0.0,
-        value=0.0,
-        step=0.1,
+        value=RunOptions.min_persistence,
         key="min_persistence",
         bind="query-params",
-        help="Minimum persistence: loops that live shorter (death − birth) are left out. In the "
-        "layers' own distance units, which differ from layer to layer.",
+        **number_settings(RunOptions, "min_persistence", "These units differ between layers."),
     )
     rule = st.segmented_control(
         "DBSCAN radius",

@@ -19,7 +19,6 @@ from analysis.models import (
 )
 from analysis.options import (
     DEVICES,
-    MAX_SEVERITY,
     MIN_SAMPLES,
     PRECISIONS,
     AnalysisOptions,
@@ -28,6 +27,7 @@ from analysis.options import (
     Preset,
 )
 from app.components.shared.help_texts import bullet_list, literal
+from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.subject_names import dataset_name, weights_name
 from app.components.sidebar.own_files import render_look, render_own_checkpoint, render_own_images
 from app.state import session
@@ -85,10 +85,13 @@ def _render_model() -> tuple[str, str]:
         list(MODELS),
         key="model",
         bind="query-params",
-        help="The network whose layers are compared; type to search. Pocket models come with "
-        "BettiScope and need no network connection. The others are torchvision's classifiers, "
-        "those of the paper first."
-        + (" Of timm's models type timm/ and the name." if TIMM else "")
+        help=help_of(
+            AnalysisOptions,
+            "model",
+            "Type to search. Pocket models come with BettiScope and work offline. The others are "
+            "torchvision's classifiers, with those of the paper first.",
+        )
+        + (" For a timm model, type timm/ and its name." if TIMM else "")
         + (f"\n\n**{spec.title}**: {spec.description}" if spec else ""),
         accept_new_options=TIMM,
         on_change=_complete_model,
@@ -103,9 +106,12 @@ def _render_model() -> tuple[str, str]:
         key="weights",
         bind="query-params",
         format_func=weights_name,
-        help=f"pretrained: as learned on {spec.trained_on}. random: a network that has "
-        "learned nothing, to compare with. The weights of full-size models are fetched over the "
-        "network once, and kept.",
+        help=help_of(
+            AnalysisOptions,
+            "weights",
+            f"pretrained: trained on {spec.trained_on}. random: not trained, to compare with. "
+            "Full-size weights are downloaded once and kept.",
+        ),
     )
     render_own_checkpoint(model, weights)
     return model, weights
@@ -116,7 +122,7 @@ def _complete_model() -> None:
 
 
 def completed(typed: str) -> str:
-    """The first model that matches, as where nothing but what is bullet_list can be typed."""
+    """The name itself if it is a known model, otherwise the first listed name that contains it."""
     if _known(typed) is not None:
         return typed
     return next((name for name in MODELS if typed.lower() in name), typed)
@@ -140,7 +146,7 @@ def _render_dataset() -> tuple[str, str, int]:
         key="dataset",
         bind="query-params",
         format_func=dataset_name,
-        help="The images that go through the model. No labels are used. "
+        help=help_of(AnalysisOptions, "dataset", "An analysis uses no labels.")
         + bullet_list({n: s.description for n, s in DATASETS.items()}),
         on_change=uploads.forget_missing,
     )
@@ -155,19 +161,17 @@ def _render_dataset() -> tuple[str, str, int]:
         list(SHIFTS),
         key="shift",
         bind="query-params",
-        help="Alter the images, to see how far the layers' shapes depend on them. "
+        help=help_of(AnalysisOptions, "shift")
         + bullet_list({n: s.help for n, s in SHIFTS.items()}),
     )
     severity = _DEFAULT.severity
     if shift != "none":
         severity = st.slider(
             "Severity",
-            1,
-            MAX_SEVERITY,
-            _DEFAULT.severity,
+            value=_DEFAULT.severity,
             key="severity",
             bind="query-params",
-            help="How strong the shift is, from 1 (slight) to 5.",
+            **number_settings(AnalysisOptions, "severity"),
         )
     return dataset, shift, severity
 
@@ -193,18 +197,20 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
         preset.batch_size,
         key="samples",
         bind="query-params",
-        help=f"How many images, each one point of every layer's cloud. This preset takes "
-        f"{preset.batches} batches of {preset.batch_size}; {dataset_name(dataset)} has {most:,} "
-        "to draw from: what is kept for choosing and testing is never analysed.",
+        help=help_of(
+            AnalysisOptions,
+            "samples",
+            f"This preset uses {preset.batches} batches of {preset.batch_size}. "
+            f"{dataset_name(dataset)} has {most:,} images for this; validation and test images "
+            "are not used.",
+        ),
     )
     seed = right.number_input(
         "Seed",
-        0,
-        9999,
-        _DEFAULT.seed,
+        value=_DEFAULT.seed,
         key="seed",
         bind="query-params",
-        help="Which images are drawn, and which random weights. The same seed repeats a result.",
+        **number_settings(AnalysisOptions, "seed"),
     )
     if samples > max(least, most):  # a link's, which is known only now
         st.rerun()
@@ -219,42 +225,47 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
 def _render_machine(model: str, weights: str) -> tuple[int, Precision, Device, int]:
     # What timm's models ask for is known only when they are built.
     own = side_of_input(model, weights=weights) if model_spec(model).input_side else 0
-    here = f", {own} × {own} here" if own else ""
+    here = f"Here that is {own} × {own}." if own else ""
     side = st.number_input(
         "Image side",
-        0,
-        2048,
-        0,
-        32,
+        value=_DEFAULT.input_side,
         key="input_side",
         bind="query-params",
-        help=f"Pixels. 0: what the weights ask for{here}. Smaller images take less "
-        "time and memory, and give other numbers. Some models take one size only.",
+        **number_settings(
+            AnalysisOptions,
+            "input_side",
+            f"{here} Smaller images need less time and memory, and change the results. Some models "
+            "accept one size only.".strip(),
+        ),
     )
     precision = st.selectbox(
         "Precision of the activations",
         PRECISIONS,
         key="precision",
         bind="query-params",
-        help="Half-width activations take less memory on a GPU. Distances between images are "
-        "computed in float32 or better all the same.",
+        help=help_of(
+            AnalysisOptions,
+            "precision",
+            "Distances between images are still computed in float32 or better.",
+        ),
     )
     device = st.selectbox(
         "Device",
         DEVICES,
         key="device",
         bind="query-params",
-        help="Where the network runs. auto: the graphics card if there is one, else the CPU.",
+        help=help_of(AnalysisOptions, "device"),
     )
     memory = st.number_input(
         "Memory limit",
-        0.0,
-        1024.0,
-        0.0,
-        0.5,
+        value=_DEFAULT.memory / 1e9,
         key="memory",
         bind="query-params",
-        help="Gigabytes that an analysis may take; 0: most of what is free. With less, the images "
-        "pass in more and smaller blocks: slower, with the same result.",
+        **number_settings(
+            AnalysisOptions,
+            "memory",
+            "With less memory the analysis is slower, with the same result.",
+            scale=1e9,
+        ),
     )
     return int(side), precision, device, round(1e9 * memory)

@@ -26,6 +26,7 @@ from analysis.options import AnalysisOptions
 from analysis.selection.scores import score
 from analysis.selection.strategies import STRATEGIES
 from analysis.topology.pipeline import analyze_named
+from analysis.topology.resummarize import resummarize
 from tests.analysis.datasets.picture_files import class_folders
 from tests.serving import hear_ctrl_c
 
@@ -103,6 +104,8 @@ def test_a_preset_decides_what_is_not_given(capsys: pytest.CaptureFixture[str]) 
         (["--weights", "mine"], "`weights` must be one of pretrained, random, .*; got 'mine'"),
         (["--seed", "-1"], "`seed` must be from 0"),
         (["--normalization", "size"], "`normalization` must be one of activation, none"),
+        (["--summary", "b2"], "`summary` must be one of b1, betti-maximum"),
+        (["--min-persistence", "-1"], "`min_persistence` must be at least 0, got -1"),
         (["--shift", "fog"], "`shift` must be one of none, blur"),
         (["--severity", "6", "--shift", "blur"], "`severity` must be from 1 to 5, got 6"),
         (["--preset", "mine"], "`preset` must be one of recommended, paper, released"),
@@ -120,6 +123,22 @@ def test_bad_input_is_one_clear_line(
     (line,) = captured.err.splitlines()
 
     assert re.search(told, line)
+
+
+def test_the_summary_and_the_shortest_loop_change_the_scores(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--model", "pocket-vgg", "--samples", "12", "--min-persistence", "0.5"]
+    assert analyze(*options, "--summary", "entropy") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["summary"], result["min_persistence"]) == ("entropy", 0.5)
+    report = analyze_named(AnalysisOptions(model="pocket-vgg", samples=12))
+    report = resummarize(report, min_persistence=0.5)
+    scores, loops = score(report, summary="entropy"), report.to_frame().set_index("layer")["b1"]
+    for layer in result["layers"]:
+        assert layer["score"] == scores[layer["layer"]]
+        assert layer["b1"] == loops[layer["layer"]]
+    assert scores.to_dict() != score(report).to_dict()
 
 
 @pytest.mark.parametrize(
@@ -300,10 +319,10 @@ def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -
              "--strategy", "x", "--rho", "0", "--preset", "x", "--normalization", "x", "--samples",
              "1", "--train-samples", "0", "--epochs", "0", "--batch-size", "0", "--learning-rate",
              "0", "--optimizer", "x", "--momentum", "1", "--weight-decay", "-1",
-             "--augmentation", "x", "--seed", "-1"],
+             "--augmentation", "x", "--seed", "-1", "--summary", "x", "--min-persistence", "nan"],
             "model dataset shift severity strategy rho preset normalization samples "
             "train_samples epochs batch_size learning_rate optimizer momentum weight_decay "
-            "augmentation seed",
+            "augmentation seed summary min_persistence",
         ),
     ],
 )  # fmt: skip

@@ -237,9 +237,9 @@ def test_of_a_damaged_file_only_its_own_analysis_tells(home: Path) -> None:
 def test_the_image_side_is_that_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.components.shared.obtain, "render_cost", lambda _: None)
     page = opened(model="vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1")
-    assert "384 × 384 here" in page.number_input(key="input_side").help
+    assert "Here that is 384 × 384." in page.number_input(key="input_side").help
     page.selectbox(key="weights").set_value("pretrained").run()
-    assert "224 × 224 here" in page.number_input(key="input_side").help
+    assert "Here that is 224 × 224." in page.number_input(key="input_side").help
 
 
 def test_a_preset_sets_what_it_stands_for() -> None:
