@@ -24,7 +24,7 @@ def _flip_crop(images: Tensor) -> Tensor:
         (torch.rand(count, 1, 1, 1) < 0.5).to(images.device), images.flip(3), images
     )
     top, left = (max(1, round(side * SHIFT)) for side in (height, width))
-    # The border goes on at the edge: a model's input has no natural zero.
+    # Pad with the border's pixels: a model's input has no natural zero.
     padded = pad(images, (left, left, top, top), mode="replicate")
     rows = torch.randint(2 * top + 1, (count,)).tolist()
     columns = torch.randint(2 * left + 1, (count,)).tolist()

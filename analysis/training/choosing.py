@@ -1,4 +1,4 @@
-"""Choose what trains, and freeze the rest."""
+"""Choose the layers that train, and freeze the rest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from analysis.training.optimizers import optimizer_name
 
 
 def choose(model: nn.Module, options: RunOptions) -> Selection:
-    """Choose what trains, and freeze the rest.
+    """Choose the layers that train, and freeze the rest.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     Returns
     -------
     Selection
-        `predicted` is left out.
+        Without `predicted`.
 
     Raises
     ------
@@ -51,10 +51,10 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     traced = trace(model, images[:2]).layers
     names = [layer.name for layer in traced]
     preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
-    gathered = _gather(model, options, traced, images)
-    seconds = time.perf_counter() - started + gathered.seconds
+    costed = _gather_evidence(model, options, traced, images)
+    seconds = time.perf_counter() - started + costed.seconds
     chosen = chosen_layers(
-        options.strategy, gathered.evidence, rho=options.rho, preset=options.preset
+        options.strategy, costed.evidence, rho=options.rho, preset=options.preset
     )
     trained = trained_names(model, strategy.scope, chosen, known=names)
     if strategy.scope == "norms-and-biases":
@@ -64,7 +64,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         raise TrainingError(
             f"Nothing would train: ρ = {options.rho:g} of {layers} layers rounds down to "
             f"{layer_count(layers, rho=options.rho, rounding=preset.rounding)} under the preset "
-            f"“{options.preset}”. Raise ρ, or take the preset “recommended”."
+            f"“{options.preset}”. Raise ρ, or choose the preset “recommended”."
         )
     freeze(model, trained)
     trainable, total = trained_elements(model)
@@ -73,7 +73,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         trainable_parameters=trainable,
         total_parameters=total,
         seconds=seconds,
-        peak_bytes=gathered.peak_bytes,
+        peak_bytes=costed.peak_bytes,
         used_labels=strategy.needs == "gradients",
         used_gradients=strategy.needs == "gradients",
         optimizer=optimizer_name(model, options.recipe),
@@ -81,25 +81,25 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
 
 
 @dataclass(frozen=True)
-class _Gathered:
+class _CostedEvidence:
     evidence: Evidence
-    seconds: float  # of what was made at another time
+    seconds: float  # spent earlier, on a saved analysis
     peak_bytes: int
 
 
-def _gather(
+def _gather_evidence(
     model: nn.Module,
     options: RunOptions,
     layers: tuple[LayerInfo, ...],
     images: PreparedImages,
-) -> _Gathered:
+) -> _CostedEvidence:
     names = [layer.name for layer in layers]
     needs = STRATEGIES[options.strategy].needs
     if needs == "topology":
-        begun = time.perf_counter()
+        started = time.perf_counter()
         report = analyze_named(options.analysis)
-        # An analysis that was saved took its time when it was made.
-        made = report.seconds - (time.perf_counter() - begun)
+        # A saved analysis took its time earlier.
+        earlier = report.seconds - (time.perf_counter() - started)
         evidence = Evidence.of_report(
             report,
             normalization=options.normalization,
@@ -107,7 +107,7 @@ def _gather(
             summary=options.summary,
             min_persistence=options.min_persistence,
         )
-        return _Gathered(evidence, max(0.0, made), report.peak_bytes)
+        return _CostedEvidence(evidence, max(0.0, earlier), report.peak_bytes)
     evidence = Evidence(
         layers=layers,
         sizes=[torch.Size(layer.shape).numel() for layer in layers],
@@ -120,8 +120,8 @@ def _gather(
     ledger = Ledger(model, batch=(batch,))
     if needs == "gradients":
         with full_float32(), ledger:
-            found = gradient_evidence(
+            gradients = gradient_evidence(
                 model, batch, images.labels, names, batch_size=options.analysis.batch_size
             )
-        evidence = replace(evidence, gradients=found)
-    return _Gathered(evidence, 0.0, ledger.peak.total)
+        evidence = replace(evidence, gradients=gradients)
+    return _CostedEvidence(evidence, 0.0, ledger.peak.total)

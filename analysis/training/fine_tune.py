@@ -1,4 +1,4 @@
-"""One fine-tune by names: model, data and strategy to metrics."""
+"""One fine-tune by names: from model, data and strategy to metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from analysis.training.prediction import predict_peak
 
 
 class Training:
-    """A fine-tune to iterate over once: a Selection first, then what `finetune` yields.
+    """A fine-tune to iterate over once: a Selection first, then the items of `finetune`.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Training:
     Raises
     ------
     OptionError
-        Naming every unknown name, data that nothing can be learned from, and too many images.
+        Naming every unknown name, data that cannot be learned from, and too many images.
     """
 
     def __init__(self, options: RunOptions) -> None:
@@ -61,7 +61,7 @@ class Training:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells the weights and the data from any others: "model" and "data"."""
+        """Of the weights and the data, as "model" and "data"."""
         analysis = self.options.analysis
         return {
             "model": weights_fingerprint(analysis.model, analysis.weights, analysis.seed),
@@ -76,7 +76,7 @@ class Training:
         model = self._model = _load(options).to(self.device)
         selection = choose(model, options)
         example = PreparedImages(options.analysis, train.sample(1, seed=0))[:]
-        yield replace(selection, predicted=_predicted(model, example, options))
+        yield replace(selection, predicted=_predict_memory(model, example, options))
         splits = [
             train,
             load_split(options.analysis, "validation"),
@@ -84,13 +84,15 @@ class Training:
         ]
         try:
             yield from finetune(
-                model, *(_labelled(options, split) for split in splits), recipe=options.recipe
+                model,
+                *(_labelled_images(options, split) for split in splits),
+                recipe=options.recipe,
             )
         finally:
             free_cache(device_of(model))
 
     def save_weights(self, path: Path) -> None:
-        """Write the weights as they are now, as safetensors, whole or not at all.
+        """Write the current weights as safetensors, all or nothing.
 
         Raises
         ------
@@ -100,18 +102,18 @@ class Training:
             If there is no model yet.
         """
         if self._model is None:
-            raise TrainingError("There are no weights before the training has begun.")
+            raise TrainingError("There are no weights to save before the training has started.")
         analysis = self.options.analysis
-        # Copies: a safetensors file takes no two names of one tensor, and no other order in memory.
-        whole = torch.contiguous_format
+        # Copies: a safetensors file takes no shared tensors and no other memory format.
+        contiguous = torch.contiguous_format
         state = {
-            name: held.detach().cpu().clone(memory_format=whole)
-            for name, held in self._model.state_dict().items()
+            name: tensor.detach().cpu().clone(memory_format=contiguous)
+            for name, tensor in self._model.state_dict().items()
         }
-        about = {"model": analysis.model, "dataset": analysis.dataset}
+        metadata = {"model": analysis.model, "dataset": analysis.dataset}
         try:
             with replacing(path) as file:
-                file.write(safetensors.torch.save(state, metadata=about))
+                file.write(safetensors.torch.save(state, metadata=metadata))
         except OSError as error:
             raise StoreError(
                 f"The trained weights could not be saved in {path.parent} ({error.strerror})."
@@ -123,22 +125,22 @@ def _load(options: RunOptions) -> nn.Module:
     return load_model(
         analysis.model,
         weights=analysis.weights,
-        # Random weights are those that were analysed; of others the seed decides the new head.
+        # Random weights are the analysed ones; for others the seed decides only the new head.
         seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
         num_classes=len(dataset_spec(analysis.dataset).class_names),
     )
 
 
-def _labelled(options: RunOptions, drawn: ImageDataset) -> TensorImages | PreparedImages:
+def _labelled_images(options: RunOptions, drawn: ImageDataset) -> TensorImages | PreparedImages:
     images = prepare_inputs(options.analysis, drawn)
     lazy = PreparedImages(options.analysis, drawn)
     return TensorImages(images, lazy.labels) if isinstance(images, Tensor) else lazy
 
 
-def _predicted(model: nn.Module, example: Tensor, options: RunOptions) -> MemoryUse | None:
+def _predict_memory(model: nn.Module, example: Tensor, options: RunOptions) -> MemoryUse | None:
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     shape = tuple(example.shape[1:])
     try:
         return predict_peak(model, shape, trained=trained, recipe=options.largest_step)
-    except AnalysisError:  # training does not depend on it
+    except AnalysisError:  # training works without it
         return None

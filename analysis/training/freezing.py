@@ -1,4 +1,4 @@
-"""What trains and what stays as it is, down to running statistics."""
+"""Which parameters train and which are frozen, including running statistics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def trained_names(
     ----------
     model : nn.Module
     scope : {"layers", "head", "norms-and-biases", "everything"}
-        The parameters of `layers`; with "norms-and-biases" every norm and bias as well.
+        The parameters of `layers`; for "norms-and-biases" every norm and bias as well.
     layers, known : collection of str
         As for `parameters_of`.
     """
@@ -43,15 +43,15 @@ def parameters_of(
     ----------
     model : nn.Module
     layers : collection of str
-        Qualified module names. An attention layer also has the projections inside it that it
-        calls functionally, which never run as modules.
+        Qualified module names. An attention layer also owns its inner projections, which it
+        calls functionally and which never run as modules.
     known : collection of str, optional
-        Every layer of the model, of which `layers` are some; `layers` by default.
+        All layers of the model; `layers` by default.
 
     Returns
     -------
     list of str
-        As in `model.named_parameters(remove_duplicate=False)`.
+        In the order of `model.named_parameters(remove_duplicate=False)`.
     """
     known = layers if known is None else known
     modules = dict(model.named_modules())
@@ -77,13 +77,13 @@ def owner_of(parameter: str) -> str:
 
 
 def freeze(model: nn.Module, trained: Collection[str]) -> None:
-    """Let the named parameters train, and no other.
+    """Let the named parameters train, and no others.
 
     Parameters
     ----------
     model : nn.Module
     trained : collection of str
-        Parameter names. A parameter that goes by several names trains if any is given.
+        Parameter names. A parameter with several names trains if any of them is here.
     """
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -95,8 +95,8 @@ def freeze(model: nn.Module, trained: Collection[str]) -> None:
 def training_mode(model: nn.Module) -> None:
     """Put the model into training mode, but frozen norms into eval mode.
 
-    A module that owns buffers, such as running statistics, changes them while it trains. It may
-    do so only if a parameter of its own trains, or all of the model does.
+    In training mode a module changes its buffers, such as running statistics. It may do so only
+    if one of its own parameters trains, or the whole model does.
     """
     everything = all(parameter.requires_grad for parameter in model.parameters())
     named = model.named_parameters(remove_duplicate=False)
@@ -104,12 +104,12 @@ def training_mode(model: nn.Module) -> None:
     model.train()
     for name, module in model.named_modules():
         has_buffers = next(module.buffers(recurse=False), None) is not None
-        # The vectors of a spectral norm are buffers of the layer that it belongs to.
+        # The vectors of a spectral norm are buffers of its layer.
         if has_buffers and not everything and owner_of(f"{name}.") not in training:
             module.training = False  # not `train(False)`, which reaches the modules inside
 
 
 def trained_elements(model: nn.Module) -> tuple[int, int]:
-    """Elements that train, and elements in all; a shared parameter counts once."""
+    """Elements that train, and all elements; a shared parameter counts once."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)

@@ -1,4 +1,4 @@
-"""What a backward pass says about layers: the evidence of the gradient-based strategies."""
+"""Gradients per layer: the evidence of the gradient-based strategies."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def gradient_evidence(
     Parameters
     ----------
     model : nn.Module
-        Run in eval mode, on its own device. Its gradients are cleared, its flags are not kept.
+        Run in eval mode, on its own device. Clears its gradients; changes `requires_grad`.
     images : Tensor (N, C, H, W)
     labels : Tensor (N,) of int64
     layers : sequence of str
         Qualified names of the layers.
     batch_size : int
-        Images in one backward pass. It changes the memory and not the numbers.
+        Images per backward pass. It changes the memory, not the numbers.
 
     Returns
     -------
@@ -48,13 +48,13 @@ def gradient_evidence(
     images, labels = (t.to(next(model.parameters()).device) for t in (images, labels))
 
     def add(name: str, activation: Tensor, gradient: Tensor) -> None:
-        each = (activation * gradient).square().mean() / 2
-        fisher[name] += each.item() * len(batch) / len(images)
+        information = (activation * gradient).square().mean() / 2
+        fisher[name] += information.item() * len(batch) / len(images)
 
     def watch(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
         tensor = first_tensor(output)
         if tensor is not None and tensor.requires_grad:
-            # A copy: what follows may be done in place.
+            # A copy: later operations may be in place.
             tensor.register_hook(  # type: ignore[no-untyped-call]
                 partial(add, name, tensor.detach().clone())
             )
@@ -65,7 +65,7 @@ def gradient_evidence(
             stack.callback(hook.remove)
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
-            # The sum, so that an image's gradient does not depend on the others in its batch.
+            # The sum, so that an image's gradient does not depend on the rest of its batch.
             logits = logits_of(model, batch)
             loss = cross_entropy(logits, labels[start : start + batch_size], reduction="sum")
             loss.backward()  # type: ignore[no-untyped-call]
@@ -75,7 +75,7 @@ def gradient_evidence(
 
 
 def _relative_norm(model: nn.Module, layer: str, known: Sequence[str]) -> float:
-    named = dict(model.named_parameters(remove_duplicate=False))  # a tied one in each layer
+    named = dict(model.named_parameters(remove_duplicate=False))  # tied ones in each layer
     own = [named[name] for name in parameters_of(model, [layer], known=known)]
     own = [parameter for parameter in own if parameter.grad is not None]
     if not own:

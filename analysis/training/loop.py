@@ -48,7 +48,7 @@ class LabelledImages(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TensorImages:
-    """Labelled images that are held in memory."""
+    """Labelled images in memory."""
 
     tensor: Tensor  # floating (N, C, H, W), preprocessed for the model
     labels: Tensor  # int64 (N,)
@@ -66,12 +66,12 @@ def finetune(
     recipe: Recipe | None = None,
     track_memory: bool = True,
 ) -> Iterator[Metric]:
-    """Train the parameters that require gradients (see `freezing.freeze`), and tell how it goes.
+    """Train the parameters that require gradients (see `freezing.freeze`), and yield metrics.
 
-    The model is trained in place, on its own device, and left in eval mode with the weights of
+    Trains the model in place, on its own device, and leaves it in eval mode with the weights of
     the last step. Frozen parameters and buffers keep every bit. The same seed on the same CPU
-    gives the same numbers, whatever random numbers the caller draws meanwhile. On a GPU the last
-    digits may differ: some kernels, those of attention among them, add in any order.
+    gives the same numbers, even if the caller draws random numbers in between. On a GPU the last
+    digits may differ: some kernels, such as those of attention, add in any order.
 
     Parameters
     ----------
@@ -87,25 +87,25 @@ def finetune(
     Yields
     ------
     StepMetrics, MemorySample, EpochMetrics
-        As they come; at last one FinetuneResult.
+        As they are measured; at the end one FinetuneResult.
 
     Raises
     ------
     TrainingError
-        If nothing trains, a split is empty, or the loss is no longer finite.
+        If nothing trains, a split is empty, or the loss is not finite.
     """
     recipe = recipe or Recipe()
     optimizer = make_optimizer(model, recipe)
-    _check(train, validation, test)
+    _check_splits(train, validation, test)
     loop = _Loop(model, train, optimizer, recipe, _Randomness(recipe.seed, device_of(model)))
     sampled: list[MemoryUse] = []
     epochs: list[EpochMetrics] = []
-    # Not more than in a step, lest validation take more memory than training.
+    # No more than in a step, so that validation does not take more memory than training.
     batch = min(recipe.batch_size, EVALUATION_BATCH)
     started = time.perf_counter()
     try:
         for epoch in range(1, recipe.epochs + 1):
-            begun = time.perf_counter()
+            epoch_started = time.perf_counter()
             totals = _Totals()
             for metric in loop.epoch(epoch, started, totals, track_memory):
                 if isinstance(metric, MemorySample):
@@ -114,7 +114,7 @@ def finetune(
             accuracy, loss = evaluate(model, validation, batch_size=batch)
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"The validation loss is no longer finite after epoch {epoch}: lower the "
+                    f"The validation loss is no longer finite after epoch {epoch}. Lower the "
                     "learning rate."
                 )
             epochs.append(
@@ -124,7 +124,7 @@ def finetune(
                     train_accuracy=totals.correct / totals.images,
                     val_loss=loss,
                     val_accuracy=accuracy,
-                    seconds=time.perf_counter() - begun,
+                    seconds=time.perf_counter() - epoch_started,
                 )
             )
             yield epochs[-1]
@@ -132,7 +132,7 @@ def finetune(
         model.eval()
         optimizer.zero_grad()
     seconds = time.perf_counter() - started
-    best = max(epochs, key=lambda each: each.val_accuracy)
+    best = max(epochs, key=lambda epoch: epoch.val_accuracy)
     yield FinetuneResult(
         best_val_accuracy=best.val_accuracy,
         best_epoch=best.epoch,
@@ -160,32 +160,33 @@ def evaluate(
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
-    """What the model gives for images: logits, (N, classes).
+    """The model's output for images: logits, (N, classes).
 
     Raises
     ------
     TrainingError
-        If it gives anything else.
+        If the output is anything else.
     """
-    found = model(images)
-    if isinstance(found, Tensor) and found.dim() == 2 and len(found) == len(images):
-        return found
-    what = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    output = model(images)
+    if isinstance(output, Tensor) and output.dim() == 2 and len(output) == len(images):
+        return output
+    is_tensor = isinstance(output, Tensor)
+    kind = f"a tensor {tuple(output.shape)}" if is_tensor else type(output).__name__
     raise TrainingError(
-        f"A network that is fine-tuned must give one tensor of logits, (images, classes), but this "
-        f"one gives {what} for {len(images)} images: let its forward pass return the logits alone."
+        "To be fine-tuned, a network must return one tensor of logits, (images, classes). This one "
+        f"returns {kind} for {len(images)} images: let its forward pass return only the logits."
     )
 
 
 def training_step(
     model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One step of the optimiser; the loss, a scalar, and the logits, (N, classes)."""
+    """Take one optimiser step; return the loss, a scalar, and the logits, (N, classes)."""
     logits = logits_of(model, images)
     loss = cross_entropy(logits, labels)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    # Freed now rather than before the next backward pass: the next forward pass has the room.
+    # Free them now, not before the next backward pass: the next forward pass needs the memory.
     optimizer.zero_grad(set_to_none=True)
     return loss.detach(), logits.detach()
 
@@ -198,11 +199,11 @@ class _Totals:
 
 
 class _Randomness:
-    """A stream of random numbers of its own, on the CPU and on the model's device."""
+    """A separate stream of random numbers, on the CPU and on the model's device."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self._device = device if device.type in ("cuda", "mps") else None
-        outside = self._get()
+        caller_states = self._get()
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
         if device.type == "cuda":
             with torch.cuda.device(device):
@@ -210,11 +211,11 @@ class _Randomness:
         elif device.type == "mps":
             torch.mps.manual_seed(seed)
         self._states = self._get()
-        self._set(outside)
+        self._set(caller_states)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        outside, deterministic = self._get(), torch.backends.cudnn.deterministic
+        caller_states, deterministic = self._get(), torch.backends.cudnn.deterministic
         self._set(self._states)
         torch.backends.cudnn.deterministic = True  # its fastest kernels add in any order
         try:
@@ -222,7 +223,7 @@ class _Randomness:
         finally:
             torch.backends.cudnn.deterministic = deterministic
             self._states = self._get()
-            self._set(outside)
+            self._set(caller_states)
 
     def _get(self) -> list[Tensor]:
         states = [torch.get_rng_state()]
@@ -247,7 +248,7 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self.device = device_of(self.model)
-        self.steps = math.ceil(len(self.train.labels) / self.recipe.batch_size)  # an epoch
+        self.steps = math.ceil(len(self.train.labels) / self.recipe.batch_size)  # per epoch
         self.scheduler = CosineAnnealingLR(self.optimizer, self.recipe.epochs * self.steps)
 
     def epoch(
@@ -259,17 +260,17 @@ class _Loop:
         for position in range(self.steps):
             start = position * self.recipe.batch_size
             indices = order[start : start + self.recipe.batch_size]
-            tracked = track and self._sampled(epoch, position)
+            tracked = track and self._is_sampled(epoch, position)
             rate = float(self.scheduler.get_last_lr()[0])
             loss, correct, peak = self._step(indices, tracked)
             if not math.isfinite(loss) and self.step == 1:
                 raise TrainingError(
-                    "The loss is not finite before anything has been trained: the weights or the "
-                    "images hold NaN or infinite numbers, or the network makes them of these."
+                    "The loss is not finite before the first step. Check the weights, the images "
+                    "and the network for NaN or infinite numbers."
                 )
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"The loss is no longer finite at step {self.step} (epoch {epoch}): lower the "
+                    f"The loss is no longer finite at step {self.step} (epoch {epoch}). Lower the "
                     f"learning rate, which was {rate:.3g}."
                 )
             totals.images += len(indices)
@@ -290,10 +291,11 @@ class _Loop:
                     self.step, epoch, peak, resident_bytes(), allocator_peak(self.device)
                 )
 
-    def _sampled(self, epoch: int, position: int) -> bool:
-        """The first step of all, and the second of each epoch: by then the optimiser has state.
+    def _is_sampled(self, epoch: int, position: int) -> bool:
+        """Whether to measure a step's memory: the very first, and the second of each epoch.
 
-        Where the second is a smaller last batch, later epochs show a full one in their first.
+        By the second step the optimiser has its state. Where it is a smaller last batch, later
+        epochs measure their first step, which is full.
         """
         full = len(self.train.labels) // self.recipe.batch_size
         second = self.steps > 1 and (epoch == 1 or full > 1)
@@ -302,7 +304,7 @@ class _Loop:
     def _step(self, indices: Tensor, tracked: bool) -> tuple[float, float, MemoryUse | None]:
         with self.random():
             images = AUGMENT[self.recipe.augmentation](self.train.images(indices))
-            # Not `non_blocking`: MPS would read them after they are gone (pytorch#189690).
+            # Not `non_blocking`: MPS would read them after they are freed (pytorch#189690).
             images = images.to(self.device)
             labels = self.train.labels[indices].to(self.device)
             peak = None
@@ -318,7 +320,7 @@ class _Loop:
         return loss.item(), (logits.argmax(1) == labels).sum().item(), peak
 
 
-def _check(*splits: LabelledImages) -> None:
+def _check_splits(*splits: LabelledImages) -> None:
     for name, split in zip(("training", "validation", "test"), splits, strict=True):
         if len(split.labels) == 0:
-            raise TrainingError(f"There is no {name} image.")
+            raise TrainingError(f"The {name} split has no images.")

@@ -1,4 +1,4 @@
-"""What a fine-tune tells as it goes. Plain numbers, to be drawn, stored and compared."""
+"""The metrics of a fine-tune: plain numbers, to draw, store and compare."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from analysis.instruments.memory_use import MemoryUse
 
 @dataclass(frozen=True)
 class Selection:
-    """What trains, and what it took to decide that."""
+    """The layers that train, and the cost of choosing them."""
 
     layers: tuple[str, ...]  # best first, the head last where it trains without being ranked
     trainable_parameters: int  # elements
     total_parameters: int  # elements
-    seconds: float  # wall time of the choice, measured when it was made
+    seconds: float  # wall time of the choice, a saved analysis included
     peak_bytes: int  # of live tensors while choosing
     used_labels: bool
     used_gradients: bool
-    optimizer: str = "sgd"  # or "adamw": what the recipe comes to for this model
-    predicted: MemoryUse | None = None  # at the peak of a training step, on fake tensors
+    optimizer: str = "sgd"  # or "adamw": the recipe's choice for this model
+    predicted: MemoryUse | None = None  # at the peak of a training step, from fake tensors
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class MemorySample:
     epoch: int
     peak: MemoryUse
     resident: int  # bytes of the whole process (RSS) after the step
-    allocator_peak: int | None  # bytes, CUDA only: what torch's allocator had handed out at most
+    allocator_peak: int | None  # bytes, CUDA only: the most that torch's allocator gave out
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class FinetuneResult:
     best_val_accuracy: float
     best_epoch: int
     last_val_accuracy: float
-    test_accuracy: float  # of the last weights, taken once
+    test_accuracy: float  # of the last weights, measured once
     peak_memory: MemoryUse | None  # the largest of the sampled steps; None if nothing was sampled
-    seconds: float  # training and validation, without choosing the layers and without the test
+    seconds: float  # training and validation, without choosing the layers and the test
 
 
 Metric = StepMetrics | MemorySample | EpochMetrics | FinetuneResult

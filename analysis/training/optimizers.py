@@ -1,4 +1,4 @@
-"""The optimisers, and which of them suits a model."""
+"""The optimisers, and which one suits a model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from analysis.options import LEARNING_RATES, Recipe
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The optimiser of the parameters that require gradients.
 
-    Weight decay is decoupled from the gradients (Loshchilov and Hutter 2019) for SGD too, and
-    spares norms and biases.
+    Weight decay is decoupled from the gradients (Loshchilov and Hutter 2019), also for SGD, and
+    leaves out norms and biases.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
-        raise TrainingError("Nothing is left to train: every parameter is frozen. Raise ρ.")
+        raise TrainingError("Nothing would train: every parameter is frozen. Raise ρ.")
     name = optimizer_name(model, recipe)
     rate = recipe.learning_rate or LEARNING_RATES[name]
     decayed: list[Tensor] = [p for p in trained if p.dim() > 1]
@@ -34,8 +34,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    # `foreach`, the default on CUDA, takes the size of the parameters more in AdamW; and what
-    # predicts the memory, with fake tensors, never takes it.
+    # `foreach`, the default on CUDA, makes AdamW take as much memory again as the parameters,
+    # and the prediction with fake tensors never uses it.
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=rate, foreach=False)
     for group in groups:
@@ -47,7 +47,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def optimizer_name(model: nn.Module, recipe: Recipe) -> str:
-    """ "adamw" for a model with attention and "sgd" for others, unless the recipe says."""
+    """ "adamw" for a model with attention, else "sgd", unless the recipe names one."""
     if recipe.optimizer != "auto":
         return recipe.optimizer
     attention = any("Attention" in type(module).__name__ for module in model.modules())

@@ -1,8 +1,8 @@
-"""The memory of a training step before it is taken: the ledger over fake tensors.
+"""Predict the memory of a training step: the ledger over fake tensors.
 
-Nothing is computed and next to nothing allocated: fake tensors have shapes and storages, no
-numbers. The step is the one that `finetune` takes, so the prediction is exact where torch's fake
-kernels allocate what the real ones do.
+Nothing is computed and almost nothing is allocated: fake tensors have shapes and storages, but no
+numbers. The step is the one of `finetune`, so the prediction is exact where torch's fake kernels
+allocate as the real ones do.
 """
 
 from __future__ import annotations
@@ -30,24 +30,23 @@ def predict_peak(
     trained: Collection[str],
     recipe: Recipe | None = None,
 ) -> MemoryUse:
-    """Live tensor bytes at the peak of a training step, the optimiser's state being there.
+    """Live tensor bytes at the peak of a training step, with the optimiser's state.
 
     Parameters
     ----------
     model : nn.Module
-        On any device, "meta" included; neither run nor altered. On "meta" it is predicted as on
-        the CPU.
+        On any device; neither run nor changed. For "meta" the prediction is that of the CPU.
     image_shape : tuple of int
-        Of one image as the model takes it, (C, H, W).
+        Of one input image, (C, H, W).
     trained : collection of str
         Names of the parameters that train.
     recipe : Recipe, optional
-        Its batch size and optimiser count.
+        Only its batch size and optimiser matter.
 
     Raises
     ------
     ModelError
-        If a step depends on numbers, which fake tensors have not, or the model cannot be copied.
+        If a step depends on numbers, which fake tensors lack, or the model cannot be copied.
     TrainingError
         If nothing trains.
     """
@@ -61,9 +60,9 @@ def predict_peak(
         labels = torch.empty(recipe.batch_size, dtype=torch.int64, device=device)
         with Ledger(fake, optimizer, (images, labels)) as ledger:
             try:
-                for _ in range(2):  # the optimiser's state is made in the first
+                for _ in range(2):  # the first creates the optimiser's state
                     training_step(fake, optimizer, images, labels)
-            except Exception as error:  # whatever a model's own code may raise
+            except Exception as error:  # a model's own code may raise anything
                 raise unpredictable(error) from error
         return ledger.peak
 
@@ -74,34 +73,33 @@ FROZEN_BITS, FLOAT_BITS, ANALYTIC_BATCH = 4, 32, 8
 def analytic_bytes(
     model: nn.Module, image_shape: tuple[int, ...], *, trained: Collection[str]
 ) -> int:
-    """Training memory by the analytic model that the paper's figures rest on, after TinyTL.
+    """Training memory by the analytic model behind the paper's figures, after TinyTL.
 
-    Weights that train take 32 bits each and frozen ones 4. Of a batch of 8 images the inputs of
-    every convolution, linear layer, norm and attention that trains are kept at 32 bits, and from
-    the first layer that trains on one bit for each output of a ReLU, or 32 bits for each input
-    of another activation function. Gradients, the optimiser's state, and what torch really
-    allocates have no part in it.
+    A weight that trains takes 32 bits, a frozen one 4. For a batch of 8 images, every
+    convolution, linear layer, norm and attention that trains keeps its inputs at 32 bits. From
+    the first layer that trains on, a ReLU keeps one bit per output, another activation function
+    32 bits per input. Gradients, the optimiser's state and torch's real allocations do not count.
 
     References
     ----------
     Cai et al., TinyTL (NeurIPS 2020), §3.1; AdaBet §5 by way of METHOD.
     """
-    kept = 0.0
+    bits_per_image = 0.0
     reached = False
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal kept, reached
-        given = next((value for value in inputs if isinstance(value, Tensor)), None)
-        if given is None:
+        nonlocal bits_per_image, reached
+        tensor = next((value for value in inputs if isinstance(value, Tensor)), None)
+        if tensor is None:
             return
-        each = math.prod(given.shape[1:])
+        elements = math.prod(tensor.shape[1:])
         if any(p.requires_grad for p in module.parameters(recurse=False)):
             reached = True
-            kept += each * FLOAT_BITS
+            bits_per_image += elements * FLOAT_BITS
         elif reached and isinstance(module, (nn.ReLU, nn.ReLU6)):
-            kept += each
+            bits_per_image += elements
         elif reached and type(module).__module__ == nn.ReLU.__module__:
-            kept += each * FLOAT_BITS
+            bits_per_image += elements * FLOAT_BITS
 
     with fake_copy(model) as fake:
         freeze(fake, trained)
@@ -112,4 +110,4 @@ def analytic_bytes(
         fake(torch.empty(1, *image_shape, device=next(fake.parameters()).device))
         sizes = [(p.numel(), p.requires_grad) for p in fake.parameters()]
     bits = sum(n * (FLOAT_BITS if trains else FROZEN_BITS) for n, trains in sizes)
-    return round((bits + ANALYTIC_BATCH * kept) / 8)
+    return round((bits + ANALYTIC_BATCH * bits_per_image) / 8)

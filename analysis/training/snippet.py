@@ -1,4 +1,4 @@
-"""A few lines of PyTorch that train the same layers in somebody else's code."""
+"""A few lines of PyTorch that train the same layers in the user's own code."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _RULES: dict[Scope, str] = {
 
 _TEMPLATE = """import torch
 
-# Yours: `model`, its head ({head}) new for your classes, and `loader`, which gives batches of
-# images and labels. Found with BettiScope: {strategy} on {model}, {dataset}.
+# You provide `model`, with a new head ({head}) for your classes, and `loader`, which yields
+# batches of images and labels. Chosen by BettiScope: {strategy} on {model}, {dataset}.
 LAYERS = {layers}
 
 modules = dict(model.named_modules())
@@ -28,7 +28,7 @@ for name, parameter in model.named_parameters():
     parameter.requires_grad_({rule})
 
 trained = [p for p in model.parameters() if p.requires_grad]
-decayed = [p for p in trained if p.dim() > 1]  # weight decay spares norms and biases
+decayed = [p for p in trained if p.dim() > 1]  # no weight decay for norms and biases
 optimizer = {optimizer}
 scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {epochs} * len(loader))
 everything = len(trained) == len(list(model.parameters()))
@@ -62,7 +62,7 @@ _DECOUPLED = """        with torch.no_grad():
 
 
 def snippet(options: RunOptions, selection: Selection) -> str:
-    """Code that freezes and trains what a run did, for a model and data of one's own.
+    """Code that freezes and trains the layers of a run, for the user's own model and data.
 
     Parameters
     ----------
@@ -73,18 +73,18 @@ def snippet(options: RunOptions, selection: Selection) -> str:
     Returns
     -------
     str
-        Python. It expects `model` and `loader` to be there.
+        Python. It expects the variables `model` and `loader`.
     """
     recipe, scope = options.recipe, STRATEGIES[options.strategy].scope
-    spec = spec_of(options.analysis.model)  # of a model that may be gone since
+    spec = spec_of(options.analysis.model)  # None if the model is gone since
     known = spec.head if spec else ""
-    # Of timm's networks and code of one's own the head is known by running last.
+    # In timm's networks and the user's own code, the head is the layer that runs last.
     head = known or (selection.layers[-1] if selection.layers else "")
     rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]
-    # A norm that trains is found by its kind, not by its name.
-    listed = (head,) if scope == "norms-and-biases" else selection.layers
-    layers = "[]" if scope == "everything" else _listed(listed)
-    made = (_SGD if selection.optimizer == "sgd" else _ADAMW).format(
+    # The code finds norms that train by their kind, not by name.
+    names = (head,) if scope == "norms-and-biases" else selection.layers
+    layers = "[]" if scope == "everything" else _list_literal(names)
+    optimizer = (_SGD if selection.optimizer == "sgd" else _ADAMW).format(
         rate=rate, momentum=recipe.momentum, decay=recipe.weight_decay
     )
     by_hand = selection.optimizer == "sgd" and recipe.weight_decay > 0
@@ -95,11 +95,11 @@ def snippet(options: RunOptions, selection: Selection) -> str:
         dataset=options.analysis.dataset,
         layers=layers,
         rule=_RULES[scope],
-        optimizer=made,
+        optimizer=optimizer,
         epochs=recipe.epochs,
         decay=_DECOUPLED.format(decay=recipe.weight_decay) if by_hand else "",
     )
 
 
-def _listed(layers: tuple[str, ...]) -> str:
+def _list_literal(layers: tuple[str, ...]) -> str:
     return "[\n" + "".join(f'    "{name}",\n' for name in layers) + "]"

@@ -445,7 +445,7 @@ def test_weights_that_are_not_finite_are_told(
     assert "note: No layer can be chosen" in told
     assert "raise it" not in told
     assert finetune(*asked, "--train-samples", "40", "--json", str(path)) == 2
-    assert "The loss is not finite before anything has been trained" in capsys.readouterr().err
+    assert "The loss is not finite before the first step" in capsys.readouterr().err
 
 
 def test_a_small_folder_is_analysed_whole_without_being_asked_for(

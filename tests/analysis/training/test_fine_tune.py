@@ -1,4 +1,4 @@
-"""Whole fine-tunes of the pocket models: what moves, what stays, and what is told."""
+"""Whole fine-tunes of the pocket models: which weights move, which stay, and the metrics."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tests.factories import POCKET, same_bits, state_of
 @pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     def few(name: str, *, split: Split, **options: Any) -> ImageDataset:
-        """Validation and test on few images: what is tested here does not depend on them."""
+        """Few images for validation and test, on which these tests do not depend."""
         drawn = load_dataset(name, split=split, **options)
         return drawn if split == "train" else drawn.sample(16, seed=0)
 
-    with pytest.MonkeyPatch.context() as patch:  # one home: the topology is computed once
+    with pytest.MonkeyPatch.context() as patch:  # one home, so that the topology is computed once
         patch.setenv("BETTISCOPE_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setattr("analysis.topology.inputs.load_dataset", few)
         yield
@@ -42,7 +42,7 @@ def options(model: str, strategy: str, **recipe: object) -> RunOptions:
         analysis=AnalysisOptions(model=model, samples=8),
         strategy=strategy,
         train_samples=24,
-        # Without decay nothing moves but by its gradient.
+        # Without decay only gradients move weights.
         recipe=Recipe(**({"epochs": 1, "batch_size": 8, "seed": 5, "weight_decay": 0.0} | recipe)),  # type: ignore[arg-type]
     )
 
@@ -65,7 +65,7 @@ def test_images_are_prepared_together_only_for_gradients(
 
 @cache
 def trained(model: str, strategy: str) -> tuple[nn.Module, list[object]]:
-    """The model after a fine-tune, and all it told."""
+    """The model after a fine-tune, and all its metrics."""
     training = Training(options(model, strategy))
     metrics: list[object] = list(training)
     assert training._model is not None
@@ -73,16 +73,16 @@ def trained(model: str, strategy: str) -> tuple[nn.Module, list[object]]:
 
 
 def before(model: str) -> dict[str, Tensor]:
-    """The state with which `trained` began: the seed decides the new head."""
+    """The state before `trained`: the seed decides the new head."""
     return state_of(load_model(model, num_classes=10, seed=5))
 
 
 def owned(model: nn.Module, layer: str) -> dict[str, Tensor]:
-    """A layer's parameters; attention's output projection is a module of its own."""
+    """A layer's parameters; attention's output projection is a separate module."""
     module = model.get_submodule(layer)
     whole = isinstance(module, nn.MultiheadAttention)
-    found = module.named_parameters(recurse=whole)
-    return {f"{layer}.{name}": parameter for name, parameter in found}
+    named = module.named_parameters(recurse=whole)
+    return {f"{layer}.{name}": parameter for name, parameter in named}
 
 
 def changed(model: str, strategy: str) -> set[str]:
@@ -97,7 +97,7 @@ def selection(metrics: list[object]) -> Selection:
 
 
 @pytest.mark.parametrize("name", POCKET)
-def test_adabet_trains_its_layers_and_not_a_bit_else(name: str) -> None:
+def test_adabet_trains_its_layers_and_nothing_else(name: str) -> None:
     network, metrics = trained(name, "adabet")
     chosen = selection(metrics)
     parameters = {k: p for layer in chosen.layers for k, p in owned(network, layer).items()}
@@ -133,7 +133,7 @@ def test_norms_and_biases(name: str) -> None:
     assert {k for k, p in network.named_parameters() if p.requires_grad} == expected
     moved = changed(name, "bn-bias") & {key for key, _ in network.named_parameters()}
     assert moved <= expected
-    # A key's bias shifts all of a query's scores alike: its gradient is rounding, if not zero.
+    # A key's bias shifts all scores of a query equally: its gradient is zero up to rounding.
     assert len(moved) > 0.9 * len(expected)
     assert set(norms) | {MODELS[name].head} <= set(selection(metrics).layers)
     counted = sum(network.get_parameter(key).numel() for key in expected)
@@ -160,21 +160,21 @@ def test_head_trains_the_head() -> None:
 
 @pytest.mark.parametrize("strategy", ["full", "adabet", "head"])
 @pytest.mark.parametrize("name", ["pocket-resnet20", "pocket-vit"])
-def test_what_was_predicted_is_measured(name: str, strategy: str) -> None:
+def test_the_measured_memory_is_the_predicted_one(name: str, strategy: str) -> None:
     _, metrics = trained(name, strategy)
     (result,) = (m for m in metrics if isinstance(m, FinetuneResult))
     samples = [m for m in metrics if isinstance(m, MemorySample)]
     assert selection(metrics).predicted == samples[-1].peak == result.peak_memory
 
 
-def test_a_batch_larger_than_the_training_set_is_predicted_as_it_will_be() -> None:
-    asked = options("pocket-vgg", "head", epochs=2, batch_size=100)
-    metrics: list[object] = list(Training(asked))
+def test_the_prediction_knows_a_batch_larger_than_the_training_set() -> None:
+    run = options("pocket-vgg", "head", epochs=2, batch_size=100)
+    metrics: list[object] = list(Training(run))
     (result,) = (m for m in metrics if isinstance(m, FinetuneResult))
     assert selection(metrics).predicted == result.peak_memory
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_others() -> None:
+def test_the_seed_decides_the_weights() -> None:
     def weights(seed: int) -> dict[str, Tensor]:
         training = Training(options("pocket-vgg", "last", seed=seed, augmentation="flip-crop"))
         list(training)
@@ -196,45 +196,45 @@ def test_the_seed_draws_the_training_images(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("analysis.training.fine_tune.finetune", keep)
     for seed in (1, 2):
         list(Training(options("pocket-vgg", "head", seed=seed)))
-    for seed, found in zip((1, 2), drawn, strict=True):
+    for seed, tensor in zip((1, 2), drawn, strict=True):
         images = load_dataset("digits", split="train").sample(24, seed=seed).images
-        assert torch.equal(found, prepare_images("pocket-vgg", images))
+        assert torch.equal(tensor, prepare_images("pocket-vgg", images))
     assert not torch.equal(*drawn)
 
 
-def test_random_weights_are_those_that_were_analysed() -> None:
-    """The run's seed decides the order; which network it is stays with the analysis."""
-    asked = RunOptions(
+def test_random_weights_are_the_analysed_ones() -> None:
+    """The run's seed decides the order of images, the analysis' seed the network."""
+    run = RunOptions(
         analysis=AnalysisOptions(model="pocket-vgg", weights="random", samples=8, seed=3),
         strategy="head",
         train_samples=8,
         recipe=Recipe(epochs=1, seed=4),
     )
-    training = Training(asked)
+    training = Training(run)
     list(training)
     expected = load_model("pocket-vgg", weights="random", seed=3).state_dict()
     assert training._model is not None
-    found = training._model.state_dict()
-    assert all(same_bits(found[k], expected[k]) for k in found if not k.startswith("classifier.3"))
+    state = training._model.state_dict()
+    assert all(same_bits(state[k], expected[k]) for k in state if not k.startswith("classifier.3"))
 
 
-def test_every_problem_is_told_before_anything_is_loaded() -> None:
-    asked = RunOptions(
+def test_all_problems_are_reported_before_anything_is_loaded() -> None:
+    run = RunOptions(
         analysis=AnalysisOptions(model="mine", dataset="cats", shift="fog"),
         strategy="mine",
         normalization="size",
     )
-    with pytest.raises(OptionError) as found:
-        Training(asked)
+    with pytest.raises(OptionError) as error:
+        Training(run)
     for name in ("strategy", "normalization", "model", "dataset", "shift"):
-        assert f"`{name}` must be one of" in str(found.value)
+        assert f"`{name}` must be one of" in str(error.value)
     with pytest.raises(OptionError, match="`train_samples` must be at most 1078, got 1079"):
         Training(RunOptions(train_samples=1079))
     Training(RunOptions(train_samples=1078))
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_what_the_allocator_kept_is_freed_when_a_training_ends(
+def test_the_allocators_cache_is_freed_when_a_training_ends(
     stopped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freed: list[torch.device] = []
@@ -251,7 +251,9 @@ def test_what_the_allocator_kept_is_freed_when_a_training_ends(
     assert [device.type for device in freed] == [training.device]
 
 
-def test_gradients_that_choose_are_computed_at_full_width(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choosing_gradients_are_in_full_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[bool] = []
 
     def look(*arguments: Any, **named: Any) -> Any:
@@ -264,7 +266,7 @@ def test_gradients_that_choose_are_computed_at_full_width(monkeypatch: pytest.Mo
     assert seen == [False]
 
 
-def test_weights_in_another_order_in_memory_are_saved(tmp_path: Path) -> None:
+def test_weights_in_another_memory_format_are_saved(tmp_path: Path) -> None:
     training = Training(options("pocket-vgg", "head"))
     list(training)
     assert training._model is not None
@@ -276,7 +278,7 @@ def test_weights_in_another_order_in_memory_are_saved(tmp_path: Path) -> None:
 
 def test_saved_weights_are_the_trained_ones(tmp_path: Path) -> None:
     training = Training(options("pocket-vgg", "head"))
-    with pytest.raises(TrainingError, match="no weights before the training has begun"):
+    with pytest.raises(TrainingError, match="no weights to save before the training has started"):
         training.save_weights(tmp_path / "early.safetensors")
     assert list(tmp_path.iterdir()) == []
     list(training)

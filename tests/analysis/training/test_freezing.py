@@ -1,4 +1,4 @@
-"""What trains, counted by hand; what is frozen keeps every bit, buffers included."""
+"""Which parameters train, counted by hand; frozen ones keep every bit, buffers included."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Attending(nn.Module):
 
 
 def step(model: nn.Module, images: Tensor, *, rate: float = 0.1) -> None:
-    """One step of plain gradient descent in the mode that training asks for."""
+    """One step of plain gradient descent in training mode."""
     training_mode(model)
     labels = torch.arange(len(images)) % 2
     cross_entropy(model(images).flatten(1), labels).backward()
@@ -51,7 +51,7 @@ def step(model: nn.Module, images: Tensor, *, rate: float = 0.1) -> None:
 
 
 def moved(model: nn.Module, trained: Collection[str], images: Tensor) -> set[str]:
-    """Names in the state that are other after two steps."""
+    """Names in the state that differ after two steps."""
     torch.manual_seed(0)
     before = state_of(model)
     freeze(model, trained)
@@ -73,7 +73,7 @@ IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
 
 
-def test_attention_has_the_projections_it_calls_itself() -> None:
+def test_attention_owns_the_projections_it_calls_itself() -> None:
     names = parameters_of(Attending(), ["attention"], known=["embed", "norm", "attention", "head"])
     assert set(names) == {
         "attention.in_proj_weight",
@@ -89,7 +89,7 @@ def test_attention_has_the_projections_it_calls_itself() -> None:
     )
 
 
-def test_a_layer_within_attention_that_is_known_is_its_own() -> None:
+def test_a_known_layer_inside_attention_owns_its_parameters() -> None:
     layers = ["attention", "attention.out_proj"]
     assert parameters_of(Attending(), ["attention.out_proj"], known=layers) == [
         "attention.out_proj.weight",
@@ -98,13 +98,13 @@ def test_a_layer_within_attention_that_is_known_is_its_own() -> None:
     assert "attention.out_proj.bias" not in parameters_of(Attending(), ["attention"], known=layers)
 
 
-def test_children_of_other_modules_are_not_adopted() -> None:
+def test_other_modules_do_not_own_their_children() -> None:
     model = normed()
     assert parameters_of(model, [""], known=["", "0"]) == []
     assert parameters_of(model, ["7", "1"]) == ["1.weight", "1.bias", "7.weight", "7.bias"]
 
 
-def test_only_what_trains_moves() -> None:
+def test_only_trained_parameters_move() -> None:
     model = Attending()
     trained = parameters_of(model, ["norm", "attention"])
     assert moved(model, trained, IMAGES) == set(trained)
@@ -112,15 +112,15 @@ def test_only_what_trains_moves() -> None:
 
 def test_statistics_of_frozen_norms_stay_and_of_trained_norms_move() -> None:
     trained = ["1.weight", "1.bias", "7.weight", "7.bias"]
-    found = moved(normed(), trained, IMAGES)
-    assert found == {*trained, *(f"1.{name}" for name in STATISTICS)}
-    found = moved(normed(), ["0.weight"], IMAGES)  # everything before and after it is frozen
-    assert found == {"0.weight"}
+    names = moved(normed(), trained, IMAGES)
+    assert names == {*trained, *(f"1.{name}" for name in STATISTICS)}
+    names = moved(normed(), ["0.weight"], IMAGES)  # everything before and after it is frozen
+    assert names == {"0.weight"}
     # One of its own parameters is enough.
     assert moved(normed(), ["1.bias"], IMAGES) == {"1.bias", *(f"1.{name}" for name in STATISTICS)}
 
 
-def test_a_frozen_norm_normalises_as_it_did() -> None:
+def test_a_frozen_norm_normalises_as_before() -> None:
     model = normed()
     freeze(model, ["0.weight"])
     training_mode(model)
@@ -136,13 +136,13 @@ def test_a_norm_without_parameters_follows_the_whole_model() -> None:
     assert statistics <= moved(normed(affine=False), every, IMAGES)
 
 
-def test_a_buffer_of_the_model_itself_freezes_no_module_inside() -> None:
-    """As of networks that subtract the mean of the data themselves."""
+def test_a_buffer_of_the_model_itself_freezes_no_inner_module() -> None:
+    """As in networks that subtract the data's mean themselves."""
     model = nn.Sequential(normed(), nn.Dropout(0.5))
     model.register_buffer("mean", torch.zeros(3))
     freeze(model, ["0.1.weight", "0.1.bias"])
     training_mode(model)
-    assert not model.training  # it owns the buffer and nothing that trains
+    assert not model.training  # it owns the buffer and no trained parameter
     assert model[0][1].training
     assert model[1].training
     assert not model[0][4].training
@@ -156,11 +156,11 @@ def test_spectral_norm_iterates_only_where_it_trains(wrap: object) -> None:
 
     trained = parameters_of(model(), ["2"])
     assert len(trained) == 2  # the weight by whatever name, and the bias
-    found = moved(model(), trained, IMAGES)
-    assert {name for name in found if name.startswith("1")} == set()
+    names = moved(model(), trained, IMAGES)
+    assert {name for name in names if name.startswith("1")} == set()
     buffers = {name for name, _ in model().named_buffers() if name.startswith("2")}
     assert len(buffers) == 2
-    assert found == {*trained, *buffers}
+    assert names == {*trained, *buffers}
 
 
 @pytest.mark.parametrize("wrap", [weight_norm, parametrizations.weight_norm])
@@ -201,7 +201,7 @@ def test_norms_that_share_a_weight_that_trains_both_train() -> None:
     assert model[4].training
 
 
-def test_freezing_forgets_what_trained_before() -> None:
+def test_freezing_undoes_earlier_choices() -> None:
     model = normed()
     freeze(model, ["0.weight"])
     freeze(model, ["7.bias"])

@@ -37,7 +37,7 @@ class Residual(nn.Module):
 def network() -> Residual:
     torch.manual_seed(0)
     model = Residual()
-    for name in ("bn1", "bn2"):  # statistics that are not those of the batch
+    for name in ("bn1", "bn2"):  # statistics that differ from the batch's
         norm = model.get_submodule(name)
         norm.running_mean.normal_()  # type: ignore[operator, union-attr]
         norm.running_var.uniform_(0.5, 2)  # type: ignore[operator, union-attr]
@@ -51,28 +51,30 @@ LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0])
 
 
 def outputs(model: Residual, x: Tensor) -> dict[str, Tensor]:
-    """Every layer's output, by functions that change nothing in place."""
+    """Every layer's output, from functions that change nothing in place."""
 
     def norm(module: nn.BatchNorm2d, x: Tensor) -> Tensor:
         return batch_norm(x, module.running_mean, module.running_var, module.weight, module.bias)
 
-    found = {"conv1": conv2d(x, model.conv1.weight, padding=1)}
-    found["bn1"] = norm(model.bn1, found["conv1"])
-    inner = relu(found["bn1"])
-    found["conv2"] = conv2d(inner, model.conv2.weight, model.conv2.bias, padding=1)
-    found["bn2"] = norm(model.bn2, found["conv2"])
-    found["fc"] = linear(relu(found["bn2"] + inner).mean((2, 3)), model.fc.weight, model.fc.bias)
-    return found
+    tensors = {"conv1": conv2d(x, model.conv1.weight, padding=1)}
+    tensors["bn1"] = norm(model.bn1, tensors["conv1"])
+    inner = relu(tensors["bn1"])
+    tensors["conv2"] = conv2d(inner, model.conv2.weight, model.conv2.bias, padding=1)
+    tensors["bn2"] = norm(model.bn2, tensors["conv2"])
+    tensors["fc"] = linear(
+        relu(tensors["bn2"] + inner).mean((2, 3)), model.fc.weight, model.fc.bias
+    )
+    return tensors
 
 
-def test_fisher_is_that_of_one_image_at_a_time() -> None:
+def test_fisher_equals_that_of_one_image_at_a_time() -> None:
     model, expected = network(), dict.fromkeys(LAYERS, 0.0)
     for image, label in zip(IMAGES, LABELS, strict=True):
-        found = outputs(model, image[None])
-        loss = cross_entropy(found["fc"], label[None])
-        gradients = torch.autograd.grad(loss, [found[name] for name in LAYERS])
+        tensors = outputs(model, image[None])
+        loss = cross_entropy(tensors["fc"], label[None])
+        gradients = torch.autograd.grad(loss, [tensors[name] for name in LAYERS])
         for name, gradient in zip(LAYERS, gradients, strict=True):
-            products = (found[name] * gradient).detach().double().flatten()
+            products = (tensors[name] * gradient).detach().double().flatten()
             expected[name] += sum(p * p for p in products.tolist()) / len(products) / 2 / 7
     evidence = gradient_evidence(model, IMAGES, LABELS, LAYERS)
     assert list(evidence.index) == LAYERS
@@ -100,13 +102,13 @@ def test_relative_gradients_are_norms_over_norms() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 50])
 def test_the_batch_size_changes_no_number(batch_size: int) -> None:
-    found = gradient_evidence(network(), IMAGES, LABELS, LAYERS, batch_size=batch_size)
+    evidence = gradient_evidence(network(), IMAGES, LABELS, LAYERS, batch_size=batch_size)
     whole = gradient_evidence(network(), IMAGES, LABELS, LAYERS, batch_size=7)
     for column in ("fisher", "relative"):
-        assert found[column].to_dict() == pytest.approx(whole[column].to_dict(), rel=1e-4)
+        assert evidence[column].to_dict() == pytest.approx(whole[column].to_dict(), rel=1e-4)
 
 
-def test_weights_statistics_and_gradients_are_as_before() -> None:
+def test_weights_statistics_and_gradients_are_unchanged() -> None:
     model = network().train()
     model.requires_grad_(False)  # a frozen model gives the same evidence
     before = state_of(model)
@@ -132,7 +134,7 @@ def test_tied_weights_count_for_both_of_their_layers() -> None:
     assert relative["1"] == relative["2"] > 0
 
 
-def test_attention_has_its_projections() -> None:
+def test_attention_includes_its_projections() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -145,10 +147,10 @@ def test_attention_has_its_projections() -> None:
 
     torch.manual_seed(0)
     model = Model()
-    found = gradient_evidence(model, IMAGES, LABELS, ["attention"])
+    evidence = gradient_evidence(model, IMAGES, LABELS, ["attention"])
     cross_entropy(model(IMAGES), LABELS, reduction="sum").backward()
     gradients = [p.grad for p in model.parameters()]
     norm = math.sqrt(sum((g**2).sum().item() for g in gradients if g is not None))
     size = math.sqrt(sum((p**2).sum().item() for p in model.parameters()))
-    assert found.loc["attention", "relative"] == pytest.approx(norm / size, rel=1e-4)
-    assert found.loc["attention", "fisher"] > 0
+    assert evidence.loc["attention", "relative"] == pytest.approx(norm / size, rel=1e-4)
+    assert evidence.loc["attention", "fisher"] > 0

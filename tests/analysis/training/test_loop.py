@@ -1,4 +1,4 @@
-"""The loop against PyTorch loops written here, and what it must not depend on."""
+"""The loop against PyTorch loops written here, and what must not change its numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def network(*, dropout: float = 0.0) -> nn.Sequential:
 
 
 def train(model: nn.Module, data: Drawn | None = None, **recipe: object) -> list[Metric]:
-    """All metrics of a fine-tune on ten images in batches of four, unless told otherwise."""
+    """All metrics of a fine-tune, by default on ten images in batches of four."""
     options = {"epochs": 2, "batch_size": 4} | recipe
     return list(
         finetune(
@@ -52,14 +52,14 @@ def of(kind: type[T], metrics: Iterable[object]) -> list[T]:
 
 
 def numbers(metrics: Iterable[Metric]) -> list[float]:
-    """All that training decides, without times."""
+    """All numbers of the metrics except times."""
     steps = [(s.loss, s.accuracy, s.learning_rate) for s in of(StepMetrics, metrics)]
     epochs = [
         (e.train_loss, e.train_accuracy, e.val_loss, e.val_accuracy)
         for e in of(EpochMetrics, metrics)
     ]
     ends = [(r.best_val_accuracy, r.test_accuracy) for r in of(FinetuneResult, metrics)]
-    return [number for each in (*steps, *epochs, *ends) for number in each]
+    return [number for metric in (*steps, *epochs, *ends) for number in metric]
 
 
 def cosine(rate: float, step: int, steps: int) -> float:
@@ -109,7 +109,7 @@ def test_adamw_is_torchs() -> None:
         torch.testing.assert_close(model.state_dict()[name], tensor, rtol=1e-6, atol=1e-7)
 
 
-def test_weight_decay_reaches_only_what_trains() -> None:
+def test_weight_decay_affects_only_trained_parameters() -> None:
     model = network()
     before = state_of(model)
     freeze(model, ["4.weight", "4.bias"])
@@ -118,7 +118,7 @@ def test_weight_decay_reaches_only_what_trains() -> None:
     assert {n for n in before if not same_bits(before[n], after[n])} == {"4.weight", "4.bias"}
 
 
-def test_every_image_comes_once_an_epoch_in_another_order() -> None:
+def test_every_epoch_has_all_images_in_another_order() -> None:
     data = two_classes(10)
     train(network(), data)
     assert [len(batch) for batch in data.batches] == [4, 4, 2] * 2
@@ -186,8 +186,8 @@ def test_dropout_drops_while_training_and_not_while_validating() -> None:
     assert epoch.val_loss == plain.val_loss
 
 
-def test_an_epoch_tells_means_over_images() -> None:
-    """With weights that hardly move, they are those of all images at once."""
+def test_epoch_metrics_are_means_over_images() -> None:
+    """With weights that hardly move, they equal those of all images at once."""
     model, data = network(), two_classes(10)
     freeze(model, ["4.weight", "4.bias"])  # with the norm in eval mode batches do not matter
     model.eval()
@@ -220,7 +220,7 @@ def test_evaluation_takes_every_image_once() -> None:
 
 
 def test_best_last_and_test_accuracy() -> None:
-    """Validation with the labels exchanged: the better it learns, the worse it scores."""
+    """Validation with swapped labels: the better it learns, the worse it scores."""
     model, wrong = network(), two_classes(40, seed=1)
     wrong.labels = 1 - wrong.labels
     test = two_classes(50, seed=2)
@@ -228,7 +228,7 @@ def test_best_last_and_test_accuracy() -> None:
     metrics = list(finetune(model, two_classes(60), wrong, test, recipe=recipe))
     epochs, (result,) = of(EpochMetrics, metrics), of(FinetuneResult, metrics)
     accuracies = [epoch.val_accuracy for epoch in epochs]
-    assert accuracies[0] > accuracies[-1], "or best and last would be alike"
+    assert accuracies[0] > accuracies[-1], "else best and last would be equal"
     assert result.best_val_accuracy == max(accuracies)
     assert result.best_epoch == 1 + accuracies.index(max(accuracies))
     assert result.last_val_accuracy == accuracies[-1]
@@ -286,7 +286,7 @@ def test_tracking_changes_no_number() -> None:
 
 
 @pytest.mark.parametrize("metrics", [1, 2, 5])
-def test_an_abandoned_training_leaves_nothing_behind(metrics: int) -> None:
+def test_a_closed_training_leaves_nothing_behind(metrics: int) -> None:
     model = network()
     iterator = finetune(model, *[two_classes(10)] * 3, recipe=Recipe(epochs=2, batch_size=4))
     for _ in range(metrics):
@@ -321,14 +321,14 @@ class _Pair(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
-    [(_Pair(), "gives tuple for"), (nn.Sequential(nn.Linear(6, 2), nn.Flatten(0)), "a tensor (")],
+    ("model", "kind"),
+    [(_Pair(), "returns tuple for"), (nn.Sequential(nn.Linear(6, 2), nn.Flatten(0)), "a tensor (")],
 )
-def test_an_output_that_is_no_logits_is_told(model: nn.Module, told: str) -> None:
-    with pytest.raises(TrainingError, match="must give one tensor of logits") as raised:
+def test_an_output_without_logits_is_an_error(model: nn.Module, kind: str) -> None:
+    with pytest.raises(TrainingError, match="must return one tensor of logits") as raised:
         train(model)
-    assert told in str(raised.value)
-    with pytest.raises(TrainingError, match="must give one tensor of logits"):
+    assert kind in str(raised.value)
+    with pytest.raises(TrainingError, match="must return one tensor of logits"):
         gradient_evidence(model, torch.randn(4, 6), torch.tensor([0, 1, 0, 1]), [])
 
 
@@ -341,7 +341,7 @@ def test_a_loss_that_is_not_finite_ends_the_training() -> None:
     assert hooks_left(model) == []
 
 
-def test_weights_that_only_validation_finds_broken_end_the_training() -> None:
+def test_a_validation_loss_that_is_not_finite_ends_the_training() -> None:
     model, data, larger = nn.Sequential(nn.Linear(6, 2)), two_classes(4), two_classes(4)
     larger.tensor.mul_(1e4)
     recipe = Recipe(epochs=1, learning_rate=1e36, weight_decay=0.0)
@@ -354,11 +354,11 @@ def test_an_empty_split_is_named(empty: int) -> None:
     splits = [two_classes(4) for _ in range(3)]
     splits[empty] = TensorImages(torch.zeros(0, 6), torch.zeros(0, dtype=torch.int64))  # type: ignore[call-overload]
     name = ("training", "validation", "test")[empty]
-    with pytest.raises(TrainingError, match=f"There is no {name} image"):
+    with pytest.raises(TrainingError, match=f"The {name} split has no images"):
         next(finetune(network(), *splits))
 
 
-def test_nothing_to_train_is_said() -> None:
+def test_a_model_without_trained_parameters_is_an_error() -> None:
     model = network()
     freeze(model, [])
     with pytest.raises(TrainingError, match="every parameter is frozen"):

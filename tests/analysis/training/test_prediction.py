@@ -30,8 +30,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
 
 
-def measured(model: nn.Module, shape: tuple[int, ...], recipe: Recipe = BATCH) -> MemoryUse:
-    """The ledger's peak, on real tensors, of a step that finds the optimiser's state there."""
+def measure(model: nn.Module, shape: tuple[int, ...], recipe: Recipe = BATCH) -> MemoryUse:
+    """The ledger's peak on real tensors, in a step after the optimiser has its state."""
     training_mode(model)
     optimizer = make_optimizer(model, recipe)
     images = torch.randn(recipe.batch_size, *shape)
@@ -53,7 +53,7 @@ def test_pocket_models(name: str, strategy: str) -> None:
     model = load_model(name, num_classes=10)
     choose(model, options)
     predicted = predict_peak(model, (3, 32, 32), trained=trained_of(model), recipe=BATCH)
-    assert predicted == measured(model, (3, 32, 32))
+    assert predicted == measure(model, (3, 32, 32))
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_full_size_models(name: str) -> None:
     for strategy in ("full", "adabet", "head"):
         choose(model, RunOptions(analysis=analysis, strategy=strategy))
         predicted = predict_peak(model, (3, 224, 224), trained=trained_of(model), recipe=BATCH)
-        assert predicted == measured(model, (3, 224, 224)), strategy
+        assert predicted == measure(model, (3, 224, 224)), strategy
         totals.append(predicted.total)
     assert totals[0] > totals[1] > totals[2]
 
@@ -81,20 +81,20 @@ def test_full_size_models(name: str) -> None:
 )
 def test_the_recipe_counts(recipe: Recipe) -> None:
     model = load_model("pocket-vgg")
-    found = predict_peak(model, (3, 32, 32), trained=trained_of(model), recipe=recipe)
-    assert found == measured(model, (3, 32, 32), recipe)
+    peak = predict_peak(model, (3, 32, 32), trained=trained_of(model), recipe=recipe)
+    assert peak == measure(model, (3, 32, 32), recipe)
     if recipe.weight_decay:
-        assert found != predict_peak(model, (3, 32, 32), trained=trained_of(model), recipe=BATCH)
+        assert peak != predict_peak(model, (3, 32, 32), trained=trained_of(model), recipe=BATCH)
 
 
-def test_a_model_without_weights_is_predicted_as_one_with_them() -> None:
+def test_the_prediction_needs_no_weights() -> None:
     model = load_model("pocket-mobilenetv2", num_classes=10)
     bare = empty_network("pocket-mobilenetv2", 10)
     assert all(tensor.is_meta for tensor in bare.state_dict().values())
     trained = {name for name in trained_of(model) if name.startswith("features.9")}
     assert trained
-    found = predict_peak(bare, (3, 32, 32), trained=trained, recipe=BATCH)
-    assert found == predict_peak(model, (3, 32, 32), trained=trained, recipe=BATCH)
+    peak = predict_peak(bare, (3, 32, 32), trained=trained, recipe=BATCH)
+    assert peak == predict_peak(model, (3, 32, 32), trained=trained, recipe=BATCH)
     shape = (3, 32, 32)
     assert analytic_bytes(bare, shape, trained=trained) == analytic_bytes(
         model, shape, trained=trained
@@ -119,7 +119,7 @@ class Peculiar(nn.Module):
         return result
 
 
-def test_model_and_random_numbers_are_left_as_they_were() -> None:
+def test_model_and_random_numbers_are_unchanged() -> None:
     torch.manual_seed(0)
     model = Peculiar().train()
     model.second.weight.grad = torch.ones(12, 12)
@@ -147,12 +147,12 @@ def test_a_peculiar_model(layer: str) -> None:
     model = Peculiar()
     freeze(model, {name for name in trained_of(model) if name.startswith(layer)})
     predicted = predict_peak(model, (3, 2, 2), trained=trained_of(model), recipe=BATCH)
-    found = measured(model, (3, 2, 2))
-    assert predicted.total == pytest.approx(found.total, rel=0.01)
-    assert (predicted.parameters, predicted.optimizer) == (found.parameters, found.optimizer)
+    peak = measure(model, (3, 2, 2))
+    assert predicted.total == pytest.approx(peak.total, rel=0.01)
+    assert (predicted.parameters, predicted.optimizer) == (peak.parameters, peak.optimizer)
 
 
-def test_a_model_that_cannot_be_copied_is_refused_in_words() -> None:
+def test_a_model_that_cannot_be_copied_is_an_error() -> None:
     model = Peculiar()
     model.scale = model.head.weight.sum()  # no leaf of the graph: torch refuses to copy it
     with pytest.raises(ModelError, match=r"The memory of training could not be predicted: \w"):
@@ -160,7 +160,7 @@ def test_a_model_that_cannot_be_copied_is_refused_in_words() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_a_step_that_depends_on_numbers_is_refused_in_words() -> None:
+def test_a_step_that_depends_on_numbers_is_an_error() -> None:
     class Choosy(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -177,7 +177,7 @@ def test_a_step_that_depends_on_numbers_is_refused_in_words() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_nothing_to_train_is_said() -> None:
+def test_a_model_without_trained_parameters_is_an_error() -> None:
     with pytest.raises(TrainingError, match="every parameter is frozen"):
         predict_peak(Peculiar(), (3, 2, 2), trained=set())
 
@@ -208,12 +208,12 @@ GELU, FLAT = 3 * 16 * 32, 48 * 32
 def test_the_analytic_model_by_hand(layers: str, frozen: int, kept: int) -> None:
     trained = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
     bits = 32 * (FIRST + SECOND + HEAD - frozen) + 4 * frozen + 8 * kept
-    found = analytic_bytes(small(), (2, 6, 6), trained=trained)
-    assert found == pytest.approx(bits / 8, abs=0.5)  # whole bytes
+    peak = analytic_bytes(small(), (2, 6, 6), trained=trained)
+    assert peak == pytest.approx(bits / 8, abs=0.5)  # whole bytes
 
 
 def test_the_analytic_model_of_attention() -> None:
-    """Attention keeps what it is given, once; ReLU6 keeps a bit like ReLU."""
+    """Attention keeps its input once; ReLU6 keeps one bit, like ReLU."""
 
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -234,10 +234,10 @@ def test_the_analytic_model_of_attention() -> None:
 
 
 @pytest.mark.parametrize("name", POCKET)
-def test_the_analytic_model_ranks_what_trains_less_lower(name: str) -> None:
+def test_the_analytic_model_gives_less_memory_for_fewer_layers(name: str) -> None:
     model = load_model(name)
     every = trained_of(model)
-    head = {each for each in every if each.startswith(MODELS[name].head)}
+    head = {parameter for parameter in every if parameter.startswith(MODELS[name].head)}
     whole = analytic_bytes(model, (3, 32, 32), trained=every)
     assert 0 < analytic_bytes(model, (3, 32, 32), trained=head) < 0.5 * whole
     assert whole >= 4 * sum(p.numel() for p in model.parameters())

@@ -1,4 +1,4 @@
-"""The code to take away runs, and trains what the run trained."""
+"""The exported code runs, and trains the same parameters as the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES += [(model, "adabet") for model in POCKET[1:]] + [("pocket-vit", "bn-bias"
 
 
 @pytest.mark.parametrize(("model_name", "strategy"), CASES)
-def test_the_code_trains_exactly_what_the_run_trained(model_name: str, strategy: str) -> None:
+def test_the_code_trains_the_parameters_of_the_run(model_name: str, strategy: str) -> None:
     options = RunOptions(
         AnalysisOptions(model=model_name), strategy=strategy, rho=0.2, recipe=Recipe(epochs=1)
     )
@@ -51,7 +51,7 @@ def test_the_code_trains_exactly_what_the_run_trained(model_name: str, strategy:
 
 
 @pytest.mark.parametrize("model_name", ["pocket-resnet20", "pocket-vit"])  # no dropout in them
-def test_the_code_takes_the_steps_of_the_run(model_name: str) -> None:
+def test_the_code_takes_the_same_steps_as_the_run(model_name: str) -> None:
     """Same start, same batch, same recipe: the same weights."""
     options = RunOptions(
         AnalysisOptions(model=model_name, seed=3),
@@ -79,7 +79,7 @@ def test_the_code_takes_the_steps_of_the_run(model_name: str) -> None:
         torch.testing.assert_close(theirs[name], ours[name], rtol=1e-3, atol=1e-4)
 
 
-def test_the_code_names_the_head_where_it_is_ranked_with_the_others() -> None:
+def test_the_code_names_a_ranked_head() -> None:
     options = replace(RunOptions(), preset="paper")
     selection = choose(load_model("pocket-resnet20", num_classes=10), options)
     assert selection.layers[-1] != "fc"
@@ -96,9 +96,7 @@ def test_the_code_names_its_origin_and_rate() -> None:
 
 
 @pytest.mark.parametrize("model", ["/gone.py:build", "timm/tiny_net"])
-def test_the_code_is_there_when_the_model_is_not(
-    model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_code_needs_no_model(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analysis.models.names.find_spec", lambda _: None)  # as without timm
     selection = choose(load_model("pocket-resnet20", num_classes=10), RunOptions())
     code = snippet(RunOptions(AnalysisOptions(model=model)), selection)
