@@ -1,4 +1,4 @@
-"""Runs of a grid's cells as a sweep leaves them, without the training."""
+"""Runs of a grid's cells as a sweep saves them, without the training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from analysis.runs.store import RunStore
 from analysis.sweeps.grid import Grid
 from analysis.training.metrics import FinetuneResult, Selection
 
-PREDICTED = 1.25  # times what is measured
+PREDICTED = 1.25  # times the measured memory
 
 
 def outcome(
     options: RunOptions, *, accuracy: float = 0.9, peak: int = 10_000_000, seconds: float = 8.0
 ) -> Outcome:
-    """A cell that is done; getting ready took 2 s, choosing the layers 0.5 s of them."""
+    """A done cell, 2 s before training, of which choosing the layers took 0.5 s."""
     analysis, now = options.analysis, time.time()
     use = MemoryUse(parameters=peak)
     predicted = MemoryUse(parameters=round(PREDICTED * peak))
@@ -37,10 +37,10 @@ def outcome(
     )
 
 
-def kept(store: RunStore, options: RunOptions, **told: float) -> Run:
-    """A cell in the store that is done."""
-    made = outcome(options, **told)  # type: ignore[arg-type]
-    run = store.run(store.keep(options, made, group=f"{SWEPT}test"))
+def keep_cell(store: RunStore, options: RunOptions, **numbers: float) -> Run:
+    """Save a done cell in the store."""
+    result = outcome(options, **numbers)  # type: ignore[arg-type]
+    run = store.run(store.keep(options, result, group=f"{SWEPT}test"))
     assert run is not None
     return run
 
@@ -52,4 +52,6 @@ def fill(
     peak: Callable[[RunOptions], int],
 ) -> list[Run]:
     """Every cell of a grid, done."""
-    return [kept(store, cell, accuracy=accuracy(cell), peak=peak(cell)) for cell in grid.cells()]
+    return [
+        keep_cell(store, cell, accuracy=accuracy(cell), peak=peak(cell)) for cell in grid.cells()
+    ]

@@ -1,4 +1,4 @@
-"""Runs in a store as workers leave them, without the training."""
+"""Runs in a store as workers write them, without the training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def finished_run(
     ending: Ending | None = None,
     layers: tuple[str, ...] = ("layer3.2.bn2", "fc"),
 ) -> Run:
-    """A run in the store as a worker would leave it; done with `accuracy` unless `ending` says."""
+    """A run as a worker writes it; done with `accuracy` unless `ending` says otherwise."""
     worker = ProcessId.of(os.getpid())
     (run_id,) = store.add([options or RunOptions()])
     assert store.claim_next(worker, worker, limit=1) == run_id, "another run was waiting"
@@ -54,6 +54,6 @@ def finished_run(
         [selection, step, sample, epoch],
         ending=ending or Ending("done", result=result),
     )
-    found = store.run(run_id)
-    assert found is not None
-    return found
+    run = store.run(run_id)
+    assert run is not None
+    return run

@@ -1,4 +1,4 @@
-"""One SQLite file that several processes share: opened, read, written, and its faults explained."""
+"""One SQLite file that several processes share, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analysis.errors import StoreError
 
-_ROOM = 1 << 20  # bytes; with less left on the disk, a failed write is for want of space
+_MIN_FREE = 1 << 20  # bytes; a write that fails with less left on the disk needs more space
 _PRIMARY = 0xFF  # SQLite's extended codes hold the primary one in their last byte
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_INDEX = (
@@ -24,21 +24,21 @@ _NO_INDEX = (
 )
 
 
-class SetAside(StoreError):
-    """The file was damaged and has been moved away; the next write begins a new one."""
+class DamagedStoreError(StoreError):
+    """The file was damaged and has been moved away; the next write starts a new one."""
 
 
 class Database:
-    """A SQLite file in WAL mode, where readers wait for nobody and writers for each other.
+    """A SQLite file in WAL mode: readers never wait, writers wait for each other.
 
     Parameters
     ----------
     path : Path
-        Made by the first write, never by a read.
+        Created by the first write, never by a read.
     schema : sequence of str
-        The statements that make the tables.
+        The statements that create the tables.
     version : int
-        Of the schema. A file with a higher one is left alone.
+        Of the schema. A file with a higher version is not touched.
     patience : float
         Seconds to wait for another writer.
     """
@@ -49,9 +49,9 @@ class Database:
         self._version = version
         self._patience = patience
         self._lock = threading.Lock()  # of the writing connection
-        # Kept open: SQLite tidies the log up, slowly, whenever the last connection closes.
+        # Kept open: closing the last connection makes SQLite tidy up the log, which is slow.
         self._writer: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # which file the writer has open
+        self._file: tuple[int, int] | None = None  # the file that the writer has open
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection | None]:
@@ -60,43 +60,43 @@ class Database:
         Raises
         ------
         StoreError
-            If it cannot be read.
+            If the file cannot be read.
         """
         identity = self._identity()
         if identity is None:
             yield None
             return
-        frozen = False
+        immutable = False
         try:
             try:
                 connection = self._connect("mode=ro")
                 self._begin_reading(connection)
             except sqlite3.Error as error:
-                if _code(error) not in _NO_INDEX or not self._is_at_rest():
+                if _code(error) not in _NO_INDEX or not self._log_is_empty():
                     raise
-                # A log's index cannot be made, as on a full or read-only disk, and with an
-                # empty log there is no need for one.
-                frozen = True
+                # The log's index cannot be created, as on a full or read-only disk. An empty
+                # log needs none.
+                immutable = True
                 connection = self._connect("mode=ro&immutable=1")
                 self._begin_reading(connection)
             with closing(connection):
                 yield connection if self._check_version(connection) else None
         except sqlite3.ProgrammingError:
-            raise  # a slip of ours, and nothing that another try would mend
+            raise  # a bug of ours, which no other try would mend
         except sqlite3.Error as error:
-            raise self._explained(error, None if frozen else identity) from error
+            raise self._store_error(error, None if immutable else identity) from error
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction, alone among all processes; undone if the block raises.
+        """A transaction that excludes all other writers; undone if the block raises.
 
         Raises
         ------
         StoreError
-            If nothing could be written; what was there before is as it was.
+            If nothing could be written; the file is unchanged.
         """
         if not self._lock.acquire(timeout=self._patience):
-            raise self._locked()
+            raise self._locked_error()
         try:
             try:
                 connection = self._open()
@@ -115,14 +115,14 @@ class Database:
         except sqlite3.Error as error:
             identity = self._file
             self._close()
-            raise self._explained(error, identity) from error
+            raise self._store_error(error, identity) from error
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
         finally:
             self._lock.release()
 
     def close(self) -> None:
-        """Let go of the file. A later write opens it again."""
+        """Close the file. A later write opens it again."""
         with self._lock:
             self._close()
 
@@ -153,8 +153,8 @@ class Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connect("mode=rwc")
         try:
-            self._turn_to_wal(connection)
-            # A power cut may take the last moments of a run, never what was there before.
+            self._switch_to_wal(connection)
+            # A power cut may lose the last moments of a run, never what was there before.
             connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             self._file = self._identity()
@@ -163,8 +163,8 @@ class Database:
         self._writer, self._file = connection, self._identity()
         return connection
 
-    def _turn_to_wal(self, connection: sqlite3.Connection) -> None:
-        """SQLite does not wait here by itself when another process is doing the same."""
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
+        """Try until it works: SQLite itself does not wait for a process that does the same."""
         end = time.monotonic() + self._patience
         while True:
             try:
@@ -187,88 +187,95 @@ class Database:
                 self._writer.execute("ROLLBACK")
 
     def _check_version(self, connection: sqlite3.Connection) -> bool:
-        """Whether the tables are there; a newer schema is an error."""
-        found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > self._version:
+        """Whether the tables exist; a newer schema is an error."""
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > self._version:
             raise StoreError(
-                f"{self.path} was written by a newer BettiScope (its form is {found}, this one "
-                f"knows {self._version}). Update BettiScope, or set BETTISCOPE_HOME to another "
-                "folder; the file was left as it is."
+                f"A newer BettiScope wrote {self.path} (version {version} of the file; this one "
+                f"reads up to {self._version}). Update BettiScope, or set BETTISCOPE_HOME to "
+                "another folder; the file is unchanged."
             )
-        return found > 0
+        return version > 0
 
     def _identity(self) -> tuple[int, int] | None:
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return None
-            raise StoreError(f"{self.path} cannot be read: {error.strerror}") from error
-        return found.st_dev, found.st_ino
+            raise StoreError(
+                f"The run store {self.path} cannot be read ({error.strerror})."
+            ) from error
+        return status.st_dev, status.st_ino
 
-    def _is_at_rest(self) -> bool:
-        log = self._beside("-wal")
+    def _log_is_empty(self) -> bool:
+        log = self._sibling("-wal")
         try:
             return not log.exists() or log.stat().st_size == 0
         except OSError:
             return False
 
-    def _beside(self, suffix: str) -> Path:
+    def _sibling(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
 
-    def _explained(self, error: sqlite3.Error, identity: tuple[int, int] | None) -> StoreError:
+    def _store_error(self, error: sqlite3.Error, identity: tuple[int, int] | None) -> StoreError:
         code = _code(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return self._locked()
+            return self._locked_error()
         if code in _DAMAGE:
-            return self._set_aside(identity)
+            return self._set_damage_aside(identity)
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
-            return self._full()
+            return self._full_error()
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return self._full() if self._is_full() else self._unwritable(error)
+            return self._full_error() if self._is_full() else self._write_error(error)
         return StoreError(f"The run store {self.path} failed ({error}). Earlier runs are safe.")
 
-    def _locked(self) -> StoreError:
+    def _locked_error(self) -> StoreError:
         return StoreError(
-            f"Another program keeps the run store {self.path} locked. Close it, or try again in "
-            "a moment; nothing is lost."
+            f"Another program has locked the run store {self.path}. Close that program, or try "
+            "again in a moment; nothing is lost."
         )
 
-    def _full(self) -> StoreError:
+    def _full_error(self) -> StoreError:
         return StoreError(
-            f"There is no space left on the disk of the run store {self.path}. Free some, and "
-            "try again; earlier runs are safe."
+            f"There is no space left on the disk of the run store {self.path}. Free some space "
+            "and try again; earlier runs are safe."
         )
 
-    def _unwritable(self, error: Exception) -> StoreError:
+    def _write_error(self, error: Exception) -> StoreError:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return self._full()
+            return self._full_error()
         why = error.strerror if isinstance(error, OSError) else str(error)
         return StoreError(
-            f"The run store {self.path} cannot be opened or written to ({why}). Check the "
-            "folder's permissions, or set BETTISCOPE_HOME to another one; earlier runs are safe."
+            f"The run store {self.path} cannot be opened or written ({why}). Check the folder's "
+            "permissions, or set BETTISCOPE_HOME to another folder; earlier runs are safe."
         )
 
     def _is_full(self) -> bool:
         try:
-            return shutil.disk_usage(self.path.parent).free < _ROOM
+            return shutil.disk_usage(self.path.parent).free < _MIN_FREE
         except OSError:
             return False
 
-    def _set_aside(self, identity: tuple[int, int] | None) -> StoreError:
+    def _set_damage_aside(self, identity: tuple[int, int] | None) -> StoreError:
         aside = self.path.with_name(f"{self.path.stem}.{time.time_ns()}.damaged")
         if identity is None or self._identity() != identity:  # another process was faster
-            return SetAside("The run store was damaged, and has been set aside: see beside it.")
+            return DamagedStoreError(
+                "The run store was damaged. It was set aside as a file that ends in .damaged, in "
+                f"{self.path.parent}."
+            )
         try:
-            # The log first: SQLite would play one that is left behind into the next file.
+            # The log first: SQLite would play a log left behind into the next file.
             for suffix in ("-wal", "-shm", ""):
                 with suppress(FileNotFoundError):
-                    self._beside(suffix).replace(aside.with_name(aside.name + suffix))
+                    self._sibling(suffix).replace(aside.with_name(aside.name + suffix))
         except OSError as failure:
-            return StoreError(f"{self.path} is damaged and cannot be moved: {failure}")
-        return SetAside(
-            f"The run store was damaged. It was set aside as {aside}, with all that is in it, "
-            "and new runs go into a new one."
+            return StoreError(
+                f"The run store {self.path} is damaged and cannot be moved ({failure})."
+            )
+        return DamagedStoreError(
+            f"The run store was damaged. It was set aside as {aside} with everything in it; new "
+            "runs go into a new store."
         )
 
 

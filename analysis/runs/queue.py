@@ -1,7 +1,7 @@
-"""The queue of fine-tunes: who runs next, in which process, and what if that process dies.
+"""The queue of fine-tunes: which run is next, in which process, and what if that process dies.
 
-Any number of servers and sessions may have a queue on one store. The store decides who gets a
-run; each queue watches the workers that it started, and cleans up after servers that are gone.
+Any number of servers and sessions may have a queue on one store. The store decides which worker
+gets a run. Each queue watches the workers it started, and cleans up after servers that are gone.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from analysis.runs.records import Ending, Lease
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId, Worker, WorkerPool, end_group, why_it_died
 
-_BUSY_POLL = 0.2  # seconds between two looks while a worker of this queue trains
-_IDLE_POLL = 0.7  # seconds between two looks for runs that another process queued
-_STOP_GRACE = 1.3  # seconds that a worker has to stop by itself
-_SAVE_GRACE = 30.0  # seconds that a worker whose run has ended has to save weights
-_PATIENCE = 0.3  # seconds to wait for another writer before other runs are looked after
-_SILENCE = 3.0  # seconds without a sign of life before a worker can be taken for dead
+_BUSY_POLL = 0.2  # seconds between two checks while a worker of this queue trains
+_IDLE_POLL = 0.7  # seconds between two checks for runs that another process queued
+_STOP_GRACE = 1.3  # seconds for a worker to stop by itself
+_SAVE_GRACE = 30.0  # seconds for a worker whose run has ended to save the weights
+_PATIENCE = 0.3  # seconds to wait for another writer before turning to other runs
+_SILENCE = 3.0  # seconds without a heartbeat before a worker counts as dead
 _PURGE_POLL = 3600.0  # seconds between two removals of what was deleted long ago
-_HUNG = 30.0  # seconds of silence after which a worker without a server is ended
-_INTERRUPTED = "The dashboard or the computer was shut down during the run."
-_ENDED = "Its last step took long, so it was ended at once, without saving the trained weights."
+_HUNG = 30.0  # seconds without a heartbeat after which a worker without a server is ended
+_INTERRUPTED = "The dashboard or the computer shut down during the run."
+_ENDED = "Its last step took too long, so the run ended without saving the trained weights."
 
 
 class _Training:
-    """A run under way in a worker of this queue."""
+    """A run in a worker of this queue."""
 
     def __init__(self, run_id: str, worker: Worker, identity: ProcessId, wake: threading.Event):
         self.run_id = run_id
         self.worker = worker
         self.identity = identity
         self.unsaved: Unsaved | None = None
-        self.stop_seen: float | None = None  # when Stop was first heard of; seconds, monotonic
+        self.stop_seen: float | None = None  # when Stop was first seen; seconds, monotonic
         self.end_seen: float | None = None  # when the store first said that it ended
         self.warmed = False  # the next worker has been started
         self._wake = wake
@@ -50,7 +50,7 @@ class _Training:
         self._follower.start()
 
     def _follow(self) -> None:
-        """Wait for the end of the worker, and for what it could not write."""
+        """Receive what the worker could not write, until it ends."""
         with suppress(Exception):  # whatever a dying process sends
             while True:
                 message = self.worker.receive()
@@ -58,8 +58,8 @@ class _Training:
                     self.unsaved = message
         self._wake.set()
 
-    def over(self) -> bool:
-        """Whether its process has ended, and said all it had to say."""
+    def has_ended(self) -> bool:
+        """Whether its process has ended and its messages have been read."""
         if self.worker.alive:
             return False
         self._follower.join(timeout=1.0)
@@ -67,14 +67,14 @@ class _Training:
 
 
 class RunQueue:
-    """The fine-tunes that one server looks after.
+    """The fine-tunes that one server runs.
 
     Parameters
     ----------
     store : RunStore, optional
-        The one at the usual place when not given.
+        By default the one in BettiScope's folder.
     pool : WorkerPool, optional
-        Of waiting workers, to share with `analysis.jobs.jobs.Jobs`.
+        Idle workers, to share with `analysis.jobs.jobs.Jobs`.
     limit : int
         Trainings at a time, over all processes that share the store.
     """
@@ -82,7 +82,7 @@ class RunQueue:
     def __init__(
         self, store: RunStore | None = None, *, pool: WorkerPool | None = None, limit: int = 1
     ) -> None:
-        self.store = store or RunStore()  # which pages read and write through
+        self.store = store or RunStore()  # for pages
         self._own_store = RunStore(self.store.path, patience=_PATIENCE)
         self._pool = pool or WorkerPool()
         self._owns_pool = pool is None
@@ -111,19 +111,19 @@ class RunQueue:
         Raises
         ------
         StoreError
-            If they cannot be kept; none is queued then.
+            If they cannot be stored; none is queued then.
         """
         ids = self.store.add(options, group=group)
         self._wake.set()
         return ids
 
     def stop(self, run_id: str) -> None:
-        """End a run within two seconds, keeping what it has; a queued one at once.
+        """End a run within two seconds and keep its metrics; a queued run ends at once.
 
         Raises
         ------
         StoreError
-            If the store cannot be told. A run in a worker of this queue ends all the same.
+            If the store cannot be written. A run in a worker of this queue ends all the same.
         """
         with self._lock:
             training = self._trainings.get(run_id)
@@ -137,21 +137,21 @@ class RunQueue:
                 raise
 
     def warm(self) -> None:
-        """Have a worker ready, so that the next run starts at once."""
+        """Start a worker in advance, so that the next run starts at once."""
         self._pool.warm()
 
     def problems(self) -> list[str]:
-        """What a person should know of the store, in sentences; empty when all is well."""
+        """What the user should know, in sentences; empty when all is well."""
         return self._faults.sentences()
 
     def recover(self) -> None:
-        """Mark the runs whose server and worker are gone as interrupted."""
-        telling = self._faults.telling
-        with telling("recover"):
+        """Mark runs whose server and worker are gone as interrupted."""
+        catch = self._faults.catch
+        with catch("recover"):
             leases = self._own_store.leases()
             self._faults.forget("recover one", all_but=[lease.run_id for lease in leases])
             for lease in leases:
-                with telling("recover one", lease.run_id):
+                with catch("recover one", lease.run_id):
                     if self._is_abandoned(lease):
                         self._interrupt(lease)
 
@@ -182,18 +182,18 @@ class RunQueue:
     # The supervising thread.
 
     def _supervise(self) -> None:
-        """Each step by itself: whatever happens to one run, the others must go on."""
-        looked = purged = time.monotonic()
+        """Take each step by itself: whatever happens to one run, the others must go on."""
+        recovered = purged = time.monotonic()
         while not self._closed:
-            self._write_the_rest()
+            self._write_endings()
             for training in list(self._trainings.values()):
-                with self._faults.telling("watch", training.run_id):
+                with self._faults.catch("watch", training.run_id):
                     self._watch(training)
-            for about in ("watch", "look"):
-                self._faults.forget(about, all_but=self._trainings)
-            if time.monotonic() - looked > _IDLE_POLL:
+            for step in ("watch", "lease"):
+                self._faults.forget(step, all_but=self._trainings)
+            if time.monotonic() - recovered > _IDLE_POLL:
                 self.recover()
-                looked = time.monotonic()
+                recovered = time.monotonic()
             if time.monotonic() - purged > _PURGE_POLL:
                 self._purge()
                 purged = time.monotonic()
@@ -202,11 +202,11 @@ class RunQueue:
             self._wake.clear()
 
     def _purge(self) -> None:
-        with self._faults.telling("purge"):
+        with self._faults.catch("purge"):
             self._own_store.purge()
 
     def _claim(self) -> None:
-        with self._faults.telling("claim"):
+        with self._faults.catch("claim"):
             while not self._closed and len(self._own_store.leases()) < self._limit:
                 if not self._own_store.waiting():
                     return
@@ -222,26 +222,26 @@ class RunQueue:
                     return
                 with self._lock:
                     self._trainings[run_id] = _Training(run_id, worker, identity, self._wake)
-                with suppress(OSError):  # it has died already, which is seen like any death
+                with suppress(OSError):  # it is dead already, which `_watch` will see
                     worker.send(TrainingRequest(run_id, self._own_store.path, identity))
 
     def _watch(self, training: _Training) -> None:
-        if training.over():
-            self._finish(training)
+        if training.has_ended():
+            self._record_end(training)
             return
         now = time.monotonic()
-        with self._faults.telling("look", training.run_id):  # else judged by what was seen before
-            self._look(training, now)
+        with self._faults.catch("lease", training.run_id):  # else what was read before counts
+            self._read_lease(training, now)
         if training.end_seen is not None:
             late = now - training.end_seen > _SAVE_GRACE
         else:
             late = training.stop_seen is not None and now - training.stop_seen > _STOP_GRACE
         if late:
             training.worker.kill()
-            self._finish(training)
+            self._record_end(training)
 
-    def _look(self, training: _Training, now: float) -> None:
-        """Hear from the store of Stop, of the end, and of the first epoch."""
+    def _read_lease(self, training: _Training, now: float) -> None:
+        """Read from the store whether to stop, whether it ended, and whether to warm a worker."""
         if training.unsaved is not None:  # it has ended, and may be saving its weights
             training.end_seen = training.end_seen or now
         lease = self._own_store.lease_of(training.run_id)
@@ -253,34 +253,36 @@ class RunQueue:
             training.warmed = True
             self._warm()
 
-    def _finish(self, training: _Training) -> None:
-        """Write down how a run ended whose process is gone, unless it did so itself."""
-        training.over()
+    def _record_end(self, training: _Training) -> None:
+        """Record the ending of a run whose process is gone, unless the process did so."""
+        training.has_ended()
         unsaved = training.unsaved
         if unsaved is None:
             code = training.worker.process.returncode
             stopped = training.stop_seen is not None
-            with self._faults.telling("look", training.run_id):
+            with self._faults.catch("lease", training.run_id):
                 lease = self._own_store.lease_of(training.run_id)
                 stopped = stopped or (lease is not None and lease.stop_requested)
-            ending = Ending("stopped", _ENDED) if stopped else Ending("failed", _death(code))
+            ending = (
+                Ending("stopped", _ENDED) if stopped else Ending("failed", _death_sentence(code))
+            )
             unsaved = Unsaved((), ending, "")
-        training.worker.kill()  # with the processes that it may have left behind
+        training.worker.kill()  # with any processes it left behind
         with self._lock:
             del self._trainings[training.run_id]
             self._unwritten[training.run_id] = (training.identity, unsaved)
-        self._write_the_rest()
+        self._write_endings()
         if not self._closed:
             self._warm()
 
     def _warm(self) -> None:
-        with self._faults.telling("warm"):
+        with self._faults.catch("warm"):
             self._pool.warm()
 
-    def _write_the_rest(self) -> None:
+    def _write_endings(self) -> None:
         for run_id in list(self._unwritten):
-            before = "How a run ended could not be saved yet. "
-            with self._faults.telling("ending", run_id, before=before):
+            before = "The ending of a run is not saved yet. "
+            with self._faults.catch("ending", run_id, before=before):
                 self._write_ending(run_id)
 
     def _write_ending(self, run_id: str) -> None:
@@ -289,7 +291,7 @@ class RunQueue:
             self._own_store.record(run_id, identity, unsaved.news, ending=unsaved.ending)
         except StoreError:
             raise
-        except Exception as error:  # a number that no table takes: better without it than never
+        except Exception as error:  # a number that no table takes: write the ending without it
             self._own_store.record(run_id, identity, ending=unsaved.ending)
             traceback.print_exception(error)
         with self._lock:
@@ -301,7 +303,7 @@ class RunQueue:
         silence = abs(time.time() - lease.heartbeat)  # the clock may have been set back
         if silence < _SILENCE:
             return False
-        # A server that lives knows better than anybody else why its worker died.
+        # A server that is alive knows best why its worker died.
         served = lease.owner is not None and lease.owner.alive
         if lease.worker is not None and lease.worker.alive:
             return silence > _HUNG and not served
@@ -314,8 +316,8 @@ class RunQueue:
         self._own_store.record(lease.run_id, lease.worker, ending=ending)
 
 
-def _death(code: int | None) -> str:
+def _death_sentence(code: int | None) -> str:
     return (
-        f"The training process ended before it was done ({why_it_died(code)}). "
+        f"The training process ended too early ({why_it_died(code)}). "
         "Try a smaller batch, fewer layers or a smaller model."
     )

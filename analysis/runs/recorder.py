@@ -1,4 +1,4 @@
-"""The worker's side of a run: it trains, writes what it measures to the store, hears of Stop."""
+"""The worker's side of a run: train, write the metrics to the store, and stop when asked."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from analysis.version import __version__
 if TYPE_CHECKING:
     from analysis.training.fine_tune import Training
 
-FLUSH_EVERY = 0.2  # seconds between two writes, and between two looks at Stop
-BEAT_EVERY = 1.0  # seconds between two signs of life when there is nothing to write
+FLUSH_EVERY = 0.2  # seconds between two writes, and between two checks for Stop
+BEAT_EVERY = 1.0  # seconds between two heartbeats when there is nothing to write
 _LOCKED = 0.5  # seconds that one write waits for another program
 _END_PATIENCE = 3.0  # seconds of trying to write how a run ended
-_STOP_PATIENCE = 0.5  # the same after Stop, when the person waits
+_STOP_PATIENCE = 0.5  # the same after Stop, when the user waits
 CLOSED = "The dashboard was closed during the run."
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """Asks a worker to carry out a run of the store that was claimed for it."""
+    """Asks a worker to train a run of the store that was claimed for it."""
 
     run_id: str
     store: Path
@@ -42,53 +42,53 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class Unsaved:
-    """What a worker could not write, for the server to write later."""
+    """Items that a worker could not write, for the server to write later."""
 
     news: Sequence[Recorded | Selection]
     ending: Ending
-    trouble: str  # why not, for the person
+    reason: str  # why not, for the user
 
 
 class Recorder:
-    """Writes one run's metrics from a thread of its own, so that training does not wait."""
+    """Writes one run's metrics from its own thread, so that training does not wait."""
 
     def __init__(self, request: TrainingRequest) -> None:
         self.store = RunStore(request.store, patience=_LOCKED)
-        self.stopped = threading.Event()  # the person asked for it
-        self.lost = threading.Event()  # the run was ended, or given to another
+        self.stopped = threading.Event()  # the user asked for it
+        self.lost = threading.Event()  # the run has ended, or another worker has it
         self._run_id = request.run_id
         self._worker = request.worker
         self._buffer: list[Recorded | Selection] = []
-        self._lock = threading.Lock()  # of writing, so that the order stays
+        self._lock = threading.Lock()  # of writing, to keep the order
         self._wake = threading.Event()
-        self._versions: dict[str, str] | None = None  # what is not written of it yet
+        self._versions: dict[str, str] | None = None  # until they are written
         self._fingerprints: dict[str, str] | None = None
-        self._logged = ""  # the last error that was
+        self._last_error = ""  # in the log
         self._ending: Ending | None = None
         self._closing = False
-        self._beat = 0.0  # when it was last written to the store; seconds, monotonic
+        self._beat = 0.0  # time of the last write; seconds, monotonic
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self, fingerprints: dict[str, str]) -> None:
-        """Say what the run is made with, at once if the store can be written, and listen."""
+        """Record versions and fingerprints, at once if possible, and start the thread."""
         self._versions, self._fingerprints = versions_now(), fingerprints
-        self._tried(lambda: self._write(None))
+        self._try(lambda: self._write(None))
         self._thread.start()
 
-    def trains_on(self, device: str) -> None:
-        """Say on which type of device it trains, with what is written next."""
+    def set_device(self, device: str) -> None:
+        """Record the type of device on which it trains, with the next write."""
         self._versions = versions_now() | {"device": device}
 
     def put(self, item: Recorded | Selection) -> None:
-        """Have something written within `FLUSH_EVERY` seconds, an epoch at once."""
+        """Write an item within `FLUSH_EVERY` seconds, an epoch at once."""
         self._buffer.append(item)
         if isinstance(item, EpochMetrics | Selection):
             self._wake.set()
 
     def end(self, ending: Ending, patience: float) -> Unsaved | None:
-        """Write the rest and how the run ended; what could not be written is given back.
+        """Write the remaining items and the ending; return what could not be written.
 
-        Of several endings the first holds.
+        Of several endings the first counts.
         """
         self._closing = True
         self._wake.set()
@@ -101,13 +101,13 @@ class Recorder:
             except StoreError as error:
                 if time.monotonic() > give_up:
                     return Unsaved(tuple(self._buffer), ending, str(error))
-            except Exception as error:  # another try would not mend it; the server knows more
+            except Exception as error:  # another try would not help; the server can do more
                 traceback.print_exc()
                 return Unsaved(tuple(self._buffer), ending, str(error))
             time.sleep(FLUSH_EVERY / 2)
 
     def note(self, words: str) -> None:
-        """Say that the work for a run that is done is over, and what to know of it."""
+        """Record that all work for a run that is done has ended, with a note for the user."""
         give_up = time.monotonic() + _END_PATIENCE
         while time.monotonic() < give_up:
             try:
@@ -120,23 +120,23 @@ class Recorder:
         while not self._closing:
             self._wake.wait(FLUSH_EVERY)
             self._wake.clear()
-            self._tried(self._look)
+            self._try(self._check_lease)
             if self._buffer or time.monotonic() - self._beat > BEAT_EVERY:
-                self._tried(lambda: self._write(None))
+                self._try(lambda: self._write(None))
 
-    def _tried(self, step: Callable[[], object]) -> None:
-        """Do something that is done again later: no error may end the listening."""
+    def _try(self, step: Callable[[], object]) -> None:
+        """Take a step that is repeated later: no error may end the thread."""
         try:
             step()
         except StoreError:
-            pass  # what could not be written is kept
+            pass  # the items stay in the buffer
         except Exception as error:
-            if self._logged != (words := repr(error)):
-                self._logged = words
+            if self._last_error != (words := repr(error)):
+                self._last_error = words
                 traceback.print_exc()
 
-    def _look(self) -> None:
-        """Hear of Stop. Reading waits for no writer."""
+    def _check_lease(self) -> None:
+        """Check for Stop. Reading waits for no writer."""
         lease = self.store.lease_of(self._run_id)
         if lease is None or lease.state != "running" or lease.worker != self._worker:
             self.lost.set()
@@ -159,7 +159,7 @@ class Recorder:
                 self.lost.set()
             del self._buffer[: len(news)]
             self._fingerprints = None
-            if self._versions is versions:  # else there is more to say since
+            if self._versions is versions:  # else the device came in the meantime
                 self._versions = None
             self._beat = time.monotonic()
         finally:
@@ -171,21 +171,21 @@ def train(
     when_server_dies: Callable[[Callable[[], object]], None],
     hand_over: Callable[[Unsaved], None],
 ) -> None:
-    """Carry out a run, and record how it goes and ends.
+    """Train a run, and record its metrics and its ending.
 
     Parameters
     ----------
     request : TrainingRequest
-    when_alone : callable
-        Is given what to do when the server is gone, before the process ends.
+    when_server_dies : callable
+        Takes what to do when the server is gone, before this process ends.
     hand_over : callable
-        Is given what the store would not take; what it is given last holds.
+        Takes what could not be written to the store; of several calls the last counts.
     """
     recorder = Recorder(request)
     when_server_dies(lambda: recorder.end(Ending("interrupted", CLOSED), _STOP_PATIENCE))
     try:
         unsaved = _train(request, recorder, hand_over)
-    except Exception as error:  # the person gets a sentence, the log the traceback
+    except Exception as error:  # the user gets a sentence, the log the traceback
         if recorder.stopped.is_set():
             unsaved = recorder.end(Ending("stopped"), _STOP_PATIENCE)
         else:
@@ -199,7 +199,7 @@ def _train(
 ) -> Unsaved | None:
     run = recorder.store.run(request.run_id)
     if run is None:
-        raise StoreError("The settings of this run cannot be read by this version of BettiScope.")
+        raise StoreError("This version of BettiScope cannot read the settings of this run.")
     from analysis.training.fine_tune import Training
 
     training = Training(run.options)
@@ -207,7 +207,7 @@ def _train(
     log = TrainingLog()
     for number, item in enumerate(training):
         if number == 0:
-            recorder.trains_on(getattr(training, "device", "cpu"))
+            recorder.set_device(getattr(training, "device", "cpu"))
         log.add(item)
         if not isinstance(item, FinetuneResult):  # which is written with the ending
             recorder.put(item)
@@ -218,7 +218,7 @@ def _train(
             break
     else:
         ending, patience = log.ending, _END_PATIENCE
-    # First how it ended: saving may fail, or take longer than the person should wait.
+    # The ending first: saving may fail, or take longer than the user should wait.
     unsaved = recorder.end(ending, patience)
     if unsaved is not None:
         hand_over(unsaved)
@@ -231,34 +231,34 @@ def _train(
 
 
 def _save_weights(training: Training, path: Path) -> str:
-    """Save what was trained; why not, for the person, if that fails."""
+    """Save the trained weights; if that fails, why, for the user."""
     try:
         training.save_weights(path)
-    except Exception as error:  # the run is over, and nothing here may change how
+    except Exception as error:  # the run has ended, and nothing here may change how
         if not isinstance(error, AnalysisError):
             traceback.print_exc()
-        why = "There was not enough memory." if is_out_of_memory(error) else str(error)
+        why = "Memory ran out." if is_out_of_memory(error) else str(error)
         return f"The trained weights were not saved. {why}"
     return ""
 
 
 def failure_sentence(error: Exception) -> str:
-    """Why a run failed, for the person; what was not foreseen is also traced in the log."""
+    """Why a run failed, for the user; an unexpected error is also traced in the log."""
     if isinstance(error, AnalysisError):
         return str(error)
     traceback.print_exc()
     if is_out_of_memory(error):
         return (
-            "There was not enough memory for this run. Try a smaller batch, fewer layers "
+            "Memory ran out during this run. Try a smaller batch, fewer layers "
             "(a smaller ρ) or a smaller model."
         )
     return f"The run failed unexpectedly ({type(error).__name__}: {error})."
 
 
 def versions_now() -> dict[str, str]:
-    """Of what a run is made with here."""
-    found = {"bettiscope": __version__, "python": platform.python_version()}
+    """The versions of the software that a run uses here, by package."""
+    versions = {"bettiscope": __version__, "python": platform.python_version()}
     for package in ("torch", "torchvision"):
         with suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+            versions[package] = importlib.metadata.version(package)
+    return versions

@@ -1,4 +1,4 @@
-"""What is kept of a run, and how it becomes rows and text and comes back."""
+"""The record of a run, and its conversion to rows and JSON and back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from analysis.training.names import name_problems
 RunState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 RUN_STATES: tuple[RunState, ...] = get_args(RunState)
 ENDED: tuple[RunState, ...] = ("done", "stopped", "failed", "interrupted")
-SWEPT = "grid:"  # with this begins the group of runs that are cells of a grid
+SWEPT = "grid:"  # starts the group of runs that are cells of a grid
 Recorded = StepMetrics | MemorySample | EpochMetrics
 
 _HINTS = {kind: get_type_hints(kind) for kind in (StepMetrics, EpochMetrics)}
@@ -35,23 +35,23 @@ _MetricT = TypeVar("_MetricT", StepMetrics, EpochMetrics)
 
 @dataclass(frozen=True)
 class Run:
-    """One fine-tune: what was asked for, how it goes or went. Times are seconds since 1970."""
+    """One fine-tune: its options, state and outcome. Times are seconds since 1970."""
 
     id: str
-    group: str  # the same for all runs that were started together
-    number: int  # in the order of starting, through all runs
+    group: str  # the same for all runs started together
+    number: int  # counts all runs in the order of starting
     options: RunOptions
     state: RunState
     revision: int  # higher after every change, metrics included
     created: float
     started: float | None = None
     ended: float | None = None
-    heartbeat: float | None = None  # when the worker last said that it lives
+    heartbeat: float | None = None  # of the worker, the last one
     stop_requested: bool = False
     deleted: float | None = None  # it can be restored until it is purged
     selection: Selection | None = None  # None until the layers are chosen
     result: FinetuneResult | None = None  # of a run that is done
-    error: str = ""  # why it failed or was interrupted; else what the person should know
+    error: str = ""  # why it failed or was interrupted; else a note for the user
     versions: Mapping[str, str] = field(default_factory=dict)  # of python, torch, …
     fingerprints: Mapping[str, str] = field(default_factory=dict)  # of the model and the data
 
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def active(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether it is queued or running."""
         return self.state in ("queued", "running")
 
 
@@ -76,7 +76,7 @@ class RunMetrics:
 
 
 class TrainingLog:
-    """Everything that a training yields, sorted as it comes."""
+    """The items that a training yields, sorted by kind."""
 
     def __init__(self) -> None:
         self.selection: Selection | None = None
@@ -86,7 +86,7 @@ class TrainingLog:
         self._memory: list[MemorySample] = []
 
     def add(self, item: Selection | Metric) -> None:
-        """Sort in the next item of a training."""
+        """Add the next item."""
         match item:
             case Selection():
                 self.selection = item
@@ -106,7 +106,7 @@ class TrainingLog:
 
     @property
     def ending(self) -> Ending:
-        """How a training that yields no more items ended."""
+        """The ending of a training that yields no more items."""
         if self.result is None:
             return Ending("failed", "The training ended without a result.")
         return Ending("done", result=self.result)
@@ -136,7 +136,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A whole run that was carried out away from the store."""
+    """A whole run that was trained without the store."""
 
     ending: Ending
     started: float  # seconds since 1970
@@ -176,7 +176,7 @@ def run_from(row: sqlite3.Row) -> Run | None:
             fingerprints=_texts(row["fingerprints"]),
         )
     except (TypeError, ValueError, KeyError, AttributeError):
-        return None  # an option of another version, or damage
+        return None  # another version wrote it, or it is damaged
 
 
 def lease_from(row: sqlite3.Row) -> Lease:
@@ -197,7 +197,7 @@ def metric_row(metric: Recorded) -> tuple[object, ...]:
         peak = astuple(metric.peak)
         return metric.step, metric.epoch, *peak, metric.resident, metric.allocator_peak
     hints = _HINTS[type(metric)]
-    # NumPy's numbers too: SQLite would keep their bytes.
+    # NumPy's numbers too: SQLite would store their bytes.
     return tuple(_number(hint, getattr(metric, name)) for name, hint in hints.items())
 
 
@@ -236,15 +236,15 @@ def memory_from(rows: Iterable[sqlite3.Row]) -> tuple[MemorySample, ...]:
 
 def _number(hint: type, value: float | None) -> float:
     if value is None and hint is float:
-        return math.nan  # which SQLite keeps as NULL
+        return math.nan  # which SQLite stores as NULL
     number: float = hint(value)
     return number
 
 
-def _options(found: dict[str, Any]) -> RunOptions:
-    analysis = AnalysisOptions(**found.pop("analysis", {}))
-    recipe = Recipe(**found.pop("recipe", {}))
-    options = RunOptions(analysis=analysis, recipe=recipe, **found)
+def _options(settings: dict[str, Any]) -> RunOptions:
+    analysis = AnalysisOptions(**settings.pop("analysis", {}))
+    recipe = Recipe(**settings.pop("recipe", {}))
+    options = RunOptions(analysis=analysis, recipe=recipe, **settings)
     raise_problems(name_problems(options, stored=True))  # pages look every name up
     return options
 
@@ -252,20 +252,20 @@ def _options(found: dict[str, Any]) -> RunOptions:
 def _selection(text: str | None) -> Selection | None:
     if text is None:
         return None
-    found = json.loads(text)
-    predicted = _memory_use(found.get("predicted"))
-    return Selection(**found | {"layers": tuple(found["layers"]), "predicted": predicted})
+    values = json.loads(text)
+    predicted = _memory_use(values.get("predicted"))
+    return Selection(**values | {"layers": tuple(values["layers"]), "predicted": predicted})
 
 
 def _result(text: str | None) -> FinetuneResult | None:
     if text is None:
         return None
-    found = json.loads(text)
-    return FinetuneResult(**found | {"peak_memory": _memory_use(found.get("peak_memory"))})
+    values = json.loads(text)
+    return FinetuneResult(**values | {"peak_memory": _memory_use(values.get("peak_memory"))})
 
 
-def _memory_use(found: dict[str, int] | None) -> MemoryUse | None:
-    return None if found is None else MemoryUse(**found)
+def _memory_use(values: dict[str, int] | None) -> MemoryUse | None:
+    return None if values is None else MemoryUse(**values)
 
 
 def _texts(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which strategy did best, over runs that may be compared."""
+"""Which strategy did best, over runs that can be compared."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from analysis.runs.records import Run
 
 @dataclass(frozen=True)
 class Standing:
-    """One strategy's runs, one a seed."""
+    """The runs of one strategy, one per seed."""
 
     strategy: str
-    variant: str  # of AdaBet: how the layers were scored, where runs differ in that
+    variant: str  # of AdaBet: how the layers were scored, where runs differ in it
     accuracies: tuple[float, ...]  # of the test split, by ascending seed
     seeds: tuple[int, ...]
 
@@ -29,7 +29,7 @@ class Standing:
 
 
 def comparable(run: Run) -> Hashable:
-    """What runs must share for their accuracies to be held against each other.
+    """A key that is equal for runs whose accuracies can be compared.
 
     Strategy and seed may differ, and how AdaBet scores; model, data, budget, recipe and device
     may not.
@@ -43,7 +43,7 @@ def comparable(run: Run) -> Hashable:
             batch_size=1,
             pooling="pooled",
             precision="float32",  # of the analysis; training is in float32
-            device="auto",  # the versions tell where it ran
+            device="auto",  # the versions say where it ran
         ),
         options.rho,
         options.preset,
@@ -59,44 +59,46 @@ def standings(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
     Parameters
     ----------
     runs : sequence of Run
-        Comparable with each other. Runs that are not done do not count; of several runs of one
-        strategy and seed the newest does.
+        Comparable with each other. Only runs that are done count; of several runs of one
+        strategy and seed, the newest.
 
     Returns
     -------
     table : list of Standing
-        Over the seeds for which most results can be held against each other.
+        Over the seeds for which most results can be compared.
     left_out : list of str
         Strategies that have results, but not for all of these seeds.
     """
-    found: dict[tuple[str, str], dict[int, float]] = {}
+    accuracies: dict[tuple[str, str], dict[int, float]] = {}
     for run in sorted(runs, key=lambda run: run.number):
         if run.result is not None:
-            seeds = found.setdefault((run.options.strategy, _variant(run)), {})
+            seeds = accuracies.setdefault((run.options.strategy, _variant(run)), {})
             seeds[run.options.recipe.seed] = run.result.test_accuracy
-    if not found:
+    if not accuracies:
         return [], []
-    shared = _shared_seeds([frozenset(seeds) for seeds in found.values()])
-    several = len({variant for _, variant in found if variant}) > 1
-    each = [
+    shared = _shared_seeds([frozenset(seeds) for seeds in accuracies.values()])
+    several = len({variant for _, variant in accuracies if variant}) > 1
+    table = [
         Standing(
             strategy,
             variant if several else "",
             tuple(seeds[seed] for seed in shared),
             tuple(shared),
         )
-        for (strategy, variant), seeds in found.items()
+        for (strategy, variant), seeds in accuracies.items()
         if set(shared) <= set(seeds)
     ]
-    left_out = [strategy for (strategy, _), seeds in found.items() if not set(shared) <= set(seeds)]
-    return sorted(each, key=lambda standing: -standing.mean), left_out
+    left_out = [
+        strategy for (strategy, _), seeds in accuracies.items() if not set(shared) <= set(seeds)
+    ]
+    return sorted(table, key=lambda standing: -standing.mean), left_out
 
 
 def _shared_seeds(owned: Sequence[frozenset[int]]) -> list[int]:
-    """The seeds that give most results to compare; of equals those that more strategies have."""
+    """The seeds that give most results to compare; of equals, those that more strategies have."""
 
     def worth(seeds: frozenset[int]) -> tuple[int, int, list[int]]:
-        strategies = sum(seeds <= each for each in owned)
+        strategies = sum(seeds <= others for others in owned)
         return strategies * len(seeds), strategies, [-seed for seed in sorted(seeds)]
 
     candidates: set[frozenset[int]] = {one & other for one in owned for other in owned}

@@ -1,4 +1,4 @@
-"""The run store: every fine-tune that was started, with its metrics, in one SQLite file.
+"""The run store: every fine-tune with its metrics, in one SQLite file.
 
 Workers write to it, pages read it, and any number of servers may share it.
 """
@@ -47,20 +47,20 @@ __all__ = ["ENDED", "Ending", "Lease", "Run", "RunMetrics", "RunStore"]
 
 UNDO_FOR = 24 * 3600.0  # seconds for which a deleted run can be restored
 _PATIENCE = 2.0  # seconds to wait for another writer
-_ABANDONED = 3600.0  # seconds after which nobody is still writing a half-written file
+_ABANDONED = 3600.0  # seconds after which a half-written file is abandoned
 
 
 class RunStore:
     """Runs on disk. Safe to share between threads, and the file between processes.
 
-    Every method raises `StoreError`, with a sentence for the person, when the file is locked for
-    longer than `patience`, damaged (it is then set aside), of a newer version, or when the disk
-    is full or read-only. A file that does not exist holds no runs; only writing makes one.
+    Every method raises `StoreError`, with a sentence for the user, when the file is locked for
+    longer than `patience`, damaged (it is then set aside) or of a newer version, or when the disk
+    is full or read-only. A file that does not exist holds no runs; only writing creates it.
 
     Parameters
     ----------
     path : Path, optional
-        Of the file; `runs.sqlite` where analyses are kept.
+        Of the file; `runs.sqlite` beside the saved analyses by default.
     patience : float
         Seconds to wait for another writer.
     """
@@ -78,32 +78,32 @@ class RunStore:
     # Read by pages.
 
     def revision(self) -> int:
-        """Another number after every change to any run: as long as it stays, nothing is new."""
+        """A number that changes with every change to any run."""
         with self._database.read() as db:
             return 0 if db is None else int(db.execute("SELECT counter FROM changes").fetchone()[0])
 
     def runs(self, *, deleted: bool = False) -> list[Run]:
-        """All runs, the newest first; or all that are deleted and can still be restored."""
+        """All runs, the newest first; or all deleted runs that can still be restored."""
         return [run for row in self._rows(deleted) if (run := run_from(row)) is not None]
 
     def unreadable(self) -> list[str]:
-        """The ids of runs that another version of BettiScope wrote in a form unknown here."""
+        """The ids of runs that this version of BettiScope cannot read."""
         return [row["id"] for row in self._rows(False) if run_from(row) is None]
 
     def run(self, run_id: str) -> Run | None:
-        """One run, deleted or not; None if there is none that can be read."""
+        """One run, deleted or not; None if it does not exist or cannot be read."""
         with self._database.read() as db:
             row = db and db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
         return run_from(row) if row else None
 
     def metrics(self, run_id: str, *, known: RunMetrics | None = None) -> RunMetrics:
-        """What was measured during a run.
+        """The metrics of a run.
 
         Parameters
         ----------
         run_id : str
         known : RunMetrics, optional
-            What an earlier call gave: only what is newer is read, and put behind it.
+            The result of an earlier call: only newer metrics are read, and appended to it.
         """
         known = known or RunMetrics()
         with self._database.read() as db:
@@ -128,30 +128,30 @@ class RunStore:
             query = "SELECT count(*) FROM epochs WHERE run = ?"
             return 0 if db is None else int(db.execute(query, (run_id,)).fetchone()[0])
 
-    # Asked for by a person.
+    # For the user.
 
     def add(self, options: Sequence[RunOptions], *, group: str = "") -> list[str]:
-        """Queue runs as one group, a new one unless it is named; their ids in the same order."""
+        """Queue runs as one group, a new one unless it is named; return their ids in order."""
         group, now = group or _new_id(), time.time()
         ids = [_new_id() for _ in options]
         with self._database.write() as db:
-            for run_id, each in zip(ids, options, strict=True):
+            for run_id, run in zip(ids, options, strict=True):
                 db.execute(
                     'INSERT INTO runs (id, "group", created, options, state) '
                     "VALUES (?, ?, ?, ?, 'queued')",
-                    (run_id, group, now, to_json(each)),
+                    (run_id, group, now, to_json(run)),
                 )
             mark_changed(db, ids)
         return ids
 
     def keep(self, options: RunOptions, outcome: Outcome, *, group: str) -> str:
-        """Add a run that was carried out elsewhere, whole and as it ended; its id.
+        """Add a whole run that was trained elsewhere; return its id.
 
-        No queue ever sees it wait or run, so that none can take it up or take it for abandoned.
+        No queue ever sees it waiting or running, so none can start it or interrupt it.
         """
         run_id, ending, metrics = _new_id(), outcome.ending, outcome.metrics
         measured: list[Recorded] = [*metrics.steps, *metrics.epochs, *metrics.memory]
-        found: dict[str, object] = {
+        values: dict[str, object] = {
             "id": run_id,
             '"group"': group,
             "created": outcome.started,
@@ -165,10 +165,10 @@ class RunStore:
             "versions": json.dumps(dict(outcome.versions)),
             "fingerprints": json.dumps(dict(outcome.fingerprints)),
         }
-        marks = ", ".join("?" * len(found))
+        marks = ", ".join("?" * len(values))
         with self._database.write() as db:
             db.execute(
-                f"INSERT INTO runs ({', '.join(found)}) VALUES ({marks})", tuple(found.values())
+                f"INSERT INTO runs ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
             )
             for item in measured:
                 insert_metric(db, run_id, item)
@@ -176,7 +176,7 @@ class RunStore:
         return run_id
 
     def request_stop(self, run_id: str) -> None:
-        """Stop a queued run, and tell the worker of a running one to stop."""
+        """Stop a queued run, and ask the worker of a running one to stop."""
         now = time.time()
         with self._database.write() as db:
             db.execute(
@@ -194,14 +194,14 @@ class RunStore:
         Raises
         ------
         StoreError
-            If one of them is running; none is deleted then.
+            If one of them is running; then none is deleted.
         """
         now = time.time()
         with self._database.write() as db:
             for run_id in run_ids:
                 row = db.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()
                 if row is not None and row["state"] == "running":
-                    raise StoreError("A run that is going on cannot be deleted. Stop it first.")
+                    raise StoreError("A running run cannot be deleted. Stop it first.")
                 db.execute(
                     "UPDATE runs SET deleted = ?, ended = coalesce(ended, ?), "
                     "state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END WHERE id = ?",
@@ -217,7 +217,7 @@ class RunStore:
             mark_changed(db, run_ids)
 
     def purge(self, *, older_than: float = UNDO_FOR) -> int:
-        """Remove for good, weights included, what was deleted so many seconds ago; how many."""
+        """Remove runs deleted `older_than` seconds ago, with their weights; return how many."""
         before = time.time() - older_than
         self._remove_parts()
         with self._database.read() as db:
@@ -225,7 +225,7 @@ class RunStore:
             ids = [] if db is None else [row["id"] for row in db.execute(query, (before,))]
         if not ids:
             return 0
-        for run_id in ids:  # first, as on a full disk they make the room for the rest
+        for run_id in ids:  # weights first: on a full disk this frees space for the rest
             with suppress(OSError):
                 self.weights_path(run_id).unlink(missing_ok=True)
         with self._database.write() as db:
@@ -245,19 +245,19 @@ class RunStore:
             return db is not None and db.execute(query).fetchone() is not None
 
     def leases(self) -> list[Lease]:
-        """Who works on what, of all runs that are running."""
+        """The leases of all running runs."""
         with self._database.read() as db:
             rows = [] if db is None else db.execute(f"{LEASE} WHERE state = 'running'").fetchall()
         return [lease_from(row) for row in rows]
 
     def lease_of(self, run_id: str) -> Lease | None:
-        """Who works on a run, or worked on it last; None if there is no such run."""
+        """The lease of a run, even if it has ended; None if there is no such run."""
         with self._database.read() as db:
             row = db and db.execute(f"{LEASE} WHERE id = ?", (run_id,)).fetchone()
         return lease_from(row) if row else None
 
     def claim_next(self, owner: ProcessId, worker: ProcessId, *, limit: int) -> str | None:
-        """Give a worker the run that waits longest, unless `limit` are running or none waits."""
+        """Give the oldest queued run to a worker; None if `limit` are running or none is queued."""
         now = time.time()
         with self._database.write() as db:
             query = "SELECT count(*) FROM runs WHERE state = 'running'"
@@ -286,58 +286,58 @@ class RunStore:
         versions: Mapping[str, str] | None = None,
         fingerprints: Mapping[str, str] | None = None,
     ) -> bool:
-        """Write what a worker has to tell, with a heartbeat, as a whole or not at all.
+        """Write a worker's news and a heartbeat, all or nothing.
 
         Returns
         -------
         bool
-            False, with nothing written, if the run is not that worker's any more.
+            False, with nothing written, if the run is no longer that worker's.
         """
         news, now = list(news), time.time()
-        found: dict[str, object] = {"heartbeat": now}
+        values: dict[str, object] = {"heartbeat": now}
         with self._database.write() as db:
             row = db.execute(f"{LEASE} WHERE id = ?", (run_id,)).fetchone()
             if row is None or row["state"] != "running" or lease_from(row).worker != worker:
                 return False
             for item in news:
                 if isinstance(item, Selection):
-                    found["selection"] = to_json(item)
+                    values["selection"] = to_json(item)
                 else:
                     insert_metric(db, run_id, item)
             for name, texts in (("versions", versions), ("fingerprints", fingerprints)):
                 if texts is not None:
-                    found[name] = json.dumps(dict(texts))
+                    values[name] = json.dumps(dict(texts))
             if ending is not None:
-                found |= {"state": ending.state, "error": ending.error, "ended": ending.at or now}
-                found["result"] = to_json(ending.result)
-            settings = ", ".join(f"{name} = ?" for name in found)
-            db.execute(f"UPDATE runs SET {settings} WHERE id = ?", (*found.values(), run_id))
-            if len(found) > 1 or news:  # a heartbeat alone is nothing to draw again for
+                values |= {"state": ending.state, "error": ending.error, "ended": ending.at or now}
+                values["result"] = to_json(ending.result)
+            settings = ", ".join(f"{name} = ?" for name in values)
+            db.execute(f"UPDATE runs SET {settings} WHERE id = ?", (*values.values(), run_id))
+            if len(values) > 1 or news:  # a heartbeat alone changes no page
                 mark_changed(db, [run_id])
         return True
 
     def note(self, run_id: str, worker: ProcessId, words: str) -> bool:
-        """Say that a worker has nothing more to do for a run that is done, and what to know of it.
+        """Record that a worker has finished all work for a done run, with a note for the user.
 
         Returns
         -------
         bool
-            False, with nothing written, if the run is not done, or not by that worker.
+            False, with nothing written, unless that worker has done the run.
         """
         with self._database.write() as db:
             row = db.execute(f"{LEASE} WHERE id = ?", (run_id,)).fetchone()
             if row is None or row["state"] != "done" or lease_from(row).worker != worker:
                 return False
             db.execute("UPDATE runs SET error = ? WHERE id = ?", (words, run_id))
-            mark_changed(db, [run_id])  # without words too: the weights are there to be shown
+            mark_changed(db, [run_id])  # without a note too: pages can now offer the weights
         return True
 
     def close(self) -> None:
-        """Let go of the file; a later call opens it again."""
+        """Close the file; a later call opens it again."""
         self._database.close()
 
     def _remove_parts(self) -> None:
-        """Weights that were being written when their worker was killed."""
+        """Remove half-written weights of workers that were killed."""
         for part in (self.path.parent / "runs").glob("*.part"):
             with suppress(OSError):
                 if time.time() - part.stat().st_mtime > _ABANDONED:

@@ -1,4 +1,4 @@
-"""The tables of the run store, and the statements that more than one of its methods need."""
+"""The tables of the run store, and the statements that several of its methods share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from analysis.runs.records import Recorded, columns, metric_row
 from analysis.training.metrics import EpochMetrics, MemorySample, StepMetrics
 
-VERSION = 1  # of the schema; raise it when `SCHEMA` changes, and say how old files follow
+VERSION = 1  # of the schema; raise it when `SCHEMA` changes, and migrate older files
 METRIC_TABLES: dict[type[Recorded], str] = {
     StepMetrics: "steps",
     EpochMetrics: "epochs",
@@ -47,16 +47,16 @@ SCHEMA = (
 def newer_rows(
     db: sqlite3.Connection, table: str, column: str, run_id: str, after: int
 ) -> list[sqlite3.Row]:
-    """What was measured after a step or epoch, in order."""
+    """The rows after a step or epoch, in order."""
     query = f"SELECT * FROM {table} WHERE run = ? AND {column} > ? ORDER BY {column}"
     return db.execute(query, (run_id, after)).fetchall()
 
 
 def insert_metric(db: sqlite3.Connection, run_id: str, metric: Recorded) -> None:
-    """Keep one metric of a run."""
+    """Write one metric of a run."""
     names = columns(type(metric))
     marks = ", ".join("?" * (1 + len(names)))
-    # A write that seemed to fail may have succeeded: said twice is said once.
+    # REPLACE, since a write that seemed to fail may have succeeded.
     db.execute(
         f"INSERT OR REPLACE INTO {METRIC_TABLES[type(metric)]} (run, {', '.join(names)}) "
         f"VALUES ({marks})",
@@ -65,7 +65,7 @@ def insert_metric(db: sqlite3.Connection, run_id: str, metric: Recorded) -> None
 
 
 def mark_changed(db: sqlite3.Connection, run_ids: Sequence[str]) -> None:
-    """Count a change, of these runs."""
+    """Count a change of these runs."""
     db.execute("UPDATE changes SET counter = counter + 1")
     for run_id in run_ids:
         db.execute(

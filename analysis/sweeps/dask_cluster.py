@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.errors import OptionError, TrainingError
 
-_ANSWER_SECONDS = 8.0  # for the scheduler to answer, name look-up included
+_ANSWER_SECONDS = 8.0  # for the scheduler to answer, including the name look-up
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Cluster:
     """A cluster that answered."""
 
     executor: Executor
-    workers: int  # processes at the moment; more may come, and some may go
+    workers: int  # processes now; more may join, some may leave
 
 
 @contextmanager
 def dask_cluster(address: str) -> Iterator[Cluster]:
-    """Connect to a Dask scheduler for as long as the block lasts; the cluster itself stays.
+    """Connect to a Dask scheduler for the duration of the block; the cluster itself stays up.
 
-    A worker that dies is the cluster's matter: Dask runs its cells elsewhere, until more workers
-    have died under one cell than its setting `distributed.scheduler.allowed-failures` says (3).
+    Dask handles workers that die: it runs their cells elsewhere, until one cell has lost more
+    workers than the setting `distributed.scheduler.allowed-failures` allows (3).
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def dask_cluster(address: str) -> Iterator[Cluster]:
     Raises
     ------
     OptionError
-        If Dask is not installed, or the address is none.
+        If Dask is not installed, or the address is invalid.
     TrainingError
         If the scheduler does not answer within `_ANSWER_SECONDS`.
     """
@@ -47,35 +47,35 @@ def dask_cluster(address: str) -> Iterator[Cluster]:
         raise OptionError(
             "`dask` needs the package distributed: pip install -r requirements-cluster.txt"
         ) from error
-    _check(address)
-    with _silent("distributed", "distributed.client"):  # what matters is told as a sentence
-        client = _connected(distributed.Client, address)
+    _check_address(address)
+    with _silence("distributed", "distributed.client"):  # the user gets a sentence instead
+        client = _connect(distributed.Client, address)
         try:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
-            # Not pure: Dask would take an earlier answer for a cell that is to run again.
+            # Not pure: Dask would reuse an earlier result for a cell that is to run again.
             yield Cluster(client.get_executor(pure=False), workers)
         finally:
             client.close(timeout=_ANSWER_SECONDS)
 
 
 @contextmanager
-def _silent(*names: str) -> Iterator[None]:
-    """Loggers of these names, each of which has a level of its own, say nothing."""
+def _silence(*names: str) -> Iterator[None]:
+    """Silence the loggers of these names; each has its own level."""
     loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
+    levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
 
-def _check(address: str) -> None:
+def _check_address(address: str) -> None:
     from distributed.comm.addressing import get_address_host_port, normalize_address
 
-    try:  # a client that is given less tries to connect all the same, and complains for seconds
+    try:  # given an invalid address, a client tries all the same, and logs errors for seconds
         get_address_host_port(normalize_address(address), strict=True)
     except ValueError as error:
         raise OptionError(
@@ -83,13 +83,15 @@ def _check(address: str) -> None:
         ) from error
 
 
-def _connected(connect: Callable[..., Any], address: str) -> Any:
+def _connect(connect: Callable[..., Any], address: str) -> Any:
     try:
         return connect(address, timeout=_ANSWER_SECONDS, set_as_default=False)
     except OSError as error:  # a timeout among them
         raise TrainingError(
-            f"No Dask scheduler answers at {address} within {_ANSWER_SECONDS:g} s. Without "
-            "`--dask` the sweep runs on this machine."
+            f"No Dask scheduler answers at {address} within {_ANSWER_SECONDS:g} s. Check the "
+            "address, or leave out `--dask` to run the sweep on this machine."
         ) from error
-    except Exception as error:  # whatever the bytes of another protocol are read as
-        raise TrainingError(f"What answers at {address} is no Dask scheduler.") from error
+    except Exception as error:  # whatever another protocol's bytes turn into
+        raise TrainingError(
+            f"The program at {address} is not a Dask scheduler. Check the address."
+        ) from error

@@ -16,7 +16,7 @@ _DEFAULT = AnalysisOptions()
 
 @dataclass(frozen=True)
 class DataChoice:
-    """A dataset, as it is or shifted. Written "digits" or "digits+rotation:3"."""
+    """A dataset, plain or shifted. Written "digits" or "digits+rotation:3"."""
 
     dataset: str
     shift: str = "none"  # a name of `analysis.datasets.SHIFTS`
@@ -24,17 +24,17 @@ class DataChoice:
 
     @classmethod
     def of(cls, text: str) -> DataChoice:
-        """Read what `str` writes. Whatever does not end in a known shift is a dataset's name."""
-        found = re.fullmatch(r"(.+)\+([\w-]+?)(?::(\d+))?", text.strip())
-        if found is None or found[2] not in SHIFTS:
+        """Read what `str` writes. Text that does not end in a known shift is a dataset's name."""
+        match = re.fullmatch(r"(.+)\+([\w-]+?)(?::(\d+))?", text.strip())
+        if match is None or match[2] not in SHIFTS:
             return cls(text.strip())
-        if found[2] == "none":
-            return cls(found[1])
-        return cls(found[1], found[2], int(found[3] or _DEFAULT.severity))
+        if match[2] == "none":
+            return cls(match[1])
+        return cls(match[1], match[2], int(match[3] or _DEFAULT.severity))
 
     @classmethod
     def of_options(cls, analysis: AnalysisOptions) -> DataChoice:
-        """What an analysis, or a run, is on."""
+        """The data of an analysis or a run."""
         return cls(analysis.dataset, analysis.shift, analysis.severity)
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class DataChoice:
         return f"{self.dataset}+{self.shift}:{self.severity}"
 
     def problems(self) -> list[str]:
-        """Why no network can be fine-tuned on it, in sentences; unknown names aside."""
+        """Why no network can be fine-tuned on it, apart from unknown names, in sentences."""
         problems = []
         if not dataset_problem(self.dataset):
             why = dataset_spec(self.dataset).why_untrainable
@@ -55,20 +55,20 @@ class DataChoice:
 
 @dataclass(frozen=True)
 class Grid:
-    """Models × datasets × strategies × seeds. Names are checked when the cells are asked for."""
+    """Models × datasets × strategies × seeds. `cells` checks the names."""
 
     name: str  # of the sweep that runs it
     models: tuple[str, ...]
     datasets: tuple[DataChoice, ...]
     strategies: tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
-    base: RunOptions = field(default_factory=RunOptions)  # all that the cells share
+    base: RunOptions = field(default_factory=RunOptions)  # what all cells share
 
     def cells(self) -> list[RunOptions]:
-        """One run for every cell; a first seed of the whole grid comes before a second.
+        """One run for every cell; the first seed of the whole grid comes before the second.
 
-        Where a train split has fewer images than the grid asks for, its cells take all of them:
-        one number has to serve datasets of many sizes.
+        Where a train split has fewer images than the grid asks for, its cells take all of them,
+        since one number must suit datasets of many sizes.
 
         Raises
         ------
@@ -87,34 +87,34 @@ class Grid:
         )
 
     def problems(self) -> list[str]:
-        """What is wrong with the grid, in sentences, each said once."""
-        found = [] if self.name.strip() else ["`name` must not be empty"]
+        """What is wrong with the grid, in sentences without repeats."""
+        problems = [] if self.name.strip() else ["`name` must not be empty"]
         for parameter in ("models", "datasets", "strategies", "seeds"):
             if not getattr(self, parameter):
-                found.append(f"`{parameter}` must name at least one, got none")
+                problems.append(f"`{parameter}` must name at least one, got none")
         for options in self._samples():
-            found += name_problems(options)
+            problems += name_problems(options)
         for data in self.datasets:
-            found += data.problems()
+            problems += data.problems()
         for seed in self.seeds:
             if not 0 <= seed < 2**32:
-                found.append(f"`seed` must be from 0 to 2³² - 1, got {seed}")
-        return list(dict.fromkeys(found))
+                problems.append(f"`seed` must be from 0 to 2³² - 1, got {seed}")
+        return list(dict.fromkeys(problems))
 
     def notes(self, name_of: Callable[[str], str] = str) -> list[str]:
-        """What a person, who knows datasets by `name_of`, should know: which splits are smaller."""
-        asked, found = self.base.train_samples, {}
+        """Say which train splits are smaller than asked for; `name_of` names datasets."""
+        sizes = {}
         for data in self.datasets:
             most = dataset_spec(data.dataset).sizes["train"]
-            if most < asked:
-                found[data.dataset] = most
+            if most < self.base.train_samples:
+                sizes[data.dataset] = most
         return [
-            f"The train split of {name_of(name)} has {most:,} images: all of them are taken."
-            for name, most in found.items()
+            f"The train split of {name_of(name)} has {most:,} images. All of them are used."
+            for name, most in sizes.items()
         ]
 
     def _samples(self) -> Iterator[RunOptions]:
-        """As few options as have every model, dataset and strategy of the grid among them."""
+        """Options that together name every model, dataset and strategy, as few as possible."""
         models = self.models or (self.base.analysis.model,)
         datasets = self.datasets or (DataChoice.of_options(self.base.analysis),)
         strategies = self.strategies or (self.base.strategy,)
@@ -149,7 +149,7 @@ class Grid:
 
 
 # The sixteen pairs of AdaBet's evaluation, trained as in the released code: all training images,
-# 40 epochs. What accuracy they gave is not known to us.
+# 40 epochs. We do not know the accuracies they gave.
 PAPER_GRID = Grid(
     name="paper",
     models=("resnet50", "vgg16", "mobilenet_v2", "vit_b_16"),
@@ -157,8 +157,8 @@ PAPER_GRID = Grid(
     strategies=("adabet", "size", "random", "head", "full", "fisher", "bn-bias"),
     base=RunOptions(train_samples=12_000, recipe=Recipe(epochs=40, learning_rate=1e-3)),
 )
-# The same in small: offline, within minutes on a laptop. Grain and a tilted camera change what
-# the first layers see and what the later ones have to make of it.
+# A small version: offline, within minutes on a laptop. Noise and rotation change the input of
+# the first layers, and with it the work of the later ones.
 POCKET_GRID = Grid(
     name="pocket",
     models=("pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"),

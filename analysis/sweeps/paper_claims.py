@@ -1,4 +1,4 @@
-"""What the paper claims, and nothing that it was not found to claim. None of it is measured here.
+"""What the paper is known to claim. None of it is measured here.
 
 Source: AdaBet (arXiv 2510.03101), v1 of October 2025 and v2 of March 2026.
 """
@@ -16,7 +16,7 @@ _PAIRS = frozenset((model, dataset) for model in _PETS_SAVINGS for dataset in _D
 
 @dataclass(frozen=True)
 class PaperClaim:
-    """A number of the paper's about AdaBet on one pair."""
+    """One of the paper's numbers about AdaBet on one pair."""
 
     saving: float  # per cent less peak training memory than full training
 
@@ -34,12 +34,12 @@ AVERAGE_CLAIMS = (
 
 
 def claim_for(model: str, dataset: str) -> PaperClaim | None:
-    """What the paper claims of AdaBet's memory on a pair, or None where it claims nothing known.
+    """The paper's claim about AdaBet's memory on a pair; None where no claim is known.
 
     Parameters
     ----------
     model, dataset : str
-        As registered; a shifted dataset is another one, of which nothing is claimed.
+        As registered. There is no claim about shifted datasets.
     """
     if dataset != "pets" or model not in _PETS_SAVINGS:
         return None
@@ -47,5 +47,5 @@ def claim_for(model: str, dataset: str) -> PaperClaim | None:
 
 
 def average_claims(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """What the paper claims over its sixteen pairs; nothing unless all of them are here."""
+    """The paper's claims over its sixteen pairs; empty unless all of them are here."""
     return AVERAGE_CLAIMS if set(pairs) >= _PAIRS else ()

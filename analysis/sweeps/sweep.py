@@ -1,7 +1,7 @@
-"""Carry out the cells of a grid, here or on a cluster, and keep each in the run store.
+"""Run the cells of a grid, here or on a cluster, and save each in the run store.
 
-Cells go through the interface of `concurrent.futures`. A run is kept when it is over and not
-before, so that no dashboard on the same store takes it up, or takes it for abandoned.
+Cells go through the interface of `concurrent.futures`. A run is saved only when it has ended, so
+that no dashboard on the same store starts it or interrupts it.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from analysis.sweeps.grid import Grid
 from analysis.sweeps.progress import runs_of
 from analysis.system.processes import end_group
 
-MOST_TRIES = 3  # of a cell whose process dies while it has no other beside it
-_PATIENCE = 20.0  # seconds to wait for another writer: what a cell gave is not lost lightly
-_ONE_AT_A_TIME = threading.Lock()  # random states are the process's: a worker's threads take turns
+MOST_TRIES = 3  # of a cell whose process dies while no other cell runs
+_PATIENCE = 20.0  # seconds to wait for another writer, as a cell's result is costly
+_ONE_AT_A_TIME = threading.Lock()  # threads of a worker take turns: they share random states
 _DIED = (
-    "The process that ran it ended {times} times, most often for want of memory. Try a smaller "
-    "batch, fewer layers (a smaller ρ) or a smaller model."
+    "Its process ended {times} times, most often because memory ran out. Try a smaller batch, "
+    "fewer layers (a smaller ρ) or a smaller model."
 )
 
 
 def run_cell(options: RunOptions, threads: int = 0) -> Outcome:
-    """Carry out one run; whatever goes wrong is in the outcome.
+    """Train one run; an error becomes part of the outcome.
 
     Parameters
     ----------
     options : RunOptions
     threads : int
-        Of torch; 0 leaves what the process has.
+        Of torch; 0 keeps the number that the process has.
     """
     with _ONE_AT_A_TIME:
         started, versions = time.time(), versions_now()
@@ -72,17 +72,17 @@ def run_cell(options: RunOptions, threads: int = 0) -> Outcome:
             for item in training:
                 log.add(item)
             ending = log.ending
-        except Exception as error:  # the person gets a sentence, and the sweep goes on
+        except Exception as error:  # the user gets a sentence, and the sweep goes on
             ending = Ending("failed", failure_sentence(error))
         ending = replace(ending, at=time.time())
         return Outcome(ending, started, log.selection, log.metrics, versions, fingerprints)
 
 
 def missing_cells(grid: Grid, store: RunStore) -> list[RunOptions]:
-    """The cells of a grid that no run in the store has done with the same weights and data."""
+    """The cells of a grid without a done run with the same weights and data in the store."""
     cells = grid.cells()
-    found = runs_of(cells, store.runs())
-    return [cell for cell in cells if cell not in found or found[cell].state != "done"]
+    runs = runs_of(cells, store.runs())
+    return [cell for cell in cells if cell not in runs or runs[cell].state != "done"]
 
 
 def sweep(
@@ -92,35 +92,36 @@ def sweep(
     store: RunStore | None = None,
     workers: int = 1,
 ) -> Iterator[Run]:
-    """Carry out the cells of a grid that are not done yet.
+    """Run the cells of a grid that are not done yet.
 
-    A cell that fails is kept as failed, and the others go on. A worker process of this machine
-    that dies is replaced, and what was under way is tried again one by one: a cell whose process
-    then dies has `MOST_TRIES` tries. Leaving the iteration, Ctrl-C included, ends the workers;
-    what is done stays, and the next sweep goes on from there. Trained weights are not kept.
+    A cell that fails is saved as failed, and the others go on. A worker process of this machine
+    that dies is replaced, and the cells that were running are tried again one by one: a cell
+    whose process then dies has `MOST_TRIES` tries. Leaving the iteration, also by Ctrl-C, ends
+    the workers; done cells stay, and the next sweep goes on from there. Trained weights are not
+    saved.
 
     Parameters
     ----------
     grid : Grid
     executor : concurrent.futures.Executor, optional
-        Where cells run, with a policy of its own for workers that die; by default processes of
-        this machine.
+        Where cells run, with its own policy for workers that die; by default processes of this
+        machine.
     store : RunStore, optional
-        The one at the usual place when not given.
+        By default the one in BettiScope's folder.
     workers : int
         Processes of this machine, when there is no `executor`. They share the cores.
 
     Yields
     ------
     Run
-        As kept, in the order in which they end.
+        As saved, in the order in which they end.
 
     Raises
     ------
     OptionError
-        Naming all that is wrong with the grid.
+        Naming everything that is wrong with the grid.
     StoreError
-        If a run cannot be kept.
+        If a run cannot be saved.
     TrainingError
         If the workers are out of reach, or cannot run any cell, such as those of a script that
         calls this outside `if __name__ == "__main__":`.
@@ -128,14 +129,14 @@ def sweep(
     store = store or RunStore(patience=_PATIENCE)
     cells = missing_cells(grid, store)
     if executor is not None:
-        return _sweep(cells, _Elsewhere(executor), store, SWEPT + grid.name)
+        return _sweep(cells, _Remote(executor), store, SWEPT + grid.name)
     return _sweep(cells, _Local(workers), store, SWEPT + grid.name)
 
 
 class _Place(Protocol):
     """Where cells run."""
 
-    at_once: int  # cells that are given to it and not over
+    at_once: int  # cells submitted to it that have not ended
 
     def submit(self, cell: RunOptions) -> Future[Outcome]: ...
 
@@ -147,19 +148,19 @@ def _sweep(
 ) -> Iterator[Run]:
     waiting, deaths = deque(cells), Counter[RunOptions]()
     suspects: set[RunOptions] = set()  # one of them ended the processes of all
-    going: dict[Future[Outcome], RunOptions] = {}
+    running: dict[Future[Outcome], RunOptions] = {}
     try:
-        while waiting or going:
-            while waiting and len(going) < (1 if suspects else place.at_once):
+        while waiting or running:
+            while waiting and len(running) < (1 if suspects else place.at_once):
                 cell = waiting.popleft()
-                going[place.submit(cell)] = cell
-            for future in wait(going, return_when=FIRST_COMPLETED).done:
-                cell = going.pop(future)
+                running[place.submit(cell)] = cell
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                cell = running.pop(future)
                 outcome = _outcome(future)
                 if outcome is None:
-                    alone = cell in suspects or place.at_once == 1
+                    ran_by_itself = cell in suspects or place.at_once == 1
                     suspects.add(cell)
-                    deaths[cell] += alone
+                    deaths[cell] += ran_by_itself
                     if deaths[cell] < MOST_TRIES:
                         waiting.appendleft(cell)
                         continue
@@ -167,40 +168,40 @@ def _sweep(
                     outcome = Outcome(ending, ending.at)
                 suspects.discard(cell)
                 run = store.run(store.keep(cell, outcome, group=group))
-                assert run is not None, "what was kept can be read"
+                assert run is not None, "a saved run can be read"
                 yield run
     finally:
-        for future in going:
+        for future in running:
             future.cancel()
         place.close()
 
 
 def _outcome(future: Future[Outcome]) -> Outcome | None:
-    """What a cell gave; None if its process died and another may be tried."""
+    """The outcome of a cell; None if its process died and another one may be tried."""
     try:
         return future.result()
     except BrokenExecutor:
         return None
     except CancelledError as error:
         raise TrainingError(
-            "The workers are out of reach: the connection to the scheduler was lost. What is done "
-            "is kept; the same command goes on from there."
+            "The connection to the scheduler was lost. Finished cells are saved; run the same "
+            "command again to go on."
         ) from error
     except Exception as error:
-        # Dask's, by name, as Dask need not be installed: it tried elsewhere by itself.
+        # Dask's, by name, as Dask may not be installed. It has tried other workers already.
         if type(error).__name__ == "KilledWorker":
             ending = Ending("failed", _DIED.format(times="several"), at=time.time())
             return Outcome(ending, ending.at)
         raise TrainingError(
-            f"The workers cannot run the cells ({type(error).__name__}: {error}). Each needs this "
-            "version of BettiScope with its requirements: start them in its folder."
+            f"The workers cannot run the cells ({type(error).__name__}: {error}). Install this "
+            "version of BettiScope on each of them, and start them in its folder."
         ) from error
 
 
-class _Elsewhere:
-    """An executor that others made, and end."""
+class _Remote:
+    """The caller's executor, which the caller ends."""
 
-    at_once = 2**31  # it has a queue of its own
+    at_once = 2**31  # it has its own queue
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -210,23 +211,23 @@ class _Elsewhere:
             return self._executor.submit(run_cell, cell)
         except BrokenExecutor as error:
             raise TrainingError(
-                f"The executor takes no more cells, as its workers died ({error}). What is done "
-                "is kept: sweep again with a new executor."
+                f"The executor takes no more cells, as its workers died ({error}). Finished cells "
+                "are saved; sweep again with a new executor."
             ) from error
 
     def close(self) -> None:
-        """Nothing: the cells that wait were cancelled one by one."""
+        """Do nothing: `_sweep` has cancelled the waiting cells."""
 
 
 class _Local:
-    """Processes of this machine. They end when told to, and when this process is gone."""
+    """Processes of this machine. They end with `close`, and when this process is gone."""
 
     def __init__(self, workers: int) -> None:
-        # No more at once than workers: whichever is under way when one dies is suspect.
+        # No more cells at once than workers: each of them is a suspect when a worker dies.
         self.at_once = max(1, workers)
         self._threads = 0 if workers < 2 else max(1, (os.cpu_count() or 1) // workers)
         self._context = multiprocessing.get_context("spawn")
-        self._began = False  # whether a worker ever came as far as a cell
+        self._began = False  # whether a worker ever started
         self._start()
 
     def _start(self) -> None:
@@ -244,9 +245,9 @@ class _Local:
                 self.close()
                 if not self._began:
                     raise TrainingError(
-                        "The worker processes end before they come to a cell. A script that calls "
-                        '`sweep` has to do so below `if __name__ == "__main__":`, as each of them '
-                        "imports it."
+                        "The worker processes end before their first cell. They import the "
+                        "script that calls `sweep`: call it below "
+                        '`if __name__ == "__main__":`.'
                     ) from error
                 self._start()
                 return self._executor.submit(run_cell, cell, self._threads)
@@ -257,12 +258,12 @@ class _Local:
 
 
 def _exit_with_parent(ends: Connection) -> None:
-    """In a worker: end at once when the pipe is closed, by the other process or by its death.
+    """In a worker: end at once when the parent process closes the pipe or dies.
 
-    Whatever it started, such as Ripser's processes, ends with it.
+    Processes that the worker started, such as Ripser's, end with it.
     """
     with suppress(OSError):  # it may be closed already
-        ends.send(None)  # it begins
+        ends.send(None)  # this worker has started
     if hasattr(os, "setsid"):
         os.setsid()
     parent = multiprocessing.parent_process()
@@ -277,7 +278,7 @@ def _exit_with_parent(ends: Connection) -> None:
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Processes started within do not hear Ctrl-C, which a terminal sends to them as well."""
+    """Start processes that ignore Ctrl-C, which a terminal sends to them as well."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -1,6 +1,6 @@
-"""What a grid's runs come to: one row a model and dataset, one column a strategy.
+"""The results of a grid: one row per model and dataset, one column per strategy.
 
-Measured, predicted and claimed numbers stay apart, and each says which it is.
+Measured, predicted and claimed numbers stay apart, and each is labelled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Cell:
 
     accuracies: Mapping[int, float]  # of the test split, by seed
     peak: float  # bytes, measured: the largest over the seeds; NaN if none was sampled
-    predicted: float  # bytes, the same; NaN where there is no prediction
+    predicted: float  # bytes, also the largest; NaN if there is no prediction
     seconds: float  # choosing the layers, training and validation; mean over the seeds
 
     @property
@@ -46,47 +46,47 @@ class Row:
 
     model: str
     data: DataChoice
-    cells: Mapping[str, Cell]  # by strategy, of those that have a run that is done
+    cells: Mapping[str, Cell]  # by strategy, of those with a done run
 
     @property
     def claim(self) -> PaperClaim | None:
-        """What the paper claims of AdaBet here."""
+        """The paper's claim about AdaBet here."""
         if self.data.shift != "none":
             return None
         return claim_for(self.model, self.data.dataset)
 
     @property
     def saving(self) -> float:
-        """Per cent less peak memory of AdaBet than of full training, measured; else NaN."""
+        """Peak memory that AdaBet saves against full training, measured, per cent; or NaN."""
         ours, full = self.cells.get("adabet"), self.cells.get("full")
         return math.nan if ours is None or full is None else 100 * (1 - ours.peak / full.peak)
 
 
-def rows_of(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> list[Row]:
+def rows_of(cells: Iterable[RunOptions], runs: Mapping[RunOptions, Run]) -> list[Row]:
     """One row for every pair of a grid, in its order.
 
     Parameters
     ----------
     cells : iterable of RunOptions
-    found : mapping of RunOptions to Run
-        As `grid_progress.runs_of` gives it.
+    runs : mapping of RunOptions to Run
+        From `progress.runs_of`.
     """
     pairs: dict[tuple[str, DataChoice], dict[str, list[Run]]] = {}
     for cell in cells:
         pair = cell.analysis.model, DataChoice.of_options(cell.analysis)
         done = pairs.setdefault(pair, {})
-        run = found.get(cell)
+        run = runs.get(cell)
         if run is not None and run.result is not None:
             done.setdefault(cell.strategy, []).append(run)
     return [
-        Row(model, data, {strategy: _cell(runs) for strategy, runs in done.items()})
+        Row(model, data, {strategy: _cell(seeds) for strategy, seeds in done.items()})
         for (model, data), done in pairs.items()
     ]
 
 
 @dataclass(frozen=True)
 class Number:
-    """One of the numbers that the table can show."""
+    """A number that the table can show."""
 
     title: str
     help: str
@@ -112,19 +112,19 @@ def _seconds_text(cell: Cell) -> str:
 NUMBERS = {
     "accuracy": Number(
         "Test accuracy (%)",
-        "Share of the test images classified right by the last weights; the mean over the seeds.",
+        "Share of the test images that the last weights classify correctly; mean over the seeds.",
         "Test accuracy (%)",
         _accuracy_text,
     ),
     "peak memory": Number(
         "Peak memory (MB)",
-        "The most that tensors took in a training step: measured, and predicted beforehand.",
+        "The most memory that tensors take in a training step: measured, and predicted in advance.",
         "Peak memory (MB): measured (predicted)",
         _memory_text,
     ),
     "time": Number(
         "Time (s)",
-        "Choosing the layers, training and validation; the mean over the seeds.",
+        "Choosing the layers, training and validation; mean over the seeds.",
         "Time (s)",
         _seconds_text,
     ),
@@ -132,53 +132,53 @@ NUMBERS = {
 
 
 def markdown(rows: Sequence[Row], strategies: Sequence[str], seeds: int) -> str:
-    """A table for each number, with the paper's claims where it makes any.
+    """One table per number, with the paper's claims where there are any.
 
-    Where fewer than `seeds` are done, a cell says so.
+    A cell with fewer than `seeds` done seeds says so.
     """
     parts = []
-    for name, shown in NUMBERS.items():
+    for name, number in NUMBERS.items():
         claims = name == "peak memory" and any(row.claim for row in rows)
-        head = ["Model", "Dataset", *(STRATEGIES[each].title for each in strategies)]
+        head = ["Model", "Dataset", *(STRATEGIES[strategy].title for strategy in strategies)]
         if claims:
             head += ["AdaBet against full, measured", f"claim of the paper ({MEMORY_MODEL})"]
         body = []
         for row in rows:
             line = [row.model, str(row.data)]
-            line += [_told(shown, row.cells.get(each), seeds) for each in strategies]
+            line += [_text(number, row.cells.get(strategy), seeds) for strategy in strategies]
             if claims:
                 line += ["–" if math.isnan(row.saving) else f"{signed(-row.saving)} %"]
                 line += [row.claim.short if row.claim else ""]
             body.append(line)
         rule = ["---", "---", *["---:"] * (len(head) - 2)]
         lines = [f"| {' | '.join(line)} |" for line in (head, rule, *body)]
-        parts.append("\n".join([f"**{shown.heading}**", "", *lines]))
-    told = average_claims((row.model, row.data.dataset) for row in rows)
-    if told:
-        parts.append(f"The paper claims, over its sixteen pairs: {'; '.join(told)}.")
+        parts.append("\n".join([f"**{number.heading}**", "", *lines]))
+    claimed = average_claims((row.model, row.data.dataset) for row in rows)
+    if claimed:
+        parts.append(f"The paper claims, over its sixteen pairs: {'; '.join(claimed)}.")
     return "\n\n".join(parts) + "\n"
 
 
-def _told(shown: Number, cell: Cell | None, seeds: int) -> str:
+def _text(number: Number, cell: Cell | None, seeds: int) -> str:
     if cell is None:
         return "–"
-    ran = len(cell.accuracies)
-    return shown.text(cell) + (f" ({ran} of {seeds} seeds)" if ran < seeds else "")
+    done = len(cell.accuracies)
+    return number.text(cell) + (f" ({done} of {seeds} seeds)" if done < seeds else "")
 
 
 def records(
-    cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]
+    cells: Iterable[RunOptions], runs: Mapping[RunOptions, Run]
 ) -> list[dict[str, str | int | float | None]]:
-    """One record a cell, with plain units in the names; None where there is no number yet."""
-    told = []
+    """One record per cell, with units in the names; None where there is no number yet."""
+    lines = []
     for cell in cells:
-        run, analysis = found.get(cell), cell.analysis
+        run, analysis = runs.get(cell), cell.analysis
         result, selection = (run.result, run.selection) if run else (None, None)
         peak = result.peak_memory if result else None
         predicted = selection.predicted if selection else None
         shifted = analysis.shift != "none"
         claim = None if shifted else claim_for(analysis.model, analysis.dataset)
-        told.append(
+        lines.append(
             {
                 "model": analysis.model,
                 "dataset": analysis.dataset,
@@ -202,22 +202,22 @@ def records(
                 "run": run.id if run else None,
             }
         )
-    return told
+    return lines
 
 
-def as_csv(cells: Iterable[RunOptions], found: Mapping[RunOptions, Run]) -> str:
+def as_csv(cells: Iterable[RunOptions], runs: Mapping[RunOptions, Run]) -> str:
     """`records`, as CSV."""
-    written, lines = io.StringIO(), records(cells, found)
-    writer = csv.DictWriter(written, list(lines[0]) if lines else [], lineterminator="\n")
+    text, lines = io.StringIO(), records(cells, runs)
+    writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    return written.getvalue()
+    return text.getvalue()
 
 
 def _cell(runs: Sequence[Run]) -> Cell:
     peaks, predicted, seconds, accuracies = [], [], [], {}
     for run in runs:
-        assert run.result is not None, "only runs that are done come here"
+        assert run.result is not None, "all of them are done"
         accuracies[run.options.recipe.seed] = run.result.test_accuracy
         seconds.append(run.result.seconds + (run.selection.seconds if run.selection else 0.0))
         if run.result.peak_memory is not None:

@@ -1,4 +1,4 @@
-"""What the tests of runs share: patience, a disk that is full, a program that locks a file."""
+"""Helpers for the tests of runs: waiting, a full disk, a program that locks a file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from analysis.options import Recipe, RunOptions
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = Path(__file__).with_name("stand_in")
 PATIENCE = 60.0  # seconds; a machine may be busy
-# What the stand-in of the training can do. A run's `train_samples` is the number of its kind here,
-# as a name that no registry has could not be read again.
+# What the stand-in training can do. A run's `train_samples` is the index of its kind here, since
+# the store cannot read a name that is in no registry.
 KINDS = (
-    "", "quick", "long", "waits", "stubborn", "diverges", "wrong", "broken", "memory",
-    "unsavable", "bursting", "slow to save", "deadly", "kin",
+    "", "quick", "long", "waits", "ignores stop", "diverges", "training error",
+    "unexpected error", "out of memory", "cannot save", "no memory to save", "slow to save",
+    "killed", "starts a process",
 )  # fmt: skip
 
 _LOCK = """
@@ -30,23 +31,23 @@ sys.stdin.read()
 """
 
 
-def doing(kind: str, *, seed: int = 0, epochs: int = 2) -> RunOptions:
-    """A run for the stand-in."""
+def run_of_kind(kind: str, *, seed: int = 0, epochs: int = 2) -> RunOptions:
+    """A run for the stand-in training."""
     return RunOptions(train_samples=KINDS.index(kind), recipe=Recipe(seed=seed, epochs=epochs))
 
 
 def wait_until(condition: Callable[[], object], patience: float = PATIENCE) -> float:
-    """Wait for something to come true; the seconds it took."""
-    begun = time.monotonic()
+    """Wait until a condition holds; return the seconds it took."""
+    started = time.monotonic()
     while not condition():
-        assert time.monotonic() - begun < patience, "it never came to that"
+        assert time.monotonic() - started < patience, "the condition never held"
         time.sleep(0.02)
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Another process holds a SQLite file for itself."""
+def lock_file(file: Path) -> Iterator[None]:
+    """Another process locks a SQLite file."""
     other = subprocess.Popen(
         [sys.executable, "-c", _LOCK, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -62,7 +63,7 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def mount(folder: Path, how: str) -> bool:
-    """Mount a small disk of memory, or mount it anew, where the system allows it."""
+    """Mount a small disk in memory, or remount it; whether the system allows it."""
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", how, "tmpfs", str(folder)]
     try:
@@ -76,7 +77,7 @@ def unmount(folder: Path) -> None:
 
 
 def fill(folder: Path) -> Path:
-    """Use up a disk, to the last byte; the file that does."""
+    """Fill a disk to the last byte; return the file that does."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):

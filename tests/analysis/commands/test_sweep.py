@@ -25,7 +25,7 @@ from analysis.sweeps.grid import DataChoice
 from analysis.sweeps.progress import _Fingerprints
 from tests.analysis.run_faults import KINDS, ROOT, STAND_IN
 
-QUICK, WRONG = (str(KINDS.index(kind)) for kind in ("quick", "wrong"))
+QUICK, WRONG = (str(KINDS.index(kind)) for kind in ("quick", "training error"))
 TINY = ["sweep", "--models", "pocket-vgg", "--datasets", "digits,digits+noise:5"]
 TINY += ["--strategies", "full,head", "--epochs", "2", "--train-samples"]
 

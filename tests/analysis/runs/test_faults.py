@@ -1,4 +1,4 @@
-"""The run store on a full, read-only or damaged disk, locked, or of tomorrow: all for real."""
+"""The run store on a really full or read-only disk, damaged, locked, or of a newer version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from analysis.options import RunOptions
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId
 from analysis.training.metrics import StepMetrics
-from tests.analysis.run_faults import fill, locked, mount, unmount
+from tests.analysis.run_faults import fill, lock_file, mount, unmount
 
 ME = ProcessId.of(os.getpid())
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> RunStore:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, of two megabytes."""
+    """A separate disk of two megabytes."""
     folder = tmp_path / "disk"
     if not mount(folder, "size=2m"):
         pytest.skip("this system lets nobody mount a disk here")
@@ -39,7 +39,7 @@ def steps(count: int) -> list[StepMetrics]:
     return [StepMetrics(n, 1, 0.1, 0.2, 0.3, 32, 0.4, False) for n in range(1, count + 1)]
 
 
-def test_a_full_disk_is_told_and_costs_nothing_that_was_there(disk: Path) -> None:
+def test_a_full_disk_is_an_error_and_loses_nothing(disk: Path) -> None:
     store = RunStore(disk / "runs.sqlite")
     (run_id,) = store.add([RunOptions()])
     store.claim_next(ME, ME, limit=1)
@@ -61,7 +61,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_there(disk: Path) -> Non
 
 
 def test_a_store_at_rest_can_be_read_on_a_full_disk(disk: Path) -> None:
-    """SQLite would make the index of its log first, for which there is no room."""
+    """SQLite would first create the index of its log, for which there is no space."""
     store = RunStore(disk / "runs.sqlite")
     store.add([RunOptions()])
     before = store.runs()
@@ -81,7 +81,7 @@ def test_the_first_run_on_a_full_disk(disk: Path) -> None:
     assert len(store.runs()) == 1
 
 
-def test_a_file_that_may_grow_no_more(store: RunStore) -> None:
+def test_a_file_that_cannot_grow(store: RunStore) -> None:
     """The same error from SQLite itself, where no disk can be mounted."""
     (run_id,) = store.add([RunOptions()])
     store.claim_next(ME, ME, limit=1)
@@ -94,7 +94,7 @@ def test_a_file_that_may_grow_no_more(store: RunStore) -> None:
     assert store.record(run_id, ME, steps(2000))  # a new connection has no such limit
 
 
-def test_a_disk_that_cannot_be_written_to_can_be_read(disk: Path) -> None:
+def test_a_read_only_disk_can_be_read(disk: Path) -> None:
     store = RunStore(disk / "runs.sqlite")
     store.add([RunOptions()])
     before = store.runs()
@@ -102,41 +102,41 @@ def test_a_disk_that_cannot_be_written_to_can_be_read(disk: Path) -> None:
     assert mount(disk, "remount,ro")
     store = RunStore(store.path)
     assert store.runs() == before
-    with pytest.raises(StoreError, match=r"cannot be opened or written to.*earlier runs are safe"):
+    with pytest.raises(StoreError, match=r"cannot be opened or written.*earlier runs are safe"):
         store.add([RunOptions()])
 
 
-def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_exist(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = RunStore(tmp_path / "file" / "runs.sqlite")
     assert store.runs() == []
-    with pytest.raises(StoreError, match="cannot be opened or written to"):
+    with pytest.raises(StoreError, match="cannot be opened or written"):
         store.add([RunOptions()])
 
 
-def test_a_locked_store_is_told_in_time_and_can_still_be_read(tmp_path: Path) -> None:
+def test_a_locked_store_is_an_error_in_time_and_can_still_be_read(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs.sqlite", patience=0.5)
     store.add([RunOptions()])
     before = store.runs()
-    with locked(store.path):
-        begun = time.monotonic()
-        with pytest.raises(StoreError, match=r"Another program keeps the run store .* locked"):
+    with lock_file(store.path):
+        started = time.monotonic()
+        with pytest.raises(StoreError, match=r"Another program has locked .*runs\.sqlite"):
             store.add([RunOptions()])
-        assert 0.4 < time.monotonic() - begun < 5
+        assert 0.4 < time.monotonic() - started < 5
         assert store.runs() == before
         assert RunStore(store.path).runs() == before
     store.add([RunOptions()])
     assert len(store.runs()) == 2
 
 
-def test_a_thread_that_writes_long_does_not_hold_up_others_for_ever(store: RunStore) -> None:
+def test_a_long_write_in_one_thread_is_an_error_in_another(store: RunStore) -> None:
     store = RunStore(store.path, patience=0.2)
     with store._database.write(), pytest.raises(StoreError, match="locked"):
         store.add([RunOptions()])
 
 
 @pytest.mark.parametrize("log_too", [False, True])
-def test_what_is_no_store_is_set_aside_whole(store: RunStore, log_too: bool) -> None:
+def test_a_file_that_is_no_store_is_set_aside_whole(store: RunStore, log_too: bool) -> None:
     rubbish = b"rubbish" * 1000
     store.path.write_bytes(rubbish)
     if log_too:
@@ -152,7 +152,7 @@ def test_what_is_no_store_is_set_aside_whole(store: RunStore, log_too: bool) -> 
     assert len(list(store.path.parent.glob("*.damaged-wal"))) == log_too
 
 
-def test_damage_that_a_write_finds_is_set_aside_too(store: RunStore) -> None:
+def test_a_store_that_a_write_finds_damaged_is_set_aside_too(store: RunStore) -> None:
     store.add([RunOptions()] * 200)
     store.close()
     content = bytearray(store.path.read_bytes())
@@ -184,7 +184,7 @@ def test_a_store_of_a_newer_version_is_left_alone(store: RunStore) -> None:
     db.close()
     content = store.path.read_bytes()
     for act in (store.runs, lambda: store.add([RunOptions()])):
-        with pytest.raises(StoreError, match=r"newer BettiScope.*left as it is"):
+        with pytest.raises(StoreError, match=r"newer BettiScope.*the file is unchanged"):
             act()
     store.close()
     assert store.path.read_bytes() == content

@@ -1,6 +1,6 @@
 """The queue of fine-tunes: workers and servers really stopped, killed and started again.
 
-The training in the workers is `stand_in/training.py`, but for one test.
+The training in the workers is `stand_in/training.py`, except in one test.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from analysis.training.metrics import MemorySample
 from tests.analysis.run_faults import (
     ROOT,
     STAND_IN,
-    doing,
     fill,
-    locked,
+    lock_file,
     mount,
+    run_of_kind,
     unmount,
     wait_until,
 )
@@ -54,22 +54,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def queue(home: Path) -> Iterator[RunQueue]:
-    with closing_queue() as found:
-        yield found
+    with closing_queue() as queue:
+        yield queue
 
 
 @contextmanager
 def closing_queue(
     store: RunStore | None = None, pool: WorkerPool | None = None, limit: int = 1
 ) -> Iterator[RunQueue]:
-    found = RunQueue(store, pool=pool, limit=limit)
+    queue = RunQueue(store, pool=pool, limit=limit)
     try:
-        yield found
+        yield queue
     finally:
-        found.close()
+        queue.close()
 
 
-def look(queue: RunQueue, run_id: str) -> Run:
+def run_of(queue: RunQueue, run_id: str) -> Run:
     run = queue.store.run(run_id)
     assert run is not None
     return run
@@ -80,7 +80,7 @@ def has_steps(queue: RunQueue, run_id: str) -> Callable[[], bool]:
 
 
 def has_ended(queue: RunQueue, run_id: str) -> Callable[[], bool]:
-    return lambda: not look(queue, run_id).active
+    return lambda: not run_of(queue, run_id).active
 
 
 def worker_of(queue: RunQueue, run_id: str) -> ProcessId:
@@ -91,19 +91,19 @@ def worker_of(queue: RunQueue, run_id: str) -> ProcessId:
 
 
 def workers() -> list[psutil.Process]:
-    """Every worker process below this one, the ones that are ready included."""
-    found = []
+    """Every worker process below this one, idle workers included."""
+    workers = []
     for process in psutil.Process().children(recursive=True):
         try:
             if "analysis.worker" in process.cmdline():
-                found.append(process)
+                workers.append(process)
         except psutil.NoSuchProcess:
             pass
-    return found
+    return workers
 
 
 def idles(process: psutil.Process) -> bool:
-    """Whether it does nothing for a while, and waits for nothing but a request."""
+    """Whether it does nothing for a while, so that it is waiting for a request."""
     before = process.cpu_times()
     for _ in range(10):
         time.sleep(0.03)
@@ -116,10 +116,10 @@ def alive(processes: list[psutil.Process]) -> bool:
     return any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
-def test_a_run_is_trained_and_kept(queue: RunQueue) -> None:
-    (run_id,) = queue.start([doing("quick")])
+def test_a_run_is_trained_and_stored(queue: RunQueue) -> None:
+    (run_id,) = queue.start([run_of_kind("quick")])
     wait_until(has_ended(queue, run_id))
-    run = look(queue, run_id)
+    run = run_of(queue, run_id)
     assert (run.state, run.error) == ("done", "")
     assert run.selection is not None
     assert run.selection.layers == ("fc", "conv")
@@ -129,8 +129,8 @@ def test_a_run_is_trained_and_kept(queue: RunQueue) -> None:
     assert set(run.versions) == {"bettiscope", "python", "torch", "torchvision", "device"}
     assert run.versions["device"] == "a device"
     metrics = queue.store.metrics(run_id)
-    assert [each.step for each in metrics.steps] == list(range(1, 11))
-    assert [each.epoch for each in metrics.epochs] == [1, 2]
+    assert [step.step for step in metrics.steps] == list(range(1, 11))
+    assert [epoch.epoch for epoch in metrics.epochs] == [1, 2]
     assert len(metrics.memory) == 1
     wait_until(queue.store.weights_path(run_id).exists)
     assert run.started is not None
@@ -144,15 +144,15 @@ def test_a_warm_worker_has_its_first_step_in_the_store_at_once(queue: RunQueue) 
     wait_until(workers)  # it has no command line until it has become another program
     (spare,) = workers()
     wait_until(lambda: idles(spare))
-    (run_id,) = queue.start([doing("quick")])
+    (run_id,) = queue.start([run_of_kind("quick")])
     assert wait_until(has_steps(queue, run_id)) < 2
     assert worker_of(queue, run_id).pid == spare.pid
 
 
-def test_the_next_worker_is_warmed_after_the_first_epoch_and_not_before(queue: RunQueue) -> None:
-    (run_id,) = queue.start([doing("waits", epochs=1000)])
+def test_the_next_worker_starts_only_after_the_first_epoch(queue: RunQueue) -> None:
+    (run_id,) = queue.start([run_of_kind("waits", epochs=1000)])
     wait_until(has_steps(queue, run_id))
-    time.sleep(0.5)  # two looks of the queue
+    time.sleep(0.5)  # two checks of the queue
     assert [p.pid for p in workers()] == [worker_of(queue, run_id).pid]
     (queue.store.path.parent / "go").touch()
     wait_until(lambda: len(workers()) == 2)
@@ -167,33 +167,33 @@ def test_a_failure_is_a_sentence_and_the_queue_goes_on(queue: RunQueue) -> None:
             'INSERT INTO runs (id, "group", created, options, state) '
             "VALUES ('odd', 'odd', 0, '{\"new\": 1}', 'queued')"
         )
-    words = {
-        "wrong": "`train_samples` must be at most 7.",
-        "broken": "The run failed unexpectedly (ZeroDivisionError: a slip).",
-        "memory": "not enough memory for this run. Try a smaller batch, fewer layers",
+    sentences = {
+        "training error": "`train_samples` must be at most 7.",
+        "unexpected error": "The run failed unexpectedly (ZeroDivisionError: a bug).",
+        "out of memory": "Memory ran out during this run. Try a smaller batch, fewer layers",
     }
-    *failing, after = queue.start([doing(kind) for kind in (*words, "quick")])
+    *failing, after = queue.start([run_of_kind(kind) for kind in (*sentences, "quick")])
     wait_until(has_ended(queue, after))
-    for run_id, sentence in zip(failing, words.values(), strict=True):
-        run = look(queue, run_id)
+    for run_id, sentence in zip(failing, sentences.values(), strict=True):
+        run = run_of(queue, run_id)
         assert run.state == "failed"
         assert sentence in run.error
         assert "Traceback" not in run.error
     lease = queue.store.lease_of("odd")
     assert lease is not None
     assert lease.state == "failed"
-    assert look(queue, after).state == "done"
+    assert run_of(queue, after).state == "done"
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"), [("unsavable", "No room."), ("bursting", "There was not enough memory.")]
+    ("kind", "why"), [("cannot save", "No room."), ("no memory to save", "Memory ran out.")]
 )
-def test_weights_that_cannot_be_saved_do_not_spoil_the_run(
+def test_a_run_is_done_even_if_its_weights_cannot_be_saved(
     queue: RunQueue, kind: str, why: str
 ) -> None:
-    (run_id,) = queue.start([doing(kind)])
-    wait_until(lambda: look(queue, run_id).error)
-    run = look(queue, run_id)
+    (run_id,) = queue.start([run_of_kind(kind)])
+    wait_until(lambda: run_of(queue, run_id).error)
+    run = run_of(queue, run_id)
     assert (run.state, run.error) == ("done", f"The trained weights were not saved. {why}")
     assert run.result is not None
     assert run.result.test_accuracy == 0.625
@@ -202,102 +202,102 @@ def test_weights_that_cannot_be_saved_do_not_spoil_the_run(
 def test_a_run_is_done_before_its_weights_are_saved_and_stop_comes_too_late(
     queue: RunQueue, home: Path
 ) -> None:
-    (run_id,) = queue.start([doing("slow to save")])
+    (run_id,) = queue.start([run_of_kind("slow to save")])
     wait_until(has_ended(queue, run_id))
-    done, revision = look(queue, run_id), queue.store.revision()
+    done, revision = run_of(queue, run_id), queue.store.revision()
     assert done.state == "done"
     assert done.result is not None
     queue.stop(run_id)
-    time.sleep(1.3 + LATE)  # a worker that is told to stop has so long
+    time.sleep(1.3 + LATE)  # the time that a worker has to stop
     assert worker_of(queue, run_id).alive
     (home / "go").touch()
     wait_until(queue.store.weights_path(run_id).exists)
-    wait_until(lambda: queue.store.revision() > revision)  # a page that shows the run looks again
-    run = look(queue, run_id)
+    wait_until(lambda: queue.store.revision() > revision)  # so that a page reads it again
+    run = run_of(queue, run_id)
     assert (run.state, run.error, run.result) == ("done", "", done.result)
 
 
 # Stop.
 
 
-def test_stop_keeps_what_a_run_has_and_the_next_one_starts(queue: RunQueue) -> None:
-    stopped, after = queue.start([doing("long"), doing("quick")])
+def test_stop_keeps_the_metrics_and_the_next_run_starts(queue: RunQueue) -> None:
+    stopped, after = queue.start([run_of_kind("long"), run_of_kind("quick")])
     wait_until(lambda: queue.store.epochs_done(stopped) > 0)
     queue.stop(stopped)
     assert wait_until(has_ended(queue, stopped)) < 1  # by itself, not by force
-    run = look(queue, stopped)
+    run = run_of(queue, stopped)
     assert (run.state, run.error) == ("stopped", "")
-    kept = queue.store.metrics(stopped)
-    assert kept.epochs
-    assert [each.step for each in kept.steps] == list(range(1, len(kept.steps) + 1))
+    metrics = queue.store.metrics(stopped)
+    assert metrics.epochs
+    assert [step.step for step in metrics.steps] == list(range(1, len(metrics.steps) + 1))
     wait_until(has_ended(queue, after))
-    assert look(queue, after).state == "done"
+    assert run_of(queue, after).state == "done"
     wait_until(queue.store.weights_path(stopped).exists)
-    assert queue.store.metrics(stopped) == kept
+    assert queue.store.metrics(stopped) == metrics
 
 
-def test_stop_ends_a_training_that_does_not_listen(queue: RunQueue) -> None:
-    (run_id,) = queue.start([doing("stubborn")])
+def test_stop_ends_a_training_that_does_not_react(queue: RunQueue) -> None:
+    (run_id,) = queue.start([run_of_kind("ignores stop")])
     wait_until(has_steps(queue, run_id))
     process = psutil.Process(worker_of(queue, run_id).pid)
     queue.stop(run_id)
     assert wait_until(has_ended(queue, run_id)) < 2 + LATE
-    assert look(queue, run_id).state == "stopped"
-    assert "ended at once" in look(queue, run_id).error
+    assert run_of(queue, run_id).state == "stopped"
+    assert "without saving the trained weights" in run_of(queue, run_id).error
     assert not alive([process])
     assert len(queue.store.metrics(run_id).steps) == 1
-    wait_until(lambda: len(workers()) == 1)  # the next one is ready, without an epoch here too
+    wait_until(lambda: len(workers()) == 1)  # the next one is ready, even without an epoch
 
 
 def test_a_queued_run_is_stopped_at_once_and_never_runs(queue: RunQueue, home: Path) -> None:
-    running, queued = queue.start([doing("waits", seed=1), doing("quick", seed=2)])
+    running, queued = queue.start([run_of_kind("waits", seed=1), run_of_kind("quick", seed=2)])
     wait_until(has_steps(queue, running))
     queue.stop(queued)
-    assert look(queue, queued).state == "stopped"
+    assert run_of(queue, queued).state == "stopped"
     (home / "go").touch()
     wait_until(has_ended(queue, running))
-    (after,) = queue.start([doing("quick", seed=3)])
+    (after,) = queue.start([run_of_kind("quick", seed=3)])
     wait_until(has_ended(queue, after))
     assert seeds_in_order(home) == [1, 3]
 
 
 def test_another_server_can_stop_a_run(queue: RunQueue) -> None:
-    (run_id,) = queue.start([doing("stubborn")])
+    (run_id,) = queue.start([run_of_kind("ignores stop")])
     wait_until(has_steps(queue, run_id))
     with closing_queue() as other:
         other.stop(run_id)
         assert wait_until(has_ended(queue, run_id)) < 2 + LATE
-    assert look(queue, run_id).state == "stopped"
+    assert run_of(queue, run_id).state == "stopped"
 
 
 def test_stop_works_while_the_store_is_locked(queue: RunQueue) -> None:
-    (run_id,) = queue.start([doing("stubborn")])
+    (run_id,) = queue.start([run_of_kind("ignores stop")])
     wait_until(has_steps(queue, run_id))
     process = psutil.Process(worker_of(queue, run_id).pid)
-    with locked(queue.store.path):
+    with lock_file(queue.store.path):
         queue.stop(run_id)
         wait_until(lambda: not alive([process]))
         wait_until(queue.problems)
         assert "locked" in queue.problems()[0]
     wait_until(has_ended(queue, run_id))
-    assert look(queue, run_id).state == "stopped"
+    assert run_of(queue, run_id).state == "stopped"
     wait_until(lambda: queue.problems() == [])
 
 
-# Death.
+# Workers and servers that die.
 
 
-def test_a_killed_worker_is_a_failed_run_in_plain_words(queue: RunQueue) -> None:
-    killed, after = queue.start([doing("long"), doing("quick")])
+def test_a_killed_worker_is_a_failed_run_with_a_clear_error(queue: RunQueue) -> None:
+    killed, after = queue.start([run_of_kind("long"), run_of_kind("quick")])
     wait_until(lambda: queue.store.epochs_done(killed) > 0)
     os.kill(worker_of(queue, killed).pid, signal.SIGKILL)
     assert wait_until(has_ended(queue, killed)) < 5
-    run = look(queue, killed)
+    run = run_of(queue, killed)
     assert run.state == "failed"
     assert "the system ended it, most often for want of memory" in run.error
     assert queue.store.metrics(killed).epochs
     wait_until(has_ended(queue, after))
-    assert look(queue, after).state == "done"
+    assert run_of(queue, after).state == "done"
 
 
 def test_a_warm_worker_that_died_is_not_used(queue: RunQueue) -> None:
@@ -305,19 +305,19 @@ def test_a_warm_worker_that_died_is_not_used(queue: RunQueue) -> None:
     wait_until(workers)  # it has no command line until it has become another program
     (spare,) = workers()
     spare.kill()
-    (run_id,) = queue.start([doing("quick")])
+    (run_id,) = queue.start([run_of_kind("quick")])
     wait_until(has_ended(queue, run_id))
-    assert look(queue, run_id).state == "done"
+    assert run_of(queue, run_id).state == "done"
 
 
 OWNER = """
 import sys, time
 from analysis.runs.queue import RunQueue
-from tests.analysis.run_faults import doing
+from tests.analysis.run_faults import run_of_kind
 queue = RunQueue()
 kind, count, first = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 seeds = range(first, first + count)
-queue.start([doing(kind, seed=s, epochs=1) for s in seeds])
+queue.start([run_of_kind(kind, seed=s, epochs=1) for s in seeds])
 print("there", flush=True)
 sys.stdin.read()
 queue.close()
@@ -325,7 +325,7 @@ queue.close()
 
 
 def server(kind: str, count: int = 1, first: int = 0) -> subprocess.Popen[bytes]:
-    """Another process with a queue, on the same store, that has started runs."""
+    """Another process that has started runs in a queue on the same store."""
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER, kind, str(count), str(first)],
         cwd=ROOT,
@@ -345,7 +345,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         pipe.close()
 
 
-@pytest.mark.parametrize("kind", ["long", "stubborn"])
+@pytest.mark.parametrize("kind", ["long", "ignores stop"])
 def test_a_killed_server_leaves_no_process_and_its_run_is_interrupted(
     home: Path, kind: str
 ) -> None:
@@ -360,12 +360,12 @@ def test_a_killed_server_leaves_no_process_and_its_run_is_interrupted(
     assert run.state == "interrupted"
     assert run.error == "The dashboard was closed during the run."
     with closing_queue() as queue:
-        (after,) = queue.start([doing("quick")])
+        (after,) = queue.start([run_of_kind("quick")])
         wait_until(has_ended(queue, after))
-        assert look(queue, after).state == "done"
+        assert run_of(queue, after).state == "done"
 
 
-def test_a_run_whose_server_and_worker_both_died_is_interrupted_by_the_next(home: Path) -> None:
+def test_the_next_server_interrupts_a_run_without_server_and_worker(home: Path) -> None:
     process, store = server("long"), RunStore()
     wait_until(lambda: store.runs() and store.metrics(store.runs()[0].id).steps)
     (lease,) = store.leases()
@@ -375,12 +375,12 @@ def test_a_run_whose_server_and_worker_both_died_is_interrupted_by_the_next(home
     end(process)
     assert store.runs()[0].state == "running"
     with closing_queue() as queue:
-        (after,) = queue.start([doing("quick")])
+        (after,) = queue.start([run_of_kind("quick")])
         wait_until(has_ended(queue, lease.run_id))
-        run = look(queue, lease.run_id)
+        run = run_of(queue, lease.run_id)
         assert (run.state, run.error) == ("interrupted", analysis.runs.queue._INTERRUPTED)
         wait_until(has_ended(queue, after))
-        assert look(queue, after).state == "done"
+        assert run_of(queue, after).state == "done"
 
 
 def test_a_worker_that_hangs_without_a_server_is_ended(
@@ -397,7 +397,7 @@ def test_a_worker_that_hangs_without_a_server_is_ended(
     assert lease.worker.alive
     with closing_queue() as queue:
         wait_until(has_ended(queue, lease.run_id))
-        assert look(queue, lease.run_id).state == "interrupted"
+        assert run_of(queue, lease.run_id).state == "interrupted"
     wait_until(lambda: not lease.worker.alive)
 
 
@@ -408,7 +408,7 @@ GONE = ProcessId(os.getpid(), 1.0)
 @pytest.mark.parametrize(
     ("owner", "worker", "silence", "abandoned"),
     [
-        (GONE, GONE, 2, False),  # its clock or its process numbers may be others than ours
+        (GONE, GONE, 2, False),  # its clock or process numbers may differ from ours
         (GONE, GONE, 4, True),
         (GONE, GONE, -3600, True),  # the clock was set back
         (None, None, 4, True),
@@ -419,28 +419,28 @@ GONE = ProcessId(os.getpid(), 1.0)
         (HERE, HERE, 40, False),  # the disk may be full, the computer may have slept
     ],
 )
-def test_whose_runs_are_taken_for_abandoned(
+def test_which_runs_are_abandoned(
     queue: RunQueue, owner: ProcessId, worker: ProcessId, silence: float, abandoned: bool
 ) -> None:
     lease = Lease("run", "running", owner, worker, time.time() - silence, False)
     assert queue._is_abandoned(lease) == abandoned
 
 
-def test_a_run_that_another_server_works_on_is_left_to_it(
+def test_a_run_of_another_server_is_left_alone(
     queue: RunQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(analysis.runs.queue, "_SILENCE", -1.0)
-    (run_id,) = queue.start([doing("waits")])
+    (run_id,) = queue.start([run_of_kind("waits")])
     wait_until(has_steps(queue, run_id))
     with closing_queue() as other:
         other.recover()
         other.recover()
-        assert look(queue, run_id).state == "running"
-    assert look(queue, run_id).state == "running"
+        assert run_of(queue, run_id).state == "running"
+    assert run_of(queue, run_id).state == "running"
 
 
-def test_a_number_that_the_system_gave_again_is_no_sign_of_life(queue: RunQueue) -> None:
-    (run_id,) = queue.store.add([doing("quick")])
+def test_a_process_number_in_use_again_does_not_count_as_alive(queue: RunQueue) -> None:
+    (run_id,) = queue.store.add([run_of_kind("quick")])
     gone = ProcessId(os.getpid(), 1.0)
     assert not gone.alive
     with queue.store._database.write() as db:
@@ -450,26 +450,26 @@ def test_a_number_that_the_system_gave_again_is_no_sign_of_life(queue: RunQueue)
             (time.time() - 60, gone.pid, gone.pid),
         )
     wait_until(has_ended(queue, run_id))
-    assert look(queue, run_id).state == "interrupted"
+    assert run_of(queue, run_id).state == "interrupted"
 
 
-def test_closing_interrupts_the_run_and_the_queue_goes_on_next_time(home: Path) -> None:
+def test_closing_interrupts_the_run_and_the_next_queue_goes_on(home: Path) -> None:
     with closing_queue() as queue:
-        running, queued = queue.start([doing("long"), doing("quick")])
+        running, queued = queue.start([run_of_kind("long"), run_of_kind("quick")])
         wait_until(has_steps(queue, running))
         queue.warm()
         family = workers()
         assert len(family) == 2
     assert not alive(family)
-    run = look(queue, running)
+    run = run_of(queue, running)
     assert (run.state, run.error) == ("interrupted", "The dashboard was closed during the run.")
-    assert look(queue, queued).state == "queued"
+    assert run_of(queue, queued).state == "queued"
     with closing_queue() as again:
         wait_until(has_ended(again, queued))
-        assert look(again, queued).state == "done"
+        assert run_of(again, queued).state == "done"
 
 
-# Slips of ours, which no other run may suffer from.
+# Our own bugs, which must not affect other runs.
 
 
 def raising(step: Callable[..., object], guilty: str, error: Exception) -> Callable[..., object]:
@@ -483,50 +483,50 @@ def raising(step: Callable[..., object], guilty: str, error: Exception) -> Calla
     return fails
 
 
-def test_a_run_that_cannot_be_watched_holds_up_no_other(
+def test_a_run_that_cannot_be_watched_does_not_hold_up_others(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with closing_queue(limit=2) as queue:
-        (guilty,) = queue.start([doing("waits")])
+        (guilty,) = queue.start([run_of_kind("waits")])
         wait_until(has_steps(queue, guilty))
-        slip = raising(queue._watch, guilty, sqlite3.ProgrammingError("a slip"))
+        failing_step = raising(queue._watch, guilty, sqlite3.ProgrammingError("a bug"))
         with monkeypatch.context() as patch:
-            patch.setattr(queue, "_watch", slip)
-            stopped, after = queue.start([doing("stubborn"), doing("quick")])
+            patch.setattr(queue, "_watch", failing_step)
+            stopped, after = queue.start([run_of_kind("ignores stop"), run_of_kind("quick")])
             wait_until(has_steps(queue, stopped), 20)
             queue.stop(stopped)
             wait_until(has_ended(queue, after), 20)
-            assert look(queue, stopped).state == "stopped"
-            assert look(queue, after).state == "done"
+            assert run_of(queue, stopped).state == "stopped"
+            assert run_of(queue, after).state == "done"
             (problem,) = queue.problems()
             assert "unexpected" in problem
-            assert "a slip" in problem
+            assert "a bug" in problem
         (home / "go").touch()
         wait_until(has_ended(queue, guilty))
         wait_until(lambda: queue.problems() == [])
-    assert capfd.readouterr().err.count("sqlite3.ProgrammingError: a slip") == 1
+    assert capfd.readouterr().err.count("sqlite3.ProgrammingError: a bug") == 1
 
 
-def test_stop_is_carried_out_although_the_store_cannot_be_asked(
+def test_stop_works_although_the_store_cannot_be_read(
     queue: RunQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slip(_: str) -> Lease:
-        raise sqlite3.ProgrammingError("a slip")
+    def failing_step(_: str) -> Lease:
+        raise sqlite3.ProgrammingError("a bug")
 
-    (run_id,) = queue.start([doing("stubborn")])
+    (run_id,) = queue.start([run_of_kind("ignores stop")])
     wait_until(has_steps(queue, run_id))
-    monkeypatch.setattr(queue._own_store, "lease_of", slip)
+    monkeypatch.setattr(queue._own_store, "lease_of", failing_step)
     queue.stop(run_id)
     wait_until(has_ended(queue, run_id), 20)
-    assert look(queue, run_id).state == "stopped"
+    assert run_of(queue, run_id).state == "stopped"
 
 
-def test_a_run_that_cannot_be_recovered_holds_up_no_other(
+def test_a_run_that_cannot_be_recovered_does_not_hold_up_others(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing_queue(limit=3) as queue:
-        slip = raising(queue._is_abandoned, "guilty", psutil.AccessDenied())
-        monkeypatch.setattr(queue, "_is_abandoned", slip)
+        failing_step = raising(queue._is_abandoned, "guilty", psutil.AccessDenied())
+        monkeypatch.setattr(queue, "_is_abandoned", failing_step)
         with queue.store._database.write() as db:
             for run_id in ("guilty", "other"):
                 db.execute(
@@ -534,20 +534,20 @@ def test_a_run_that_cannot_be_recovered_holds_up_no_other(
                     "VALUES (?, 'group', 0, '{}', 'running')",
                     (run_id,),
                 )
-        (after,) = queue.start([doing("quick")])
+        (after,) = queue.start([run_of_kind("quick")])
         wait_until(has_ended(queue, "other"), 20)
         wait_until(has_ended(queue, after), 20)
-        assert look(queue, "other").state == "interrupted"
-        assert look(queue, after).state == "done"
-        assert look(queue, "guilty").state == "running"
+        assert run_of(queue, "other").state == "interrupted"
+        assert run_of(queue, after).state == "done"
+        assert run_of(queue, "guilty").state == "running"
         assert "AccessDenied" in queue.problems()[0]
         with queue.store._database.write() as db:
             db.execute("DELETE FROM runs WHERE id = 'guilty'")
         wait_until(lambda: queue.problems() == [])
 
 
-def test_a_run_ends_without_the_numbers_that_cannot_be_written(queue: RunQueue) -> None:
-    (odd,) = queue.store.add([doing("quick")])
+def test_a_run_ends_without_the_metrics_that_cannot_be_written(queue: RunQueue) -> None:
+    (odd,) = queue.store.add([run_of_kind("quick")])
     with queue.store._database.write() as db:
         db.execute(
             "UPDATE runs SET state = 'running', heartbeat = ?, worker_pid = ?, worker_created = ?",
@@ -556,37 +556,37 @@ def test_a_run_ends_without_the_numbers_that_cannot_be_written(queue: RunQueue) 
     news = [MemorySample(1, 1, MemoryUse(), [], None)]  # type: ignore[arg-type]
     queue._unwritten[odd] = HERE, Unsaved(news, Ending("done"), "")
     wait_until(has_ended(queue, odd), 20)
-    assert look(queue, odd).state == "done"
-    (after,) = queue.start([doing("quick")])
+    assert run_of(queue, odd).state == "done"
+    (after,) = queue.start([run_of_kind("quick")])
     wait_until(has_ended(queue, after))
 
 
-def test_what_was_deleted_long_ago_is_purged_while_the_server_lives(
+def test_old_deleted_runs_are_purged_while_the_server_runs(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(analysis.runs.queue, "_PURGE_POLL", 0.1)
     store = RunStore()
     with closing_queue() as queue:
-        old, new = queue.store.add([doing("quick"), doing("quick")])
-        kept = queue.start([doing("quick")])
+        old, new = queue.store.add([run_of_kind("quick"), run_of_kind("quick")])
+        remaining = queue.start([run_of_kind("quick")])
         queue.store.delete([old, new])
         with queue.store._database.write() as db:
             db.execute("UPDATE runs SET deleted = deleted - 25 * 3600 WHERE id = ?", (old,))
         wait_until(lambda: [run.id for run in store.runs(deleted=True)] == [new], 20)
-        assert [run.id for run in store.runs()] == kept
+        assert [run.id for run in store.runs()] == remaining
 
 
 # Several servers.
 
 
 def seeds_in_order(home: Path) -> list[int]:
-    """The runs that began, told by their seeds; none before the one before it had ended."""
+    """The seeds of the runs in order; checks that each began after the one before had ended."""
     entries = [line.split() for line in (home / "log").read_text().splitlines()]
     entries.sort(key=lambda entry: float(entry[0]))
     assert [entry[2] for entry in entries] == ["begins", "ends"] * (len(entries) // 2)
-    begun, ended = entries[::2], entries[1::2]
-    assert [entry[1] for entry in begun] == [entry[1] for entry in ended]
-    return [int(entry[1]) for entry in begun]
+    starts, ends = entries[::2], entries[1::2]
+    assert [entry[1] for entry in starts] == [entry[1] for entry in ends]
+    return [int(entry[1]) for entry in starts]
 
 
 def test_two_servers_run_each_run_once_and_one_at_a_time(home: Path) -> None:
@@ -595,36 +595,36 @@ def test_two_servers_run_each_run_once_and_one_at_a_time(home: Path) -> None:
     try:
         wait_until(lambda: [run.state for run in store.runs()] == ["done"] * 4)
     finally:
-        for each in servers:
-            end(each)
+        for process in servers:
+            end(process)
     assert sorted(seeds_in_order(home)) == [0, 1, 10, 11]
     for run in store.runs():
-        assert [each.step for each in store.metrics(run.id).steps] == [1, 2, 3, 4, 5]
+        assert [step.step for step in store.metrics(run.id).steps] == [1, 2, 3, 4, 5]
 
 
 def test_a_run_that_another_process_queued_is_seen(queue: RunQueue) -> None:
-    (run_id,) = RunStore().add([doing("quick")])
+    (run_id,) = RunStore().add([run_of_kind("quick")])
     wait_until(has_ended(queue, run_id))
-    assert look(queue, run_id).state == "done"
+    assert run_of(queue, run_id).state == "done"
 
 
 # The store.
 
 
-def test_what_is_measured_while_the_store_is_locked_is_written_afterwards(
+def test_metrics_from_while_the_store_is_locked_are_written_afterwards(
     queue: RunQueue, home: Path
 ) -> None:
-    (run_id,) = queue.start([doing("waits", epochs=20)])
+    (run_id,) = queue.start([run_of_kind("waits", epochs=20)])
     wait_until(has_steps(queue, run_id))
-    with locked(queue.store.path):
+    with lock_file(queue.store.path):
         (home / "go").touch()
         time.sleep(1.5)  # longer than one write waits
         assert len(queue.store.metrics(run_id).steps) <= 2
-        with pytest.raises(StoreError, match="Another program keeps the run store"):
-            queue.start([doing("quick")])
+        with pytest.raises(StoreError, match="Another program has locked the run store"):
+            queue.start([run_of_kind("quick")])
     wait_until(has_ended(queue, run_id))
-    assert look(queue, run_id).state == "done"
-    assert [each.step for each in queue.store.metrics(run_id).steps] == list(range(1, 101))
+    assert run_of(queue, run_id).state == "done"
+    assert [step.step for step in queue.store.metrics(run_id).steps] == list(range(1, 101))
 
 
 def test_a_disk_that_is_full_at_the_end_of_a_run_loses_nothing(home: Path) -> None:
@@ -634,52 +634,54 @@ def test_a_disk_that_is_full_at_the_end_of_a_run_loses_nothing(home: Path) -> No
         pytest.skip("this system lets nobody mount a disk here")
     try:
         with closing_queue(RunStore(disk / "runs.sqlite")) as queue:
-            earlier, late = queue.start([doing("quick"), doing("waits", epochs=3)])
+            earlier, late = queue.start([run_of_kind("quick"), run_of_kind("waits", epochs=3)])
             wait_until(has_steps(queue, late))
-            before = look(queue, earlier), queue.store.metrics(earlier)
+            before = run_of(queue, earlier), queue.store.metrics(earlier)
             filler = fill(disk)
             with pytest.raises(StoreError, match="no space left"):
-                queue.start([doing("quick")] * 500)
+                queue.start([run_of_kind("quick")] * 500)
             filler = fill(disk)
             (home / "go").touch()
             wait_until(queue.problems)
             (problem,) = queue.problems()
-            assert "How a run ended could not be saved yet" in problem
+            assert "The ending of a run is not saved yet" in problem
             assert "no space left on the disk" in problem
-            assert (look(queue, earlier), queue.store.metrics(earlier)) == before
+            assert (run_of(queue, earlier), queue.store.metrics(earlier)) == before
             filler.unlink()
             wait_until(has_ended(queue, late))
-            assert look(queue, late).state == "done"
-            assert [each.step for each in queue.store.metrics(late).steps] == list(range(1, 16))
+            assert run_of(queue, late).state == "done"
+            assert [step.step for step in queue.store.metrics(late).steps] == list(range(1, 16))
             wait_until(lambda: queue.problems() == [])
     finally:
         unmount(disk)
 
 
-def test_a_damaged_store_is_told_and_the_queue_goes_on(home: Path) -> None:
+def test_a_damaged_store_is_reported_and_the_queue_goes_on(home: Path) -> None:
     (home / "runs.sqlite").write_bytes(b"rubbish" * 1000)
     with closing_queue() as queue:
         assert "set aside" in queue.problems()[0]
-        (run_id,) = queue.start([doing("quick")])
+        (run_id,) = queue.start([run_of_kind("quick")])
         wait_until(has_ended(queue, run_id))
-        assert look(queue, run_id).state == "done"
-        assert len(queue.problems()) == 1  # so that a page that comes later tells it too
+        assert run_of(queue, run_id).state == "done"
+        assert len(queue.problems()) == 1  # so that later pages show it too
 
 
-def test_a_system_without_room_for_a_process_is_told_and_tried_again(
+def test_a_process_that_cannot_start_is_reported_and_tried_again(
     queue: RunQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(_: WorkerPool) -> Worker:
+    def fail(_: WorkerPool) -> Worker:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(WorkerPool, "take", no_room)
-        (run_id,) = queue.start([doing("quick")])
+        patch.setattr(WorkerPool, "take", fail)
+        (run_id,) = queue.start([run_of_kind("quick")])
         wait_until(queue.problems)
-        assert queue.problems() == ["A process could not be started (Cannot allocate memory)."]
-        assert look(queue, run_id).state == "queued"
+        assert queue.problems() == [
+            "A process could not be started (Cannot allocate memory). It is tried again."
+        ]
+        assert run_of(queue, run_id).state == "queued"
     wait_until(has_ended(queue, run_id))
-    assert (look(queue, run_id).state, queue.problems()) == ("done", [])
+    assert (run_of(queue, run_id).state, queue.problems()) == ("done", [])
 
 
 # With the real training.
@@ -707,7 +709,7 @@ def test_a_real_training_in_the_worker_that_made_an_analysis(
             wait_until(has_steps(queue, first))
             assert worker_of(queue, first).pid == job.worker.process.pid
             wait_until(has_ended(queue, second))
-            run = look(queue, first)
+            run = run_of(queue, first)
             assert (run.state, run.error) == ("done", "")
             assert run.selection is not None
             assert run.result is not None
@@ -717,8 +719,8 @@ def test_a_real_training_in_the_worker_that_made_an_analysis(
             assert metrics.memory[0].peak.total > 0
             wait_until(queue.store.weights_path(first).exists)
             assert run.versions["device"] in ("cpu", "cuda")
-            assert look(queue, second).state == "failed"
-            assert "`train_samples` must be at most" in look(queue, second).error
+            assert run_of(queue, second).state == "failed"
+            assert "`train_samples` must be at most" in run_of(queue, second).error
     finally:
         jobs.close()
         pool.close()

@@ -1,4 +1,4 @@
-"""The worker's recorder, where a real process would hardly ever show the moment."""
+"""The worker's recorder, at moments that a real process rarely hits."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def step(number: int) -> StepMetrics:
 
 def steps(recorder: Recorder) -> list[int]:
     (run,) = recorder.store.runs()
-    return [each.step for each in recorder.store.metrics(run.id).steps]
+    return [step.step for step in recorder.store.metrics(run.id).steps]
 
 
-def test_what_is_measured_during_a_write_is_written_next(
+def test_items_that_come_during_a_write_are_written_next(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = recorder.store.record
@@ -61,7 +61,7 @@ def test_what_is_measured_during_a_write_is_written_next(
     assert steps(recorder) == [1, 2]
 
 
-def test_what_could_not_be_written_is_kept_and_given_back(
+def test_items_that_could_not_be_written_are_returned(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> bool:
@@ -76,14 +76,14 @@ def test_what_could_not_be_written_is_kept_and_given_back(
         unsaved = recorder.end(Ending("stopped"), patience=0)
     assert unsaved is not None
     assert unsaved.news == (step(1), step(2))
-    assert (unsaved.ending.state, unsaved.trouble) == ("stopped", "no space left")
+    assert (unsaved.ending.state, unsaved.reason) == ("stopped", "no space left")
     assert unsaved.ending.at > 0
 
 
-def test_a_run_that_was_ended_elsewhere_is_given_up(recorder: Recorder) -> None:
+def test_a_run_that_another_process_ended_is_lost(recorder: Recorder) -> None:
     (run,) = recorder.store.runs()
     recorder.store.record(run.id, ME, ending=Ending("interrupted", "by another"))
-    recorder._look()
+    recorder._check_lease()
     assert recorder.lost.is_set()
     recorder.put(step(1))
     assert recorder.end(Ending("done"), patience=0) is None
@@ -91,21 +91,21 @@ def test_a_run_that_was_ended_elsewhere_is_given_up(recorder: Recorder) -> None:
     assert recorder.store.runs()[0].state == "interrupted"
 
 
-def slip(*_: object, **__: object) -> Any:
-    raise sqlite3.ProgrammingError("a slip")
+def fail_with_bug(*_: object, **__: object) -> Any:
+    raise sqlite3.ProgrammingError("a bug")
 
 
 def heartbeat(recorder: Recorder) -> float:
     return recorder.store.runs()[0].heartbeat or 0.0
 
 
-def test_a_slip_in_listening_does_not_end_the_writing(
+def test_a_bug_in_checking_for_stop_does_not_end_the_writing(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(recorder.store, "lease_of", slip)
+        patch.setattr(recorder.store, "lease_of", fail_with_bug)
         recorder.start({})
-        time.sleep(0.5)  # two looks
+        time.sleep(0.5)  # two checks
         recorder.put(step(1))
         wait_until(lambda: steps(recorder) == [1], 10)
         before = heartbeat(recorder)
@@ -113,13 +113,13 @@ def test_a_slip_in_listening_does_not_end_the_writing(
     recorder.store.request_stop(recorder.store.runs()[0].id)
     wait_until(recorder.stopped.is_set, 10)
     recorder.end(Ending("stopped"), patience=1)
-    assert capsys.readouterr().err.count("ProgrammingError: a slip") == 1
+    assert capsys.readouterr().err.count("ProgrammingError: a bug") == 1
 
 
-def test_a_slip_in_writing_does_not_end_the_listening(
+def test_a_bug_in_writing_does_not_end_the_checks_for_stop(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder.store, "record", slip)
+    monkeypatch.setattr(recorder.store, "record", fail_with_bug)
     recorder.start({})
     recorder.put(step(1))
     time.sleep(0.5)
@@ -128,14 +128,14 @@ def test_a_slip_in_writing_does_not_end_the_listening(
     recorder.end(Ending("stopped"), patience=0)
 
 
-def test_what_can_never_be_written_is_given_to_the_server(recorder: Recorder) -> None:
+def test_items_that_can_never_be_written_go_to_the_server(recorder: Recorder) -> None:
     recorder.put(MemorySample(1, 1, MemoryUse(), [], None))  # type: ignore[arg-type]
     unsaved = recorder.end(Ending("done"), patience=0)
     assert unsaved is not None
     assert unsaved.ending.state == "done"
 
 
-def test_of_several_endings_the_first_holds(
+def test_of_several_endings_the_first_counts(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> bool:
@@ -148,13 +148,13 @@ def test_of_several_endings_the_first_holds(
     assert recorder.store.runs()[0].state == "done"
 
 
-def test_what_it_is_made_with_is_written_when_the_store_can_be(
+def test_versions_and_fingerprints_are_written_as_soon_as_possible(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(recorder.store, "record", slip)
+        patch.setattr(recorder.store, "record", fail_with_bug)
         recorder.start({"model": "m"})
-        recorder.trains_on("cuda")
+        recorder.set_device("cuda")
     recorder.end(Ending("done"), patience=1)
     (run,) = recorder.store.runs()
     assert run.versions["device"] == "cuda"
@@ -167,11 +167,11 @@ RESULT = FinetuneResult(0.75, 2, 0.5, 0.625, MemoryUse(), 1.5)
 def test_a_finished_run_is_handed_over_before_its_weights_are_saved(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store takes nothing, and the weights burst the memory."""
+    """The store cannot be written, and saving the weights runs out of memory."""
     handed: list[Unsaved] = []
     before: list[Unsaved] = []
 
-    class Bursting:
+    class OutOfMemory:
         fingerprints: dict[str, str] = {}  # noqa: RUF012
 
         def __init__(self, _: RunOptions) -> None:
@@ -188,7 +188,7 @@ def test_a_finished_run_is_handed_over_before_its_weights_are_saved(
         raise StoreError("no space left")
 
     monkeypatch.setitem(
-        sys.modules, "analysis.training.fine_tune", SimpleNamespace(Training=Bursting)
+        sys.modules, "analysis.training.fine_tune", SimpleNamespace(Training=OutOfMemory)
     )
     monkeypatch.setattr(RunStore, "record", full)
     monkeypatch.setattr(analysis.runs.recorder, "_END_PATIENCE", 0.0)
@@ -197,4 +197,4 @@ def test_a_finished_run_is_handed_over_before_its_weights_are_saved(
     assert [(each.ending.state, each.ending.result) for each in before] == [("done", RESULT)]
     assert handed[-1].ending.result == RESULT
     assert handed[-1].ending.state == "done"
-    assert "weights were not saved. There was not enough memory" in handed[-1].ending.error
+    assert "weights were not saved. Memory ran out" in handed[-1].ending.error

@@ -1,4 +1,4 @@
-"""Which runs may be held against each other."""
+"""Which runs can be compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.run_factories import finished_run, run_options
 
 
 @pytest.mark.parametrize(
-    ("change", "alike"),
+    ("change", "equal"),
     [
         ({"memory": 10**9}, True),
         ({"device": "cpu"}, True),  # both ran on the CPU
@@ -24,11 +24,11 @@ from tests.run_factories import finished_run, run_options
         ({"input_side": 64}, False),
     ],
 )
-def test_only_what_counts_keeps_runs_apart(
-    tmp_path: Path, change: dict[str, object], alike: bool
+def test_which_options_keep_runs_apart(
+    tmp_path: Path, change: dict[str, object], equal: bool
 ) -> None:
     options = run_options("adabet")
     other = replace(options, analysis=replace(options.analysis, **change))  # type: ignore[arg-type]
     store = RunStore(tmp_path / "runs.sqlite")
-    one, two = (finished_run(store, each) for each in (options, other))
-    assert (comparable(one) == comparable(two)) == alike
+    one, two = (finished_run(store, run) for run in (options, other))
+    assert (comparable(one) == comparable(two)) == equal

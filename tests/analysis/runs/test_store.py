@@ -1,4 +1,4 @@
-"""The run store: what is written comes back, whoever else reads and writes."""
+"""The run store returns what was written, with other readers and writers at work."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def step(number: int, loss: float = 0.1) -> StepMetrics:
     return StepMetrics(number, 1, loss, 1 / 3, 0.05, 32, number / 7, number == 1)
 
 
-def begun(store: RunStore, options: RunOptions | None = None) -> str:
+def claimed_run(store: RunStore, options: RunOptions | None = None) -> str:
     """A run that this process works on."""
     (run_id,) = store.add([options or RunOptions()])
     assert store.claim_next(ME, ME, limit=9) == run_id
     return run_id
 
 
-def test_a_store_that_is_not_there_holds_no_runs_and_is_not_made(tmp_path: Path) -> None:
+def test_a_store_that_does_not_exist_holds_no_runs_and_is_not_created(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "none" / "runs.sqlite")
     assert store.runs() == store.runs(deleted=True) == store.leases() == store.unreadable() == []
     assert store.run("nobody") is None
@@ -66,7 +66,7 @@ def test_a_store_that_is_not_there_holds_no_runs_and_is_not_made(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_where_analyses_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_beside_the_analyses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
     (run_id,) = RunStore().add([RunOptions()])
     assert (tmp_path / "home" / "runs.sqlite").is_file()
@@ -152,7 +152,7 @@ def test_a_run_with_a_name_that_no_registry_has_cannot_be_read_and_is_kept(
 
 
 @pytest.mark.parametrize("model", ["timm/tiny_net", "/gone.py:build"])
-def test_a_run_is_read_where_its_model_is_not(
+def test_a_run_is_readable_without_its_model(
     store: RunStore, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("analysis.models.names.find_spec", lambda _: None)  # as without timm
@@ -165,7 +165,7 @@ def test_reading_runs_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_options_added_since_have_their_default(store: RunStore) -> None:
+def test_newer_options_have_their_default(store: RunStore) -> None:
     (run_id,) = store.add([RunOptions(strategy="head")])
     with sqlite3.connect(store.path) as db:
         db.execute("""UPDATE runs SET options = '{"strategy": "last", "recipe": {"epochs": 2}}'""")
@@ -176,7 +176,7 @@ def test_options_added_since_have_their_default(store: RunStore) -> None:
 
 
 def test_metrics_come_back_as_they_were(store: RunStore) -> None:
-    run_id = begun(store)
+    run_id = claimed_run(store)
     epoch = EpochMetrics(1, 0.1, 0.2, 0.3, 0.4, 0.5)
     samples = [MemorySample(1, 1, PEAK, 2**40, None), MemorySample(2, 1, PEAK, 5, 6)]
     assert store.record(run_id, ME, [SELECTION, step(2), step(1), *samples, epoch])
@@ -187,37 +187,37 @@ def test_metrics_come_back_as_they_were(store: RunStore) -> None:
     assert run.selection == SELECTION
 
 
-def test_a_loss_that_left_the_numbers_is_kept(store: RunStore) -> None:
-    run_id = begun(store)
+def test_a_loss_that_is_not_finite_is_stored(store: RunStore) -> None:
+    run_id = claimed_run(store)
     store.record(run_id, ME, [step(1, math.nan), step(2, math.inf)])
-    losses = [each.loss for each in store.metrics(run_id).steps]
+    losses = [step.loss for step in store.metrics(run_id).steps]
     assert math.isnan(losses[0])
     assert losses[1] == math.inf
 
 
-def test_numbers_of_numpy_are_numbers(store: RunStore) -> None:
-    run_id = begun(store)
+def test_numpy_numbers_are_stored_as_numbers(store: RunStore) -> None:
+    run_id = claimed_run(store)
     store.record(run_id, ME, [replace(step(1), loss=np.float32(0.5), images=np.int64(3))])
-    (found,) = store.metrics(run_id).steps
-    assert found == replace(step(1), loss=0.5, images=3)
+    (stored,) = store.metrics(run_id).steps
+    assert stored == replace(step(1), loss=0.5, images=3)
 
 
 def test_a_page_reads_only_what_is_new(store: RunStore) -> None:
-    run_id = begun(store)
+    run_id = claimed_run(store)
     store.record(run_id, ME, [step(1)])
     known = store.metrics(run_id)
     store.record(run_id, ME, [step(2), EpochMetrics(1, 0.1, 0.2, 0.3, 0.4, 0.5)])
-    with sqlite3.connect(store.path) as db:  # what is known must not be read again
+    with sqlite3.connect(store.path) as db:  # known steps must not be read again
         db.execute("UPDATE steps SET loss = 99 WHERE step = 1")
     db.close()
     new = store.metrics(run_id, known=known)
-    assert [each.loss for each in new.steps] == [0.1, 0.1]
+    assert [step.loss for step in new.steps] == [0.1, 0.1]
     assert len(new.epochs) == 1
     assert store.metrics(run_id, known=new) == new
 
 
-def test_the_revision_tells_of_changes_and_not_of_heartbeats(store: RunStore) -> None:
-    run_id, other = begun(store), store.add([RunOptions()])[0]
+def test_the_revision_counts_changes_but_not_heartbeats(store: RunStore) -> None:
+    run_id, other = claimed_run(store), store.add([RunOptions()])[0]
     seen = store.revision()
     store.record(run_id, ME)
     assert store.revision() == seen
@@ -230,7 +230,7 @@ def test_the_revision_tells_of_changes_and_not_of_heartbeats(store: RunStore) ->
 
 
 def test_only_the_worker_of_a_run_writes_to_it_and_only_until_it_ends(store: RunStore) -> None:
-    run_id = begun(store)
+    run_id = claimed_run(store)
     assert not store.record(run_id, OTHER, [step(1)], ending=Ending("failed", "no"))
     assert not store.record("nobody", ME, [step(1)])
     assert store.record(run_id, ME, [step(1)], ending=Ending("done", "", RESULT))
@@ -242,8 +242,8 @@ def test_only_the_worker_of_a_run_writes_to_it_and_only_until_it_ends(store: Run
     assert store.metrics(run_id).steps == (step(1),)
 
 
-def test_a_note_is_written_to_a_run_that_is_done_and_by_its_worker_alone(store: RunStore) -> None:
-    run_id, failed = begun(store), begun(store, RunOptions(strategy="head"))
+def test_only_the_worker_of_a_done_run_writes_a_note_to_it(store: RunStore) -> None:
+    run_id, failed = claimed_run(store), claimed_run(store, RunOptions(strategy="head"))
     assert not store.note(run_id, ME, "too early")
     store.record(run_id, ME, ending=Ending("done", "", RESULT))
     store.record(failed, ME, ending=Ending("failed", "It broke."))
@@ -268,13 +268,13 @@ def test_no_two_workers_get_one_run(store: RunStore) -> None:
         return [stores[number % 4].claim_next(ME, worker, limit=10) for _ in range(3)]
 
     with ThreadPoolExecutor(8) as threads:
-        taken = [run for each in threads.map(take, range(8)) for run in each if run is not None]
+        taken = [run for runs in threads.map(take, range(8)) for run in runs if run is not None]
     assert sorted(taken) == sorted(ids[:10])  # the limit holds, and the longest wait comes first
     assert len(store.leases()) == 10
 
 
 def test_stop_ends_a_queued_run_and_asks_a_running_one(store: RunStore) -> None:
-    running, queued = begun(store), store.add([RunOptions()])[0]
+    running, queued = claimed_run(store), store.add([RunOptions()])[0]
     store.request_stop(running)
     store.request_stop(queued)
     states = {run.id: (run.state, run.stop_requested) for run in store.runs()}
@@ -287,18 +287,18 @@ def test_stop_ends_a_queued_run_and_asks_a_running_one(store: RunStore) -> None:
 
 
 def test_delete_can_be_undone_until_it_is_purged(store: RunStore) -> None:
-    run_id, kept = begun(store), store.add([RunOptions()])[0]
+    run_id, other = claimed_run(store), store.add([RunOptions()])[0]
     store.record(run_id, ME, [step(1)], ending=Ending("done", "", RESULT))
     weights = store.weights_path(run_id)
     weights.parent.mkdir()
     weights.write_bytes(b"weights")
     before = store.metrics(run_id)
     store.delete([run_id])
-    assert [run.id for run in store.runs()] == [kept]
+    assert [run.id for run in store.runs()] == [other]
     assert [run.id for run in store.runs(deleted=True)] == [run_id]
     assert store.purge() == 0
     store.restore([run_id])
-    assert {run.id for run in store.runs()} == {run_id, kept}
+    assert {run.id for run in store.runs()} == {run_id, other}
     assert store.metrics(run_id) == before
     assert weights.exists()
     store.delete([run_id])
@@ -306,10 +306,10 @@ def test_delete_can_be_undone_until_it_is_purged(store: RunStore) -> None:
     assert store.runs(deleted=True) == []
     assert store.metrics(run_id) == RunMetrics()
     assert not weights.exists()
-    assert [run.id for run in store.runs()] == [kept]
+    assert [run.id for run in store.runs()] == [other]
 
 
-def test_half_written_weights_are_removed_when_nobody_writes_them_any_more(store: RunStore) -> None:
+def test_abandoned_half_written_weights_are_removed(store: RunStore) -> None:
     folder = store.weights_path("x").parent
     folder.mkdir()
     old, new, whole = (folder / name for name in ("old.part", "new.part", "x.safetensors"))
@@ -321,16 +321,16 @@ def test_half_written_weights_are_removed_when_nobody_writes_them_any_more(store
     assert set(folder.iterdir()) == {new, whole}
 
 
-def test_what_cannot_be_written_is_an_error_of_ours_and_changes_nothing(store: RunStore) -> None:
-    run_id = begun(store)
+def test_a_metric_that_cannot_be_written_changes_nothing(store: RunStore) -> None:
+    run_id = claimed_run(store)
     with pytest.raises(sqlite3.ProgrammingError):
         store.record(run_id, ME, [step(1), MemorySample(1, 1, PEAK, [], None)])  # type: ignore[arg-type]
     assert store.metrics(run_id).steps == ()
     assert store.record(run_id, ME, [step(1)])
 
 
-def test_what_runs_is_not_deleted_and_what_waits_is_stopped(store: RunStore) -> None:
-    running, queued = begun(store), store.add([RunOptions()])[0]
+def test_a_running_run_is_not_deleted_and_a_queued_run_is_stopped(store: RunStore) -> None:
+    running, queued = claimed_run(store), store.add([RunOptions()])[0]
     with pytest.raises(StoreError, match="Stop it first"):
         store.delete([queued, running])
     assert len(store.runs()) == 2
@@ -347,27 +347,27 @@ def test_the_tables_have_the_columns_of_the_metrics(store: RunStore, kind: type[
     table = {StepMetrics: "steps", MemorySample: "memory", EpochMetrics: "epochs"}[kind]
     store.add([RunOptions()])
     with sqlite3.connect(store.path) as db:
-        found = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
     db.close()
-    assert found == ["run", *columns(kind)]
+    assert names == ["run", *columns(kind)]
     assert set(columns(kind)) >= {f.name for f in fields(kind)} - {"peak"}
 
 
-def test_readers_see_whole_writes_and_wait_for_nobody(store: RunStore) -> None:
-    run_id = begun(store)
-    over = threading.Event()
+def test_readers_see_whole_writes_and_do_not_wait(store: RunStore) -> None:
+    run_id = claimed_run(store)
+    ended = threading.Event()
 
     def write() -> None:
         for start in range(1, 300, 3):
             store.record(run_id, ME, [step(start), step(start + 1), step(start + 2)])
             time.sleep(0.001)
-        over.set()
+        ended.set()
 
     def read() -> int:
         mine, reads, known = RunStore(store.path), 0, RunMetrics()
-        while not over.is_set():
+        while not ended.is_set():
             known = mine.metrics(run_id, known=known)
-            assert [each.step for each in known.steps] == list(range(1, len(known.steps) + 1))
+            assert [step.step for step in known.steps] == list(range(1, len(known.steps) + 1))
             assert len(known.steps) % 3 == 0
             reads += 1
         return reads

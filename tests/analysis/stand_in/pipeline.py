@@ -1,6 +1,6 @@
-"""Stands in for `analysis.topology.pipeline`. An analysis of vgg16 never ends, any other at once.
+"""Stands in for `analysis.topology.pipeline`. An analysis of vgg16 never ends, others end at once.
 
-One of `TOO_MANY` images finds no memory."""
+With `TOO_MANY` images memory runs out."""
 
 from __future__ import annotations
 

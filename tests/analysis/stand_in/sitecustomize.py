@@ -1,6 +1,6 @@
-"""First on PYTHONPATH, this gives worker processes a training that does as the test wants.
+"""First on PYTHONPATH, this gives worker processes a training that the test controls.
 
-Everything else in them is the real thing. They start within a moment, as nothing imports torch.
+Everything else in them is real. They start quickly, since nothing imports torch.
 """
 
 from __future__ import annotations

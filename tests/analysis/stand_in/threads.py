@@ -1,4 +1,4 @@
-"""Stands in for torch where a worker only tells it how many threads to use."""
+"""Stands in for torch where a worker only sets the number of threads."""
 
 
 def set_num_threads(count: int) -> None:

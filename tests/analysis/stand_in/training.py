@@ -1,6 +1,6 @@
 """Stands in for `analysis.training.fine_tune`.
 
-The run's `train_samples` is the number of what it does.
+The run's `train_samples` is the index of its kind in `KINDS`.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Training:
     def __iter__(self) -> Iterator[Selection | Metric]:
         _log(self.options, "begins")
         kind = KINDS[self.options.train_samples]
-        if kind == "deadly" and self.options.recipe.seed == 0:
+        if kind == "killed" and self.options.recipe.seed == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        if kind == "wrong":
+        if kind == "training error":
             raise TrainingError("`train_samples` must be at most 7.")
-        if kind == "broken":
-            raise ZeroDivisionError("a slip")
-        if kind == "memory":
+        if kind == "unexpected error":
+            raise ZeroDivisionError("a bug")
+        if kind == "out of memory":
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         yield SELECTION
         epochs = 10_000 if kind == "long" else self.options.recipe.epochs
@@ -62,12 +62,12 @@ class Training:
                 yield MemorySample(step, epoch, PEAK, 123, None)
             if step % STEPS == 0:
                 yield EpochMetrics(epoch, loss, 0.5, 0.9, 0.6, 0.5)
-            if kind == "stubborn":
+            if kind == "ignores stop":
                 time.sleep(600)
-            if kind == "kin" and step == 1:  # a process of its own, as Ripser's are
+            if kind == "starts a process" and step == 1:  # as Ripser does
                 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
                 _log(self.options, "has", child.pid)
-            if kind in ("waits", "kin") and step == 2:
+            if kind in ("waits", "starts a process") and step == 2:
                 _wait()
             time.sleep(0.02)
         yield RESULT
@@ -75,9 +75,9 @@ class Training:
 
     def save_weights(self, path: Path) -> None:
         kind = KINDS[self.options.train_samples]
-        if kind == "unsavable":
+        if kind == "cannot save":
             raise StoreError("No room.")
-        if kind == "bursting":
+        if kind == "no memory to save":
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         if kind == "slow to save":
             _wait()

@@ -1,4 +1,4 @@
-"""A grid becomes cells, in a sensible order, and says at once all that is wrong with it."""
+"""A grid becomes cells in a sensible order, and reports all its problems at once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SMALL = Grid(
 
 
 @pytest.mark.parametrize("text", ["digits", "digits+rotation:3", "folder:/a+b/c", "cub+blur:5"])
-def test_a_choice_of_data_is_read_as_it_is_written(text: str) -> None:
+def test_a_data_choice_is_read_as_it_is_written(text: str) -> None:
     assert str(DataChoice.of(text)) == text
 
 
-def test_a_shift_is_told_from_a_name() -> None:
+def test_a_known_shift_is_not_part_of_the_name() -> None:
     assert DataChoice.of(" digits+noise:5 ") == DataChoice("digits", "noise", 5)
     assert DataChoice.of("digits+noise").severity == AnalysisOptions().severity
     assert DataChoice.of("digits+none:4") == DataChoice("digits")
@@ -38,9 +38,9 @@ def test_a_shift_is_told_from_a_name() -> None:
     assert DataChoice.of("digits+tilt:3") == DataChoice("digits+tilt:3")
 
 
-def test_the_cells_are_the_product_with_one_seed_of_all_before_the_next() -> None:
+def test_the_cells_are_the_product_with_one_seed_after_the_other() -> None:
     cells = SMALL.cells()
-    told = [
+    order = [
         (
             cell.recipe.seed,
             DataChoice.of_options(cell.analysis),
@@ -49,17 +49,17 @@ def test_the_cells_are_the_product_with_one_seed_of_all_before_the_next() -> Non
         )
         for cell in cells
     ]
-    assert told == list(product(SMALL.seeds, SMALL.datasets, SMALL.models, SMALL.strategies))
+    assert order == list(product(SMALL.seeds, SMALL.datasets, SMALL.models, SMALL.strategies))
     assert all(cell.analysis.seed == cell.recipe.seed for cell in cells)
     assert {(cell.rho, cell.train_samples, cell.recipe.epochs) for cell in cells} == {(0.3, 40, 2)}
 
 
-def test_what_is_named_twice_runs_once() -> None:
+def test_a_cell_named_twice_runs_once() -> None:
     twice = replace(SMALL, models=("pocket-vgg", "pocket-vgg"), seeds=(0, 0))
     assert len(twice.cells()) == 2 * 2
 
 
-def test_a_smaller_split_is_taken_whole_and_said_so() -> None:
+def test_a_smaller_split_is_used_whole_with_a_note() -> None:
     most = dataset_spec("digits").sizes["train"]
     grid = replace(SMALL, base=replace(SMALL.base, train_samples=most + 1))
     taken = {(cell.analysis.dataset, cell.train_samples) for cell in grid.cells()}
@@ -82,16 +82,16 @@ def test_few_images_are_all_analysed(tmp_path: Path) -> None:
     assert most < 20
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     wrong = Grid(
         " ", ("resnet5000",), (DataChoice("ditigs"), DataChoice("digits", "tilt", 9)), ("best",),
         (-1,), RunOptions(normalization="volume", summary="b7"),
     )  # fmt: skip
-    with pytest.raises(OptionError) as told:
+    with pytest.raises(OptionError) as error:
         wrong.cells()
     for part in ("resnet5000", "ditigs", "tilt", "got 9", "best", "got -1", "volume", "b7"):
-        assert part in str(told.value), part
-    assert "`name` must not be empty" in str(told.value)
+        assert part in str(error.value), part
+    assert "`name` must not be empty" in str(error.value)
 
 
 @pytest.mark.parametrize("parameter", ["models", "datasets", "strategies", "seeds"])
@@ -100,13 +100,13 @@ def test_a_grid_without_any_cell_says_what_is_missing(parameter: str) -> None:
         replace(SMALL, **{parameter: ()}).cells()
 
 
-def test_unknown_weights_are_told() -> None:
+def test_unknown_weights_are_a_problem() -> None:
     analysis = AnalysisOptions(weights="learned")
     with pytest.raises(OptionError, match="learned"):
         replace(SMALL, base=replace(SMALL.base, analysis=analysis)).cells()
 
 
-def test_images_without_labels_are_no_cell(tmp_path: Path) -> None:
+def test_images_without_labels_are_a_problem(tmp_path: Path) -> None:
     for index in range(5):
         pixels = np.full((8, 8, 3), 40 * index, np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")

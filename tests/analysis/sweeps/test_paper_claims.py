@@ -1,4 +1,4 @@
-"""Only what the paper is known to claim is told."""
+"""The paper's claims, and no others."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def test_the_savings_on_pets(model: str, saving: float) -> None:
 
 
 def test_nothing_is_claimed_elsewhere() -> None:
-    told = {
+    claimed = {
         (model, dataset)
         for model in (*MODELS, "pocket-resnet20", "resnet18")
         for dataset in (*DATASETS, "digits")
         if claim_for(model, dataset)
     }
-    assert told == {(model, "pets") for model in MODELS}
+    assert claimed == {(model, "pets") for model in MODELS}
 
 
-def test_averages_are_told_of_all_sixteen_pairs_only() -> None:
+def test_averages_need_all_sixteen_pairs() -> None:
     pairs = list(product(MODELS, DATASETS))
     accuracy, memory = average_claims([*pairs, ("pocket-vgg", "digits")])
     assert "2.5 % above gradient-based baselines" in accuracy

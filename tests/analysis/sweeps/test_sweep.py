@@ -1,6 +1,6 @@
-"""Sweeps: workers really killed, sweeps really interrupted, and gone on with.
+"""Sweeps: workers really killed, sweeps really interrupted and resumed.
 
-The training in the workers is `stand_in/training.py`, but for two tests.
+The training in the workers is `stand_in/training.py`, except in two tests.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from tests.serving import hear_ctrl_c
 
 
 def grid(kind: str, seeds: int, strategies: tuple[str, ...] = ("head",)) -> Grid:
-    """Cells for the stand-in, which does what `train_samples` says."""
+    """Cells for the stand-in training, whose kind `train_samples` says."""
     base = RunOptions(train_samples=KINDS.index(kind), recipe=Recipe(epochs=2))
     return Grid(
         "tiny", ("pocket-vgg",), (DataChoice("digits"),), strategies, tuple(range(seeds)), base
@@ -58,22 +58,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a log of what the workers did."""
+    """The folder with the log of the workers."""
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
-    told = {"model": "m", "data": "d"}  # as the stand-in does
-    monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: told)
+    fingerprints = {"model": "m", "data": "d"}  # those of the stand-in
+    monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: fingerprints)
     yield home
-    (home / "go").touch()  # lest a test that failed leave a cell that waits for ever
+    (home / "go").touch()  # so that no cell waits for ever after a failed test
 
 
-def begun(home: Path, told: str = "begins") -> list[tuple[int, int]]:
-    """Seed and process of each cell that was begun, in order; or what else the cells told."""
+def log_entries(home: Path, event: str = "begins") -> list[tuple[int, int]]:
+    """Seed and process of every log entry of an event, in order."""
     log = home / "log"
     lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
-    return [(int(seed), int(pid)) for _, seed, what, pid in lines if what == told]
+    return [(int(seed), int(pid)) for _, seed, what, pid in lines if what == event]
 
 
-def ended(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -82,7 +82,7 @@ def seeds_and_states(runs: list[Run]) -> list[tuple[int, str]]:
 
 
 class Consumer:
-    """Iterates over a sweep in a thread, so that a test can meddle meanwhile."""
+    """Iterates over a sweep in a thread, so that the test can act at the same time."""
 
     def __init__(self, runs: Iterator[Run]) -> None:
         self.runs: list[Run] = []
@@ -91,11 +91,11 @@ class Consumer:
 
     def finish(self) -> list[Run]:
         self._thread.join(timeout=60)
-        assert not self._thread.is_alive(), "the sweep never came to its end"
+        assert not self._thread.is_alive(), "the sweep did not end"
         return self.runs
 
 
-def test_a_cell_is_kept_like_any_run(stand_in: Path) -> None:
+def test_a_cell_is_saved_like_any_run(stand_in: Path) -> None:
     store = RunStore()
     first, second = sweep(grid("quick", 2))
     assert store.runs() == [second, first]
@@ -119,59 +119,59 @@ def test_a_cell_is_kept_like_any_run(stand_in: Path) -> None:
     assert first.revision < second.revision == store.revision()
 
 
-def test_a_sweep_goes_on_where_it_was_left(stand_in: Path) -> None:
-    asked = grid("quick", 3)
-    left = sweep(asked)
+def test_a_sweep_resumes_where_it_stopped(stand_in: Path) -> None:
+    small = grid("quick", 3)
+    left = sweep(small)
     next(left)
     left.close()
-    pids = {pid for _, pid in begun(stand_in)}
+    pids = {pid for _, pid in log_entries(stand_in)}
     assert len(pids) == 1
-    wait_until(lambda: all(map(ended, pids)))
+    wait_until(lambda: all(map(has_ended, pids)))
     assert seeds_and_states(RunStore().runs()) == [(0, "done")]
-    assert seeds_and_states(list(sweep(asked))) == [(1, "done"), (2, "done")]
-    assert list(sweep(asked)) == []
+    assert seeds_and_states(list(sweep(small))) == [(1, "done"), (2, "done")]
+    assert list(sweep(small)) == []
     assert len(RunStore().runs()) == 3
 
 
 def test_a_killed_worker_is_replaced(stand_in: Path) -> None:
     consumer = Consumer(sweep(grid("waits", 2)))
-    wait_until(lambda: begun(stand_in))
-    ((seed, pid),) = begun(stand_in)
+    wait_until(lambda: log_entries(stand_in))
+    ((seed, pid),) = log_entries(stand_in)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: len(begun(stand_in)) > 1)
+    wait_until(lambda: len(log_entries(stand_in)) > 1)
     (stand_in / "go").touch()
     assert seeds_and_states(consumer.finish()) == [(0, "done"), (1, "done")]
     assert len(RunStore().runs()) == 2
-    assert [each for each, _ in begun(stand_in)] == [seed, 0, 1]
+    assert [seed for seed, _ in log_entries(stand_in)] == [seed, 0, 1]
 
 
 def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(stand_in: Path) -> None:
     consumer = Consumer(sweep(grid("waits", 2)))
     for times in range(MOST_TRIES):
-        wait_until(lambda times=times: len(begun(stand_in)) > times)  # type: ignore[misc]
-        os.kill(begun(stand_in)[times][1], signal.SIGKILL)
+        wait_until(lambda times=times: len(log_entries(stand_in)) > times)  # type: ignore[misc]
+        os.kill(log_entries(stand_in)[times][1], signal.SIGKILL)
     (stand_in / "go").touch()
     failed, done = consumer.finish()
     assert (failed.options.recipe.seed, failed.state) == (0, "failed")
-    assert f"ended {MOST_TRIES} times, most often for want of memory" in failed.error
+    assert f"ended {MOST_TRIES} times, most often because memory ran out" in failed.error
     assert (done.options.recipe.seed, done.state) == (1, "done")
 
 
 def test_cells_beside_one_that_kills_its_workers_are_done(stand_in: Path) -> None:
-    runs = list(sweep(grid("deadly", 3), workers=2))
+    runs = list(sweep(grid("killed", 3), workers=2))
     assert seeds_and_states(runs) == [(0, "failed"), (1, "done"), (2, "done")]
     assert seeds_and_states(RunStore().runs()) == seeds_and_states(runs)
-    assert [seed for seed, _ in begun(stand_in)].count(0) >= MOST_TRIES
+    assert [seed for seed, _ in log_entries(stand_in)].count(0) >= MOST_TRIES
 
 
 class Pool:
-    """Two workers, which go on only while they are waited for; the cell of seed 0 kills them."""
+    """Two workers that work only inside `wait`; the cell of seed 0 kills them."""
 
     at_once = 2
 
     def __init__(self) -> None:
-        self.seen: list[list[int]] = []  # the seeds under way each time it was waited for
-        self.died: list[list[int]] = []  # and each time the workers died
+        self.seen: list[list[int]] = []  # the running seeds at each call of `wait`
+        self.died: list[list[int]] = []  # and at each death of the workers
         self._going: dict[Future[Outcome], RunOptions] = {}
         self._broken: list[Future[Outcome]] = []
 
@@ -180,8 +180,8 @@ class Pool:
         self._going[future] = cell
         return future
 
-    def wait(self, going: Iterable[Future[Outcome]], return_when: str) -> object:
-        """One cell ends, or is told that its worker died."""
+    def wait(self, futures: Iterable[Future[Outcome]], return_when: str) -> object:
+        """End one cell, or report that its worker died."""
         seeds = [cell.recipe.seed for cell in self._going.values()]
         self.seen.append(seeds)
         if not self._broken and 0 in seeds:
@@ -193,13 +193,13 @@ class Pool:
         else:
             future, cell = self._going.popitem()
             future.set_result(outcome(cell))
-        return wait(going, return_when=return_when)
+        return wait(futures, return_when=return_when)
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing."""
 
 
-def test_only_deaths_of_a_cell_that_was_alone_count(
+def test_only_deaths_of_a_cell_that_ran_by_itself_count(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool, cells = Pool(), grid("quick", 4).cells()
@@ -213,9 +213,9 @@ def test_only_deaths_of_a_cell_that_was_alone_count(
     assert f"ended {MOST_TRIES} times" in failed.error
 
 
-def test_no_queue_sees_a_cell_before_it_is_over(stand_in: Path) -> None:
+def test_no_queue_sees_a_cell_before_it_has_ended(stand_in: Path) -> None:
     consumer = Consumer(sweep(grid("waits", 1)))
-    wait_until(lambda: begun(stand_in))
+    wait_until(lambda: log_entries(stand_in))
     queue = RunQueue()
     try:
         assert queue.store.runs() == []
@@ -227,23 +227,23 @@ def test_no_queue_sees_a_cell_before_it_is_over(stand_in: Path) -> None:
         assert not queue.store.waiting()
     finally:
         queue.close()
-    assert len(begun(stand_in)) == 1
+    assert len(log_entries(stand_in)) == 1
 
 
 def test_a_cell_that_fails_is_tried_again_by_the_next_sweep_only(stand_in: Path) -> None:
-    asked = grid("wrong", 2)
-    runs = list(sweep(asked))
+    small = grid("training error", 2)
+    runs = list(sweep(small))
     assert seeds_and_states(runs) == [(0, "failed"), (1, "failed")]
     assert {run.error for run in runs} == {"`train_samples` must be at most 7."}
-    assert len(list(sweep(asked))) == 2
+    assert len(list(sweep(small))) == 2
 
 
 def test_two_workers_run_two_cells_at_once(stand_in: Path) -> None:
     consumer = Consumer(sweep(grid("waits", 3), workers=2))
-    wait_until(lambda: len(begun(stand_in)) == 2)
+    wait_until(lambda: len(log_entries(stand_in)) == 2)
     (stand_in / "go").touch()
     assert len(consumer.finish()) == 3
-    assert len({pid for _, pid in begun(stand_in)}) == 2
+    assert len({pid for _, pid in log_entries(stand_in)}) == 2
 
 
 def command(*arguments: str) -> subprocess.Popen[str]:
@@ -257,28 +257,28 @@ def command(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_ends_everything_without_a_traceback(stand_in: Path) -> None:
-    process = command("--train-samples", str(KINDS.index("kin")))
-    wait_until(lambda: begun(stand_in, "has"))
+    process = command("--train-samples", str(KINDS.index("starts a process")))
+    wait_until(lambda: log_entries(stand_in, "has"))
     os.killpg(process.pid, signal.SIGINT)  # to the workers as well, as terminals do
-    _, told = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert told.splitlines()[-1] == "stopped"
-    assert "Traceback" not in told
-    for _, pid in begun(stand_in) + begun(stand_in, "has"):
-        wait_until(lambda pid=pid: ended(pid))  # type: ignore[misc]
+    assert errors.splitlines()[-1] == "stopped"
+    assert "Traceback" not in errors
+    for _, pid in log_entries(stand_in) + log_entries(stand_in, "has"):
+        wait_until(lambda pid=pid: has_ended(pid))  # type: ignore[misc]
     assert RunStore().runs() == []
 
 
-def test_workers_end_with_the_sweep_that_is_killed(stand_in: Path) -> None:
-    process = command("--train-samples", str(KINDS.index("kin")))
-    wait_until(lambda: begun(stand_in, "has"))
+def test_workers_end_when_their_sweep_is_killed(stand_in: Path) -> None:
+    process = command("--train-samples", str(KINDS.index("starts a process")))
+    wait_until(lambda: log_entries(stand_in, "has"))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
-    for _, pid in begun(stand_in) + begun(stand_in, "has"):
-        wait_until(lambda pid=pid: ended(pid))  # type: ignore[misc]
+    for _, pid in log_entries(stand_in) + log_entries(stand_in, "has"):
+        wait_until(lambda pid=pid: has_ended(pid))  # type: ignore[misc]
 
 
-def test_a_script_that_its_workers_run_again_is_told_so(home: Path) -> None:
+def test_a_script_without_a_main_guard_gets_a_clear_error(home: Path) -> None:
     script = home / "script.py"
     script.write_text(
         "from analysis.errors import TrainingError\n"
@@ -289,52 +289,53 @@ def test_a_script_that_its_workers_run_again_is_told_so(home: Path) -> None:
         "except TrainingError as error:\n"
         "    print(error)\n"
     )
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60,
         env=os.environ | {"PYTHONPATH": f"{STAND_IN}{os.pathsep}{ROOT}"},
     )  # fmt: skip
-    assert 'below `if __name__ == "__main__":`' in told.stdout
+    assert 'below `if __name__ == "__main__":`' in process.stdout
     assert RunStore().runs() == []
 
 
-def test_a_pool_of_ones_own_that_breaks_is_one_sentence(stand_in: Path) -> None:
+def test_an_own_pool_that_breaks_gives_one_sentence(stand_in: Path) -> None:
     with (
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
         pytest.raises(TrainingError, match="sweep again with a new executor"),
     ):
-        list(sweep(grid("deadly", 2), pool))
+        list(sweep(grid("killed", 2), pool))
 
 
 def test_threads_of_one_process_take_turns(stand_in: Path) -> None:
-    """As in a Dask worker: random states are the process's."""
+    """As in a Dask worker: they share random states."""
     program = (
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from analysis.sweeps.sweep import run_cell\n"
-        "from tests.analysis.run_faults import doing\n"
+        "from tests.analysis.run_faults import run_of_kind\n"
         "with ThreadPoolExecutor(2) as pool:\n"
-        "    list(pool.map(run_cell, [doing('quick', seed=0), doing('quick', seed=1)]))\n"
+        "    runs = [run_of_kind('quick', seed=seed) for seed in (0, 1)]\n"
+        "    list(pool.map(run_cell, runs))\n"
     )
     folders = f"{STAND_IN}{os.pathsep}{ROOT}"
     subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60,
         env=os.environ | {"PYTHONPATH": folders},
     )  # fmt: skip
-    told = [line.split()[2] for line in (stand_in / "log").read_text().splitlines()]
-    assert told == ["begins", "ends", "begins", "ends"]
+    events = [line.split()[2] for line in (stand_in / "log").read_text().splitlines()]
+    assert events == ["begins", "ends", "begins", "ends"]
 
 
 class Answers(Executor):
-    """Gives each cell the answer that a function has for it."""
+    """Gives each cell the answer of a function."""
 
     def __init__(self, answer: Callable[[RunOptions], Outcome]) -> None:
-        self.asked: list[RunOptions] = []
+        self.submitted: list[RunOptions] = []
         self._answer = answer
 
     def submit(
         self, fn: Callable[..., Outcome], /, *args: RunOptions, **_: object
     ) -> Future[Outcome]:  # type: ignore[override]
         assert fn is run_cell
-        self.asked += args
+        self.submitted += args
         future: Future[Outcome] = Future()
         try:
             future.set_result(self._answer(*args))
@@ -344,17 +345,17 @@ class Answers(Executor):
 
 
 def test_another_executor_is_given_every_cell_at_once(home: Path) -> None:
-    asked = grid("quick", 3)
+    small = grid("quick", 3)
     executor = Answers(outcome)
-    runs = sweep(asked, executor)
+    runs = sweep(small, executor)
     next(runs)
-    assert executor.asked == asked.cells()
+    assert executor.submitted == small.cells()
     assert len([*runs]) == 2
-    assert list(sweep(asked, executor)) == []
-    assert len(executor.asked) == 3
+    assert list(sweep(small, executor)) == []
+    assert len(executor.submitted) == 3
 
 
-def test_what_a_cluster_gave_up_has_failed_and_the_others_go_on(home: Path) -> None:
+def test_a_cell_that_the_cluster_gives_up_fails_and_the_others_go_on(home: Path) -> None:
     class KilledWorker(Exception):
         """Dask's, by name."""
 
@@ -375,7 +376,7 @@ def test_what_a_cluster_gave_up_has_failed_and_the_others_go_on(home: Path) -> N
         (ModuleNotFoundError("No module named 'analysis'"), "start them in its folder"),
     ],
 )
-def test_workers_that_can_run_nothing_end_the_sweep(
+def test_workers_that_cannot_run_cells_end_the_sweep(
     home: Path, error: Exception, sentence: str
 ) -> None:
     def answer(cell: RunOptions) -> Outcome:
@@ -386,20 +387,20 @@ def test_workers_that_can_run_nothing_end_the_sweep(
     assert RunStore().runs() == []
 
 
-def test_a_bad_grid_is_told_before_anything_starts(home: Path) -> None:
+def test_a_bad_grid_is_an_error_before_anything_starts(home: Path) -> None:
     with pytest.raises(OptionError, match="resnet5000"):
         sweep(replace(grid("quick", 1), models=("resnet5000",)))
 
 
 def test_a_real_cell_is_found_again_by_its_fingerprints(home: Path) -> None:
     (cell,) = REAL.cells()
-    made = run_cell(cell, threads=1)
-    assert made.ending.error == ""
-    runs = list(sweep(REAL, Answers(lambda _: made)))
+    result = run_cell(cell, threads=1)
+    assert result.ending.error == ""
+    runs = list(sweep(REAL, Answers(lambda _: result)))
     assert [run.state for run in runs] == ["done"]
     assert runs[0].options.deciding() == cell.deciding()
     assert len(RunStore().metrics(runs[0].id).steps) == 2
-    assert list(sweep(REAL, Answers(lambda _: made))) == []
+    assert list(sweep(REAL, Answers(lambda _: result))) == []
 
 
 def test_a_real_cell_that_cannot_train_says_why(home: Path) -> None:

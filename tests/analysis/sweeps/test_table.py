@@ -1,4 +1,4 @@
-"""What a grid's runs come to, told as tables, records and a sentence."""
+"""The results of a grid as tables, records and a sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from analysis.sweeps.grid import DataChoice, Grid
 from analysis.sweeps.progress import runs_of
 from analysis.sweeps.table import as_csv, markdown, records, rows_of
 from analysis.text import megabytes
-from tests.grid_factories import PREDICTED, kept
+from tests.grid_factories import PREDICTED, keep_cell
 
 GRID = Grid(
     "g",
@@ -40,16 +40,18 @@ def accuracy(cell: RunOptions) -> float:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[RunOptions, Run]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[RunOptions, Run]:
     store = RunStore(tmp_path_factory.mktemp("runs") / "runs.sqlite")
     for cell in CELLS:
         peak = 10_000_000 if cell.strategy == "full" else 4_000_000 + 1_000_000 * cell.recipe.seed
-        kept(store, cell, accuracy=accuracy(cell), peak=peak, seconds=4.0 + 2 * cell.recipe.seed)
+        keep_cell(
+            store, cell, accuracy=accuracy(cell), peak=peak, seconds=4.0 + 2 * cell.recipe.seed
+        )
     return runs_of(CELLS, store.runs())
 
 
-def test_a_row_sums_the_seeds_up(found: dict[RunOptions, Run]) -> None:
-    rows = rows_of(CELLS, found)
+def test_a_row_sums_the_seeds_up(runs: dict[RunOptions, Run]) -> None:
+    rows = rows_of(CELLS, runs)
     assert [(row.model, str(row.data)) for row in rows] == [
         ("pocket-vgg", "pets"), ("resnet50", "pets"),
         ("pocket-vgg", "pets+noise:2"), ("resnet50", "pets+noise:2"),
@@ -62,27 +64,27 @@ def test_a_row_sums_the_seeds_up(found: dict[RunOptions, Run]) -> None:
     assert cell.seconds == pytest.approx(5.5)  # half a second of it chose the layers
 
 
-def test_measured_savings_and_claims_stand_apart(found: dict[RunOptions, Run]) -> None:
-    rows = {(row.model, row.data.shift): row for row in rows_of(CELLS, found)}
+def test_measured_savings_and_claims_stand_apart(runs: dict[RunOptions, Run]) -> None:
+    rows = {(row.model, row.data.shift): row for row in rows_of(CELLS, runs)}
     assert rows["resnet50", "none"].saving == pytest.approx(50.0)
     assert rows["resnet50", "none"].claim is not None
     assert rows["resnet50", "noise"].claim is None
     assert rows["pocket-vgg", "none"].claim is None
 
 
-def test_without_full_training_no_saving_is_told(found: dict[RunOptions, Run]) -> None:
-    part = {cell: run for cell, run in found.items() if cell.strategy != "full"}
+def test_without_full_training_there_is_no_saving(runs: dict[RunOptions, Run]) -> None:
+    part = {cell: run for cell, run in runs.items() if cell.strategy != "full"}
     assert all(math.isnan(row.saving) for row in rows_of(CELLS, part))
 
 
-def test_duels_count_pairs_over_shared_seeds(found: dict[RunOptions, Run]) -> None:
-    random, size = duels(rows_of(CELLS, found))
+def test_duels_count_pairs_over_shared_seeds(runs: dict[RunOptions, Run]) -> None:
+    random, size = duels(rows_of(CELLS, runs))
     assert (random.null, random.won, random.lost, random.even) == ("random", 0, 0, 4)
     assert (size.null, size.won, size.lost, size.even) == ("size", 2, 1, 1)
     assert (size.gain, size.seeds) == (pytest.approx(0.05), 2)
-    # Another seed of AdaBet's alone has nobody to be held against.
+    # A seed that only AdaBet has done does not count.
     alone = {
-        cell: run for cell, run in found.items()
+        cell: run for cell, run in runs.items()
         if cell.strategy == "adabet" or (cell.strategy == "size" and cell.recipe.seed == 0)
     }  # fmt: skip
     (one,) = duels(rows_of(CELLS, alone))
@@ -104,23 +106,23 @@ def test_the_sign_test_doubles_the_tail_of_fair_coins() -> None:
         assert sign_test(won, lost) == pytest.approx(min(1.0, 2 * tail / 2**coins))
 
 
-def test_the_sentence_claims_no_more_than_the_runs_show(found: dict[RunOptions, Run]) -> None:
-    fought = duels(rows_of(CELLS, found))
-    text = verdict(fought)
+def test_the_sentence_claims_no_more_than_the_runs_show(runs: dict[RunOptions, Run]) -> None:
+    results = duels(rows_of(CELLS, runs))
+    text = verdict(results)
     assert "AdaBet beats random on 0 of 4 pairs (even on 4; +0.0 points" in text
     assert "size alone on 2 of 4 pairs (even on 1; +5.0 points on average; sign test p = 1)" in text
     assert "Means over at least 2 seeds." in text
-    lost = [replace(duel, gain=-0.031) for duel in fought]
+    lost = [replace(duel, gain=-0.031) for duel in results]
     assert "; −3.1 points" in verdict(lost)
     assert "not evidence" not in verdict(lost)
     assert verdict([]) == ""
 
 
-def test_seeds_that_are_asked_for_and_not_done_count_for_nothing(
-    found: dict[RunOptions, Run],
+def test_seeds_that_are_not_done_do_not_count(
+    runs: dict[RunOptions, Run],
 ) -> None:
     last = next(cell for cell in CELLS if cell.strategy == "size" and cell.recipe.seed == 1)
-    rows = rows_of(CELLS, {cell: run for cell, run in found.items() if cell != last})
+    rows = rows_of(CELLS, {cell: run for cell, run in runs.items() if cell != last})
     assert [duel.seeds for duel in duels(rows)] == [2, 1]
     assert verdict(duels(rows)).endswith("A pair with one seed is a hint, not evidence.")
     text = markdown(rows, GRID.strategies, seeds=2)
@@ -128,8 +130,8 @@ def test_seeds_that_are_asked_for_and_not_done_count_for_nothing(
     assert text.count("of 2 seeds") == 3
 
 
-def test_the_markdown_has_a_table_for_each_number(found: dict[RunOptions, Run]) -> None:
-    text = markdown(rows_of(CELLS, found), GRID.strategies, seeds=2)
+def test_the_markdown_has_a_table_for_each_number(runs: dict[RunOptions, Run]) -> None:
+    text = markdown(rows_of(CELLS, runs), GRID.strategies, seeds=2)
     accuracies, memory, seconds = text.split("\n\n**")
     assert "| Model | Dataset | AdaBet | Size alone | Random | Full |" in accuracies
     assert "| resnet50 | pets | 51.0 | 31.0 | 51.0 | 71.0 |" in accuracies
@@ -148,19 +150,19 @@ def test_what_is_not_done_is_a_dash() -> None:
     assert "| resnet50 | pets | – | – | – | – |" in text
 
 
-def test_records_tell_every_cell(found: dict[RunOptions, Run]) -> None:
-    some = {cell: run for cell, run in found.items() if cell.strategy == "adabet"}
-    told = records(CELLS, some)
-    assert len(told) == len(CELLS)
-    first = told[0]
+def test_there_is_a_record_for_every_cell(runs: dict[RunOptions, Run]) -> None:
+    some = {cell: run for cell, run in runs.items() if cell.strategy == "adabet"}
+    lines = records(CELLS, some)
+    assert len(lines) == len(CELLS)
+    first = lines[0]
     assert (first["model"], first["dataset"], first["strategy"]) == ("pocket-vgg", "pets", "adabet")
     assert (first["state"], first["test_accuracy"], first["severity"]) == ("done", 0.5, None)
     assert (first["measured_peak_bytes"], first["predicted_peak_bytes"]) == (4_000_000, 5_000_000)
-    assert told[1]["state"] == "missing"
-    assert told[1]["test_accuracy"] is None
+    assert lines[1]["state"] == "missing"
+    assert lines[1]["test_accuracy"] is None
     claims = [
         (line["model"], line["shift"], line["strategy"])
-        for line in told
+        for line in lines
         if line["claimed_saving_percent"]
     ]
     assert set(claims) == {("resnet50", "none", "adabet")}

@@ -83,7 +83,7 @@ def test_the_code_names_a_ranked_head() -> None:
     options = replace(RunOptions(), preset="paper")
     selection = choose(load_model("pocket-resnet20", num_classes=10), options)
     assert selection.layers[-1] != "fc"
-    assert 'its head ("fc") new' in snippet(options, selection)
+    assert 'a new head ("fc") for' in snippet(options, selection)
 
 
 def test_the_code_names_its_origin_and_rate() -> None:
@@ -100,5 +100,5 @@ def test_the_code_needs_no_model(model: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("analysis.models.names.find_spec", lambda _: None)  # as without timm
     selection = choose(load_model("pocket-resnet20", num_classes=10), RunOptions())
     code = snippet(RunOptions(AnalysisOptions(model=model)), selection)
-    assert "its head (the classifier) new" in code
+    assert "a new head (the classifier) for" in code
     assert f"on {model}, digits" in code

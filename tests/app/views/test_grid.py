@@ -26,7 +26,7 @@ from app.components.grid.live import _Reading
 from app.components.grid.matrix import AGAINST_FULL, NBSP, matrix
 from tests.analysis.run_faults import KINDS, STAND_IN, wait_until
 from tests.app.pages import button, opened, settled, texts
-from tests.grid_factories import fill, kept
+from tests.grid_factories import fill, keep_cell
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_only_what_is_missing_is_queued(store: RunStore) -> None:
     page = small(opened("grid"))
     base = replace(POCKET_GRID.base, train_samples=KINDS.index("long"))
     grid = Grid("g", ("pocket-vgg",), (DataChoice("digits"),), ("full",), (0,), base)
-    kept(store, grid.cells()[0])
+    keep_cell(store, grid.cells()[0])
     page.run()
     assert progress(page).startswith("2 runs: 1 done, 1 not started")
     button(page, "Continue with 1 run").click().run()
@@ -150,7 +150,7 @@ def test_the_store_is_read_again_only_after_a_change(store: RunStore) -> None:
     before = held.now()
     assert before[1] == {}
     assert held.now() is before
-    run = kept(store, cell)
+    run = keep_cell(store, cell)
     assert held.now()[1] == {cell: run}
 
 
@@ -193,8 +193,8 @@ def test_only_another_run_draws_the_page_again(
     watched: list[list[Run]] = []
     monkeypatch.setattr("app.components.grid.live.watch_runs", watched.append)
     cell, *_ = POCKET_GRID.cells()
-    kept(store, cell)
-    kept(store, replace(cell, rho=0.7))  # of no cell on the page
+    keep_cell(store, cell)
+    keep_cell(store, replace(cell, rho=0.7))  # of no cell on the page
     opened("grid")
     assert watched == [store.runs()]
 
@@ -242,7 +242,7 @@ def test_shifts_take_the_severity_of_the_form(store: RunStore) -> None:
 
 
 def test_fine_tune_leaves_the_cells_to_this_page(store: RunStore) -> None:
-    kept(store, POCKET_GRID.cells()[0])
+    keep_cell(store, POCKET_GRID.cells()[0])
     page = opened("finetune")
     assert not page.exception
     assert "No run yet." in texts(page)
@@ -262,7 +262,7 @@ def pets(store: RunStore, number: str, **told: Any) -> pd.DataFrame:
     cells = PETS.cells()
     for cell in cells:
         if cell.recipe.seed == 0 or cell.strategy == "full":
-            kept(store, cell, accuracy=0.5 + 0.1 * cell.recipe.seed, **told)
+            keep_cell(store, cell, accuracy=0.5 + 0.1 * cell.recipe.seed, **told)
     found = runs_of(cells, store.runs())
     return matrix(PETS, rows_of(cells, found), cells, found, number)
 
