@@ -1,6 +1,6 @@
-"""Images to analyse and to learn from: bundled, fetched, or one's own. Needs no torch.
+"""Images to analyse and to train on: bundled, downloaded, or the user's own. Needs no torch.
 
-Only the first look at a fetched dataset reads it with torchvision, and so imports torch.
+Only the first use of a downloaded dataset reads it with torchvision, and so imports torch.
 """
 
 from analysis.datasets.archives import Imported, ImportRequest, import_archive

@@ -1,4 +1,4 @@
-"""Addresses of datasets that torchvision does not have: our reader and our downloads need them."""
+"""Addresses of datasets that torchvision lacks, for our reader and our downloads."""
 
 from __future__ import annotations
 

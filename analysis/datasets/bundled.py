@@ -1,4 +1,4 @@
-"""The datasets that come with BettiScope or with what it needs anyway."""
+"""The datasets that come with BettiScope or with a library that it requires."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from analysis.datasets.specs import Content, DatasetSpec
-from analysis.datasets.splits import sizes_of, stratified
+from analysis.datasets.splits import sizes_of, stratify
 from analysis.progress import ProgressCallback
 from analysis.system.assets import asset_entry, read_asset
 
@@ -28,19 +28,21 @@ _DIGITS, _FASHION = sizes_of(1797), sizes_of(3000)
 
 
 def _load_digits(progress: ProgressCallback | None = None) -> Content:
-    from sklearn.datasets import load_digits  # slow to import, and not needed to list datasets
+    from sklearn.datasets import (
+        load_digits,
+    )  # slow to import, and listing datasets does not need it
 
     data = load_digits()
     labels = data.target.astype(np.int64)
     images = data.images[:, None].astype(np.float32) / 16
-    return Content(images, labels, partial(stratified, labels, _DIGITS))
+    return Content(images, labels, partial(stratify, labels, _DIGITS))
 
 
 def _load_fashion(progress: ProgressCallback | None = None) -> Content:
     with np.load(io.BytesIO(read_asset("fashion")), allow_pickle=False) as data:
         images = data["images"][:, None].astype(np.float32) / 255
         labels = data["labels"].astype(np.int64)
-    return Content(images, labels, partial(stratified, labels, _FASHION))
+    return Content(images, labels, partial(stratify, labels, _FASHION))
 
 
 BUNDLED = (
@@ -58,9 +60,9 @@ BUNDLED = (
     ),
     DatasetSpec(
         name="fashion",
-        title="Fashion-MNIST, a part",
+        title="Fashion-MNIST sample",
         description="3,000 test images of clothes, 28 × 28 grey pixels; the pocket models "
-        "learned from the training images of the same set.",
+        "were trained on the training images of the same set.",
         class_names=FASHION_CLASSES,
         image_shape=(1, 28, 28),
         sizes=_FASHION,

@@ -1,4 +1,4 @@
-"""The datasets that are fetched over the network when they are first asked for, and kept."""
+"""The datasets that are downloaded on first use and kept."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from analysis.datasets.bundled import FASHION_CLASSES
-from analysis.datasets.fetching import INDEX, PIXELS, Download, fetch_dataset, is_there
+from analysis.datasets.fetching import INDEX, PIXELS, Download, fetch_dataset, is_complete
 from analysis.datasets.image_files import FileImages
 from analysis.datasets.sources import DOWNLOADS
 from analysis.datasets.specs import Bytes, Content, DatasetSpec, Images
-from analysis.datasets.splits import Splits, official
+from analysis.datasets.splits import Splits, official_splits
 from analysis.errors import AssetError
 from analysis.options import SPLITS
 from analysis.progress import ProgressCallback
@@ -28,7 +28,7 @@ _CLASSES: dict[str, list[str]] = json.loads(
 @dataclass(frozen=True)
 class _About:
     description: str
-    megabytes: int  # to fetch, about
+    megabytes: int  # to download, approximately
     image_shape: tuple[int, int, int] | None
     licence: str
     source: str
@@ -64,21 +64,21 @@ _ABOUT = {
         "C. Wah, S. Branson, P. Welinder, P. Perona and S. Belongie, Caltech (2011)",
     ),
     "cifar10": _About(
-        "60,000 photographs of ten kinds of things, 32 × 32 pixels.",
+        "60,000 photographs of ten kinds of objects, 32 × 32 pixels.",
         170,
         (3, 32, 32),
         "none stated",
         "A. Krizhevsky, University of Toronto (2009)",
     ),
     "cifar100": _About(
-        "60,000 photographs of a hundred kinds of things, 32 × 32 pixels.",
+        "60,000 photographs of a hundred kinds of objects, 32 × 32 pixels.",
         170,
         (3, 32, 32),
         "none stated",
         "A. Krizhevsky, University of Toronto (2009)",
     ),
     "fashion-mnist": _About(
-        "All 70,000 images of clothes, 28 × 28 grey pixels. The pocket models learned from its "
+        "All 70,000 images of clothes, 28 × 28 grey pixels. The pocket models were trained on its "
         "training images.",
         31,
         (1, 28, 28),
@@ -88,8 +88,8 @@ _ABOUT = {
 }
 
 
-def described(download: Download) -> DatasetSpec:
-    """What is known of a dataset before it is fetched."""
+def spec_of_download(download: Download) -> DatasetSpec:
+    """The registry entry of a dataset, known before its download."""
     about = _ABOUT[download.name]
     return DatasetSpec(
         name=download.name,
@@ -107,8 +107,8 @@ def described(download: Download) -> DatasetSpec:
 
 
 def is_fetched(name: str) -> bool:
-    """Whether a dataset can be loaded at once: nothing is to be fetched or unpacked first."""
-    return name not in DOWNLOADS or is_there(DOWNLOADS[name])
+    """Whether a dataset can be loaded now, without a download or unpacking."""
+    return name not in DOWNLOADS or is_complete(DOWNLOADS[name])
 
 
 def _load(download: Download, progress: ProgressCallback | None = None) -> Content:
@@ -116,19 +116,19 @@ def _load(download: Download, progress: ProgressCallback | None = None) -> Conte
     try:
         with np.load(root / INDEX, allow_pickle=False) as index:
             labels, parts, names = index["labels"], index["parts"], index["names"]
-        remedy = "Delete that folder, and the dataset is fetched again."
+        remedy = "Delete that folder to download the dataset again."
         images: Images | Bytes | FileImages = FileImages(root, tuple(names.tolist()), remedy=remedy)
         if (root / PIXELS).is_file():
             images = np.load(root / PIXELS, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise AssetError(
-            f"{root} is damaged ({type(error).__name__}): delete that folder, and the dataset "
-            f"{download.title} is fetched again."
+            f"{root} is damaged ({type(error).__name__}). Delete that folder to download the "
+            f"dataset {download.title} again."
         ) from error
-    given: Splits = {
+    splits: Splits = {
         split: np.flatnonzero(parts == k) for k, split in enumerate(SPLITS) if (parts == k).any()
     }
-    return Content(images, labels, partial(official, labels, given, download.sizes))
+    return Content(images, labels, partial(official_splits, labels, splits, download.sizes))
 
 
-DOWNLOADABLE = tuple(described(download) for download in DOWNLOADS.values())
+DOWNLOADABLE = tuple(spec_of_download(download) for download in DOWNLOADS.values())

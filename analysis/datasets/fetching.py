@@ -1,4 +1,4 @@
-"""Fetch a dataset's archives, unpack them and keep the result, whole or not at all."""
+"""Download a dataset's archives, unpack them and keep the complete result, or nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.datasets.own import unfinished
+from analysis.datasets.own import temporary_folder
 from analysis.datasets.torchvision_readers import Reader, Reading
 from analysis.errors import AssetError
 from analysis.options import SPLITS, Split
@@ -22,8 +22,8 @@ from analysis.system.downloads import fetch
 from analysis.system.home import home
 
 INDEX, PIXELS = "index.npz", "pixels.npy"
-_DAY = 86_400.0  # seconds; a slow disk may take long to unpack
-_INSTEAD = "The datasets digits and fashion need no network, nor do images of your own."
+_DAY = 86_400.0  # seconds; unpacking to a slow disk may take long
+_INSTEAD = "The datasets digits and fashion and your own images need no network."
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Remote:
     url: str
     to: str  # where torchvision's class expects it, relative to its root
     checksum: str  # "md5:" or "sha256:" and the digest
-    local: Path | None = None  # where a system package has it, packed otherwise
-    unpacked: str = ""  # the SHA-256 of what is packed in that
+    local: Path | None = None  # the same data from a system package, compressed differently
+    unpacked: str = ""  # the SHA-256 of the data inside `local`
 
 
 @dataclass(frozen=True)
 class Download:
-    """A dataset that can be fetched."""
+    """A dataset that can be downloaded."""
 
     name: str
     title: str
     files: tuple[Remote, ...]
     read: Reader
-    sizes: dict[Split, int]  # images, a fifth of the training images held back for validation
+    sizes: dict[Split, int]  # images; a fifth of the training images serve for validation
 
     @property
     def digest(self) -> str:
@@ -54,21 +54,21 @@ class Download:
 
 
 def fetch_dataset(download: Download, progress: ProgressCallback | None = None) -> Path:
-    """The folder of a dataset that is fetched, if it has to be, unpacked and read.
+    """Download, unpack and read a dataset unless that is done, and return its folder.
 
-    Besides what torchvision's class makes of the archives it holds `INDEX`: an array each of the
-    images' labels, parts (positions of their official splits in `SPLITS`) and file names; where
-    the images are no files, `PIXELS` has them, uint8 (N, C, H, W).
+    Beside the files that torchvision's class unpacks, the folder holds `INDEX`: one array each of
+    the images' labels, parts (positions of their official splits in `SPLITS`) and file names.
+    Images that are not files are in `PIXELS`, uint8 (N, C, H, W).
 
     Raises
     ------
     AssetError
-        If a file cannot be fetched, is not what it should be, or the disk is full.
+        If a file cannot be downloaded, has the wrong content, or the disk is full.
     """
     final = _folder(download)
-    if is_there(download):
+    if is_complete(download):
         return final
-    tell = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     archives = home() / "datasets-fetched" / "archives" / download.name
     packed = [file for file in download.files if not _has_local(file)]
     for file in packed:
@@ -80,32 +80,32 @@ def fetch_dataset(download: Download, progress: ProgressCallback | None = None) 
             instead=_INSTEAD,
             progress=progress,
         )
-    tell(Progress("Unpack", download.title, 0, 1))
+    report(Progress("Unpack", download.title, 0, 1))
     try:
-        with unfinished(final.parent, leftover_seconds=_DAY) as part:
+        with temporary_folder(final.parent, leftover_seconds=_DAY) as part:
             root = part / download.name
             for file in download.files:
                 _place(file, archives / file.to, root / file.to)
             _write_index(root, _read(download, root))
             for file in packed:
-                if (root / file.to).suffix != ".mat":  # which is read as it is
+                if (root / file.to).suffix != ".mat":  # which is read without unpacking
                     (root / file.to).unlink()
-            if not is_there(download):  # what a deletion that was broken off left
+            if not is_complete(download):  # the rest of an interrupted deletion
                 shutil.rmtree(final, ignore_errors=True)
             root.rename(final)
     except OSError as error:
-        if not is_there(download):  # else another process was as quick
+        if not is_complete(download):  # else another process has just finished
             raise AssetError(
                 f"The dataset {download.title} could not be unpacked into {final.parent} "
                 f"({error.strerror or type(error).__name__}): free some space, or set "
-                f"BETTISCOPE_HOME to a folder that can be written to. {_INSTEAD}"
+                f"BETTISCOPE_HOME to a writable folder. {_INSTEAD}"
             ) from error
     shutil.rmtree(archives, ignore_errors=True)
     return final
 
 
-def is_there(download: Download) -> bool:
-    """Whether a dataset has been fetched, whole."""
+def is_complete(download: Download) -> bool:
+    """Whether a dataset is downloaded and unpacked completely."""
     return (_folder(download) / INDEX).is_file()
 
 
@@ -114,10 +114,10 @@ def _folder(download: Download) -> Path:
 
 
 def _has_local(file: Remote) -> bool:
-    return file.local is not None and _unpacked(file) is not None
+    return file.local is not None and _local_data(file) is not None
 
 
-def _unpacked(file: Remote) -> bytes | None:
+def _local_data(file: Remote) -> bytes | None:
     with suppress(OSError, EOFError, zlib.error):
         if file.local is not None and file.local.is_file():
             data = gzip.decompress(file.local.read_bytes())
@@ -128,7 +128,7 @@ def _unpacked(file: Remote) -> bytes | None:
 
 def _place(file: Remote, archive: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    data = _unpacked(file)
+    data = _local_data(file)
     if data is not None:
         to.with_suffix("").write_bytes(data)
         return
@@ -143,7 +143,7 @@ def _read(download: Download, root: Path) -> Reading:
         reading = download.read(root)
     except OSError:
         raise
-    except Exception as error:  # the files are those that were published: torchvision changed
+    except Exception as error:  # the files are the published ones, so torchvision has changed
         raise AssetError(
             f"The dataset {download.title} could not be read ({type(error).__name__}: {error}). "
             f"{_INSTEAD}"

@@ -1,4 +1,4 @@
-"""Folders of images: what lies in them, which images can be read, and which class each is of."""
+"""Scan folders of images: which images can be read, and the class of each."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.datasets.image_files import BrokenImage, check, is_image_name, shown
+from analysis.datasets.image_files import BrokenImage, check, display_name, is_image_name
 from analysis.errors import OptionError
 from analysis.options import Split
 from analysis.progress import Progress, ProgressCallback
 from analysis.system.home import home, replacing
 
-_RULES = 1  # raise it whenever the same folder would be read in another way
+_RULES = 1  # raise it whenever the same folder would be read differently
 _THREADS = 4
-_SETTLED = 2 * 10**9  # ns; a folder's time may not tell a change from one just before it
+_SETTLED = 2 * 10**9  # ns; two changes in quick succession may leave the same folder time
 _NAMED = 3  # files that a sentence names
 _SPLIT_NAMES: dict[str, Split] = {
     "train": "train", "training": "train",
@@ -42,7 +42,7 @@ class Folder:
     splits: tuple[Split, ...]  # of each image; empty if no folders are named after splits
     skipped: tuple[Skipped, ...]
     digest: str  # of the names, sizes and times of all its images
-    others: int  # files that are no images
+    others: int  # files that are not images
 
 
 @dataclass
@@ -54,31 +54,31 @@ class _Listing:
 
     @property
     def digest(self) -> str:
-        found = json.dumps([_RULES, sorted(self.images.items())])
-        return hashlib.sha256(found.encode()).hexdigest()[:32]
+        content = json.dumps([_RULES, sorted(self.images.items())])
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class _Seen:
     folder: Folder
-    directories: tuple[tuple[str, int], ...]  # all in it, and their times in ns
-    listed: int  # ns since 1970
+    directories: tuple[tuple[str, int], ...]  # all its subfolders, with their times in ns
+    began: int  # start of the scan, ns since 1970
 
 
 _known: dict[Path, _Seen] = {}
 
 
 def scan_folder(root: Path, progress: ProgressCallback | None = None) -> Folder:
-    """What is in a folder of images: of class folders, or of images alone.
+    """Scan a folder of class folders, or of images alone.
 
-    Images lie in one folder a class, at any depth, or directly in the folder and have no labels.
-    With both, the images beside two or more class folders are left out; beside one folder, all
-    are taken without labels. A folder around all the class folders is passed through. All this
-    may lie within folders "train", "val" and "test", at least "train" and another, which are
-    splits then and no classes.
+    Images lie in one folder per class, at any depth, or directly in the folder and then have no
+    labels. With both, images beside two or more class folders are left out; beside a single
+    folder, all images are used without labels. Outer folders around all class folders are
+    skipped. All this may lie in folders "train", "val" and "test" (at least "train" and one
+    other), which are then splits, not classes.
 
-    Hidden files are passed over, and links that leave the folder. Each image is decoded once, in
-    threads, and only if it is not known from an earlier time.
+    Hidden files and links that leave the folder are ignored. Each image is decoded once, in
+    threads, and only if no earlier scan has decoded it.
 
     Parameters
     ----------
@@ -90,110 +90,110 @@ def scan_folder(root: Path, progress: ProgressCallback | None = None) -> Folder:
     Raises
     ------
     OptionError
-        If there is no such folder, it cannot be opened, or has no image that can be read.
+        If the folder does not exist, cannot be opened, or has no readable image.
     """
     known = _known.get(root)
-    if known is not None and _unchanged(known):
+    if known is not None and _is_unchanged(known):
         return known.folder
     began = time.time_ns()
-    listing = _listed(root)
+    listing = _list_folder(root)
     if known is not None and known.folder.digest == listing.digest:
         folder = known.folder
     else:
-        folder = _classified(root, listing, _reasons(root, listing, progress))
+        folder = _classify(root, listing, _reasons(root, listing, progress))
     _known[root] = _Seen(folder, tuple(listing.directories), began)
     return folder
 
 
 def digest_now(root: Path) -> str:
-    """The digest of a folder as it is now, which opens no image.
+    """The digest of a folder as it is now, computed without opening an image.
 
     Raises
     ------
     OptionError
         If it cannot be opened.
     """
-    digest = _listed(root).digest
+    digest = _list_folder(root).digest
     if root in _known and _known[root].folder.digest != digest:
         del _known[root]
     return digest
 
 
-def moved(before: Path, after: Path) -> Folder:
-    """What is in a folder that was renamed; no image is decoded again."""
+def scan_renamed(before: Path, after: Path) -> Folder:
+    """Scan a folder after its renaming; no image is decoded again."""
     _known.pop(before, None)
     with suppress(OSError):
-        _memory(before).replace(_memory(after))
+        _reasons_file(before).replace(_reasons_file(after))
     return scan_folder(after)
 
 
 def forget(root: Path) -> None:
-    """Drop what is remembered of a folder that is gone."""
+    """Discard the scan of a folder that no longer exists."""
     _known.pop(root, None)
     with suppress(OSError):
-        _memory(root).unlink(missing_ok=True)
+        _reasons_file(root).unlink(missing_ok=True)
 
 
 def is_scanned(root: Path) -> bool:
-    """Whether `scan_folder` would answer without decoding any image."""
-    if root in _known and _unchanged(_known[root]):
+    """Whether `scan_folder` needs to decode no image."""
+    if root in _known and _is_unchanged(_known[root]):
         return True
     try:
-        listing = _listed(root)
+        listing = _list_folder(root)
     except OptionError:
-        return True  # `scan_folder` tells it at once
-    remembered = _remembered(root)
-    return all(_key(item) in remembered for item in listing.images.items())
+        return True  # `scan_folder` reports it at once
+    reasons = _load_reasons(root)
+    return all(_key(item) in reasons for item in listing.images.items())
 
 
 def some_of(skipped: tuple[Skipped, ...]) -> str:
-    """The first few of what was skipped, as a phrase."""
+    """The first few skipped files, as a phrase."""
     named = ", ".join(f"{name} ({reason})" for name, reason in skipped[:_NAMED])
     return named + (f" and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else "")
 
 
-def _unchanged(known: _Seen) -> bool:
+def _is_unchanged(known: _Seen) -> bool:
     try:
         return all(
-            (known.folder.root / name).stat().st_mtime_ns == then and then < known.listed - _SETTLED
-            for name, then in known.directories
+            (known.folder.root / name).stat().st_mtime_ns == time and time < known.began - _SETTLED
+            for name, time in known.directories
         )
     except OSError:
         return False
 
 
-def _listed(root: Path) -> _Listing:
+def _list_folder(root: Path) -> _Listing:
     try:
         real = root.resolve(strict=True)
         listing = _Listing()
-        _list(real, "", listing)
+        _list_into(real, "", listing)
     except FileNotFoundError as error:
-        raise OptionError(f"`dataset` must be a folder of images: there is no {root}") from error
+        raise OptionError(f"`dataset` must be a folder of images: {root} does not exist") from error
     except NotADirectoryError as error:
         raise OptionError(f"`dataset` must be a folder of images: {root} is a file") from error
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or "its folders lie too deep, or in a circle"
+        reason = getattr(error, "strerror", None) or "its folders are too deep, or form a loop"
         raise OptionError(f"`dataset`: the folder {root} cannot be opened ({reason})") from error
     return listing
 
 
-def _list(root: Path, inside: str, listing: _Listing) -> None:
+def _list_into(root: Path, inside: str, listing: _Listing) -> None:
     here = root / inside
     listing.directories.append((inside, here.stat().st_mtime_ns))
-    with os.scandir(here) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    with os.scandir(here) as unsorted:
+        entries = sorted(unsorted, key=lambda entry: entry.name)
     for entry in entries:
         if entry.name.startswith("."):
             continue
         name = f"{inside}{entry.name}"
         reason = _link_problem(root, entry) if entry.is_symlink() else ""
         if reason:
-            listing.skipped.append((shown(name), reason))
+            listing.skipped.append((display_name(name), reason))
         elif entry.is_dir():
             try:
-                _list(root, f"{name}/", listing)
+                _list_into(root, f"{name}/", listing)
             except OSError as error:
-                listing.skipped.append((shown(name), f"cannot be opened: {error.strerror}"))
+                listing.skipped.append((display_name(name), f"cannot be opened: {error.strerror}"))
         elif is_image_name(entry.name) and entry.is_file():
             with suppress(FileNotFoundError):  # deleted since the folder was listed
                 stat = entry.stat()
@@ -206,7 +206,7 @@ def _link_problem(root: Path, entry: os.DirEntry[str]) -> str:
     try:
         target = Path(entry.path).resolve(strict=True)
     except (OSError, RuntimeError):
-        return "it is a link that leads nowhere"
+        return "it is a link to a missing file"
     if not target.is_relative_to(root):
         return "it is a link out of the folder"
     return "it is a link to a folder" if target.is_dir() else ""
@@ -219,19 +219,19 @@ def _key(item: tuple[str, tuple[int, int]]) -> str:
 
 def _reasons(root: Path, listing: _Listing, progress: ProgressCallback | None) -> dict[str, str]:
     """Why each image cannot be used; an empty reason if it can."""
-    remembered = _remembered(root)
-    new = [name for name, about in listing.images.items() if _key((name, about)) not in remembered]
-    fresh = dict(zip(new, _checked(root, new, progress), strict=True))
-    keys = {name: _key((name, about)) for name, about in listing.images.items()}
-    reasons = {n: fresh[n] if n in fresh else remembered[key] for n, key in keys.items()}
-    if fresh or len(remembered) != len(reasons):
-        found = {"rules": _RULES, "images": {keys[n]: reason for n, reason in reasons.items()}}
-        with suppress(OSError), replacing(_memory(root)) as file:  # it is looked through again
-            file.write(json.dumps(found).encode())
+    earlier = _load_reasons(root)
+    keys = {item[0]: _key(item) for item in listing.images.items()}
+    new = [name for name, key in keys.items() if key not in earlier]
+    fresh = dict(zip(new, _check_images(root, new, progress), strict=True))
+    reasons = {n: fresh[n] if n in fresh else earlier[key] for n, key in keys.items()}
+    if fresh or len(earlier) != len(reasons):
+        content = {"rules": _RULES, "images": {keys[n]: reason for n, reason in reasons.items()}}
+        with suppress(OSError), replacing(_reasons_file(root)) as file:  # else it is scanned again
+            file.write(json.dumps(content).encode())
     return reasons
 
 
-def _checked(root: Path, names: list[str], progress: ProgressCallback | None) -> Iterator[str]:
+def _check_images(root: Path, names: list[str], progress: ProgressCallback | None) -> Iterator[str]:
     def reason(name: str) -> str:
         try:
             check(root / name)
@@ -240,38 +240,41 @@ def _checked(root: Path, names: list[str], progress: ProgressCallback | None) ->
         return ""
 
     pool = ThreadPoolExecutor(_THREADS)
+    problems = pool.map(reason, names)
     try:
-        for done, (name, found) in enumerate(zip(names, pool.map(reason, names), strict=True), 1):
+        for done, (name, problem) in enumerate(zip(names, problems, strict=True), 1):
             if progress is not None:
-                progress(Progress("Look through the images", shown(name), done, len(names)))
-            yield found
+                progress(Progress("Check the images", display_name(name), done, len(names)))
+            yield problem
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _memory(root: Path) -> Path:
+def _reasons_file(root: Path) -> Path:
     return home() / "folders" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}.json"
 
 
-def _remembered(root: Path) -> dict[str, str]:
+def _load_reasons(root: Path) -> dict[str, str]:
     try:
-        found = json.loads(_memory(root).read_bytes())
-        return dict(found["images"]) if found["rules"] == _RULES else {}
+        content = json.loads(_reasons_file(root).read_bytes())
+        return dict(content["images"]) if content["rules"] == _RULES else {}
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 
 
-def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folder:
-    skipped = listing.skipped + [(shown(n), reason) for n, reason in reasons.items() if reason]
+def _classify(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folder:
+    skipped = listing.skipped + [
+        (display_name(n), reason) for n, reason in reasons.items() if reason
+    ]
     names = sorted(name for name, reason in reasons.items() if not reason)
     if not names:
-        raise OptionError(_nothing(root, listing, tuple(skipped)))
-    depth = _wrapping(names)
+        raise OptionError(_no_image(root, listing, tuple(skipped)))
+    depth = _outer_depth(names)
     split_of, at = _split_folders(names, depth), depth
     if split_of:
         depth += 1
         names = _all_in_folders(names, depth, "the folders of the splits", skipped)
-        depth += _wrapping([name.split("/", depth)[depth] for name in names])
+        depth += _outer_depth([name.split("/", depth)[depth] for name in names])
     classes = sorted({name.split("/")[depth] for name in names if name.count("/") > depth})
     if len(classes) > 1:
         names = _all_in_folders(names, depth + 1, "the class folders", skipped)
@@ -283,7 +286,7 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folde
         root=root,
         names=tuple(names),
         labels=tuple(number.get(name.split("/")[depth], 0) for name in names),
-        class_names=tuple(shown(name) for name in classes),
+        class_names=tuple(display_name(name) for name in classes),
         splits=splits if "train" in splits and len(set(splits)) > 1 else (),
         skipped=tuple(skipped),
         digest=listing.digest,
@@ -291,8 +294,8 @@ def _classified(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folde
     )
 
 
-def _wrapping(names: list[str]) -> int:
-    """How many folders lie around all the class folders."""
+def _outer_depth(names: list[str]) -> int:
+    """How many outer folders enclose all the class folders."""
     depth = 0
     while len({name.split("/")[depth] for name in names}) == 1:
         inside = {name.split("/")[depth + 1] for name in names if name.count("/") > depth + 1}
@@ -304,24 +307,26 @@ def _wrapping(names: list[str]) -> int:
 
 
 def _split_folders(names: list[str], depth: int) -> dict[str, Split]:
-    """The split of each folder that lies so deep, if they are named after splits, all of them."""
+    """The split of each folder at that depth, if all of them are named after splits."""
     folders = {name.split("/")[depth] for name in names if name.count("/") > depth}
-    found = {name: _SPLIT_NAMES[name.lower()] for name in folders if name.lower() in _SPLIT_NAMES}
-    splits = set(found.values())
-    return found if len(found) == len(folders) and len(splits) > 1 and "train" in splits else {}
+    known = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    split_of = {name: _SPLIT_NAMES[name.lower()] for name in known}
+    splits = set(split_of.values())
+    are_splits = len(known) == len(folders) and len(splits) > 1 and "train" in splits
+    return split_of if are_splits else {}
 
 
 def _all_in_folders(names: list[str], depth: int, which: str, skipped: list[Skipped]) -> list[str]:
-    """The names that lie so deep at least; the others are skipped."""
+    """The names at that depth or deeper; the others are skipped."""
     skipped += [
-        (shown(name), f"it lies beside {which}") for name in names if name.count("/") < depth
+        (display_name(name), f"it lies beside {which}") for name in names if name.count("/") < depth
     ]
     return [name for name in names if name.count("/") >= depth]
 
 
-def _nothing(root: Path, listing: _Listing, skipped: tuple[Skipped, ...]) -> str:
+def _no_image(root: Path, listing: _Listing, skipped: tuple[Skipped, ...]) -> str:
     if skipped:
         return f"`dataset`: no image in {root} can be read: {some_of(skipped)}"
     others = f"only {listing.others:,} other file{'s' * (listing.others != 1)}"
-    held = others if listing.others else "it is empty"
-    return f"`dataset` must be a folder of images: {root} holds none ({held})"
+    content = others if listing.others else "it is empty"
+    return f"`dataset` must be a folder of images: {root} contains none ({content})"

@@ -1,4 +1,4 @@
-"""Images as files: one decoded at a time, whatever its format and colours."""
+"""Image files of any format and colour mode, decoded one at a time."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from analysis.errors import AssetError
 
 Picture = NDArray[np.float32]  # (3, h, w), values in [0, 1]
 
-MAX_PIXELS = 64_000_000  # of one image: 770 MB when decoded, and up to 2.8 GB on the way there
+MAX_PIXELS = 64_000_000  # of one image: 770 MB when decoded, and up to 2.8 GB while decoding
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
     *(".webp", ".avif", ".jp2", ".j2k", ".pbm", ".pgm", ".ppm", ".pnm"),
 )
-# Of all that Pillow reads, what cameras and drawing programs write. EPS is left out on purpose: it
+# The formats Pillow reads that cameras and drawing programs write. EPS is left out on purpose: it
 # is a program, which Ghostscript would run.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
-_DRAFT = (64, 64)  # pixels: a JPEG's decoder may shrink to not less than this
-_NUMBERS = ("I", "F")  # how the modes begin whose values are not 8-bit colours
+_DRAFT = (64, 64)  # pixels: the smallest size to which a JPEG decoder may shrink
+_NUMBERS = ("I", "F")  # first letters of the modes whose values are not 8-bit colours
 
 
 class BrokenImage(Exception):
-    """An image that cannot be used. The text is the reason, to stand after its name."""
+    """An image that cannot be used. The text is the reason, to follow its name."""
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
+    """Whether a file name has the ending of an image."""
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def shown(name: str | Path) -> str:
-    """A file's name as text, also when its bytes are none."""
+def display_name(name: str | Path) -> str:
+    """A file name as text, even if its bytes are not valid text."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def decode(path: Path) -> Picture:
-    """Decode one image file; of an animation the first frame.
+    """Decode one image file, or the first frame of an animation.
 
-    It is turned as its EXIF data say, transparency is laid on white, and grey becomes three equal
-    channels. 16-bit values are divided by 65535; other numbers beyond 8 bit that leave [0, 1] are
-    stretched from their least to their greatest.
+    The image is turned upright by its EXIF data, transparency becomes white, and grey becomes
+    three equal channels. 16-bit values are divided by 65535; other values beyond 8 bits that
+    leave [0, 1] are rescaled from their minimum and maximum.
 
     Parameters
     ----------
@@ -65,25 +65,25 @@ def decode(path: Path) -> Picture:
     BrokenImage
         With the reason.
     """
-    with _loaded(path) as image:
-        return _pixels(_upright(image))
+    with _open_image(path) as image:
+        return _pixels(_turn_upright(image))
 
 
 def check(path: Path) -> None:
-    """Make sure that `decode` will succeed, at a fraction of its cost.
+    """Check that `decode` will succeed, at a fraction of its cost.
 
     Raises
     ------
     BrokenImage
         With the reason.
     """
-    with _loaded(path, draft=True) as image:
-        # Numbers may be no numbers anywhere; whether colours convert, one pixel shows.
+    with _open_image(path, draft=True) as image:
+        # NaN may be anywhere; one pixel shows whether colours convert.
         _pixels(image if image.mode.startswith(_NUMBERS) else image.crop((0, 0, 1, 1)))
 
 
 @contextmanager
-def _loaded(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
+def _open_image(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
     try:
         with Image.open(path, formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -98,32 +98,32 @@ def _loaded(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
         raise BrokenImage(_too_large("far more pixels")) from error
     except UnidentifiedImageError as error:
         empty = path.stat().st_size == 0
-        reason = "it is empty" if empty else "it is damaged, or no image in a known format"
+        reason = "it is empty" if empty else "it is damaged, or not in a known image format"
         raise BrokenImage(reason) from error
     except FileNotFoundError as error:
-        raise BrokenImage("it is gone") from error
+        raise BrokenImage("it no longer exists") from error
     except OSError as error:
         raise BrokenImage(error.strerror or "it is damaged or cut short") from error
     except MemoryError as error:
         raise BrokenImage("there is not enough memory to decode it") from error
-    except Exception as error:  # Pillow's readers trust the numbers in a file, and may stumble
+    except Exception as error:  # Pillow's readers trust the numbers in a file, and may fail on them
         raise BrokenImage(f"it is damaged ({type(error).__name__})") from error
 
 
 @lru_cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)  # a build may lack some
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # some builds lack a few
 
 
-def _too_large(found: str) -> str:
-    return f"it has {found}; at most {MAX_PIXELS // 10**6} million are decoded"
+def _too_large(size: str) -> str:
+    return f"it has {size}; the limit is {MAX_PIXELS // 10**6} million pixels"
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # its EXIF data are damaged: the pixels are not
+    except Exception:  # damaged EXIF data do not harm the pixels
         return image
 
 
@@ -146,7 +146,7 @@ def _channels(image: Image.Image) -> NDArray[np.float32]:
 def _unit_range(image: Image.Image) -> NDArray[np.float32]:
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
-        raise BrokenImage("it holds values that are no numbers")
+        raise BrokenImage("it contains values that are not numbers")
     least, most = values.min(), values.max()
     if image.mode.startswith("I") and least >= 0 and most <= 65535:
         return (values / 65535).astype(np.float32)
@@ -157,19 +157,19 @@ def _unit_range(image: Image.Image) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class FileImages(Sequence[Picture]):
-    """Images in files, decoded when they are asked for and not kept.
+    """Images in files, decoded on access and not kept.
 
     An integer gives one image, float32 (3, h, w) in [0, 1]; a slice or a list of positions gives
-    `FileImages` again. An image that has become unreadable raises `AssetError`, naming it.
+    `FileImages` again. An image that can no longer be read raises `AssetError` with its name.
     """
 
     root: Path
     names: tuple[str, ...]  # files, relative to `root`
-    # What is done to an image, given its position in the whole dataset; None: nothing.
+    # Changes an image, given its position in the whole dataset; None: no change.
     alter: Callable[[Picture, int], Picture] | None = None
-    positions: tuple[int, ...] = ()  # in the whole dataset; empty: as they come
-    # A sentence: what to do about an image that cannot be read any more.
-    remedy: str = "Put it back as it was, or ask again, so that the folder is looked through anew."
+    positions: tuple[int, ...] = ()  # in the whole dataset; empty: 0, 1, 2, …
+    # A sentence: what to do about an image that can no longer be read.
+    remedy: str = "Restore the file, or try again to scan the folder anew."
 
     def __len__(self) -> int:
         return len(self.names)
@@ -182,7 +182,7 @@ class FileImages(Sequence[Picture]):
         self, index: int | slice | Sequence[int] | NDArray[np.int64]
     ) -> Picture | FileImages:
         if isinstance(index, int | np.integer):
-            return self._decoded(int(index))
+            return self._decode(int(index))
         some = isinstance(index, slice) or len(index)
         chosen = np.arange(len(self))[index if some else slice(0)]
         return replace(
@@ -192,18 +192,18 @@ class FileImages(Sequence[Picture]):
         )
 
     def __iter__(self) -> Iterator[Picture]:
-        return (self._decoded(k) for k in range(len(self)))
+        return (self._decode(k) for k in range(len(self)))
 
     def _position(self, k: int) -> int:
         return self.positions[k] if self.positions else int(k)
 
-    def _decoded(self, k: int) -> Picture:
+    def _decode(self, k: int) -> Picture:
         name = self.names[k]
         try:
             image = decode(self.root / name)
         except BrokenImage as error:
+            where = f"{display_name(name)} in {display_name(self.root)}"
             raise AssetError(
-                f"The image {shown(name)} in {shown(self.root)} cannot be read ({error}). "
-                + self.remedy
+                f"The image {where} cannot be read ({error}). {self.remedy}"
             ) from error
         return image if self.alter is None else self.alter(image, self._position(k))

@@ -20,13 +20,13 @@ from analysis.progress import ProgressCallback
 
 @dataclass(frozen=True, eq=False)
 class _Undrawn:
-    """Images of a fetched split, which may be large: only those drawn become floats."""
+    """Images of a downloaded split, which may be large: only the drawn ones become floats."""
 
-    made: Callable[[Labels], Images]  # given positions in the whole dataset
+    make: Callable[[Labels], Images]  # from positions in the whole dataset
     indices: Labels
 
     def __getitem__(self, chosen: Labels | slice) -> Images:
-        return self.made(self.indices[chosen])
+        return self.make(self.indices[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class ImageDataset:
         Raises
         ------
         OptionError
-            If `n` is less than 1 or more than there are.
+            If `n` is less than 1 or more than the number of images.
         """
         problems = _seed_problem(seed)
         if not 1 <= n <= len(self):
@@ -80,7 +80,7 @@ class ImageDataset:
 
 
 def list_datasets() -> list[str]:
-    """Names of the registered datasets; `load_dataset` also knows one's own."""
+    """Names of the registered datasets; `load_dataset` also knows the user's own."""
     return list(DATASETS)
 
 
@@ -93,27 +93,27 @@ def load_dataset(
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> ImageDataset:
-    """Load one split of a dataset, fetching it first if it has to be.
+    """Load one split of a dataset, downloading the dataset first if necessary.
 
-    The three splits hold every image once; where we divide, classes keep their proportions. A
-    shifted split holds the images of the unshifted one, index by index.
+    Each image is in exactly one of the three splits; splits made here keep the proportions of
+    the classes. A shifted split holds the images of the unshifted one, index by index.
 
     Parameters
     ----------
     name : str
         One of `list_datasets()`, "folder:" and an absolute path, or an upload ("own:…").
     split : {"train", "validation", "test"}
-        60, 20 and 20 % of the images, or the splits that the dataset comes in; where those have no
+        60, 20 and 20 % of the images, or the dataset's official splits; if those have no
         validation images, a fifth of the training images.
     shift : str
         One of `analysis.datasets.SHIFTS`.
     severity : int
         Of the shift, 1 (slight) to 5.
     seed : int
-        Decides which image falls into which split, and the noise. Keep it fixed when models or
-        runs are compared, lest one is tested on what another learned from.
+        Determines the split of each image, and the noise. Keep it fixed when you compare models
+        or runs, so that none is tested on images that another was trained on.
     progress : callable (Progress), optional
-        Told how far a download is, and the look through a new folder.
+        Receives the progress of a download and of the scan of a new folder.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def load_dataset(
     Raises
     ------
     OptionError
-        Naming every unknown name and every value out of range; or an empty split.
+        For all unknown names and values out of range at once, or for an empty split.
     AssetError
         If a bundled file is missing or damaged, or a download fails.
     """
@@ -135,10 +135,10 @@ def load_dataset(
     raise_problems(problems + _seed_problem(seed))
     spec = dataset_spec(name)
     images, labels, splits = spec.load(progress)
-    found = splits(seed)
-    indices = found[split]
+    positions = splits(seed)
+    indices = positions[split]
     if not len(indices):
-        others = " or ".join(other for other in SPLITS if len(found[other]))
+        others = " or ".join(other for other in SPLITS if len(positions[other]))
         raise OptionError(
             f"`split` must be {others} for {name}, got {split!r}: that split is empty. "
             f"{spec.why_untrainable}"
@@ -146,32 +146,32 @@ def load_dataset(
     return ImageDataset(
         name=name,
         split=split,
-        held=_shifted(images, indices, shift, severity, [seed, SPLITS.index(split)]),
+        held=_apply_shift(images, indices, shift, severity, [seed, SPLITS.index(split)]),
         labels=labels[indices],
         class_names=spec.class_names,
         indices=indices,
     )
 
 
-def _shifted(
+def _apply_shift(
     images: Images | Bytes | FileImages, indices: Labels, shift: str, severity: int, seed: list[int]
 ) -> Images | FileImages | _Undrawn:
     if isinstance(images, FileImages):
         chosen = images[indices]
-        alter = partial(_altered, shift, severity, seed)
+        alter = partial(_alter, shift, severity, seed)
         return chosen if shift == "none" else replace(chosen, alter=alter)
-    made = partial(_floats, images, shift, severity, seed)
-    # Noise is drawn for the whole split: an image's does not depend on how many are sampled later.
+    make = partial(_floats, images, shift, severity, seed)
+    # Draw noise for the whole split, so that it does not depend on how many images are sampled.
     if shift == "noise" or images.dtype == np.float32:
-        return made(indices)
-    return _Undrawn(made, indices)
+        return make(indices)
+    return _Undrawn(make, indices)
 
 
-def _altered(shift: str, severity: int, seed: list[int], image: Picture, position: int) -> Picture:
-    # Its noise is its own, whichever images are drawn with it.
+def _alter(shift: str, severity: int, seed: list[int], image: Picture, position: int) -> Picture:
+    # The noise depends on the image alone, not on the other images in the sample.
     rng = np.random.default_rng([*seed, position])
-    changed: Picture = SHIFTS[shift].function(image[None], severity, rng)[0]
-    return changed
+    result: Picture = SHIFTS[shift].function(image[None], severity, rng)[0]
+    return result
 
 
 def _floats(

@@ -1,4 +1,4 @@
-"""Images of one's own as datasets: a folder by path, or an upload that is kept."""
+"""The user's own images as datasets: a folder by path, or a stored upload."""
 
 from __future__ import annotations
 
@@ -17,27 +17,33 @@ import numpy as np
 from analysis.datasets.folders import Folder, digest_now, forget, is_scanned, scan_folder, some_of
 from analysis.datasets.image_files import FileImages
 from analysis.datasets.specs import Content, DatasetSpec
-from analysis.datasets.splits import MIN_CLASS_SIZE, MIN_TRAINED, Labels, own, why_untrainable
+from analysis.datasets.splits import (
+    MIN_CLASS_SIZE,
+    MIN_TRAINED,
+    Labels,
+    own_splits,
+    why_untrainable,
+)
 from analysis.errors import AssetError, OptionError
 from analysis.options import SPLITS, Split
 from analysis.progress import ProgressCallback
 from analysis.system.home import home
 
 FOLDER, OWN = "folder:", "own:"
-LEFTOVER_SECONDS = 3600.0  # an unfinished folder that old belongs to nobody
-_PART = ".part-"  # how the names of unfinished folders begin
+LEFTOVER_SECONDS = 3600.0  # an unfinished folder of that age is abandoned
+_PART = ".part-"  # prefix of the names of unfinished folders
 _ID = re.compile(r"\w[\w-]*")
 
 _specs: dict[str, tuple[Folder, DatasetSpec]] = {}
 
 
 def is_own(name: str) -> bool:
-    """Whether a dataset's name says that it is a folder by path or an upload."""
+    """Whether a dataset's name stands for a folder by path or an upload."""
     return name.startswith((FOLDER, OWN))
 
 
 def needs_look(name: str) -> bool:
-    """Whether `own_spec` would have to decode images first, which takes its time."""
+    """Whether `own_spec` has to decode images first, which takes time."""
     try:
         return not is_scanned(folder_of(name))
     except OptionError:
@@ -45,50 +51,50 @@ def needs_look(name: str) -> bool:
 
 
 def own_spec(name: str, progress: ProgressCallback | None = None) -> DatasetSpec:
-    """What is known of a folder by path or of an upload.
+    """The description of a folder by path or of an upload.
 
     Parameters
     ----------
     name : str
-        "folder:" and an absolute path, or "own:" and what `own_datasets` lists.
+        "folder:" and an absolute path, or a name from `own_datasets` ("own:…").
     progress : callable (Progress), optional
-        Told of each image that has to be decoded to know whether it is whole.
+        Called for each image that has to be decoded to check it.
 
     Raises
     ------
     OptionError
-        If there is no such folder, or it holds no image that can be read.
+        If there is no such folder, or it has no readable image.
     """
     folder = scan_folder(folder_of(name), progress)
-    held = _specs.get(name)
-    if held is None or held[0] is not folder:
-        held = folder, _described(name, folder)
-        _specs[name] = held
-    return held[1]
+    entry = _specs.get(name)
+    if entry is None or entry[0] is not folder:
+        entry = folder, _make_spec(name, folder)
+        _specs[name] = entry
+    return entry[1]
 
 
 def own_datasets() -> list[str]:
-    """Names of the uploads that are kept, the newest first."""
-    return [OWN + path.name for path in sorted(_kept(), key=_age)]
+    """Names of the stored uploads, newest first."""
+    return [OWN + path.name for path in sorted(_upload_folders(), key=_age)]
 
 
 def remove_dataset(name: str) -> None:
-    """Delete an upload that is kept.
+    """Delete a stored upload.
 
     Raises
     ------
     OptionError
-        If there is none of that name.
+        If there is no upload of that name.
     AssetError
         If its files cannot be deleted.
     """
     root = folder_of(name)
     if not name.startswith(OWN) or not root.is_dir():
-        raise OptionError(f"`dataset` must be an upload that is kept, got {name!r}")
+        raise OptionError(f"`dataset` must be a stored upload, got {name!r}")
     try:
-        gone = Path(tempfile.mkdtemp(dir=root.parent, prefix=_PART))
-        root.rename(gone / root.name)  # at once: half a dataset is never listed
-        shutil.rmtree(gone)
+        trash = Path(tempfile.mkdtemp(dir=root.parent, prefix=_PART))
+        root.rename(trash / root.name)  # in one step, so that half a dataset is never listed
+        shutil.rmtree(trash)
     except OSError as error:
         raise AssetError(f"{root} could not be deleted ({error.strerror}).") from error
     forget(root)
@@ -96,15 +102,15 @@ def remove_dataset(name: str) -> None:
 
 
 def kept_folder(identity: str) -> Path:
-    """Where an upload is kept."""
+    """The folder in which an upload is stored."""
     return home() / "datasets" / identity
 
 
 @contextmanager
-def unfinished(parent: Path, *, leftover_seconds: float = LEFTOVER_SECONDS) -> Iterator[Path]:
-    """A new folder beside the finished ones, gone at the end unless it was renamed.
+def temporary_folder(parent: Path, *, leftover_seconds: float = LEFTOVER_SECONDS) -> Iterator[Path]:
+    """A new folder beside the finished ones, deleted at the end unless it was renamed.
 
-    What a process that was killed left behind is deleted when it is old enough.
+    Folders that killed processes left behind are deleted once they are old enough.
     """
     parent.mkdir(parents=True, exist_ok=True)
     for old in parent.glob(f"{_PART}*"):
@@ -118,7 +124,7 @@ def unfinished(parent: Path, *, leftover_seconds: float = LEFTOVER_SECONDS) -> I
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _kept() -> Iterator[Path]:
+def _upload_folders() -> Iterator[Path]:
     with suppress(OSError):
         for path in (home() / "datasets").iterdir():
             if _ID.fullmatch(path.name) and path.is_dir():
@@ -132,19 +138,19 @@ def _age(path: Path) -> tuple[float, str]:
 
 
 def folder_of(name: str) -> Path:
-    """Where the images of a folder by path or of an upload lie.
+    """The folder that holds the images of a folder by path or of an upload.
 
     Raises
     ------
     OptionError
-        If it is no absolute path, or there is no such upload.
+        If the path is not absolute, or there is no such upload.
     """
     kind, _, rest = name.partition(":")
     if kind == "folder":
         if not rest or "\0" in rest or not Path(rest).is_absolute():
             raise OptionError(
-                f'`dataset` must be "folder:" and an absolute path, got {name!r}: write the path '
-                "from the root of the disk on"
+                f'`dataset` must be "folder:" and an absolute path, got {name!r}: write the full '
+                "path from the root of the disk"
             )
         return Path(rest)
     if not _ID.fullmatch(rest) or not kept_folder(rest).is_dir():
@@ -155,20 +161,20 @@ def folder_of(name: str) -> Path:
     return kept_folder(rest)
 
 
-def _described(name: str, folder: Folder) -> DatasetSpec:
+def _make_spec(name: str, folder: Folder) -> DatasetSpec:
     labels = np.array(folder.labels, dtype=np.int64)
-    divided = partial(own, labels, named=folder.splits)
-    # Which images are where depends on the seed, how many does not.
-    sizes = {split: len(indices) for split, indices in divided(0).items()}
+    splits_by_seed = partial(own_splits, labels, named=folder.splits)
+    # The seed decides which images are in a split, but not how many.
+    sizes = {split: len(indices) for split, indices in splits_by_seed(0).items()}
     kept = name.startswith(OWN)
 
     def fingerprint() -> str:
-        # An upload's name holds the digest of its content, a folder's digest the files' times.
+        # An upload's name contains the digest of its content; a folder's digest, the files' times.
         return f"{name.removeprefix(OWN) if kept else 'folder'}-{digest_now(folder.root)}"
 
     def load(progress: ProgressCallback | None = None) -> Content:
         images = FileImages(folder.root.resolve(), folder.names)
-        return Content(images, labels, divided)
+        return Content(images, labels, splits_by_seed)
 
     return DatasetSpec(
         name=name,
@@ -205,6 +211,6 @@ def _description(folder: Folder, sizes: dict[Split, int]) -> str:
     if folder.skipped:
         text += f"; left out: {some_of(folder.skipped)}"
     if folder.others:
-        text += f"; {folder.others:,} other file{'s' * (folder.others != 1)} passed over"
+        text += f"; {folder.others:,} other file{'s' * (folder.others != 1)} ignored"
     repeated = [name for name, n in Counter(folder.class_names).items() if n > 1]
     return text + (f"; several folders are shown as “{repeated[0]}”" if repeated else "") + "."

@@ -1,4 +1,4 @@
-"""The datasets a person may choose: registered by name, or their own."""
+"""The datasets to choose from: registered by name, or the user's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (*BUNDLED, *DOWN
 
 
 def dataset_problem(name: str, progress: ProgressCallback | None = None) -> list[str]:
-    """Say that there is no such dataset, or that a folder cannot be one; or nothing."""
+    """Report an unknown dataset or an unusable folder; an empty list if all is well."""
     if not is_own(name):
         return choice_problem("dataset", name, [*DATASETS, "folder:/…"])
     try:
@@ -24,10 +24,10 @@ def dataset_problem(name: str, progress: ProgressCallback | None = None) -> list
 
 
 def dataset_spec(name: str, progress: ProgressCallback | None = None) -> DatasetSpec:
-    """What is known of a dataset by name.
+    """The description of a dataset by name.
 
-    A folder is looked through at first, which takes its time (`needs_look` says so); after that
-    it costs as little as for any other dataset, until the folder changes.
+    The first call for a folder scans it, which takes time (see `needs_look`). Later calls are
+    as fast as for any other dataset until the folder changes.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Shifted versions of a dataset: the same images, as a worse camera or another hand gives them.
+"""Shifted versions of a dataset: the same images, as a worse camera would take them.
 
-Every shift grows with its severity, 1 (slight) to 5, keeps the values in [0, 1], and means the
-same on small and large images: lengths are relative to the image's side.
+Every shift grows with its severity, 1 (slight) to 5, keeps the values in [0, 1], and acts alike
+on small and large images: lengths are relative to the image's side.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Images = NDArray[np.float32]  # (N, C, H, W), values in [0, 1]
 # One number for each severity.
 BLUR_SIGMAS = (0.6, 1.0, 1.5, 2.1, 2.8)  # pixels of a 28 x 28 image
 NOISE_STDS = (0.08, 0.12, 0.18, 0.26, 0.38)  # of the range; Hendrycks & Dietterich 2019
-CONTRASTS = (0.75, 0.55, 0.4, 0.25, 0.1)  # share of the contrast that is left
+CONTRASTS = (0.75, 0.55, 0.4, 0.25, 0.1)  # remaining share of the contrast
 ROTATIONS = (10, 20, 30, 45, 60)  # degrees, anticlockwise
 
 
@@ -36,8 +36,8 @@ def _none(images: Images, severity: int, rng: np.random.Generator) -> Images:
 
 
 def _blur(images: Images, severity: int, rng: np.random.Generator) -> Images:
-    # Lindeberg's discrete Gaussian, as heat that spreads over the pixel grid (1990, §IV). A
-    # sampled Gaussian would do nothing at the widths that 8 x 8 images need, a third of a pixel.
+    # Lindeberg's discrete Gaussian: heat diffusion on the pixel grid (1990, §IV). A sampled
+    # Gaussian has no effect at the width that 8 x 8 images need, a third of a pixel.
     height, width = images.shape[2:]
     variance = (BLUR_SIGMAS[severity - 1] * min(height, width) / 28) ** 2
     rows, columns = (1 - np.cos(np.pi * np.arange(side) / side) for side in (height, width))
@@ -71,11 +71,11 @@ def _within_range(images: NDArray[np.float32]) -> Images:
 
 SHIFTS: dict[str, Shift] = {
     "none": Shift("None", "The images as they are.", _none),
-    "blur": Shift("Blur", "Out of focus: fine detail melts away.", _blur),
+    "blur": Shift("Blur", "Out of focus: fine detail disappears.", _blur),
     "noise": Shift("Noise", "Grain: random brightness is added to every pixel.", _noise),
     "contrast": Shift("Contrast", "Fog: everything fades towards the image's mean.", _contrast),
     "rotation": Shift("Rotation", "A tilted camera: 10° at severity 1, 60° at 5.", _rotation),
     "inversion": Shift(
-        "Inversion", "Over-exposed film: the brightest fifths turn negative, at 5 all.", _inversion
+        "Inversion", "A negative: severity 1 inverts the brightest fifth, 5 all.", _inversion
     ),
 }

@@ -1,4 +1,4 @@
-"""Where each dataset that is fetched comes from: addresses, checksums, sizes."""
+"""Where each downloadable dataset comes from: addresses, checksums, sizes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from analysis.options import Split
 _VGG = "https://www.robots.ox.ac.uk/~vgg/data"
 _TORONTO = "https://www.cs.toronto.edu/~kriz"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-_DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+_DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # from the package dataset-fashion-mnist
 
 
 def _sizes(train: int, test: int, validation: int = 0) -> dict[Split, int]:
-    """Without validation images a fifth of the training images become those."""
+    """Without validation images, a fifth of the training images serve as such."""
     held = validation or round(train / 5)
     return {"train": train - (0 if validation else held), "validation": held, "test": test}
 
@@ -43,7 +43,7 @@ def _fashion_file(name: str, md5: str, unpacked: str) -> Remote:
     )
 
 
-# Checksums: torchvision's own, which are the publishers'; of Stanford Dogs and CUB those that
+# Checksums: torchvision's own, which are the publishers'; for Stanford Dogs and CUB, those that
 # TensorFlow Datasets recorded.
 DOWNLOADS: dict[str, Download] = {
     download.name: download

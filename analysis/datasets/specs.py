@@ -1,4 +1,4 @@
-"""What is known of a dataset, and what its loader gives."""
+"""The description of a dataset, and the content that its loader returns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Content(NamedTuple):
 
     images: Images | Bytes | FileImages
     labels: Labels  # positions in the class names; all 0 without any
-    splits: Callable[[int], Splits]  # by a seed
+    splits: Callable[[int], Splits]  # from a seed
 
 
 class Loader(Protocol):
@@ -44,11 +44,11 @@ class DatasetSpec:
     source: str
     load: Loader
     fingerprint: Callable[[], str]  # a name for the data's exact content, as it is now
-    why_untrainable: str = ""  # a sentence; empty if it can be fine-tuned on
-    megabytes: int = 0  # to fetch when it is first loaded, about
-    skipped: tuple[tuple[str, str], ...] = ()  # files that are left out, and why
+    why_untrainable: str = ""  # a sentence; empty if fine-tuning is possible
+    megabytes: int = 0  # to download on first use, approximately
+    skipped: tuple[tuple[str, str], ...] = ()  # files left out, with the reason
 
     @property
     def size(self) -> int:
-        """Images of all splits together."""
+        """Number of images in all splits."""
         return sum(self.sizes.values())

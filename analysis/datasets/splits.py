@@ -1,4 +1,4 @@
-"""Which image falls into which split."""
+"""Divide a dataset's images into training, validation and test splits."""
 
 from __future__ import annotations
 
@@ -10,112 +10,108 @@ from numpy.typing import NDArray
 from analysis.options import MIN_SAMPLES, SPLITS, Split
 
 Labels = NDArray[np.int64]  # (N,)
-Splits = dict[Split, Labels]  # positions in the whole dataset, in rising order
+Splits = dict[Split, Labels]  # positions in the whole dataset, in ascending order
 
-MIN_CLASS_SIZE = 4  # images of a class that all three splits get some of
+MIN_CLASS_SIZE = 4  # images of a class, so that each of the three splits gets one
 MIN_TRAINED = 2  # of them to train on
 _NAMED = 3  # classes that a sentence names
 
 
 def sizes_of(size: int) -> dict[Split, int]:
-    """60, 20 and 20 % of a dataset's images."""
+    """The sizes of splits with 60, 20 and 20 % of the images."""
     train, validation = 3 * size // 5, size // 5
     return {"train": train, "validation": validation, "test": size - train - validation}
 
 
-def stratified(labels: Labels, sizes: dict[Split, int], seed: int) -> Splits:
-    """Splits of given sizes, each with the classes in the same proportions."""
+def stratify(labels: Labels, sizes: dict[Split, int], seed: int) -> Splits:
+    """Make splits of these sizes, each with the classes in the same proportions."""
     everything = np.arange(len(labels), dtype=np.int64)
-    train, rest = _divided(everything, labels, sizes["train"], seed)
-    validation, test = _divided(rest, labels, sizes["validation"], seed)
-    return _sorted({"train": train, "validation": validation, "test": test})
+    train, rest = _divide(everything, labels, sizes["train"], seed)
+    validation, test = _divide(rest, labels, sizes["validation"], seed)
+    return _sort({"train": train, "validation": validation, "test": test})
 
 
-def official(labels: Labels, given: Splits, sizes: dict[Split, int], seed: int) -> Splits:
-    """A dataset's own splits. Where it has no validation images, some of the training images are.
+def official_splits(labels: Labels, official: Splits, sizes: dict[Split, int], seed: int) -> Splits:
+    """A dataset's official splits. Some training images serve for validation if none do yet.
 
     Parameters
     ----------
     labels : ndarray of int64 (N,)
-    given : dict
-        The dataset's own: "train" and "test", perhaps "validation".
+    official : dict
+        The official splits: "train" and "test", perhaps "validation".
     sizes : dict
-        Images of each split; the validation images that are taken have the classes in the same
-        proportions as the training images.
+        Images of each split; the classes have the same proportions in the validation images
+        taken as in the training images.
     seed : int
-        Decides which images are taken.
+        Determines which images are taken.
     """
-    if "validation" in given:
-        return given
-    train, validation = _divided(given["train"], labels, sizes["train"], seed)
-    return _sorted({"train": train, "validation": validation, "test": given["test"]})
+    if "validation" in official:
+        return official
+    train, validation = _divide(official["train"], labels, sizes["train"], seed)
+    return _sort({"train": train, "validation": validation, "test": official["test"]})
 
 
-def own(labels: Labels, seed: int, named: Sequence[Split] = ()) -> Splits:
-    """60, 20 and 20 % of each class of images that somebody brings, or the splits they come in.
+def own_splits(labels: Labels, seed: int, named: Sequence[Split] = ()) -> Splits:
+    """60, 20 and 20 % of each class of the user's images, or the splits that they have.
 
-    Of images that come in splits without one for validation, a fifth of each class of the train
-    split is that. Those that come as "train" and "validation" alone are tested on the latter.
+    If they have no validation split, a fifth of each class of the train split becomes it. If they
+    have "train" and "validation" alone, the latter becomes the test split.
 
-    A class of less than `MIN_CLASS_SIZE` images is never divided, but in the train split whole.
-    So is everything if there are no two classes, or if less would be left there than an analysis
-    needs.
+    A class of fewer than `MIN_CLASS_SIZE` images stays whole in the train split. So do all images
+    if there are fewer than two classes, or if too few would remain there for an analysis.
 
     Parameters
     ----------
     labels : ndarray of int64 (N,)
-        All alike if the images have none.
+        All equal if the images have none.
     seed : int
     named : sequence of {"train", "validation", "test"}, optional
-        The split of each image, if they come in splits: "train" and at least one other.
+        The split of each image, if they have splits: "train" and at least one other.
     """
-    given: Splits = {s: np.flatnonzero(np.array(named) == s) for s in SPLITS if s in named}
-    if given and "test" not in given:
-        given["test"] = given.pop("validation")
-    undivided = given.pop("train", np.arange(len(labels)))
-    wanted: list[Split] = [split for split in ("test", "validation") if split not in given]
-    parts: dict[Split, list[Labels]] = {split: [] for split in ("train", *wanted)}
+    fixed: Splits = {s: np.flatnonzero(np.array(named) == s) for s in SPLITS if s in named}
+    if fixed and "test" not in fixed:
+        fixed["test"] = fixed.pop("validation")
+    undivided = fixed.pop("train", np.arange(len(labels)))
+    missing: list[Split] = [split for split in ("test", "validation") if split not in fixed]
+    parts: dict[Split, list[Labels]] = {split: [] for split in ("train", *missing)}
     classes, counts = np.unique(labels[undivided], return_counts=True)
     for label, count in zip(classes, counts, strict=True):
         members = undivided[labels[undivided] == label]
         members = np.random.default_rng([seed, int(label)]).permutation(members)
-        held = max(1, round(count / 5)) if count >= MIN_CLASS_SIZE and len(classes) > 1 else 0
-        for split in wanted:
-            parts[split].append(members[:held])
-            members = members[held:]
+        share = max(1, round(count / 5)) if count >= MIN_CLASS_SIZE and len(classes) > 1 else 0
+        for split in missing:
+            parts[split].append(members[:share])
+            members = members[share:]
         parts["train"].append(members)
-    splits: Splits = given | {name: np.concatenate(members) for name, members in parts.items()}
+    splits: Splits = fixed | {name: np.concatenate(members) for name, members in parts.items()}
     if len(splits["train"]) < MIN_SAMPLES:
         everything, nothing = np.arange(len(labels), dtype=np.int64), np.zeros(0, np.int64)
         return {"train": everything, "validation": nothing, "test": nothing}
-    return _sorted(splits)
+    return _sort(splits)
 
 
 def why_untrainable(
     labels: Labels, class_names: tuple[str, ...], least: int = MIN_CLASS_SIZE, where: str = ""
 ) -> str:
-    """The sentence that says why nothing can be fine-tuned on such images, or nothing.
+    """A sentence that says why these images do not allow fine-tuning; empty if they do.
 
     Parameters
     ----------
     labels : ndarray of int64 (N,)
-        Of the images to train on, before any are held back.
+        Of the images to train on, before any are held out.
     class_names : tuple of str
     least : int
-        Images that each class must have of them.
+        Minimum number of images per class.
     where : str
-        They lie, to be told.
+        Where they lie, for the sentence.
     """
-    remedy = "An analysis needs no labels and works."
+    remedy = "You can still analyse them, which needs no labels."
     if not class_names:
-        return (
-            "These images have no labels, so there is nothing to learn: put them into one folder "
-            f"for each class. {remedy}"
-        )
+        return f"These images have no labels to learn: put them into one folder per class. {remedy}"
     if len(class_names) == 1:
         return (
-            f"There is one class only, “{class_names[0]}”, so there is nothing to tell apart: add "
-            f"a folder with images of another class. {remedy}"
+            f"The only class is “{class_names[0]}”: add a folder with images of another class. "
+            f"{remedy}"
         )
     counts = np.bincount(labels, minlength=len(class_names))
     small = [k for k, count in enumerate(counts) if count < least]
@@ -131,7 +127,7 @@ def why_untrainable(
     )
 
 
-def _divided(members: Labels, labels: Labels, first: int, seed: int) -> tuple[Labels, Labels]:
+def _divide(members: Labels, labels: Labels, first: int, seed: int) -> tuple[Labels, Labels]:
     from sklearn.model_selection import train_test_split  # slow to import
 
     one, other = train_test_split(
@@ -140,5 +136,5 @@ def _divided(members: Labels, labels: Labels, first: int, seed: int) -> tuple[La
     return one, other
 
 
-def _sorted(splits: Splits) -> Splits:
+def _sort(splits: Splits) -> Splits:
     return {name: np.sort(members) for name, members in splits.items()}

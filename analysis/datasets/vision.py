@@ -1,4 +1,4 @@
-"""Datasets that torchvision lacks, in its manner. Importing this imports torch."""
+"""Datasets that torchvision lacks, in its style. Importing this module imports torch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class _Official(VisionDataset):  # type: ignore[misc]
     Parameters
     ----------
     root : path
-        Has or gets the folder of the dataset.
+        Holds the dataset's folder, or receives it.
     split : {"train", "test"}
     transform, target_transform : callable, optional
-        Of an image and of its label.
+        Applied to an image and to its label.
     download : bool
-        Fetch and unpack the archives unless they are unpacked.
+        Download and unpack the archives unless that is done.
     """
 
     resources: tuple[tuple[str, str], ...]
@@ -76,9 +76,9 @@ class StanfordDogs(_Official):
         base = root / "stanford-dogs"
         if download and not (base / "Images").is_dir():
             _unpack(self.resources, base)
-        found = loadmat(base / f"{split}_list.mat", squeeze_me=True)
-        files = [base / "Images" / str(name) for name in np.atleast_1d(found["file_list"])]
-        return files, [int(label) - 1 for label in np.atleast_1d(found["labels"])]
+        lists = loadmat(base / f"{split}_list.mat", squeeze_me=True)
+        files = [base / "Images" / str(name) for name in np.atleast_1d(lists["file_list"])]
+        return files, [int(label) - 1 for label in np.atleast_1d(lists["labels"])]
 
 
 class CUB200(_Official):
@@ -107,7 +107,7 @@ def _unpack(resources: tuple[tuple[str, str], ...], base: Path) -> None:
 
 
 def _table(path: Path) -> dict[int, str]:
-    """Lines of a number and a text."""
+    """Read lines that hold a number and a text."""
     lines = path.read_text(encoding="utf-8").splitlines()
     pairs = (line.split(maxsplit=1) for line in lines if line.strip())
     return {int(number): text.strip() for number, text in pairs}

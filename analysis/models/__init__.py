@@ -1,4 +1,4 @@
-"""The networks a person may choose. Listing them imports neither torch nor torchvision."""
+"""The networks to choose from. Listing them imports neither torch nor torchvision."""
 
 from analysis.models.catalogue import MODELS, ModelSpec, WeightSet
 from analysis.models.fetching import fetch_weights, megabytes_to_fetch

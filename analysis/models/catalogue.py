@@ -1,7 +1,7 @@
-"""The networks a person may choose, and their weights. Listing them imports no torch.
+"""The networks to choose from, and their weights. Listing them imports no torch.
 
-torchvision's classifiers stand in torchvision_models.json, which `python -m assets.make_catalogue`
-reads off the installed torchvision.
+torchvision's classifiers are listed in torchvision_models.json, which
+`python -m assets.make_catalogue` writes from the installed torchvision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class WeightSet:
 
     name: str  # torchvision's
     title: str
-    file: str  # as it is called at `WEIGHTS_ADDRESS` and in torch hub's cache
+    file: str  # its name at `WEIGHTS_ADDRESS` and in torch hub's cache
     sha256: str  # the beginning of the file's digest
     megabytes: float  # 10⁶ bytes, to download
     input_side: int  # pixels
@@ -38,8 +38,8 @@ class WeightSet:
 class ModelSpec:
     """One network.
 
-    Of a network from timm or from one's own code, `input_side`, `classes` and `head` are known
-    only when it is built: they are 0 and "" here, see `analysis.models.loading`.
+    For a network from timm or from the user's code, `input_side`, `classes` and `head` are known
+    only once it is built: here they are 0 and "", see `analysis.models.loading`.
     """
 
     name: str
@@ -52,16 +52,16 @@ class ModelSpec:
     head: str = ""  # the classifier's qualified module name
     trained_on: str = ""
     parameters: int = 0  # elements
-    fixed_side: bool = False  # it takes images of its own input side only
+    fixed_side: bool = False  # it accepts only images of its own input side
     smallest_side: int = 1  # pixels
-    weight_sets: tuple[WeightSet, ...] = ()  # over the network; the first is the default
+    weight_sets: tuple[WeightSet, ...] = ()  # to download; the first is the default
     signature: str = ""  # of the parameters' names and shapes, see `loading.signature`
 
     def weight_set(self, weights: str) -> WeightSet | None:
-        """The set that a value of `weights` means; None for random weights and checkpoints."""
+        """The set that `weights` names; None for random weights and checkpoints."""
         if weights == "pretrained":
             return self.weight_sets[0] if self.weight_sets else None
-        return next((each for each in self.weight_sets if each.name == weights), None)
+        return next((known for known in self.weight_sets if known.name == weights), None)
 
 
 _POCKET = tuple(
@@ -91,7 +91,7 @@ _DESCRIPTIONS = {
 
 
 def _full_size(entry: dict[str, Any]) -> ModelSpec:
-    sets = tuple(WeightSet(**each) for each in entry.pop("weight_sets"))
+    sets = tuple(WeightSet(**fields) for fields in entry.pop("weight_sets"))
     millions = f"{entry['parameters'] / 1e6:.1f} million parameters"
     if entry["name"] in _DESCRIPTIONS:
         description = f"{_DESCRIPTIONS[entry['name']]}, {millions}."

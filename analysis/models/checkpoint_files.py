@@ -1,4 +1,4 @@
-"""Read the tensors in a checkpoint of one's own, whatever the file may be. No code in it is run."""
+"""Read the tensors in a user's checkpoint of any kind, without running code in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from analysis.text import first_of
 StateDict = dict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights
-_MOST_CODES = 10_000  # of a pickle are looked at
+_MOST_CODES = 10_000  # of a pickle are read
 
 
 def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.inf) -> StateDict:
@@ -35,14 +35,14 @@ def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.in
     path : Path
         A `.safetensors` file, or a `.pt` or `.pth` file of `torch.save`.
     called : str
-        What the person calls it; by default its name.
+        Its name in messages; by default the file's name.
     most_bytes : float
         A larger file is refused unread.
 
     Returns
     -------
     dict of str to Tensor
-        They may share memory with the file: copy what is kept.
+        They may share memory with the file: copy those you keep.
 
     Raises
     ------
@@ -53,12 +53,12 @@ def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.in
     _check_file(path, called, most_bytes)
     if Path(called).suffix.lower() == ".safetensors":
         return _from_safetensors(path, called)
-    return _tensors(_unwrapped(_from_pickle(path, called), called), called)
+    return _tensors(_unwrap(_from_pickle(path, called), called), called)
 
 
 def _check_file(path: Path, called: str, most_bytes: float) -> None:
     if Path(called).suffix.lower() not in CHECKPOINT_ENDINGS:
-        raise AssetError(f"{called} must end in {', '.join(CHECKPOINT_ENDINGS)} to be read.")
+        raise AssetError(f"The name of {called} must end in {', '.join(CHECKPOINT_ENDINGS)}.")
     if path.is_dir():
         raise AssetError(f"{called} is a folder, not a checkpoint.")
     try:
@@ -71,8 +71,8 @@ def _check_file(path: Path, called: str, most_bytes: float) -> None:
         raise AssetError(f"{called} is empty.")
     if size > most_bytes:
         raise AssetError(
-            f"{called} holds {size / 1e6:,.0f} MB, far more than the weights of this model take: "
-            f"at most {most_bytes / 1e6:,.0f} MB are read."
+            f"{called} has {size / 1e6:,.0f} MB, far more than the weights of this model: "
+            f"the limit is {most_bytes / 1e6:,.0f} MB."
         )
 
 
@@ -80,9 +80,9 @@ def _from_safetensors(path: Path, called: str) -> StateDict:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except Exception as error:  # its own error, and what torch says of strange types and sizes
+    except Exception as error:  # its own error, and torch's errors for odd types and sizes
         raise AssetError(
-            f"{called} is damaged, or no safetensors file ({_first_line(error)})."
+            f"{called} is damaged, or not a safetensors file ({_first_line(error)})."
         ) from error
 
 
@@ -93,15 +93,15 @@ def _from_pickle(path: Path, called: str) -> object:
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    except Exception as error:  # there is no end to what a hostile file makes a reader raise
-        wanted = _forbidden(path, error)
-        if wanted:
+    except Exception as error:  # a hostile file can make the reader raise anything
+        names = _unsafe_globals(path, error)
+        if names:
             raise AssetError(
-                f"{called} was refused, as reading it could run code: it asks for "
-                f"{', '.join(wanted[:3])}. Save the weights alone, with "
+                f"{called} was refused because reading it could run code: it asks for "
+                f"{', '.join(names[:3])}. Save only the weights, with "
                 "torch.save(model.state_dict(), …) or as safetensors."
             ) from error
-        raise AssetError(f"{called} is damaged, or no file that torch.save wrote.") from error
+        raise AssetError(f"{called} is damaged, or torch.save did not write it.") from error
 
 
 def _check_archive(path: Path, called: str) -> None:
@@ -112,26 +112,26 @@ def _check_archive(path: Path, called: str) -> None:
         raise AssetError(f"{called} is damaged ({_first_line(error)}).") from error
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise AssetError(
-            f"{called} is a TorchScript archive, which holds code: save the weights alone, with "
+            f"{called} is a TorchScript archive, which contains code: save only the weights, with "
             "torch.save(model.state_dict(), …)."
         )
-    # torch.save never compresses; a few compressed megabytes may swell to any size.
+    # torch.save never compresses; a few compressed megabytes may expand to any size.
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise AssetError(f"{called} is a compressed archive, which torch.save does not write.")
 
 
-def _forbidden(path: Path, error: Exception) -> list[str]:
-    """What a pickle asks for beyond tensors."""
+def _unsafe_globals(path: Path, error: Exception) -> list[str]:
+    """The names that a pickle imports beyond tensors."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
-    except Exception:  # no archive, but a pickle alone: the refusal may name the first
+    except Exception:  # a bare pickle, not an archive: torch's error may name the first
         return re.findall(r"GLOBAL ([\w.]+)", str(error))[:1] or _stacked_globals(path)
 
 
 def _stacked_globals(path: Path) -> list[str]:
-    """What a pickle of a newer protocol asks for: a module and a name, put on its stack."""
+    """The first import in a pickle of a newer protocol: a module and a name from its stack."""
     texts: list[str] = []
-    with suppress(Exception), path.open("rb") as file:  # it may be anything, and end anywhere
+    with suppress(Exception), path.open("rb") as file:  # it may hold anything, and end anywhere
         for code, argument, _ in islice(pickletools.genops(file), _MOST_CODES):
             if code.name == "STACK_GLOBAL":
                 return [".".join(texts[-2:])]
@@ -140,13 +140,13 @@ def _stacked_globals(path: Path) -> list[str]:
     return []
 
 
-def _unwrapped(loaded: object, called: str) -> Mapping[Any, object]:
+def _unwrap(loaded: object, called: str) -> Mapping[Any, object]:
     if isinstance(loaded, Mapping):
         for key in _WRAPPERS:
             if isinstance(loaded.get(key), Mapping):
                 return loaded[key]  # type: ignore[no-any-return]
         return loaded
-    raise AssetError(f"{called} holds a {type(loaded).__name__}, not weights by name.")
+    raise AssetError(f"{called} contains a {type(loaded).__name__}, not weights by name.")
 
 
 def _tensors(loaded: Mapping[Any, object], called: str) -> StateDict:
@@ -154,23 +154,23 @@ def _tensors(loaded: Mapping[Any, object], called: str) -> StateDict:
     others = [key for key in loaded if key not in state or not isinstance(key, str)]
     if others:
         raise AssetError(
-            f"{called} holds more than tensors by name: {first_of(map(str, others))}. Save the "
-            "weights alone, or under the key “state_dict”."
+            f"{called} contains more than tensors by name: {first_of(map(str, others))}. Save "
+            "only the weights, or put them under the key “state_dict”."
         )
     if not state:
-        raise AssetError(f"{called} holds no weights.")
-    # A file of a few kilobytes may have one number stand for any number of them.
+        raise AssetError(f"{called} contains no weights.")
+    # In a file of a few kilobytes, one number may stand for any number of them.
     repeated = [key for key, tensor in state.items() if _repeats(tensor)]
     if repeated:
         raise AssetError(
-            f"{called} repeats numbers instead of holding them: {first_of(repeated)}. Save the "
-            "weights with each tensor made contiguous()."
+            f"{called} does not store every number of {first_of(repeated)}. Call contiguous() on "
+            "each tensor before you save the weights."
         )
     return state
 
 
 def _repeats(tensor: Tensor) -> bool:
-    if tensor.layout != torch.strided or tensor.is_meta:  # which the network refuses
+    if tensor.layout != torch.strided or tensor.is_meta:  # refused when fitted to a network
         return False
     return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 

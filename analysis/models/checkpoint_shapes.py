@@ -1,4 +1,4 @@
-"""What the shapes in a checkpoint tell before its weights are read."""
+"""Read the input side from the shapes in a checkpoint, before its weights are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_HEADER = 2**24  # bytes
 
 
 def vit_side(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The input side, in pixels, that a vision transformer's weights are for; 0 of others."""
+    """The input side in pixels of a vision transformer's weights; 0 for other networks."""
     positions = shapes.get("encoder.pos_embedding", ())
     patches = shapes.get("conv_proj.weight", ())
     if len(positions) != 3 or len(patches) != 4:
@@ -22,7 +22,7 @@ def vit_side(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def checkpoint_side(path: Path) -> int:
-    """The same of a file; 0 also if it cannot be read, which is told when it is loaded.
+    """The same for a file; 0 also if it cannot be read, which loading it reports.
 
     Only a `.pt` or `.pth` file needs torch.
     """

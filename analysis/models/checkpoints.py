@@ -1,4 +1,4 @@
-"""Fit the tensors of a checkpoint to a network, or say why they do not fit."""
+"""Fit the tensors of a checkpoint to a network, or report why they do not fit."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from analysis.models.catalogue import MODELS, ModelSpec
 from analysis.models.checkpoint_files import StateDict
 from analysis.text import first_of
 
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and Lightning
+_PREFIXES = ("module.", "_orig_mod.", "model.")  # from DataParallel, torch.compile, and Lightning
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """Weights that a network can take."""
+class FittedWeights:
+    """Weights that a network can load."""
 
     state: StateDict
     classes: int
-    notes: tuple[str, ...] = ()  # sentences for the person
+    notes: tuple[str, ...] = ()  # sentences for the user
 
 
-def fitted(state: StateDict, network: nn.Module, spec: ModelSpec, head: str, called: str) -> Fitted:
-    """Check that a state dict is of a network, whatever its number of classes.
+def fit_state(
+    state: StateDict, network: nn.Module, spec: ModelSpec, head: str, called: str
+) -> FittedWeights:
+    """Check that a state dict belongs to a network, whatever its number of classes.
 
     Parameters
     ----------
@@ -39,24 +41,24 @@ def fitted(state: StateDict, network: nn.Module, spec: ModelSpec, head: str, cal
     head : str
         The classifier's module name.
     called : str
-        What the person calls the file.
+        The file's name in messages.
 
     Returns
     -------
-    Fitted
-        Copies in the types of the network: float32, as a rule.
+    FittedWeights
+        Copies in the types of the network, usually float32.
 
     Raises
     ------
     AssetError
-        Naming keys that are missing or unknown, and shapes that differ.
+        With the missing and unknown keys, and the shapes that differ.
     """
     expected: dict[str, Tensor] = dict(network.state_dict())
     state = without_prefix(state, expected)
     for key in [key for key in state if key.startswith(AUXILIARY) and key not in expected]:
         del state[key]
     for key, tensor in expected.items():
-        if key.endswith("num_batches_tracked"):  # old files have none, and evaluation needs none
+        if key.endswith("num_batches_tracked"):  # old files lack it, and evaluation ignores it
             state.setdefault(key, torch.zeros((), dtype=tensor.dtype))
     classes = _classes(state, expected, head)
     shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
@@ -66,16 +68,16 @@ def fitted(state: StateDict, network: nn.Module, spec: ModelSpec, head: str, cal
     problems = _problems(state, shapes)
     if problems:
         raise AssetError(
-            f"{called} does not hold the weights of {spec.name}{_hint(state)}: "
+            f"{called} does not contain the weights of {spec.name}{_hint(state)}: "
             f"{'; '.join(problems)}."
         )
     notes = _type_notes(state, expected, called)
-    kept = {key: _converted(state[key], expected[key]) for key in expected}
-    return Fitted(kept, classes, (*notes, *_number_notes(kept, called)))
+    copies = {key: _convert(state[key], expected[key]) for key in expected}
+    return FittedWeights(copies, classes, (*notes, *_number_notes(copies, called)))
 
 
 def signature(state: Mapping[str, Tensor], head: str) -> str:
-    """What tells an architecture from others: names and shapes of its tensors but the head's."""
+    """Identify an architecture by the names and shapes of its tensors, except the head's."""
     parts = sorted(
         f"{name} {tuple(tensor.shape)}"
         for name, tensor in state.items()
@@ -85,7 +87,7 @@ def signature(state: Mapping[str, Tensor], head: str) -> str:
 
 
 def without_prefix(state: StateDict, expected: Iterable[str] = ()) -> StateDict:
-    """A copy without what a wrapper put before every name, unless it is expected there."""
+    """A copy without the prefix that a wrapper put before every name, unless it is expected."""
     expected = list(expected)
     for prefix in _PREFIXES * len(_PREFIXES):  # they come in any order
         ours = any(key.startswith(prefix) for key in expected)
@@ -95,11 +97,11 @@ def without_prefix(state: StateDict, expected: Iterable[str] = ()) -> StateDict:
 
 
 def _classes(state: StateDict, expected: Mapping[str, Tensor], head: str) -> int:
-    """What the head's weight says, or the network's own number if there is none."""
+    """Rows of the head's weight, or the network's own number if the file has none."""
     key = f"{head}.weight"
-    found = state.get(key)
+    weight = state.get(key)
     own = expected[key].shape[0] if key in expected else 0
-    return found.shape[0] if found is not None and found.dim() and len(found) else own
+    return weight.shape[0] if weight is not None and weight.dim() and len(weight) else own
 
 
 def _problems(state: StateDict, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -111,23 +113,23 @@ def _problems(state: StateDict, shapes: Mapping[str, tuple[int, ...]]) -> list[s
         for key in both
         if tuple(state[key].shape) != shapes[key]
     ]
-    kinds = [key for key in both if not _plain(state[key], key)]
-    found = [
+    kinds = [key for key in both if not _is_dense_float(state[key], key)]
+    problems = [
         (missing, "missing"),
         (unexpected, "unknown to it"),
         (other, "of another shape"),
         (kinds, "not of dense floating-point numbers"),
     ]
-    return [f"{len(names)} {what}: {first_of(names)}" for names, what in found if names]
+    return [f"{len(names)} {what}: {first_of(names)}" for names, what in problems if names]
 
 
-def _plain(tensor: Tensor, key: str) -> bool:
+def _is_dense_float(tensor: Tensor, key: str) -> bool:
     counts = key.endswith(("num_batches_tracked", "_index"))
     dense = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
     return dense and (tensor.is_floating_point() or (counts and not tensor.is_complex()))
 
 
-def _converted(tensor: Tensor, like: Tensor) -> Tensor:
+def _convert(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor.detach().to(like.dtype, copy=True, memory_format=torch.contiguous_format)
 
 
@@ -143,7 +145,7 @@ def _number_notes(state: StateDict, called: str) -> list[str]:
     broken = [key for key, tensor in state.items() if not tensor.isfinite().all()]
     if not broken:
         return []
-    return [f"These tensors of {called} hold NaN or infinite numbers: {first_of(broken)}."]
+    return [f"These tensors of {called} contain NaN or infinite numbers: {first_of(broken)}."]
 
 
 def _hint(state: StateDict) -> str:

@@ -1,4 +1,4 @@
-"""Have torchvision's weights in torch hub's cache. It needs no torch: faults are told soon."""
+"""Download torchvision's weights to torch hub's cache. Needs no torch, so it fails early."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _INSTEAD = (
 
 
 def fetch_weights(name: str, weights: str, progress: ProgressCallback | None = None) -> None:
-    """Fetch what `load_model` would, if that is torchvision's and not there yet.
+    """Download the weights that `load_model` needs, if they are torchvision's and missing.
 
     Raises
     ------
     OptionError
         If there is no such model.
     AssetError
-        If the weights cannot be fetched.
+        If the weights cannot be downloaded.
     """
     spec = model_spec(name)
     if chosen := spec.weight_set(weights):
@@ -32,7 +32,7 @@ def fetch_weights(name: str, weights: str, progress: ProgressCallback | None = N
 
 
 def megabytes_to_fetch(name: str, weights: str) -> float:
-    """The size of what `fetch_weights` would have to fetch.
+    """The size of the download that `fetch_weights` would make.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def megabytes_to_fetch(name: str, weights: str) -> float:
 def fetch_weight_set(
     spec: ModelSpec, chosen: WeightSet, progress: ProgressCallback | None = None
 ) -> Path:
-    """The file of a weight set, which is fetched first if it is not there."""
+    """Download a weight set unless it is cached, and return its file."""
     file = cached_file(chosen)
     fetch(
         chosen.url,
@@ -60,7 +60,7 @@ def fetch_weight_set(
 
 
 def cached_file(chosen: WeightSet) -> Path:
-    """Where torch hub keeps a file, and so do we."""
+    """The path in torch hub's cache, which we share."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
     home = Path(os.environ.get("TORCH_HOME", cache / "torch")).expanduser()
     return home / "hub" / "checkpoints" / chosen.file

@@ -1,4 +1,4 @@
-"""How many pixels wide a network's input is. Asking needs no torch, but for timm and own code."""
+"""The side of a network's input in pixels. Only timm and the user's code need torch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from analysis.models.names import FILE, model_and_weights_problems, model_spec, 
 
 
 def side_of_input(name: str, *, weights: str = "pretrained", input_side: int = 0) -> int:
-    """Pixels of a network's input. Only for timm and code of one's own torch is needed.
+    """The side of a network's input in pixels. Only timm and the user's code need torch.
 
     Parameters
     ----------
     name, weights : str
         As for `load_model`.
     input_side : int
-        What is asked for; 0: the side that the weights ask for.
+        The requested side; 0: the side of the weights.
 
     Raises
     ------
     OptionError
-        If a name is unknown, or the network takes no such images.
+        If a name is unknown, or the network does not accept such images.
     """
     raise_problems(model_and_weights_problems(name, weights))
     spec = model_spec(name)
@@ -41,7 +41,7 @@ def side_of_input(name: str, *, weights: str = "pretrained", input_side: int = 0
 
 @lru_cache(maxsize=64)
 def built_side(spec: ModelSpec) -> int:
-    """Pixels of the input of a network whose `input_side` is known only when it is built."""
+    """The input side of a network that has to be built to know it."""
     if spec.source == "timm":
         from analysis.models.timm_models import timm_preprocessing
 

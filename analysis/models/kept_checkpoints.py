@@ -1,4 +1,4 @@
-"""Checkpoints that a person handed over, kept for later. Listing them needs no torch."""
+"""Checkpoints that the user has uploaded. Listing them needs no torch."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from analysis.system.home import home
 class CheckpointRequest:
     """A file to check against an architecture and, if it fits, to keep."""
 
-    path: Path  # where the file lies for now; it is only read
-    name: str  # as the person calls it: its ending says what it is
+    path: Path  # of the uploaded file, which is only read
+    name: str  # the user's name for it, with the ending that gives its format
     model: str  # a name that `model_spec` knows
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that is kept."""
+    """A stored checkpoint."""
 
     weights: str  # for `load_model`: "file:" and a path
     classes: int
-    notes: tuple[str, ...] = ()  # sentences for the person
+    notes: tuple[str, ...] = ()  # sentences for the user
 
 
 def keep_checkpoint(
@@ -41,7 +41,7 @@ def keep_checkpoint(
     Raises
     ------
     AssetError
-        If the file is refused, with the reason; nothing is kept then.
+        If the file is refused, with the reason; then nothing is kept.
     OptionError, ModelError
         If there is no such model.
     StoreError
@@ -55,7 +55,7 @@ def keep_checkpoint(
     if progress is not None:
         progress(Progress("Reading", request.name, 0, 2))
     spec = model_spec(request.model)
-    found = fit_checkpoint(spec, request.path, called=request.name).fitted
+    weights = fit_checkpoint(spec, request.path, called=request.name).weights
     if progress is not None:
         progress(Progress("Keeping", request.name, 1, 2))
     folder = _folder(request.model)
@@ -63,40 +63,40 @@ def keep_checkpoint(
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder) as scratch:
             part = Path(scratch, "part")
-            save_file(found.state, part, metadata={"model": request.model})
-            path = folder / f"{_readable(request.name)}-{digest_of(part)[:12]}.safetensors"
+            save_file(weights.state, part, metadata={"model": request.model})
+            path = folder / f"{_slug(request.name)}-{digest_of(part)[:12]}.safetensors"
             part.replace(path)
             path.chmod(0o644)
     except (OSError, SafetensorError) as error:  # the latter also of a full disk
         reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"The checkpoint could not be kept in {folder} ({reason}).") from error
-    return Checkpoint(FILE + str(path.resolve()), found.classes, found.notes)
+        raise StoreError(f"The checkpoint could not be saved in {folder} ({reason}).") from error
+    return Checkpoint(FILE + str(path.resolve()), weights.classes, weights.notes)
 
 
 def own_checkpoints(model: str) -> list[str]:
-    """Values of `weights` that `keep_checkpoint` made for a model, the newest first."""
+    """Values of `weights` that `keep_checkpoint` made for a model, newest first."""
     try:
         files = [path for path in _folder(model).glob("*.safetensors") if path.is_file()]
         files.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    except OSError:  # removed in between
+    except OSError:  # deleted in the meantime
         return []
     return [FILE + str(path.resolve()) for path in files]
 
 
 def remove_checkpoint(weights: str) -> None:
-    """Delete a checkpoint that is kept; one that is gone already is no error.
+    """Delete a stored checkpoint. If it is already deleted, nothing happens.
 
     Raises
     ------
     OptionError
-        If `weights` is no checkpoint that is kept: nobody else's file is deleted.
+        If `weights` is not a stored checkpoint: no other file is ever deleted.
     StoreError
         If it cannot be deleted.
     """
     path = Path(weights.removeprefix(FILE))
-    kept = _root().resolve()
-    if not weights.startswith(FILE) or path.resolve().parent.parent != kept:
-        raise OptionError(f"`weights` must be a checkpoint kept in {kept}, got {weights!r}")
+    root = _root().resolve()
+    if not weights.startswith(FILE) or path.resolve().parent.parent != root:
+        raise OptionError(f"`weights` must be a checkpoint in {root}, got {weights!r}")
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -108,9 +108,9 @@ def _root() -> Path:
 
 
 def _folder(model: str) -> Path:
-    # timm's names hold a slash.
+    # timm's names contain a slash.
     return _root() / quote(model, safe="")
 
 
-def _readable(name: str) -> str:
+def _slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", Path(name).stem).strip("-.")[:60] or "checkpoint"

@@ -1,4 +1,4 @@
-"""Build a network and give it its weights. Imported only when a model is loaded: it needs torch."""
+"""Build a network and load its weights. Imported only when a model is loaded: it needs torch."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from analysis.instruments.activations import watch
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
-from analysis.models.checkpoints import Fitted, fitted, without_prefix
+from analysis.models.checkpoints import FittedWeights, fit_state, without_prefix
 from analysis.models.input_side import built_side, side_of_input
 from analysis.models.names import FILE, model_spec, most_bytes
 from analysis.models.own_code import code_network, side_of_code
 from analysis.models.pocket import POCKET_BUILDERS
 from analysis.models.timm_models import timm_network
-from analysis.models.weights_files import damaged, pocket_state, torchvision_state
+from analysis.models.weights_files import damage_error, pocket_state, torchvision_state
 from analysis.progress import ProgressCallback
 from analysis.system.torchvision_guard import torchvision
 
-# Auxiliary classifiers serve a training from scratch only. The input is transformed as with
-# torchvision's weights, whatever the weights, since the images are prepared alike.
+# Auxiliary classifiers help only when training from scratch. The input is transformed as for
+# torchvision's weights, whatever the weights, because the images are prepared alike.
 _OPTIONS = {
     "googlenet": {"aux_logits": False, "transform_input": True},
     "inception_v3": {"aux_logits": False, "transform_input": True},
@@ -43,14 +43,14 @@ def build_model(
     num_classes: int | None,
     progress: ProgressCallback | None = None,
 ) -> nn.Module:
-    """What `analysis.models.load_model` gives, its arguments checked already."""
-    with _seeded(seed):
+    """Do the work of `analysis.models.load_model`, with arguments that are already checked."""
+    with _seed_weights(seed):
         if weights.startswith(FILE):
-            found = fit_checkpoint(spec, Path(weights.removeprefix(FILE)))
-            model, head = found.network, found.head
-            model.load_state_dict(found.fitted.state, assign=True)
+            checkpoint = fit_checkpoint(spec, Path(weights.removeprefix(FILE)))
+            model, head = checkpoint.network, checkpoint.head
+            model.load_state_dict(checkpoint.weights.state, assign=True)
         elif spec.source in ("pocket", "torchvision") and weights != "random":
-            model, head = _pretrained(spec, weights, progress), spec.head
+            model, head = _pretrained_network(spec, weights, progress), spec.head
         else:
             return _network(spec, num_classes, weights=weights).float().eval()
         if num_classes is not None:
@@ -60,15 +60,15 @@ def build_model(
 
 @dataclass(frozen=True, eq=False)
 class FittedNetwork:
-    """A checkpoint, and a network with the same head that may take it."""
+    """A checkpoint, and a network with the same head that can load it."""
 
-    fitted: Fitted
+    weights: FittedWeights
     network: nn.Module
     head: str
 
 
 def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNetwork:
-    """Read a checkpoint and check it against an architecture; `called` is for the person.
+    """Read a checkpoint and check it against an architecture; messages name it `called`.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNe
     elements = sum(tensor.numel() for tensor in network.state_dict().values())
     state = read_checkpoint(path, called=called, most_bytes=most_bytes(elements))
     own_side = vit_side({key: tuple(t.shape) for key, t in without_prefix(state).items()})
-    # A network cannot be built for a side its patches do not fill: `fitted` tells what differs.
+    # No network can be built for a side that patches do not fill: `fit_state` reports the shapes.
     if (
         spec.source == "torchvision"
         and own_side not in (0, spec.input_side)
@@ -90,17 +90,17 @@ def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNe
     ):
         network = _bare(spec, own_side)
     head = spec.head or find_head(network, built_side(spec))
-    fit = fitted(state, network, spec, head, called)
+    fit = fit_state(state, network, spec, head, called)
     if fit.classes != _classes_of(network, head):
         replace_head(network, head, fit.classes)
-    # Some networks refuse weights that do not say which version of their layout they have.
+    # Some networks refuse weights that do not record the version of their layout.
     versioned = OrderedDict(fit.state)
     versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
     return FittedNetwork(replace(fit, state=versioned), network, head)
 
 
 def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn.Module:
-    """A network by name with the shapes of its parameters and nothing in them ("meta" device).
+    """A network by name whose parameters have shapes but no values ("meta" device).
 
     Parameters
     ----------
@@ -108,12 +108,13 @@ def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn
     num_classes : int
         Of its new head.
     weights : str
-        For what images it is built, if it must know: see `analysis.models.side_of_input`.
+        They determine the input side if the network depends on it, see
+        `analysis.models.side_of_input`.
 
     Raises
     ------
     ModelError, OptionError
-        If there is no such model, or code of one's own cannot be run.
+        If there is no such model, or the user's code cannot be run.
     """
     spec = model_spec(name)
     model = _bare(spec, side_of_input(name, weights=weights) if spec.fixed_side else 0)
@@ -122,10 +123,10 @@ def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn
 
 
 class Bare(TorchFunctionMode):
-    """Parameters made in this context take no memory, and drawing them at random no time.
+    """Parameters created in this context need no memory, and no time to initialise.
 
-    `torch.device("meta")` does the same to every tensor, also to those with which a RegNet
-    computes its widths.
+    `torch.device("meta")` affects every tensor, including those from which a RegNet computes
+    its widths.
     """
 
     def __torch_function__(
@@ -140,7 +141,7 @@ class Bare(TorchFunctionMode):
 def torchvision_network(
     name: str, num_classes: int, side: int, *, initialize: bool = True
 ) -> nn.Module:
-    """One of torchvision's networks, for images of `side` pixels if it must know."""
+    """One of torchvision's networks, for images of `side` pixels if it depends on them."""
     options: dict[str, Any] = dict(_OPTIONS.get(name, {}))
     if options:
         options["init_weights"] = initialize
@@ -153,7 +154,7 @@ def torchvision_network(
 
 
 def replace_head(model: nn.Module, head: str, num_classes: int) -> None:
-    """Put a new, randomly initialised layer in the place of a linear or convolution layer.
+    """Replace a linear or convolution layer by a new, randomly initialised one.
 
     Raises
     ------
@@ -178,8 +179,8 @@ def replace_head(model: nn.Module, head: str, num_classes: int) -> None:
         )
     else:
         raise ModelError(
-            "The model's last layer to run must be linear or a convolution to be replaced for "
-            f"other classes; {head or 'it'} is of kind {type(old).__name__}."
+            "The model's last layer must be linear or a convolution, so that it can be replaced "
+            f"for other classes; {head or 'it'} is a {type(old).__name__}."
         )
     model.set_submodule(head, new)
 
@@ -197,13 +198,13 @@ def find_head(model: nn.Module, side: int) -> str:
     modules = dict(model.named_modules())
     heads = [name for name in seen if isinstance(modules[name], nn.Linear | nn.Conv2d)]
     if not heads or not heads[-1]:
-        raise ModelError("The model has no linear or convolution layer that gives the classes.")
+        raise ModelError("The model has no linear or convolution layer that outputs the classes.")
     return heads[-1]
 
 
 def _bare(spec: ModelSpec, side: int = 0) -> nn.Module:
-    """A network whose weights do not matter, on the "meta" device where that can be."""
-    if spec.source not in ("pocket", "torchvision"):  # it may compute with what it draws
+    """A network whose weights do not matter, on the "meta" device if possible."""
+    if spec.source not in ("pocket", "torchvision"):  # it may compute with its random weights
         return _network(spec, None, weights="random")
     with Bare():
         return _network(spec, None, weights="random", side=side, initialize=False)
@@ -228,30 +229,32 @@ def _network(
         )
     if spec.source == "timm":
         return timm_network(spec.name, num_classes, pretrained=weights == "pretrained")
-    model, done = code_network(spec.name, num_classes)
-    if num_classes is not None and not done:
+    model, has_classes = code_network(spec.name, num_classes)
+    if num_classes is not None and not has_classes:
         try:
             head = find_head(model, side_of_code(model))
         except ModelError as error:
             raise ModelError(
-                f"{error} If that is not its side, give the network an attribute `input_size`."
+                f"{error} If its input has another side, set the network's attribute `input_size`."
             ) from error
         replace_head(model, head, num_classes)
     return model
 
 
-def _pretrained(spec: ModelSpec, weights: str, progress: ProgressCallback | None) -> nn.Module:
+def _pretrained_network(
+    spec: ModelSpec, weights: str, progress: ProgressCallback | None
+) -> nn.Module:
     chosen = spec.weight_set(weights)
     state = torchvision_state(spec, chosen, progress) if chosen else pocket_state(spec)
-    # If the file has no classifier, it is drawn, and always alike.
+    # If the file has no classifier, it is initialised at random, always with the same seed.
     drawn = chosen is not None and chosen.accuracy is None
-    with _seeded(0) if drawn else Bare():
+    with _seed_weights(0) if drawn else Bare():
         side = chosen.input_side if chosen else 0
         model = _network(spec, None, weights=weights, side=side, initialize=drawn)
     try:
         model.load_state_dict(state, strict=not drawn, assign=not drawn)
     except (RuntimeError, ValueError) as error:
-        raise damaged(spec, chosen) from error
+        raise damage_error(spec, chosen) from error
     return model
 
 
@@ -260,8 +263,8 @@ def _classes_of(network: nn.Module, head: str) -> int:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    # Weights are drawn on the CPU: only its generator is seeded, and restored.
+def _seed_weights(seed: int) -> Iterator[None]:
+    # Weights are drawn on the CPU, so only its generator is seeded and restored.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""What the names of models and weights may be, checked without torch."""
+"""Check the names of models and weights, without torch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _CODE = re.compile(r"(.+\.py):([^\W\d]\w*)")
 
 
 def spec_of(name: str) -> ModelSpec | None:
-    """What is known of a model; None if no model can be called so."""
+    """The description of a model; None if no model can have this name."""
     if name in MODELS:
         return MODELS[name]
     if name.startswith(TIMM) and len(name) > len(TIMM):
         title = name.removeprefix(TIMM)
         return ModelSpec(name, title, "timm", f"timm's {title}.", "timm", trained_on="ImageNet")
-    if found := _CODE.fullmatch(name):
-        return ModelSpec(name, found[2], "own code", f"Built by {found[1]}.", "code")
+    if match := _CODE.fullmatch(name):
+        return ModelSpec(name, match[2], "own code", f"Built by {match[1]}.", "code")
     return None
 
 
 def model_spec(name: str) -> ModelSpec:
-    """What is known of a model by name.
+    """The description of a model by name.
 
     Raises
     ------
@@ -39,12 +39,12 @@ def model_spec(name: str) -> ModelSpec:
     """
     raise_problems(model_problem(name))
     spec = spec_of(name)
-    assert spec is not None  # for the type checker: `model_problem` would have said so
+    assert spec is not None  # for the type checker: `model_problem` has reported it otherwise
     return spec
 
 
 def model_problem(name: str) -> list[str]:
-    """Say that there is no such model, or nothing. What timm knows is seen when it is loaded."""
+    """Report an unknown model, or an empty list. Names in timm are checked only on loading."""
     spec = spec_of(name)
     if spec is None and name.endswith(".py"):
         return [f"`model` must name the function as well, {name}:FUNCTION"]
@@ -57,34 +57,34 @@ def model_problem(name: str) -> list[str]:
     if spec.source == "timm" and find_spec("timm") is None:
         return [f"`model` is {name!r}, but timm is not installed: pip install timm"]
     if spec.source == "code" and not Path(name.rpartition(":")[0]).is_file():
-        return [f"`model` must name a file that is there, got {name!r}"]
+        return [f"`model` must name an existing file, got {name!r}"]
     return []
 
 
 def weights_choices(name: str) -> list[str]:
-    """Values of `weights` for a model that there is, checkpoints of one's own left out."""
+    """Values of `weights` for a known model, except the user's checkpoints."""
     spec = spec_of(name)
-    return ["pretrained", "random", *(each.name for each in (spec.weight_sets if spec else ()))]
+    return ["pretrained", "random", *(known.name for known in (spec.weight_sets if spec else ()))]
 
 
 def weights_problem(name: str, weights: str) -> list[str]:
-    """Say that there are no such weights of a model that there is, or nothing."""
+    """Report unknown weights of a known model, or an empty list."""
     if not weights.startswith(FILE):
         choices = weights_choices(name)
         if weights in choices:
             return []
         return [
-            f"`weights` must be one of {', '.join(choices)}, or {FILE} and the path of a "
+            f"`weights` must be one of {', '.join(choices)}, or {FILE} followed by the path of a "
             f"checkpoint; got {weights!r}"
         ]
     path = Path(weights.removeprefix(FILE))
     if path.suffix.lower() not in CHECKPOINT_ENDINGS:
         return [
-            f"`weights` must name a checkpoint that ends in {', '.join(CHECKPOINT_ENDINGS)}; "
+            f"`weights` must name a checkpoint ending in {', '.join(CHECKPOINT_ENDINGS)}; "
             f"got {weights!r}"
         ]
     if not path.exists():
-        return [f"`weights` must name a file that is there, got {weights!r}"]
+        return [f"`weights` must name an existing file, got {weights!r}"]
     spec = spec_of(name)
     most = most_bytes(spec.parameters) if spec and spec.parameters else math.inf
     if path.stat().st_size > most:
@@ -96,12 +96,12 @@ def weights_problem(name: str, weights: str) -> list[str]:
 
 
 def most_bytes(parameters: int) -> int:
-    """What a checkpoint may take: an optimiser's state beside the weights, not much more."""
+    """The largest size of a checkpoint: the weights and an optimiser's state, with a margin."""
     return 16 * 4 * parameters + 2**26
 
 
 def side_problem(spec: ModelSpec, own: int, input_side: int) -> list[str]:
-    """Say that a model takes no images of so many pixels, or nothing; `own` is its own side."""
+    """Report an input side that a model does not accept, or an empty list; `own` is its own."""
     if input_side and spec.fixed_side and input_side != own:
         return [f"`input_side` must be {own} for {spec.name} with these weights, got {input_side}"]
     if 0 < input_side < spec.smallest_side:
@@ -114,5 +114,5 @@ def side_problem(spec: ModelSpec, own: int, input_side: int) -> list[str]:
 
 
 def model_and_weights_problems(name: str, weights: str) -> list[str]:
-    """Report the first of the two that is unknown, or nothing."""
+    """Report an unknown model, else unknown weights, else an empty list."""
     return model_problem(name) or weights_problem(name, weights)

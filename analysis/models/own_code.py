@@ -1,4 +1,4 @@
-"""A network that a function in a file of one's own builds. The file is run: command line only."""
+"""Build a network with a function in the user's file. This runs the file: command line only."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
     ----------
     name : str
     num_classes : int, optional
-        Given to the function if it has a parameter of that name.
+        Passed to the function if it has a parameter of that name.
 
     Returns
     -------
     nn.Module
     bool
-        Whether the function was given the number of classes.
+        Whether the function received the number of classes.
 
     Raises
     ------
     ModelError
-        If the file or the function fails, with the line; if it gives something else.
+        If the file or the function fails, with the line; if it returns something else.
     """
     file, _, function = name.rpartition(":")
     path = Path(file).resolve()
-    with _told(path), _importable(path.parent), redirect_stdout(sys.stderr):
-        module = _module(path)
+    with _report_errors(path), _import_path(path.parent), redirect_stdout(sys.stderr):
+        module = _run_file(path)
         build = getattr(module, function, None)
         if not callable(build):
             raise ModelError(f"{path} has no function `{function}`.")
@@ -50,20 +50,20 @@ def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
         model = build(num_classes=num_classes) if takes else build()
     if not isinstance(model, nn.Module):
         raise ModelError(
-            f"`{function}` of {path} must give a torch.nn.Module, got {type(model).__name__}."
+            f"`{function}` in {path} must return a torch.nn.Module, got {type(model).__name__}."
         )
     return model, takes
 
 
 def side_of_code(model: nn.Module) -> int:
-    """Pixels: what the network's `input_size` says, a number or a shape that ends in one."""
+    """The input side in pixels from the network's `input_size`, a number or a shape."""
     size = getattr(model, "input_size", INPUT_SIDE)
     last = size[-1] if isinstance(size, (tuple, list)) and size else size
     return last if isinstance(last, int) and last > 0 else INPUT_SIDE
 
 
-def _module(path: Path) -> ModuleType:
-    # A name of its own: the file may be called like any package.
+def _run_file(path: Path) -> ModuleType:
+    # A unique name, because the file may have the name of a package.
     name = f"bettiscope_code_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -76,39 +76,39 @@ def _module(path: Path) -> ModuleType:
 def _parameters(build: Callable[..., object]) -> set[str]:
     try:
         return set(inspect.signature(build).parameters)
-    except (TypeError, ValueError):  # written in C, say
+    except (TypeError, ValueError):  # for example, written in C
         return set()
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """The file may import its neighbours, as if it were run itself."""
+def _import_path(folder: Path) -> Iterator[None]:
+    """Let the file import its neighbours, as if Python ran it directly."""
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in sys.modules.keys() - before:  # another file's may be called alike
+        for name in sys.modules.keys() - before:  # another file may have neighbours of that name
             top = name.partition(".")[0]
             if top not in before and _lies_at(folder / top, sys.modules[name]):
                 del sys.modules[name]
 
 
 def _lies_at(place: Path, module: ModuleType) -> bool:
-    """Whether it is a neighbour: packages of an environment inside the folder are none."""
+    """Whether it is a neighbour; packages of an environment inside the folder are not."""
     spec = getattr(module, "__spec__", None)
-    found = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
-    return any(str(each).startswith(str(place)) for each in found)
+    paths = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    return any(str(path).startswith(str(place)) for path in paths)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _report_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except ModelError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a person's own code may raise
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         if isinstance(error, SyntaxError) and error.filename == str(path):

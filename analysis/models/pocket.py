@@ -1,7 +1,7 @@
 """The pocket zoo: four small members of the paper's four families, for 3 × 32 × 32 images.
 
-Each is built from torchvision's own blocks, so that layer names and kinds are
-those of the full-size network.
+Each is built from torchvision's own blocks, so that it has the layer names and kinds of the
+full-size network.
 """
 
 from __future__ import annotations

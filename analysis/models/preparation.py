@@ -1,4 +1,4 @@
-"""From images in [0, 1] to what a network takes as input."""
+"""Turn images in [0, 1] into a network's input."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from analysis.models.weights_files import torchvision_weights
 Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
 
 POCKET_SIDE = 32
-DATA_SIDE, PADDING = 28, 2  # pixels: the pocket models learned from 28 x 28, padded to 32 x 32
+DATA_SIDE, PADDING = 28, 2  # pixels: the pocket models were trained on 28 x 28, padded to 32 x 32
 MEAN, STD = 0.2860, 0.3530  # of Fashion-MNIST's 60,000 training images at 28 x 28
 
 
 def prepare_input(spec: ModelSpec, images: Images, weights: str, side: int) -> Tensor:
-    """What `analysis.models.prepare_images` gives, its arguments checked already.
+    """Do the work of `analysis.models.prepare_images`, with arguments that are already checked.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def prepare_input(spec: ModelSpec, images: Images, weights: str, side: int) -> T
 
 
 def preprocessing_of(spec: ModelSpec, weights: str) -> Preprocessing:
-    """How images are prepared for these weights; for random ones as for the pre-trained."""
+    """The preprocessing for these weights; random ones use that of the pre-trained."""
     if spec.source == "timm":
         from analysis.models.timm_models import timm_preprocessing
 
@@ -71,7 +71,7 @@ def preprocessing_of(spec: ModelSpec, weights: str) -> Preprocessing:
 
 
 def _pocket_input(pixels: Tensor, *, side: int) -> Tensor:
-    """To the 32 × 32 pixels on which the pocket zoo was trained, or as many as asked for."""
+    """Resize and pad to the 32 × 32 pixels of the pocket zoo's training, or to another side."""
     padding = round(PADDING * side / POCKET_SIDE)
     inner = side - 2 * padding
     if pixels.shape[2:] != (inner, inner):

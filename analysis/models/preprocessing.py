@@ -1,4 +1,4 @@
-"""What a network was shown in its training: how images become its input."""
+"""Turn images into a network's input, as in its own training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_LONGEST = 4  # times the shorter side: of a longer image only the middle is resized
+_LONGEST = 4  # times the shorter side; only the centre of a longer image is resized
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the shorter side, cut the middle, subtract the mean, divide by the deviation."""
+    """Resize the shorter side, crop the centre, subtract the mean, divide by the deviation."""
 
     crop: int  # pixels, the side of the input
     resize: int  # pixels, of the shorter side
@@ -26,7 +26,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
 
     def at(self, side: int) -> Preprocessing:
-        """The same for another input side: the cut keeps its proportion. 0: this one."""
+        """The same for another input side, with the crop in proportion. 0 keeps this side."""
         if side in (0, self.crop):
             return self
         return replace(self, crop=side, resize=max(side, round(self.resize * side / self.crop)))
@@ -41,5 +41,5 @@ class Preprocessing:
             pixels, [self.resize], InterpolationMode(self.interpolation), antialias=True
         )
         pixels = transforms.center_crop(pixels, [self.crop, self.crop]).expand(-1, 3, -1, -1)
-        mean, std = (torch.tensor(each)[:, None, None] for each in (self.mean, self.std))
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (pixels - mean) / std

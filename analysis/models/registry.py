@@ -1,4 +1,4 @@
-"""The way from a model's name to its network, weights and input.
+"""Load a model and prepare its input, by name.
 
 This module must not import torch: the dashboard lists models without it.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def list_models() -> list[str]:
-    """Names that `load_model` knows; timm's and code of one's own come on top."""
+    """Names that `load_model` knows, besides timm's and the user's code."""
     return list(MODELS)
 
 
@@ -40,9 +40,9 @@ def load_model(
     num_classes: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> nn.Module:
-    """Build a network that nobody else holds, in eval mode, on the CPU, in float32.
+    """Build a new network, in eval mode, on the CPU, in float32.
 
-    The global random state is left as it was.
+    The global random state does not change.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def load_model(
         One of `list_models()`, "timm/<name>", or "<path>.py:<function>", which is run.
     weights : str
         "pretrained", "random", the name of one of the model's weight sets, or "file:" and the
-        path of a checkpoint. Code of one's own gives what it gives, seeded.
+        path of a checkpoint. The user's code sets its own weights, after seeding.
     seed : int
         Of random weights and of a new head.
     num_classes : int, optional
-        Give the network a new, randomly initialised head for so many classes. By default it
+        Give the network a new, randomly initialised head for this many classes. By default it
         keeps its own.
     progress : callable (Progress), optional
-        Told of a download; see `analysis.system.downloads.fetch`.
+        Receives the progress of a download; see `analysis.system.downloads.fetch`.
 
     Returns
     -------
@@ -66,12 +66,12 @@ def load_model(
     Raises
     ------
     OptionError
-        Naming every unknown name and every value out of range.
+        For all unknown names and values out of range at once.
     AssetError
-        If the pre-trained weights are missing, damaged or out of reach, or a checkpoint is
+        If the pre-trained weights are missing, damaged or unreachable, or a checkpoint is
         refused.
     ModelError
-        If code of one's own fails, or has no head to replace.
+        If the user's code fails, or its network has no head to replace.
     """
     problems = model_and_weights_problems(name, weights)
     if num_classes is not None and num_classes < 1:
@@ -89,34 +89,34 @@ def prepare_images(
     weights: str = "pretrained",
     input_side: int = 0,
 ) -> Tensor:
-    """Turn images into a network's input, the way it was trained.
+    """Turn images into a network's input, as in its training.
 
     A pocket model takes 28 × 28 pixels (others are resized) padded to 32 × 32; a full-size model
-    takes what belongs to the weight set. With random weights or a checkpoint the input is that of
-    the pre-trained ones, so that they can be compared.
+    uses the preprocessing of its weight set. Random weights and checkpoints get the input of the
+    pre-trained weights, so that they can be compared.
 
     Parameters
     ----------
     name : str
         As for `load_model`.
     images : float32 array (N, C, H, W), or a sequence of float32 arrays (C, h, w)
-        Values in [0, 1]; C is 1 (grey) or 3. They are not altered. A sequence is gone through one
-        image at a time.
+        Values in [0, 1]; C is 1 (grey) or 3. They are not changed. A sequence is read one image
+        at a time.
     weights : str
         As for `load_model`.
     input_side : int
-        Pixels; 0: what the weights ask for. Another resizes in proportion.
+        Pixels; 0: the side of the weights. Another side resizes in proportion.
 
     Returns
     -------
     torch.Tensor
-        float32 (N, 3, S, S), S as `side_of_input` says.
+        float32 (N, 3, S, S), with S from `side_of_input`.
 
     Raises
     ------
     OptionError
-        If a name is unknown, the images have another shape, or the network takes none of that
-        side.
+        If a name is unknown, the images have another shape, or the network does not accept
+        that side.
     """
     problems = model_and_weights_problems(name, weights) + _image_problems(images)
     raise_problems(problems)
@@ -127,14 +127,14 @@ def prepare_images(
 
 
 def weights_fingerprint(name: str, weights: str, seed: int) -> str:
-    """What tells these weights from any other of the same network.
+    """Identify these weights among all of the same network.
 
     Returns
     -------
     str
         The SHA-256 of a pocket model's file or of a checkpoint, torchvision's name and hash of
-        its weights, or "random:" and the seed; with a SHA-256 of code of one's own and of the
-        Python files beside it, which it may import.
+        its weights, or "random:" and the seed; for the user's code, also a SHA-256 of its file
+        and of the Python files beside it, which it may import.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
 
 
 def _code_digest(path: Path) -> str:
-    files = sorted(each for each in path.resolve().parent.glob("*.py") if each.is_file())
+    files = sorted(file for file in path.resolve().parent.glob("*.py") if file.is_file())
     listed = "\n".join(f"{file.name} {_digest(file)}" for file in files)
     return hashlib.sha256(os.fsencode(listed)).hexdigest()
 
@@ -173,9 +173,9 @@ def _image_problems(images: NDArray[np.float32] | Sequence[NDArray[np.float32]])
     if isinstance(images, np.ndarray):
         if images.ndim == 4 and images.shape[1] in (1, 3) and 0 not in images.shape:
             return []
-        found: object = images.shape
+        shape: object = images.shape
     else:
         if len(images):
             return []
-        found = "none"
-    return [f"`images` must have the shape (N, 1 or 3, height, width), got {found}"]
+        shape = "none"
+    return [f"`images` must have the shape (N, 1 or 3, height, width), got {shape}"]

@@ -1,4 +1,4 @@
-"""timm's networks, where timm is installed. It is no requirement of BettiScope."""
+"""timm's networks, if timm is installed. BettiScope does not require it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def timm_network(name: str, num_classes: int | None, *, pretrained: bool) -> nn.
     Raises
     ------
     OptionError
-        If timm has no such model, naming those called alike.
+        If timm has no such model, with similar names.
     AssetError
-        If its weights cannot be had.
+        If its weights cannot be downloaded.
     ModelError
         If it cannot be built.
     """
@@ -36,7 +36,7 @@ def timm_network(name: str, num_classes: int | None, *, pretrained: bool) -> nn.
         with redirect_stdout(sys.stderr):
             model: nn.Module = timm.create_model(own, pretrained=pretrained, **classes)
         return model
-    except Exception as error:  # timm and the hub raise what they like
+    except Exception as error:  # timm and the hub may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if pretrained:
             raise AssetError(
@@ -48,22 +48,22 @@ def timm_network(name: str, num_classes: int | None, *, pretrained: bool) -> nn.
 
 
 def _unreachable_hub() -> str:
-    """Where timm's weights cannot be had from just now, if so; what it has in store still can.
+    """Say that the hub does not answer, or return ""; then timm uses only cached weights.
 
-    Left alone, the hub's client tries for more than a minute.
+    By itself, the hub's client would retry for more than a minute.
     """
     try:
         hub: Any = importlib.import_module("huggingface_hub.constants")
-    except ImportError:  # then timm says so itself
+    except ImportError:  # then timm reports it
         return ""
-    if os.environ.get("HF_HUB_OFFLINE"):  # a person decided
+    if os.environ.get("HF_HUB_OFFLINE"):  # the user's choice
         return ""
     hub.HF_HUB_OFFLINE = not is_reachable(hub.ENDPOINT)
     return f"{hub.ENDPOINT} does not answer: no network?" if hub.HF_HUB_OFFLINE else ""
 
 
 def timm_preprocessing(name: str) -> Preprocessing:
-    """How the images of a network's own training were prepared."""
+    """The preprocessing of a network's own training."""
     config = _data(_timm().get_pretrained_cfg(_own_name(name)))
     side = config["input_size"][-1]
     return Preprocessing(
@@ -93,6 +93,6 @@ def _own_name(name: str) -> str:
     timm, own = _timm(), name.removeprefix("timm/")
     if not timm.is_model(own):
         close = get_close_matches(own, timm.list_models(), 5, 0.5)
-        hint = f"; alike are {', '.join(f'timm/{each}' for each in close)}" if close else ""
+        hint = f"; similar names: {', '.join(f'timm/{model}' for model in close)}" if close else ""
         raise OptionError(f"`model` must be a name that timm knows, got {name!r}{hint}")
     return own

@@ -1,4 +1,4 @@
-"""Read pre-trained weights: the pocket zoo's from assets/, torchvision's over the network."""
+"""Read pre-trained weights: the pocket zoo's from assets/, torchvision's by download."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from analysis.progress import ProgressCallback
 from analysis.system.assets import read_asset
 from analysis.system.torchvision_guard import torchvision
 
-# As torchvision's own loader renames what an old DenseNet file calls "norm.1.weight".
+# torchvision's own loader renames keys like "norm.1.weight" of old DenseNet files, too.
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
 
 def pocket_state(spec: ModelSpec) -> StateDict:
-    """Weights from assets/, from the very bytes whose checksum was verified."""
+    """Weights from assets/, read from the same bytes as their checksum."""
     state = safetensors.torch.load(read_asset(spec.name))
-    # Copies: what safetensors gives may share memory with the bytes it was given.
+    # Copies, because safetensors' tensors may share memory with those bytes.
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
@@ -38,43 +38,43 @@ def torchvision_weights(spec: ModelSpec, chosen: WeightSet) -> Any:
 def torchvision_state(
     spec: ModelSpec, chosen: WeightSet, progress: ProgressCallback | None = None
 ) -> StateDict:
-    """Weights from torch hub's cache, fetched into it first if they are not there.
+    """Weights from torch hub's cache, downloaded first if necessary.
 
     Returns
     -------
     dict of str to Tensor
-        As torchvision's own loader would have it, in float32: a few files hold float16. The
-        classifier is left out where the file has none.
+        As torchvision's own loader returns them, but in float32: a few files hold float16.
+        Without the classifier if the file has none.
 
     Raises
     ------
     AssetError
-        If the weights cannot be fetched, or the file is damaged.
+        If the weights cannot be downloaded, or the file is damaged.
     """
     file = fetch_weight_set(spec, chosen, progress)
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
         if not (isinstance(loaded, dict) and all(isinstance(t, Tensor) for t in loaded.values())):
             raise ValueError("no tensors by name")
-        return _present(loaded, chosen)
+        return _convert_state(loaded, chosen)
     except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise damaged(spec, chosen) from error
+        raise damage_error(spec, chosen) from error
 
 
-def damaged(spec: ModelSpec, chosen: WeightSet | None) -> AssetError:
-    """The error to raise when a file was read, but does not hold this network's weights."""
+def damage_error(spec: ModelSpec, chosen: WeightSet | None) -> AssetError:
+    """The error for a file that was read but does not contain this network's weights."""
     if chosen is None:
         return AssetError(
-            f"assets/{spec.name}.safetensors does not hold the weights of {spec.name}: "
+            f"assets/{spec.name}.safetensors does not contain the weights of {spec.name}: "
             "run `make assets` or restore it with git"
         )
     return AssetError(
-        f"The pre-trained weights of {spec.name} are damaged. Delete {cached_file(chosen)}, and "
-        "they are fetched again."
+        f"The pre-trained weights of {spec.name} are damaged. Delete {cached_file(chosen)} to "
+        "download them again."
     )
 
 
-def _present(state: StateDict, chosen: WeightSet) -> StateDict:
+def _convert_state(state: StateDict, chosen: WeightSet) -> StateDict:
     for key in list(state):
         tensor = state[key]
         if key.startswith(AUXILIARY) or (chosen.accuracy is None and tensor.isnan().all()):

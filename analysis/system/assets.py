@@ -1,4 +1,4 @@
-"""The bundled files in assets/: where they are, and reading them with their checksum verified."""
+"""The bundled files in assets/: find them, and read them with their checksum verified."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AssetEntry:
 
 
 def asset_entry(name: str) -> AssetEntry:
-    """What the manifest says of one asset, e.g. "pocket-resnet20" or "fashion".
+    """The manifest's entry for one asset, such as "pocket-resnet20" or "fashion".
 
     Raises
     ------
@@ -49,17 +49,19 @@ def asset_entry(name: str) -> AssetEntry:
 def read_asset(name: str) -> bytes:
     """Read the file of one asset and check it against the manifest.
 
-    The bytes returned are those that were hashed: the file is read once.
+    The file is read once, so the returned bytes are those of the checksum.
 
     Raises
     ------
     AssetError
-        If the file is missing or damaged, naming it.
+        If the file is missing or damaged, with its path.
     """
     entry = asset_entry(name)
     data = _read(entry.path)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise AssetError(f"{entry.path} is damaged (its SHA-256 is not the manifest's): {_REMEDY}")
+        raise AssetError(
+            f"{entry.path} is damaged (its SHA-256 differs from the manifest): {_REMEDY}"
+        )
     return data
 
 

@@ -1,4 +1,4 @@
-"""Where a model runs and in what width. Importing this needs no torch."""
+"""The device and precision in which a model runs. Importing this module needs no torch."""
 
 from __future__ import annotations
 
@@ -16,41 +16,38 @@ if TYPE_CHECKING:
 
 
 def available_devices() -> tuple[Device, ...]:
-    """The devices that torch can use here, as "auto" prefers them; the CPU is always there."""
+    """The devices that torch can use here, in the order of "auto"; the CPU is always last."""
     import torch
 
-    found: list[Device] = ["cuda"] if torch.cuda.is_available() else []
+    devices: list[Device] = ["cuda"] if torch.cuda.is_available() else []
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return (*found, "cpu")
+        devices.append("mps")
+    return (*devices, "cpu")
 
 
 def device_problem(choice: str) -> list[str]:
-    """Say that a device is unknown or not there, or nothing."""
+    """Report an unknown or missing device, or an empty list."""
     problems = choice_problem("device", choice, DEVICES)
     if problems or choice == "auto":
         return problems
     available = available_devices()
     if choice in available:
         return []
-    return [
-        f"`device` is {choice!r}, which torch does not find on this machine: "
-        f"choose auto or {' or '.join(available)}"
-    ]
+    return [f"`device` must be auto or {' or '.join(available)} on this machine, got {choice!r}"]
 
 
 def pick_device(choice: str) -> torch.device:
-    """The device of a choice.
+    """The torch device for a choice.
 
     Parameters
     ----------
     choice : {"auto", "cuda", "mps", "cpu"}
-        "auto" is CUDA if there is any, else MPS, else the CPU.
+        "auto" is CUDA if available, else MPS, else the CPU.
 
     Raises
     ------
     OptionError
-        If it is unknown or not there, naming those that are.
+        If the device is unknown or missing, with those available.
     """
     raise_problems(device_problem(choice))
     import torch
@@ -60,12 +57,12 @@ def pick_device(choice: str) -> torch.device:
 
 @contextmanager
 def activations_in(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Run a model's forward pass in a width: float32 as it is, others by torch's autocast.
+    """Run a model's forward pass in a precision: float32 unchanged, others by torch's autocast.
 
     Raises
     ------
     OptionError
-        If the device has no autocast in that width.
+        If the device has no autocast in that precision.
     """
     if precision == "float32":
         yield
@@ -73,14 +70,13 @@ def activations_in(precision: Precision, device: torch.device) -> Iterator[None]
     import torch
 
     with ExitStack() as stack:
-        able = False
-        with suppress(RuntimeError):  # such as a GPU too old for bfloat16
+        enabled = False
+        with suppress(RuntimeError):  # for example, from a GPU too old for bfloat16
             stack.enter_context(_autocast(device, precision))
-            able = torch.is_autocast_enabled(device.type)
-        if not able:
+            enabled = torch.is_autocast_enabled(device.type)
+        if not enabled:
             raise OptionError(
-                f"`precision` must be float32 on this {device.type.upper()}, which cannot run "
-                f"in {precision}; got {precision!r}"
+                f"`precision` must be float32 on this {device.type.upper()}, got {precision!r}"
             )
         yield
 
@@ -89,35 +85,35 @@ def _autocast(device: torch.device, precision: Precision) -> torch.autocast:
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where it cannot, it warns and does nothing
+        warnings.simplefilter("ignore")  # where unsupported, autocast warns and does nothing
         return torch.autocast(device.type, getattr(torch, precision))
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """No TF32 anywhere: an analysis' numbers must not depend on the device.
+    """Disable TF32 everywhere: the numbers of an analysis must not depend on the device.
 
-    By torch's older switches, which set its newer ones as well: a network that reads the older
-    fails where the two are at odds.
+    Uses torch's older switches, which set the newer ones as well: a network that reads the older
+    ones fails if the two disagree.
     """
     import torch
 
     cudnn: Any = torch.backends.cudnn
     products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    with ExitStack() as back:
+    with ExitStack() as stack:
         for part in (cudnn.conv, cudnn.rnn, *products):
-            back.callback(setattr, part, "fp32_precision", part.fp32_precision)
-        with suppress(RuntimeError):  # they were at odds before
-            back.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
+            stack.callback(setattr, part, "fp32_precision", part.fp32_precision)
+        with suppress(RuntimeError):  # they disagreed before
+            stack.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
         with suppress(RuntimeError):
-            back.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
         cudnn.allow_tf32 = False
         torch.set_float32_matmul_precision("highest")
         yield
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model runs; one without parameters on the CPU."""
+    """The device of a model's parameters; the CPU if it has none."""
     import torch
 
     parameter = next(model.parameters(), None)

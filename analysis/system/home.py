@@ -1,4 +1,4 @@
-"""Where BettiScope keeps what it makes and is given, and how a file there is written."""
+"""BettiScope's folder for results and uploads, and a safe way to write a file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from platformdirs import user_cache_path
 
 
 def home() -> Path:
-    """The folder of all that is kept: `BETTISCOPE_HOME`, else the platform's cache folder."""
-    chosen = os.environ.get("BETTISCOPE_HOME")
-    return Path(chosen) if chosen else user_cache_path("bettiscope", appauthor=False)
+    """The folder of all stored files: `BETTISCOPE_HOME`, else the platform's cache folder."""
+    folder = os.environ.get("BETTISCOPE_HOME")
+    return Path(folder) if folder else user_cache_path("bettiscope", appauthor=False)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that becomes `path` when all went well, and nothing when it did not."""
+    """Open a temporary file that becomes `path` on success and is deleted on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

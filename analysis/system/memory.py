@@ -1,4 +1,4 @@
-"""How much memory is free and taken, here and on a GPU. Importing this needs no torch."""
+"""Free and used memory of this machine and its GPU. Importing this module needs no torch."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     import torch
 
 
-# The rest is for other processes, and for what grows while an analysis runs.
+# The rest is for other processes, and for memory that grows while an analysis runs.
 HOST_SHARE, DEVICE_SHARE = 0.6, 0.8
 _CGROUP = Path("/sys/fs/cgroup")  # Linux, version 2
 
 
 def free_bytes(device: torch.device) -> int:
-    """Most of the memory that is free on a device."""
+    """The usable share of the free memory on a device."""
     import torch
 
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * DEVICE_SHARE)
     host = int(min(psutil.virtual_memory().available, _left_to_container()) * HOST_SHARE)
-    if device.type == "mps":  # a share of the host's memory, with a limit of its own
+    if device.type == "mps":  # a share of the host's memory, with its own limit
         left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
         return min(host, int(left * DEVICE_SHARE))
     return host
 
 
 def free_cache(device: torch.device) -> None:
-    """Give back what torch keeps of memory that nothing holds: `free_bytes` counts it as taken."""
+    """Release unused memory that torch caches, and that `free_bytes` counts as used."""
     import torch
 
     if device.type == "cuda":
@@ -41,13 +41,15 @@ def free_cache(device: torch.device) -> None:
 
 
 def _left_to_container() -> float:
-    """Bytes until the limit of the control group, in whose view the whole machine is free."""
+    """Bytes left under the control group's limit, which the machine's numbers ignore."""
     try:
         limit, used = (int((_CGROUP / f"memory.{n}").read_text()) for n in ("max", "current"))
         stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no such group, or "max": no limit
+    except (OSError, ValueError):  # no such group, or the limit is "max"
         return math.inf
-    return max(0, limit - used + int(stat.get("inactive_file", 0)))  # a cache can be dropped
+    return max(
+        0, limit - used + int(stat.get("inactive_file", 0))
+    )  # the kernel can drop this cache
 
 
 def resident_bytes() -> int:
@@ -56,7 +58,7 @@ def resident_bytes() -> int:
 
 
 def reset_allocator_peak(device: torch.device) -> None:
-    """Start the count of `allocator_peak` again."""
+    """Restart the measurement of `allocator_peak`."""
     if device.type == "cuda":
         import torch
 
@@ -64,7 +66,7 @@ def reset_allocator_peak(device: torch.device) -> None:
 
 
 def allocator_peak(device: torch.device) -> int | None:
-    """Bytes that torch's CUDA allocator had handed out at most; None on other devices."""
+    """Peak bytes allocated by torch's CUDA allocator; None on other devices."""
     if device.type != "cuda":
         return None
     import torch

@@ -1,7 +1,7 @@
-"""Worker processes: started before they are needed, told from any other, ended with their kin.
+"""Worker processes: start them in advance, identify them, and end them with their children.
 
-A worker is started as a program and not through `multiprocessing`, which would run the caller's
-main module again.
+A worker is started as a program, because `multiprocessing` would run the caller's main module
+again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 import psutil
 
 _ROOT = Path(__file__).resolve().parents[2]
-_CLOCK = 2.0  # seconds by which the clock may be set between two looks at a creation time
+_CLOCK = 2.0  # seconds by which clock corrections may change a process's creation time
 
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process, told from a later one that the system gave the same number."""
+    """A process, distinguished from a later one with the same number."""
 
     pid: int
     created: float  # seconds since 1970
@@ -37,11 +37,11 @@ class ProcessId:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs. A process that nobody has buried does not."""
+        """Whether it still runs. A zombie does not."""
         try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < _CLOCK
-            return bool(same and found.status() != psutil.STATUS_ZOMBIE)
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < _CLOCK
+            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
         except psutil.AccessDenied:
@@ -50,28 +50,28 @@ class ProcessId:
 
 @dataclass(frozen=True)
 class Failure:
-    """A worker's answer when there is no result."""
+    """A worker's answer in place of a result."""
 
-    sentence: str  # for the person
-    refused: bool = False  # before anything ran: the worker is as good as before
+    sentence: str  # for the user
+    refused: bool = False  # before anything ran, so the worker can be used again
 
 
 def end_group(leader: int) -> None:
-    """Kill a worker with the processes that it started, where the system has groups."""
+    """Kill a worker and the processes that it started, if the system has process groups."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, signal.SIGKILL)
 
 
 def why_it_died(code: int | None) -> str:
-    """An exit code in a few words for the person."""
+    """An exit code in words for the user."""
     if code == -getattr(signal, "SIGKILL", 9):
-        return "the system ended it, most often for want of memory"
+        return "the system ended it, most often because memory ran out"
     return f"exit code {code}"
 
 
 class Worker:
-    """One worker process, idle until it is given a request."""
+    """One worker process, idle until it receives a request."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -79,7 +79,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=_ROOT,
-            start_new_session=True,  # a group to end as one, and out of Ctrl-C's reach
+            start_new_session=True,  # a group that ends as one, and that Ctrl-C does not reach
         )
 
     def send(self, request: object) -> None:
@@ -93,7 +93,7 @@ class Worker:
         return message
 
     def end_gently(self, patience: float) -> None:
-        """Close its input, so that it ends by itself, and wait `patience` seconds for that."""
+        """Close its input so that it ends by itself, and wait up to `patience` seconds."""
         with suppress(OSError, subprocess.TimeoutExpired):
             if self.process.stdin is not None:
                 self.process.stdin.close()
@@ -110,18 +110,18 @@ class Worker:
 
     @property
     def resident_bytes(self) -> int:
-        """Memory (RSS) that it holds, and the processes that it started; 0 when it is gone."""
+        """Memory (RSS) of the worker and its child processes; 0 once it has ended."""
         total = 0
         with suppress(psutil.Error):
             worker = psutil.Process(self.process.pid)
             for process in (worker, *worker.children(recursive=True)):
-                with suppress(psutil.Error):  # it ended just now
+                with suppress(psutil.Error):  # it has just ended
                     total += process.memory_info().rss
         return total
 
 
 class WorkerPool:
-    """The workers of one server that wait for something to do: one at most."""
+    """The idle workers of one server: at most one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -130,29 +130,29 @@ class WorkerPool:
         atexit.register(self.close)
 
     def warm(self) -> None:
-        """Start a worker that waits, if there is none. It takes seconds of a core to be ready."""
+        """Start an idle worker if there is none. Its start uses a core for seconds."""
         with self._lock:
             if not self._closed and (self._spare is None or not self._spare.alive):
                 self._spare = Worker()
 
     def take(self) -> Worker:
-        """The warm worker if there is one, else a new one. It is the caller's from now on."""
+        """Return the idle worker if there is one, else a new one. The caller then owns it."""
         with self._lock:
             spare, self._spare = self._spare, None
         return spare if spare is not None and spare.alive else Worker()
 
     def give_back(self, worker: Worker) -> None:
-        """Return an idle worker: it waits for the next request, or ends if another one does."""
+        """Take back a worker: it waits for the next request, or ends if another one waits."""
         with self._lock:
-            wanted = not self._closed and worker.alive
-            wanted = wanted and (self._spare is None or not self._spare.alive)
-            if wanted:
+            keep = not self._closed and worker.alive
+            keep = keep and (self._spare is None or not self._spare.alive)
+            if keep:
                 self._spare = worker
-        if not wanted:
+        if not keep:
             worker.kill()
 
     def close(self) -> None:
-        """End the worker that waits, and keep none from now on."""
+        """End the idle worker, and keep none from now on."""
         with self._lock:
             self._closed = True
             spare, self._spare = self._spare, None

@@ -1,6 +1,6 @@
-"""Import torchvision, also beside a CPU-only torch.
+"""Import torchvision, even with a CPU-only torch.
 
-torchvision's wheels on PyPI are linked against a CUDA build of torch. Beside a
+torchvision's wheels on PyPI are linked against a CUDA build of torch. With a
 CPU build its compiled operators do not load, and `import torchvision` fails on
 the missing `torchvision::nms`. Models, transforms and datasets need none of
 those operators: declaring the two schemas that the import looks up is enough.
@@ -19,7 +19,7 @@ _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-# A torch.library.Library withdraws its operators when it is collected.
+# A torch.library.Library removes its operators when it is garbage-collected.
 _declared: list[torch.library.Library] = []
 
 
@@ -42,7 +42,7 @@ def import_torchvision() -> ModuleType:
     Raises
     ------
     RuntimeError, ImportError
-        Whatever the import raises for any other reason than the missing operators.
+        What the import raises for any reason other than the missing operators.
     """
     try:
         return importlib.import_module("torchvision")

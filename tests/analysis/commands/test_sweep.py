@@ -123,7 +123,7 @@ def test_a_device_that_is_not_there_is_told_before_any_cell_fails(
     assert main(asked) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "`device` is 'cuda', which torch does not find" in err
+    assert "`device` must be auto or cpu on this machine, got 'cuda'" in err
     assert main([*asked, "--list"]) == 0
     # What a cluster's workers have is not known here.
     assert main([*asked, "--dask", "nonsense"]) == 2

@@ -75,7 +75,7 @@ def test_an_archive_of_class_folders_becomes_a_dataset(tmp_path: Path) -> None:
     assert own_datasets() == [made.dataset]
     assert made.dataset.startswith("own:my-pets-1-")
     assert (made.images, made.classes, made.skipped) == (10, 2, ())
-    assert {p.stage for p in told} == {"Unpack", "Look through the images"}
+    assert {p.stage for p in told} == {"Unpack", "Check the images"}
     spec = dataset_spec(made.dataset)
     assert spec.class_names == ("cat", "dog")
     assert (spec.title, spec.why_untrainable) == ("my-pets-1", "")
@@ -108,7 +108,7 @@ def test_litter_is_ignored_and_other_files_are_named(tmp_path: Path, home: Path)
     assert made.images == 10
     assert made.skipped == (
         ("cat/cut.jpg", "it is damaged or cut short"),
-        ("pets/readme.txt", "it is no image"),
+        ("pets/readme.txt", "it is not an image"),
     )
     written = [p.name for p in (home / "datasets").rglob("*") if p.is_file()]
     assert sorted(written) == sorted([f"{k}.png" for k in range(5)] * 2 + ["cut.jpg"])
@@ -180,14 +180,14 @@ def test_only_what_was_uploaded_can_be_removed(name: str, home: Path) -> None:
     [
         ("../out.png", "its name leads out of the dataset's folder"),
         ("a/../../out.png", "its name leads out of the dataset's folder"),
-        ("/tmp/out.png", "its name holds an absolute path"),
-        ("C:/out.png", "its name holds an absolute path"),
-        ("c:out.png", "its name holds an absolute path"),
-        ("a/C:/out.png", "its name holds an absolute path"),
-        ("x/C:evil.png", "its name holds an absolute path"),
-        ("..\\out.png", "its name has a backslash"),
-        ("a\nb.png", "its name has control characters"),
-        ("a\0.png", "its name has control characters"),
+        ("/tmp/out.png", "its name is an absolute path"),
+        ("C:/out.png", "its name is an absolute path"),
+        ("c:out.png", "its name is an absolute path"),
+        ("a/C:/out.png", "its name is an absolute path"),
+        ("x/C:evil.png", "its name is an absolute path"),
+        ("..\\out.png", "its name contains a backslash"),
+        ("a\nb.png", "its name contains control characters"),
+        ("a\0.png", "its name contains control characters"),
         (f"{'a' * 256}.png", "its name is too long"),
         ("a/" * 600 + "a.png", "its name is too long"),
     ],
@@ -216,7 +216,7 @@ def test_the_name_to_write_to_is_checked_too(
 
     monkeypatch.setattr(zipfile.ZipFile, "infolist", renamed)
     told = refusal(zipped(tmp_path / "a.zip", PETS), home)
-    assert told.startswith("“pets/cat/3.png”: its name holds an absolute path")
+    assert told.startswith("“pets/cat/3.png”: its name is an absolute path")
     assert not (tmp_path / "out.png").exists()
 
 
@@ -244,9 +244,9 @@ def test_links_and_special_files_are_refused(
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (("a/1.png", "a/1.png"), "“a/1.png”: it is there twice"),
-        (("a/1.png", "a//1.png"), "“a//1.png”: it is there twice"),
-        (("é.png", "é.png"), "“é.png”: it is there twice"),  # composed, and not
+        (("a/1.png", "a/1.png"), "“a/1.png”: it appears twice"),
+        (("a/1.png", "a//1.png"), "“a//1.png”: it appears twice"),
+        (("é.png", "é.png"), "“é.png”: it appears twice"),  # composed, and not
         (("a.png", "a.png/b.png"), "“a.png”: it is both a file and a folder"),
     ],
 )
@@ -278,7 +278,7 @@ def test_encrypted_entries_are_refused(flag: int, tmp_path: Path, home: Path) ->
     path = zipped(tmp_path / "a.zip", PETS)
     changed(path, "pets/dog/3.png", 8, struct.pack("<H", flag))
     assert refusal(path, home) == (
-        "“pets/dog/3.png”: it is encrypted; make an archive without a password"
+        "“pets/dog/3.png”: it is encrypted; create the archive without a password"
     )
 
 
@@ -286,19 +286,21 @@ def test_encrypted_entries_are_refused(flag: int, tmp_path: Path, home: Path) ->
 def test_archives_in_the_archive_are_refused(inner: str, tmp_path: Path, home: Path) -> None:
     path = zipped(tmp_path / "a.zip", PETS | {f"pets/{inner}": b"PK"})
     assert refusal(path, home) == (
-        f"“pets/{inner}”: it is an archive in the archive; unpack it first"
+        f"“pets/{inner}”: it is an archive inside the archive; unpack it first"
     )
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_ways_of_packing_are_refused(method: int, tmp_path: Path, home: Path) -> None:
     told = refusal(zipped(tmp_path / "a.zip", PETS, method), home)
-    assert told.startswith("“pets/cat/0.png”: it is packed in a way that is not read")
+    assert told.startswith("“pets/cat/0.png”: its compression method is not supported")
 
 
 def test_an_unknown_way_of_packing_is_refused(tmp_path: Path, home: Path) -> None:
     path = changed(zipped(tmp_path / "a.zip", PETS), "pets/dog/3.png", 10, struct.pack("<H", 97))
-    assert refusal(path, home).startswith("“pets/dog/3.png”: it is packed in a way")
+    assert refusal(path, home).startswith(
+        "“pets/dog/3.png”: its compression method is not supported"
+    )
 
 
 def cut_short(data: bytes) -> bytes:
@@ -325,7 +327,7 @@ def test_what_is_no_zip_is_refused(
 ) -> None:
     path = zipped(tmp_path / "a.zip", PETS)
     path.write_bytes(spoil(path.read_bytes()))
-    assert refusal(path, home) == "it is no zip archive, or damaged"
+    assert refusal(path, home) == "it is not a zip archive, or is damaged"
 
 
 def test_random_damage_never_shows_a_traceback(tmp_path: Path, home: Path) -> None:
@@ -352,7 +354,7 @@ def test_a_bomb_of_one_file_is_refused(tmp_path: Path, home: Path) -> None:
     path = zipped(tmp_path / "a.zip", PETS | {"pets/cat/bomb.bmp": b"\0" * (20 * 2**20)})
     assert path.stat().st_size < 100_000
     assert refusal(path, home) == (
-        "“pets/cat/bomb.bmp”: it unpacks to more than 200 times its size, as no image does"
+        "“pets/cat/bomb.bmp”: it unpacks to more than 200 times its size, which no image does"
     )
 
 
@@ -371,9 +373,9 @@ def drawing() -> bytes:
 @pytest.mark.parametrize(
     ("limit", "value", "reason"),
     [
-        ("MAX_FILES", 9, "it has 10 entries, and at most 9 are taken"),
-        ("MAX_BYTES", 2**9, r"it unpacks to 0.0 GiB, and at most"),
-        ("MAX_FILE_BYTES", 2**5, "“pets/cat/0.png”: it unpacks to 0 MiB, and at most"),
+        ("MAX_FILES", 9, "it has 10 entries, and the limit is 9"),
+        ("MAX_BYTES", 2**9, r"it unpacks to 0.0 GiB, and the limit is"),
+        ("MAX_FILE_BYTES", 2**5, "“pets/cat/0.png”: it unpacks to 0 MiB, and the limit is"),
     ],
 )
 def test_limits_are_kept(
@@ -450,8 +452,8 @@ def test_a_wrong_checksum_is_refused(tmp_path: Path, home: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({}, "it holds no image"),
-        ({"a.txt": b"x"}, "it holds no image"),
+        ({}, "it contains no image"),
+        ({"a.txt": b"x"}, "it contains no image"),
         ({"a.png": b""}, "no image can be read: a.png (it is empty)"),
     ],
 )
@@ -518,7 +520,7 @@ def test_two_imports_at_once_make_one_dataset(tmp_path: Path, home: Path) -> Non
     made: list[Imported] = []
 
     def together(progress: Progress) -> None:
-        if progress.stage == "Look through the images" and progress.done == progress.total:
+        if progress.stage == "Check the images" and progress.done == progress.total:
             gate.wait()  # both have unpacked, neither is in place
 
     def run() -> None:
@@ -551,7 +553,7 @@ def test_a_folder_is_looked_through_where_it_is(tmp_path: Path, home: Path) -> N
 
 
 def test_what_is_not_there_is_told(tmp_path: Path, home: Path) -> None:
-    with pytest.raises(OptionError, match=f"there is no {tmp_path}/none"):
+    with pytest.raises(OptionError, match=f"{tmp_path}/none does not exist"):
         import_archive(tmp_path / "none", "")
     assert not home.exists()
 

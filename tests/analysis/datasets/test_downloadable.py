@@ -27,7 +27,7 @@ from analysis.datasets import (
     load_dataset,
     loading,
 )
-from analysis.datasets.downloadable import described
+from analysis.datasets.downloadable import spec_of_download
 from analysis.datasets.fetching import Download, Remote, fetch_dataset
 from analysis.datasets.sources import DOWNLOADS
 from analysis.datasets.vision import CUB200, StanfordDogs
@@ -83,7 +83,7 @@ def small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         made = Small(name, url, asked)
         for file, content in made.files.items():
             (folder / file).write_bytes(content)
-        monkeypatch.setitem(DATASETS, name, described(made.download))
+        monkeypatch.setitem(DATASETS, name, spec_of_download(made.download))
         monkeypatch.setitem(downloadable.DOWNLOADS, name, made.download)
         _patch_checksums(name, monkeypatch)
         yield made
@@ -194,7 +194,9 @@ def test_photographs_stay_files_and_have_their_labels(small: Small, name: str) -
             if name != "cub":
                 assert level == index
     (data.images.root / data.images.names[0]).unlink()
-    with pytest.raises(AssetError, match=r"\(it is gone\)\. Delete that folder, and the dataset"):
+    with pytest.raises(
+        AssetError, match=r"\(it no longer exists\)\. Delete that folder to download"
+    ):
         data.images[0]
 
 
@@ -272,8 +274,8 @@ def test_what_was_fetched_is_read_without_network_or_torch(
     assert len(small.asked) == asked
     program = (
         "import sys; from dataclasses import replace; import analysis.datasets as d;"
-        "from analysis.datasets.downloadable import described; s = d.DATASETS[sys.argv[1]];"
-        f"s = described(replace(s.load.args[0], sizes={small.download.sizes!r}));"
+        "from analysis.datasets.downloadable import spec_of_download; s = d.DATASETS[sys.argv[1]];"
+        f"s = spec_of_download(replace(s.load.args[0], sizes={small.download.sizes!r}));"
         "d.DATASETS[s.name] = s; data = d.load_dataset(s.name);"
         "print(len(data), data.images[0].shape[0], 'torch' in sys.modules)"
     )
@@ -328,7 +330,7 @@ def test_without_network_one_sentence_says_what_works(
 ) -> None:
     gone = replace(small.download.files[0], url="http://127.0.0.1:9/CUB_200_2011.tgz")
     download = replace(small.download, files=(gone,))
-    monkeypatch.setitem(DATASETS, name, described(download))
+    monkeypatch.setitem(DATASETS, name, spec_of_download(download))
     with pytest.raises(
         AssetError,
         match=r"^The dataset CUB-200-2011 could not be downloaded from 127\.0\.0\.1 .*digits and",
@@ -380,7 +382,7 @@ def test_files_of_a_system_package_need_not_be_fetched(
     small: Small, name: str, right: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(
-        DATASETS, name, described(with_local(small, tmp_path / "package", right=right))
+        DATASETS, name, spec_of_download(with_local(small, tmp_path / "package", right=right))
     )
     data = load_dataset(name, split="test")
     assert np.round(data.images[:, 0, 0, 0] * 255).tolist() == [20, 21, 22]  # type: ignore[index]

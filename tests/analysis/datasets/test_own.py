@@ -218,7 +218,9 @@ def test_a_name_that_is_no_text_is_shown_as_it_can(tmp_path: Path) -> None:
     images = load_dataset(name_of(root)).images
     assert 200 in [level_of(image) for image in images]
     (Path(os.fsdecode(odd)) / "a.png").unlink()
-    with pytest.raises(AssetError, match=r"The image �/a\.png in .* \(it is gone\)\. Put it back"):
+    with pytest.raises(
+        AssetError, match=r"The image �/a\.png in .* \(it no longer exists\)\. Put it back"
+    ):
         list(images)
 
 
@@ -263,7 +265,7 @@ def test_broken_images_are_named_and_others_counted(pets: Path) -> None:
     assert [name for name, _ in spec.skipped] == ["cat/empty.jpg", "dog/cut.png"]
     assert spec.skipped[0][1] == "it is empty"
     assert spec.skipped[1][1].startswith("it is damaged")
-    assert spec.description.endswith("; 2 other files passed over.")
+    assert spec.description.endswith("; 2 other files ignored.")
 
 
 def test_a_class_whose_images_are_all_broken_is_none(pets: Path) -> None:
@@ -286,9 +288,9 @@ def test_links_that_leave_the_folder_are_not_followed(pets: Path, tmp_path: Path
     spec = dataset_spec(name_of(pets))
     assert dict(spec.skipped) == {
         "again": "it is a link to a folder",
-        "cat/gone.png": "it is a link that leads nowhere",
+        "cat/gone.png": "it is a link to a missing file",
         "cat/out.png": "it is a link out of the folder",
-        "loop": "it is a link that leads nowhere",
+        "loop": "it is a link to a missing file",
         "outside": "it is a link out of the folder",
     }
     assert spec.size == 16  # the link inside is an image
@@ -331,7 +333,7 @@ def test_nothing_in_the_folder_is_changed(pets: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("folder:/nowhere/at/all", "there is no /nowhere/at/all"),
+        ("folder:/nowhere/at/all", "/nowhere/at/all does not exist"),
         ("folder:cats", '"folder:" and an absolute path'),
         ("folder:", '"folder:" and an absolute path'),
         (f"folder:/{'a' * 300}", "cannot be opened (File name too long)"),
@@ -353,9 +355,9 @@ def test_a_wrong_name_is_one_sentence(name: str, told: str) -> None:
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    assert "holds none (it is empty)" in dataset_problem(name_of(tmp_path / "a"))[0]
+    assert "contains none (it is empty)" in dataset_problem(name_of(tmp_path / "a"))[0]
     (tmp_path / "a" / "b.txt").write_text("", encoding="utf-8")
-    assert "holds none (only 1 other file)" in dataset_problem(name_of(tmp_path / "a"))[0]
+    assert "contains none (only 1 other file)" in dataset_problem(name_of(tmp_path / "a"))[0]
     for k in range(5):
         (tmp_path / "a" / f"{k}.png").write_bytes(b"")
     assert dataset_problem(name_of(tmp_path / "a"))[0].endswith(
@@ -422,7 +424,7 @@ def test_an_old_folder_is_not_listed_again(pets: Path, monkeypatch: pytest.Monke
     for path in (pets, pets / "cat", pets / "dog"):
         os.utime(path, (1, 1))
     first = dataset_spec(name_of(pets))
-    monkeypatch.setattr(folders, "_listed", None)  # would fail if it were called
+    monkeypatch.setattr(folders, "_list_folder", None)  # would fail if it were called
     assert dataset_spec(name_of(pets)) is first
     assert not needs_look(name_of(pets))
     os.utime(pets / "dog", (2, 2))
@@ -437,7 +439,7 @@ def test_a_folder_that_is_gone_is_told(pets: Path) -> None:
     assert "there is no" in dataset_problem(name_of(pets))[0]
     with pytest.raises(OptionError, match="there is no"):
         spec.fingerprint()
-    with pytest.raises(AssetError, match="it is gone"):
+    with pytest.raises(AssetError, match="it no longer exists"):
         data.images[0]
 
 
@@ -510,7 +512,7 @@ def test_a_fine_tune_says_why_it_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"`dataset`: “dog” \(1\) has too few images"):
         Training(options)
     (root / "dog" / "0.png").unlink()
-    with pytest.raises(OptionError, match="one class only, “cat”"):
+    with pytest.raises(OptionError, match="The only class is “cat”"):
         Training(options)
 
 

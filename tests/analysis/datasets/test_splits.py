@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.datasets.splits import official, own, why_untrainable
+from analysis.datasets.splits import official_splits, own_splits, why_untrainable
 from analysis.options import SPLITS, Split
 
 
@@ -35,7 +35,7 @@ def test_own_images_are_split_class_by_class(
     counts: tuple[int, ...], train: list[int], validation: list[int], test: list[int]
 ) -> None:
     labels = labels_of(*counts)
-    splits = own(labels, 0)
+    splits = own_splits(labels, 0)
     assert counts_of(splits, labels) == {"train": train, "validation": validation, "test": test}
     together = np.concatenate([splits[split] for split in SPLITS])
     assert np.array_equal(np.sort(together), np.arange(len(labels)))
@@ -48,13 +48,13 @@ def test_whatever_can_be_analysed_leaves_four_images_to_train() -> None:
     for _ in range(200):
         labels = labels_of(*rng.integers(1, 7, rng.integers(1, 5)))
         least = min(4, len(labels))
-        assert len(own(labels, 0)["train"]) >= least
+        assert len(own_splits(labels, 0)["train"]) >= least
 
 
 def test_images_that_come_in_splits_stay_in_them() -> None:
     labels = np.tile(np.arange(2), 30)
     named: list[Split] = ["test"] * 12 + ["train"] * 40 + ["validation"] * 8
-    splits = own(labels, 0, named)
+    splits = own_splits(labels, 0, named)
     assert splits["test"].tolist() == list(range(12))
     assert splits["train"].tolist() == list(range(12, 52))
     assert splits["validation"].tolist() == list(range(52, 60))
@@ -64,17 +64,17 @@ def test_images_that_come_in_splits_stay_in_them() -> None:
 def test_a_fifth_of_the_training_images_is_for_validation_if_nothing_else_is(held: Split) -> None:
     labels = np.tile(np.arange(2), 30)
     named: list[Split] = [held] * 20 + ["train"] * 40
-    splits = own(labels, 0, named)
+    splits = own_splits(labels, 0, named)
     assert splits["test"].tolist() == list(range(20))
     assert counts_of(splits, labels) == {"train": [16, 16], "validation": [4, 4], "test": [10, 10]}
     together = np.concatenate([splits["train"], splits["validation"]])
     assert np.array_equal(np.sort(together), np.arange(20, 60))
-    assert not np.array_equal(splits["train"], own(labels, 1, named)["train"])
+    assert not np.array_equal(splits["train"], own_splits(labels, 1, named)["train"])
 
 
 def test_own_splits_follow_the_seed() -> None:
     labels = labels_of(30, 30)
-    first, again, other = (own(labels, seed)["test"] for seed in (1, 1, 2))
+    first, again, other = (own_splits(labels, seed)["test"] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert not np.array_equal(first[:6], first[6:] - 30)  # classes are drawn apart
@@ -84,22 +84,22 @@ def test_official_splits_are_kept() -> None:
     labels = np.tile(np.arange(4), 30)
     given: dict[Split, np.ndarray] = {"train": np.arange(40, 120), "test": np.arange(40)}
     sizes: dict[Split, int] = {"train": 64, "validation": 16, "test": 40}
-    splits = official(labels, given, sizes, 0)
+    splits = official_splits(labels, given, sizes, 0)
     assert np.array_equal(splits["test"], np.arange(40))
     held = np.concatenate([splits["train"], splits["validation"]])
     assert np.array_equal(np.sort(held), np.arange(40, 120))
     assert counts_of(splits, labels) == {
         "train": [16] * 4, "validation": [4] * 4, "test": [10] * 4,
     }  # fmt: skip
-    assert not np.array_equal(splits["train"], official(labels, given, sizes, 1)["train"])
+    assert not np.array_equal(splits["train"], official_splits(labels, given, sizes, 1)["train"])
     whole = given | {"validation": np.arange(5)}
-    assert official(labels, whole, sizes, 0) == whole
+    assert official_splits(labels, whole, sizes, 0) == whole
 
 
 def test_the_reason_why_nothing_can_be_learned() -> None:
     assert why_untrainable(labels_of(4, 9), ("cat", "dog")) == ""
     assert "have no labels" in why_untrainable(labels_of(9), ())
-    assert "one class only, “cat”" in why_untrainable(labels_of(9), ("cat",))
+    assert "The only class is “cat”" in why_untrainable(labels_of(9), ("cat",))
     one = why_untrainable(labels_of(9, 1), ("cat", "dog"))
     assert one.startswith("“dog” (1) has too few images to train on: each class needs 4.")
     assert why_untrainable(labels_of(9, 2), ("cat", "dog"), 2) == ""

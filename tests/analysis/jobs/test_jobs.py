@@ -136,7 +136,7 @@ def test_a_killed_worker_is_a_failure_in_plain_words(jobs: Jobs) -> None:
         os.kill(process.pid, signal.SIGKILL)
     wait_until(ended(job))
     assert job.state == "failed"
-    assert "the system ended it, most often for want of memory" in job.error
+    assert "the system ended it, most often because memory ran out" in job.error
     after = jobs.start(QUICK)
     wait_until(ended(after))
     assert after.state == "done"

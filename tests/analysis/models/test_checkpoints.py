@@ -104,7 +104,7 @@ def test_other_widths_become_float32_and_it_is_said(
 ) -> None:
     other = {k: v.to(kind) if v.is_floating_point() else v for k, v in state.items()}
     torch.save(other, tmp_path / "mine.pt")
-    found = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").fitted
+    found = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").weights
     word = str(kind).removeprefix("torch.")
     assert found.notes == (f"The weights of mine.pt were {word}; they are float32 now.",)
     assert found.state["fc.weight"].dtype == torch.float32
@@ -114,10 +114,10 @@ def test_other_widths_become_float32_and_it_is_said(
 def test_numbers_that_are_none_are_noted(tmp_path: Path, state: State) -> None:
     broken = {**state, "fc.bias": torch.full_like(state["fc.bias"], torch.nan)}
     torch.save(broken, tmp_path / "mine.pt")
-    found = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").fitted
-    assert found.notes == ("These tensors of mine.pt hold NaN or infinite numbers: fc.bias.",)
+    found = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").weights
+    assert found.notes == ("These tensors of mine.pt contain NaN or infinite numbers: fc.bias.",)
     torch.save(state, tmp_path / "whole.pt")
-    assert fit_checkpoint(MODELS[NAME], tmp_path / "whole.pt").fitted.notes == ()
+    assert fit_checkpoint(MODELS[NAME], tmp_path / "whole.pt").weights.notes == ()
 
 
 def test_what_does_not_fit_is_listed(tmp_path: Path, state: State) -> None:
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_listed(tmp_path: Path, state: State) -> None:
     with pytest.raises(AssetError) as told:
         loads(tmp_path / "mine.pt")
     assert str(told.value) == (
-        "mine.pt does not hold the weights of pocket-resnet20: "
+        "mine.pt does not contain the weights of pocket-resnet20: "
         "1 missing: layer1.0.conv1.weight; "
         "1 unknown to it: extra.weight; "
         "1 of another shape: conv1.weight (16, 3, 7, 7) instead of (16, 3, 3, 3); "
@@ -192,7 +192,7 @@ def test_a_file_that_would_run_code_is_refused_unrun(tmp_path: Path, kind: str) 
     save_harm(tmp_path / "mine.pt", Harm(harmed), kind)
     with pytest.raises(
         AssetError,
-        match=r"^mine\.pt was refused, as reading it could run code: it asks for \w+\.system\.",
+        match=r"^mine\.pt was refused because reading it could run code: it asks for \w+\.system\.",
     ):
         loads(tmp_path / "mine.pt")
     assert not harmed.exists()
@@ -206,7 +206,7 @@ def test_the_harm_is_real(tmp_path: Path) -> None:
 def test_a_whole_model_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "mine.pt")
     with pytest.raises(
-        AssetError, match=r"asks for torch\.nn\.modules\.linear\.Linear\. Save the weights alone"
+        AssetError, match=r"asks for torch\.nn\.modules\.linear\.Linear\. Save only the weights"
     ):
         loads(tmp_path / "mine.pt")
 
@@ -215,7 +215,7 @@ def test_a_whole_model_is_refused_with_what_to_save_instead(tmp_path: Path) -> N
 def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
     script = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
     torch.jit.save(script, tmp_path / "mine.pt")
-    with pytest.raises(AssetError, match=r"mine\.pt is a TorchScript archive, which holds code"):
+    with pytest.raises(AssetError, match=r"mine\.pt is a TorchScript archive, which contains code"):
         loads(tmp_path / "mine.pt")
 
 
@@ -232,12 +232,12 @@ def test_a_compressed_archive_is_refused_unread(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ([torch.zeros(1)], "holds a list, not weights by name"),
-        (torch.zeros(3), "holds a Tensor, not weights by name"),
-        ({}, "holds no weights"),
-        ({"epoch": 3, "lr": 0.1}, "holds more than tensors by name: epoch, lr"),
-        ({3: torch.zeros(1)}, "holds more than tensors by name: 3"),
-        ({"state_dict": {"a": "text"}}, "holds more than tensors by name: a"),
+        ([torch.zeros(1)], "contains a list, not weights by name"),
+        (torch.zeros(3), "contains a Tensor, not weights by name"),
+        ({}, "contains no weights"),
+        ({"epoch": 3, "lr": 0.1}, "contains more than tensors by name: epoch, lr"),
+        ({3: torch.zeros(1)}, "contains more than tensors by name: 3"),
+        ({"state_dict": {"a": "text"}}, "contains more than tensors by name: a"),
     ],
 )
 def test_other_content_is_refused(tmp_path: Path, content: object, sentence: str) -> None:
@@ -258,7 +258,7 @@ def test_damaged_torch_files_are_refused(tmp_path: Path, state: State, damage: s
         changed = {"truncated": whole[:-3000], "zeros": bytes(5000), "text": b"<html>no</html>"}
         path.write_bytes(changed[damage])
     with pytest.raises(
-        AssetError, match=r"^mine\.pt is damaged, or no file that torch\.save wrote\.$"
+        AssetError, match=r"^mine\.pt is damaged, or torch\.save did not write it\.$"
     ):
         loads(path)
 
@@ -290,7 +290,7 @@ LYING = {
 def test_lying_safetensors_files_are_refused(tmp_path: Path, lie: str) -> None:
     (tmp_path / "mine.safetensors").write_bytes(LYING[lie])
     with pytest.raises(
-        AssetError, match=r"^mine\.safetensors is damaged, or no safetensors file \(.+\)\.$"
+        AssetError, match=r"^mine\.safetensors is damaged, or not a safetensors file \(.+\)\.$"
     ):
         loads(tmp_path / "mine.safetensors")
     assert side_of_input("vit_b_16", weights=f"file:{tmp_path / 'mine.safetensors'}") == 224
@@ -313,9 +313,7 @@ def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(
     wide = {**state, "fc.weight": many}
     torch.save(wide, path, _use_new_zipfile_serialization=archive)
     assert path.stat().st_size < 2**21
-    with pytest.raises(
-        AssetError, match=r"^mine\.pt repeats numbers instead of holding them: fc\.weight\."
-    ):
+    with pytest.raises(AssetError, match=r"^mine\.pt does not store every number of fc\.weight\."):
         loads(path)
 
 
@@ -337,7 +335,7 @@ def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
             OptionError, match=r"must name a file of at most 85 MB .* with 1,000,000 MB"
         ):
             loads(tmp_path / f"mine.{ending}")
-        with pytest.raises(AssetError, match="holds 1,000,000 MB, far more than the weights of"):
+        with pytest.raises(AssetError, match="has 1,000,000 MB, far more than the weights of"):
             fit_checkpoint(MODELS[NAME], tmp_path / f"mine.{ending}")
     assert most_bytes(MODELS[NAME].parameters) > 10 * 4 * MODELS[NAME].parameters
 
@@ -391,7 +389,7 @@ def test_a_vision_transformer_s_checkpoint_tells_its_side(tmp_path: Path) -> Non
     assert prepare_images("vit_b_32", image, weights=weights).shape == (1, 3, 96, 96)
     found = fit_checkpoint(MODELS["vit_b_32"], path)
     assert found.network.image_size == 96
-    assert found.fitted.classes == 2
+    assert found.weights.classes == 2
     header = {key: claimed(list(shape), 0, 0) for key, shape in shapes.items()}
     file = tmp_path / "MINE.SafeTensors"
     file.write_bytes(safetensors_bytes(header, b""))  # the header alone tells the side

@@ -78,10 +78,10 @@ def test_the_same_weights_are_kept_once_and_the_newest_comes_first(tmp_path: Pat
 def test_what_is_refused_is_not_kept(tmp_path: Path, home: Path) -> None:
     request = upload(tmp_path)
     with pytest.raises(
-        AssetError, match=r"My model \(best\)\.pt does not hold the weights of pock"
+        AssetError, match=r"My model \(best\)\.pt does not contain the weights of pock"
     ):
         keep_checkpoint(CheckpointRequest(request.path, request.name, "pocket-vgg"))
-    with pytest.raises(AssetError, match=r"^notes\.txt must end in \.safetensors, \.pt, \.pth"):
+    with pytest.raises(AssetError, match=r"^The name of notes\.txt must end in \.safetensors, \.pt, \.pth"):
         keep_checkpoint(CheckpointRequest(request.path, "notes.txt", NAME))
     request.path.write_bytes(b"")
     with pytest.raises(AssetError, match=r"My model \(best\)\.pt is empty"):
@@ -109,18 +109,18 @@ def test_only_what_is_kept_is_deleted(tmp_path: Path, home: Path) -> None:
         checkpoint.weights.removeprefix("file:"),
         "pretrained",
     ):
-        with pytest.raises(OptionError, match="`weights` must be a checkpoint kept in"):
+        with pytest.raises(OptionError, match="`weights` must be a checkpoint in"):
             remove_checkpoint(weights)
     assert precious.exists()
     remove_checkpoint(checkpoint.weights)
     remove_checkpoint(checkpoint.weights)
     assert own_checkpoints(NAME) == []
-    assert "a file that is there" in weights_problem(NAME, checkpoint.weights)[0]
+    assert "an existing file" in weights_problem(NAME, checkpoint.weights)[0]
 
 
 def test_a_home_that_cannot_be_written_to_is_told(tmp_path: Path, home: Path) -> None:
     home.write_text("a file where the folder should be")
-    with pytest.raises(StoreError, match=rf"could not be kept in {home}/checkpoints/{NAME} \("):
+    with pytest.raises(StoreError, match=rf"could not be saved in {home}/checkpoints/{NAME} \("):
         keep_checkpoint(upload(tmp_path))
 
 
@@ -129,7 +129,7 @@ def test_a_full_disk_is_told(tmp_path: Path, home: Path, monkeypatch: pytest.Mon
         raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(StoreError, match=r"be kept in .* \(I/O error: No space left on device"):
+    with pytest.raises(StoreError, match=r"be saved in .* \(I/O error: No space left on device"):
         keep_checkpoint(upload(tmp_path))
     assert kept(home) == []
 

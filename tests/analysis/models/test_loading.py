@@ -125,7 +125,7 @@ def test_another_network_s_weights_are_refused(monkeypatch: pytest.MonkeyPatch) 
     other = (assets.ASSETS / "pocket-vgg.safetensors").read_bytes()
     monkeypatch.setattr("analysis.models.weights_files.read_asset", lambda name: other)
     with pytest.raises(
-        AssetError, match=r"pocket-resnet20\.safetensors does not hold the weights of pocket-res"
+        AssetError, match=r"pocket-resnet20\.safetensors does not contain the weights of pocket-res"
     ):
         load_model("pocket-resnet20")
 

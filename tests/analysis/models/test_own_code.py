@@ -98,7 +98,7 @@ def test_the_last_layer_to_run_is_replaced(tmp_path: Path) -> None:
 def test_a_network_of_one_side_is_asked_to_tell_it(tmp_path: Path) -> None:
     text = "from torch.nn import *\ndef build(): return Sequential(Flatten(), Linear(3072, 10))\n"
     name = write(tmp_path, text)
-    with pytest.raises(ModelError, match=r"\(3, 224, 224\).*give the network an attribute `input_"):
+    with pytest.raises(ModelError, match=r"\(3, 224, 224\).*set the network's attribute `input_"):
         load_model(name, num_classes=3)
 
 
@@ -129,7 +129,7 @@ def test_a_function_may_take_the_classes_and_the_network_tell_its_side(tmp_path:
         ("def build(width):\n    return width\n", r"net\.py: TypeError: build\(\) missing 1 req"),
         ("def make():\n    pass\n", r"net\.py has no function `build`"),
         ("build = 3\n", r"net\.py has no function `build`"),
-        ("def build():\n    return {}\n", "`build` of .* must give a torch.nn.Module, got dict"),
+        ("def build():\n    return {}\n", "`build` in .* must return a torch.nn.Module, got dict"),
         ("def build():\n    raise ValueError('one\\ntwo')\n", "line 2: ValueError: one$"),
     ],
 )  # fmt: skip
@@ -142,7 +142,9 @@ def test_faults_are_one_sentence_with_their_line(tmp_path: Path, text: str, reas
 def test_a_network_without_a_layer_for_the_classes_is_told(tmp_path: Path) -> None:
     name = write(tmp_path, "from torch import nn\ndef build():\n    return nn.BatchNorm2d(3)\n")
     assert load_model(name) is not None
-    with pytest.raises(ModelError, match="has no linear or convolution layer that gives the class"):
+    with pytest.raises(
+        ModelError, match="has no linear or convolution layer that outputs the class"
+    ):
         load_model(name, num_classes=2)
 
 
@@ -199,7 +201,7 @@ def test_code_is_not_listed_and_nothing_is_run_by_asking(tmp_path: Path) -> None
         load_model(name)
     assert (tmp_path / "run").exists()
     assert name not in MODELS
-    assert "a file that is there" in model_problem(f"{tmp_path}/none.py:build")[0]
+    assert "an existing file" in model_problem(f"{tmp_path}/none.py:build")[0]
 
 
 def test_on_the_command_line(

@@ -112,7 +112,7 @@ def test_weights_are_the_model_s_own() -> None:
     with pytest.raises(
         OptionError,
         match="`weights` must be one of pretrained, random, IMAGENET1K_V2, IMAGENET1K_V1, or file: "
-        "and the path of a checkpoint; got 'IMAGENET1K_SWAG_E2E_V1'",
+        "followed by the path of a checkpoint; got 'IMAGENET1K_SWAG_E2E_V1'",
     ):
         load_model("resnet50", weights="IMAGENET1K_SWAG_E2E_V1")
 
@@ -120,9 +120,9 @@ def test_weights_are_the_model_s_own() -> None:
 def test_checkpoints_must_be_there_and_of_a_known_kind(tmp_path: Path) -> None:
     missing = f"file:{tmp_path / 'no.pt'}"
     assert weights_problem("resnet50", missing) == [
-        f"`weights` must name a file that is there, got {missing!r}"
+        f"`weights` must name an existing file, got {missing!r}"
     ]
-    assert "ends in .safetensors, .pt, .pth" in weights_problem("resnet50", "file:/etc/hosts")[0]
+    assert "ending in .safetensors, .pt, .pth" in weights_problem("resnet50", "file:/etc/hosts")[0]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from analysis.models import MODELS, load_model
 from analysis.models.catalogue import WeightSet
 from analysis.models.fetching import cached_file
 from analysis.models.loading import Bare, empty_network, torchvision_network
-from analysis.models.weights_files import _present
+from analysis.models.weights_files import _convert_state
 from analysis.progress import Progress
 from analysis.system import downloads
 from analysis.system.torchvision_guard import torchvision
@@ -174,7 +174,7 @@ def test_old_densenet_files_are_renamed_as_torchvision_does() -> None:
         key.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): v for key, v in state.items()
     }
     assert old.keys() != state.keys()
-    assert _present(old, some_set("densenet121")).keys() == state.keys()
+    assert _convert_state(old, some_set("densenet121")).keys() == state.keys()
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
@@ -185,7 +185,7 @@ def test_auxiliary_classifiers_are_dropped(name: str) -> None:
         )
     ours = empty_network(name, 1000).state_dict()
     assert whole.state_dict().keys() > ours.keys()
-    assert _present(dict(whole.state_dict()), some_set(name)).keys() == ours.keys()
+    assert _convert_state(dict(whole.state_dict()), some_set(name)).keys() == ours.keys()
 
 
 def test_the_input_of_googlenet_is_transformed_as_with_torchvision_s_weights() -> None:
@@ -216,7 +216,7 @@ def test_a_set_without_a_classifier_gets_one_that_is_always_alike(
     state: State = dict(load_model(NAME, weights="random", seed=4).state_dict())
     for key in ("classifier.1.weight", "classifier.1.bias"):
         state[key] = torch.full_like(state[key], torch.nan)
-    present = _present(dict(state), some_set(NAME))
+    present = _convert_state(dict(state), some_set(NAME))
     assert present.keys() == {key for key in state if not key.startswith("classifier")}
     monkeypatch.setattr("analysis.models.loading.torchvision_state", lambda *_: present)
     one, other = load_model(NAME, seed=1).state_dict(), load_model(NAME, seed=2).state_dict()

@@ -294,7 +294,7 @@ def test_a_killed_worker_is_a_failed_run_with_a_clear_error(queue: RunQueue) -> 
     assert wait_until(has_ended(queue, killed)) < 5
     run = run_of(queue, killed)
     assert run.state == "failed"
-    assert "the system ended it, most often for want of memory" in run.error
+    assert "the system ended it, most often because memory ran out" in run.error
     assert queue.store.metrics(killed).epochs
     wait_until(has_ended(queue, after))
     assert run_of(queue, after).state == "done"

@@ -167,7 +167,7 @@ def test_a_folder_that_was_not_there_can_be_tried_again(tmp_path: Path) -> None:
     folder.mkdir()
     button(page, "Try again").click().run()
     settled(page, lambda page: bool(page.error))
-    assert "holds none (it is empty)" in page.error[0].value
+    assert "contains none (it is empty)" in page.error[0].value
     fill(folder, seed=6)
     button(page, "Try again").click().run()
     settled(page, lambda page: page.selectbox(key="dataset").value == f"folder:{folder}")
