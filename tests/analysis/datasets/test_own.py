@@ -219,7 +219,7 @@ def test_a_name_that_is_no_text_is_shown_as_it_can(tmp_path: Path) -> None:
     assert 200 in [level_of(image) for image in images]
     (Path(os.fsdecode(odd)) / "a.png").unlink()
     with pytest.raises(
-        AssetError, match=r"The image �/a\.png in .* \(it no longer exists\)\. Put it back"
+        AssetError, match=r"The image �/a\.png in .* \(it no longer exists\)\. Restore the file"
     ):
         list(images)
 
@@ -436,8 +436,8 @@ def test_a_folder_that_is_gone_is_told(pets: Path) -> None:
     spec = dataset_spec(name_of(pets))
     data = load_dataset(name_of(pets))
     shutil.rmtree(pets)
-    assert "there is no" in dataset_problem(name_of(pets))[0]
-    with pytest.raises(OptionError, match="there is no"):
+    assert "does not exist" in dataset_problem(name_of(pets))[0]
+    with pytest.raises(OptionError, match="does not exist"):
         spec.fingerprint()
     with pytest.raises(AssetError, match="it no longer exists"):
         data.images[0]
