@@ -1,1 +1,1 @@
-"""The Streamlit dashboard: it draws what `analysis` computes, and computes nothing itself."""
+"""The Streamlit dashboard: it draws what `analysis` computes."""

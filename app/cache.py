@@ -36,7 +36,7 @@ from app.pictures import Picture, picture
 from app.state import Choice
 from app.theme import PALETTES
 
-TALL = 46  # layers; a profile with more of them is drawn denser, and scrolls
+TALL = 46  # layers; a profile with more is drawn denser and scrolls
 ROW, DENSE_ROW = 18, 15  # pixels
 
 
@@ -59,39 +59,41 @@ def run_queue() -> RunQueue:
 
 @st.cache_resource(show_spinner=False)
 def estimates() -> Estimates:
-    """The server's predictions of memory."""
+    """The server's predictions of time and memory."""
     return Estimates(jobs())
 
 
 @st.cache_resource(max_entries=4096, show_spinner=False)
 def ended_metrics(run_id: str, revision: int) -> RunMetrics:
-    """What was measured in a run that is over; `revision` is the run's."""
+    """The metrics of a run that has ended, at its `revision`."""
     return run_queue().store.metrics(run_id)
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnImages:
-    """What a page shows of an analysis' images."""
+    """The images of an analysis, as a page shows them."""
 
     indices: Integers  # positions in the whole dataset
-    names: tuple[str, ...]  # of each image's class
-    classes: tuple[str, ...]  # all that there are; none of a dataset without labels
+    names: tuple[str, ...]  # the class of each image
+    classes: tuple[str, ...]  # of the dataset; empty without labels
     pictures: tuple[Picture, ...]
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def drawn_images(options: AnalysisOptions, key: str) -> DrawnImages:
-    """The images that an analysis was made of; `key` is its fingerprint.
+    """The images that an analysis used; `key` is its fingerprint.
 
     Raises
     ------
     AnalysisError
-        If they are not there any more.
+        If the images no longer exist or have changed.
     """
-    if not is_fetched(options.dataset):  # a page fetches nothing behind a person's back
-        raise AssetError(f"The images of {options.dataset} are not here any more.")
+    if not is_fetched(options.dataset):  # a page downloads nothing unasked
+        raise AssetError(f"The images of {options.dataset} are no longer on this computer.")
     if fingerprint(options) != key:
-        raise AssetError("The images or weights have changed since this analysis was made.")
+        raise AssetError(
+            "The images or weights have changed since this analysis. Press Analyse to repeat it."
+        )
     data = load_dataset(
         options.dataset, split=options.split, shift=options.shift, severity=options.severity
     )
@@ -106,16 +108,16 @@ def drawn_images(options: AnalysisOptions, key: str) -> DrawnImages:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def reading(
+def report_for_choice(
     key: str, min_persistence: float, eps_quantile: float | None, _report: TopologyReport
 ) -> TopologyReport:
-    """A report as the sidebar reads it; `key` is its fingerprint."""
+    """A report summarised with the sidebar's settings; `key` is its fingerprint."""
     return resummarize(_report, min_persistence=min_persistence, eps_quantile=eps_quantile)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
 def layer_rows(key: str, choice: Choice, _report: TopologyReport) -> pd.DataFrame:
-    """One row a layer with its score, rank and part in the selection, for charts and table."""
+    """One row per layer with its score, rank and selection, for charts and table."""
     rows = ranking(
         _report,
         rho=choice.rho,
@@ -157,7 +159,7 @@ def profile(
     opened: str | None,
     _rows: pd.DataFrame,
 ) -> go.Figure:
-    """The layer profile. Streamlit keeps a chart's selection only while its figure stays."""
+    """The layer profile. Streamlit drops a chart's selection when its figure changes."""
     chosen = _rows.loc[_rows["selected"], "score"]
     return profile_figure(
         _rows,
@@ -172,5 +174,5 @@ def profile(
 
 @st.cache_resource(max_entries=128, show_spinner=False)
 def embedding(key: str, layer: str, _report: TopologyReport) -> Float64:
-    """A layer's cloud in two dimensions, (N, 2)."""
+    """A layer's images in the plane, (N, 2)."""
     return embed(_report.layer(layer).distances)

@@ -1,4 +1,4 @@
-"""The dashboard's entry: page configuration, the shared sidebar, the pages."""
+"""The entry of the dashboard: page configuration, the shared sidebar, the pages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from app.components.sidebar.sidebar import render_sidebar
 from app.state import session
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
-# On a narrow screen a tile's words go on in the next line. The button of an open popover, and what
-# is chosen of several, Streamlit writes in a colour that is too dark on a dark page.
+# On a narrow screen the text of a tile wraps. Streamlit's colour for the button of an open popover
+# and for selected options is too dark on a dark page.
 STYLE = """<style>
 [data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
   white-space: normal;
@@ -33,7 +33,7 @@ page = st.navigation(
         st.Page("views/runs.py", title="Runs", url_path="runs"),
         st.Page("views/grid.py", title="Grid", url_path="grid"),
     ],
-    position="top",  # which leaves the sidebar to what is moved there
+    position="top",  # which leaves the sidebar to the controls
 )
 st.session_state["controls"] = render_sidebar()
 if session().analysis.is_new_request and page.url_path in (
@@ -43,5 +43,5 @@ if session().analysis.is_new_request and page.url_path in (
     # An empty dictionary: without one Streamlit refuses, as widgets are bound to the URL.
     st.switch_page("views/explore.py", query_params={})
 page.run()
-run_queue()  # which goes on with what is queued
+run_queue()  # continues with queued runs
 jobs().warm()  # after the page is drawn: starting a worker takes a core for seconds

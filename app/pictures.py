@@ -1,4 +1,4 @@
-"""Small pictures of a dataset's images, to look at."""
+"""Small pictures of a dataset's images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Picture = NDArray[np.uint8]  # (height, width, 3)
 
 
 def picture(image: NDArray[np.float32]) -> Picture:
-    """One image, neither too small to see nor so large that few fit.
+    """One image as a picture that is large enough to see and small enough for many to fit.
 
     Parameters
     ----------
@@ -34,19 +34,19 @@ def picture(image: NDArray[np.float32]) -> Picture:
 
 
 def mosaic(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
-    """Lay pictures out in rows, each in the middle of its place, on a clear ground.
+    """Lay pictures out in rows, each centred in its cell, on a transparent ground.
 
     Returns
     -------
     ndarray (rows, columns, 4) of uint8
     """
-    high, wide = (GAP + max(each.shape[axis] for each in pictures) for axis in (0, 1))
+    high, wide = (GAP + max(image.shape[axis] for image in pictures) for axis in (0, 1))
     rows = -(-len(pictures) // ACROSS)
     canvas = np.zeros((rows * high, min(ACROSS, len(pictures)) * wide, 4), np.uint8)
-    for place, each in enumerate(pictures):
-        height, width = each.shape[:2]
+    for place, image in enumerate(pictures):
+        height, width = image.shape[:2]
         top = place // ACROSS * high + (high - GAP - height) // 2
         left = place % ACROSS * wide + (wide - GAP - width) // 2
         spot = canvas[top : top + height, left : left + width]
-        spot[..., :3], spot[..., 3] = each, 255
+        spot[..., :3], spot[..., 3] = image, 255
     return canvas

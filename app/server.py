@@ -1,4 +1,4 @@
-"""The dashboard as `make app` serves it: what the first visit needs is made while it starts."""
+"""The dashboard as `make app` serves it: the first view is prepared while the server starts."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _warm() -> None:
     try:
         if load_analysis(fingerprint(AnalysisOptions())) is None:
             job = jobs().start(AnalysisOptions())
-            while job.state == "running":  # it needs the cores more than what follows
+            while job.state == "running":  # the imports below would take its cores
                 time.sleep(0.05)
-        run_queue()  # runs that another server left behind are taken up, or told
+        run_queue()  # takes over, or reports, runs that another server left
     except AnalysisError:
-        pass  # the page asks again, and tells
+        pass  # the page asks again and shows the error
     for name in _LATE:
         importlib.import_module(name)
 

@@ -1,4 +1,4 @@
-"""One typed accessor per piece of session state, and the names of what the URL carries."""
+"""The state of a browser session, typed, and the names of what the URL carries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_PINNED = 4
 
 @dataclass(frozen=True)
 class Choice:
-    """What is read off an analysis. Moving any of it computes no topology."""
+    """How an analysis is scored and summarised. No change of it computes topology."""
 
     rho: float
     normalization: str
@@ -28,8 +28,8 @@ class Choice:
     min_persistence: float = 0.0  # in the units of the activations
     eps_quantile: float | None = None  # None: the knee of the k-distance curve
 
-    def applied(self, options: RunOptions) -> RunOptions:
-        """A run whose layers are chosen like this."""
+    def apply_to(self, options: RunOptions) -> RunOptions:
+        """The same run with its layers chosen by these settings."""
         return replace(
             options,
             rho=self.rho,
@@ -46,8 +46,8 @@ class Shown:
 
     options: AnalysisOptions
     report: TopologyReport
-    key: str  # its fingerprint, and how it is read
-    notes: tuple[str, ...] = ()  # sentences for the person
+    key: str  # its fingerprint, and the settings it is summarised with
+    notes: tuple[str, ...] = ()  # sentences to show with it
 
 
 @dataclass
@@ -166,14 +166,14 @@ def session() -> Session:
 
 
 def open_layer(names: list[str], suggestion: str) -> str:
-    """The layer under the microscope, which the URL carries; `suggestion` if none is chosen."""
+    """The layer under the microscope, from the URL; `suggestion` if that names none."""
     if st.session_state.get("layer") not in names:
         st.session_state["layer"] = suggestion
     return str(st.session_state["layer"])
 
 
 def set_open_layer(name: str) -> None:
-    """Choose the layer under the microscope; only from a callback, before its widget is drawn."""
+    """Open a layer under the microscope; call it only in callbacks, before its widget is drawn."""
     st.session_state["layer"] = name
 
 

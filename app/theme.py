@@ -32,8 +32,8 @@ class Palette:
     panel: str  # sidebar, inputs
     noise: str  # points that belong to no cluster
     warning: str
-    clusters: tuple[str, ...]  # any colour vision tells the first five apart
-    memory: tuple[str, ...]  # one a kind of memory; any colour vision tells them apart
+    clusters: tuple[str, ...]  # the first five can be told apart with any colour vision
+    memory: tuple[str, ...]  # one per kind of memory; can be told apart with any colour vision
 
 
 PALETTES = {
@@ -91,7 +91,7 @@ PALETTES = {
 
 
 class SelectableFigure(go.Figure):  # type: ignore[misc]
-    """A figure whose marks answer to a tap, and which a finger can scroll past.
+    """A figure whose marks can be tapped, and that does not block scrolling by touch.
 
     Streamlit replaces a falsy `dragmode` of a chart with selections by "pan". Plotly then keeps
     touches from the browser: the page does not scroll, and a tap selects what the tap before it

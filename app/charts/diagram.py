@@ -24,7 +24,7 @@ def diagram_figure(
     diagram : array_like of shape (k, 2)
         Births and deaths, finite, in the units of the layer's distances.
     min_persistence : float, default=0.0
-        Loops that live no longer are muted, as they are not counted.
+        Loops that live no longer than this do not count and are muted.
     palette : Palette
     height : int, default=300
         Pixels.
@@ -35,11 +35,11 @@ def diagram_figure(
         Trace "loops" and, if there are any, trace "too short to count".
     """
     points = _as_diagram(diagram)
-    counted = points[:, 1] - points[:, 0] > min_persistence
+    is_long = points[:, 1] - points[:, 0] > min_persistence
     figure = go.Figure()
     for name, part, color in (
-        ("too short to count", points[~counted], palette.muted),
-        ("loops", points[counted], palette.accent),
+        ("too short to count", points[~is_long], palette.muted),
+        ("loops", points[is_long], palette.accent),
     ):
         if len(part):
             figure.add_scatter(
@@ -56,7 +56,7 @@ def diagram_figure(
                 hovertemplate="birth %{x:.4g}<br>death %{y:.4g}<br>persistence %{customdata:.4g}"
                 f"<extra>{name}</extra>",
             )
-    low, high = _padded(points)
+    low, high = _axis_range(points)
     lifts = {0.0, min_persistence} if len(points) else {0.0}
     for lift in sorted(lifts):
         figure.add_shape(
@@ -81,14 +81,14 @@ def diagram_figure(
 def barcode_figure(
     diagram: ArrayLike, *, min_persistence: float = 0.0, palette: Palette, height: int = 240
 ) -> go.Figure:
-    """Draw one horizontal bar a loop, from its birth to its death, the earliest at the bottom.
+    """Draw one horizontal bar per loop, from birth to death, the earliest at the bottom.
 
     Parameters
     ----------
     diagram : array_like of shape (k, 2)
         Births and deaths, finite, in the units of the layer's distances.
     min_persistence : float, default=0.0
-        Loops that live no longer are muted, as they are not counted.
+        Loops that live no longer than this do not count and are muted.
     palette : Palette
     height : int, default=240
         Pixels.
@@ -96,7 +96,7 @@ def barcode_figure(
     points = _as_diagram(diagram)
     births, deaths = points[np.lexsort((points[:, 1], points[:, 0]))].T
     lengths = deaths - births
-    counted = lengths > min_persistence
+    is_long = lengths > min_persistence
     figure = go.Figure(
         go.Bar(
             base=births,
@@ -106,14 +106,14 @@ def barcode_figure(
             orientation="h",
             width=0.7,
             marker={
-                "color": [palette.accent if c else palette.muted for c in counted],
+                "color": [palette.accent if long else palette.muted for long in is_long],
                 "line": {"width": 0},
             },
             hovertemplate="birth %{base:.4g}<br>death %{customdata:.4g}"
             "<br>persistence %{x:.4g}<extra></extra>",
         )
     )
-    low, high = _padded(points)
+    low, high = _axis_range(points)
     figure.update_xaxes(title_text="scale (distance)", range=[low, high], nticks=6)
     figure.update_yaxes(
         title_text="loops, by birth",
@@ -137,7 +137,7 @@ def betti_curve_figure(
     scales : array_like of shape (n,)
         Distances, ascending.
     counts : array_like of shape (n,)
-        Loops alive from this scale up to the next.
+        Loops alive from each scale up to the next.
     palette : Palette
     height : int, default=240
         Pixels.
@@ -161,7 +161,7 @@ def betti_curve_figure(
         title_text="loops alive",
         range=[0, 1.08 * top],
         nticks=5,
-        # Halves of a loop on the axis would puzzle.
+        # No half loops on the axis.
         dtick=1 if top <= 4 else None,
     )
     if empty:
@@ -176,7 +176,7 @@ def _as_diagram(diagram: ArrayLike) -> NDArray[np.float64]:
     return points
 
 
-def _padded(points: NDArray[np.float64]) -> tuple[float, float]:
+def _axis_range(points: NDArray[np.float64]) -> tuple[float, float]:
     if not len(points):
         return 0.0, 1.0
     low, high = float(points.min()), float(points.max())

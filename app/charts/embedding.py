@@ -1,4 +1,4 @@
-"""The images of one layer's cloud in the plane."""
+"""The images of one layer in the plane."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def embedding_figure(
     palette: Palette,
     height: int = 320,
 ) -> go.Figure:
-    """Draw each image at its place in the plane, coloured by group.
+    """Draw each image at its position in the plane, coloured by group.
 
     Parameters
     ----------
     points : array_like of shape (N, 2)
-        Places of the N images; the scale has no unit.
+        Positions of the N images; the scale has no unit.
     groups : sequence of N str
         Cluster or class; "noise" is grey.
     texts : sequence of N str
-        What hovering over an image says; HTML line breaks are allowed.
+        Hover text of each image; HTML line breaks are allowed.
     labels : sequence of N str, optional
-        Drawn in place of dots: class labels, best of one or two characters.
+        Drawn instead of dots: class labels, best with one or two characters.
     palette : Palette
     height : int, default=320
         Pixels.
@@ -44,9 +44,9 @@ def embedding_figure(
     Returns
     -------
     Figure
-        One trace a group, in alphabetical order with "noise" last; each point's
-        `customdata[0]` is its row in `points`. With `labels`, each is followed by an empty one
-        that stands for it in the legend.
+        One trace per group, in alphabetical order with "noise" last; each point's
+        `customdata[0]` is its row in `points`. With `labels`, an empty trace follows
+        each and represents it in the legend.
     """
     places = np.asarray(points, dtype=float)
     if places.ndim != 2 or places.shape[1] != 2:
@@ -58,7 +58,7 @@ def embedding_figure(
     figure = go.Figure()
     for number, group in enumerate(order):
         members = [i for i, other in enumerate(groups) if other == group]
-        # When the colours run out they come again with another symbol.
+        # When the colours run out they repeat with another symbol.
         turn, place = divmod(number, len(palette.clusters))
         color = palette.noise if group == NOISE else palette.clusters[place]
         figure.add_scatter(

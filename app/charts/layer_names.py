@@ -1,4 +1,4 @@
-"""Layer names that fit a label."""
+"""Layer names short enough for labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-LABEL_LENGTHS = (26, 34, 48)  # characters, tried in turn until no two names look alike
+LABEL_LENGTHS = (26, 34, 48)  # characters, tried in turn until all names differ
 
 # "encoder.layers.encoder_layer_5.ln_1" and "model.blocks.5.ln_1" both say "5.ln_1".
 _REPEATED_BLOCK = re.compile(r"^(?:\w+\.)*?(?:layers|blocks|block|h)\.(?:\w*_)?(\d+)(?=\.|$)")
@@ -23,7 +23,7 @@ def short_names(names: Sequence[str]) -> list[str]:
     Returns
     -------
     list of str
-        As many labels, all different, in the same order. A repeated block keeps only its number
+        One label per name, all different, in the same order. A repeated block keeps only its number
         ("encoder.layers.encoder_layer_5.ln_1" becomes "5.ln_1") unless that would be ambiguous.
     """
     short = [_REPEATED_BLOCK.sub(r"\1", name) or "(model)" for name in names]

@@ -1,4 +1,4 @@
-"""The memory of training, by what it is for: measured beside predicted."""
+"""The memory of training by kind, measured and predicted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from analysis.training.metrics import MemorySample
 from app.charts.parts import say_empty, set_legend_above, whole_step
 from app.theme import Palette, style
 
-NO_SAMPLE = "No sample yet:<br>the first comes with the first step"
-NO_RUN = "No run to compare yet"
+NO_SAMPLE = "No samples yet:<br>the first step adds one"
+NO_RUN = "No runs to compare yet"
 NOT_MEASURED = "not measured"
 PREDICTED = "predicted"
 FULL = "full training, predicted"
@@ -26,8 +26,8 @@ LABELS: dict[MemoryKind, str] = {
     "activations": "activations",
     "other": "other",
 }
-LEAST_SLOTS = 8  # a lone bar is a bar, not a wall
-SEAMLESS_FROM = 30  # samples; more bars stand without gaps, as an area
+LEAST_SLOTS = 8  # so that a single bar stays narrow
+SEAMLESS_FROM = 30  # samples; so many bars are drawn without gaps, as an area
 ROW = 44  # px, one run of the comparison
 
 
@@ -56,11 +56,11 @@ def memory_figure(
     samples : sequence of MemorySample
         In the order of their steps.
     predicted : MemoryUse or None
-        At the peak of a step of this run: a dashed line at its total.
+        Predicted peak of a step of this run: a dashed line at its total.
     full : MemoryUse, optional
-        The same if everything trained: a dotted line.
+        Predicted peak of full training: a dotted line.
     planned : int, default=0
-        Samples to come in all, so that the axis does not grow under a live run.
+        Number of samples expected in all, so that the axis does not grow during a run.
     palette : Palette
     height : int, default=300
         Pixels.
@@ -68,9 +68,9 @@ def memory_figure(
     Returns
     -------
     Figure
-        One bar trace a kind, in the order of `MEMORY_KINDS`; bars stand side by side, since the
-        sampled steps lie unevenly. The hover text of every part tells the whole sample, and the
-        process's memory, which is far from these numbers and so has no mark.
+        One bar trace per kind, in the order of `MEMORY_KINDS`; bars are evenly spaced although
+        the sampled steps are not. Every hover text shows the whole sample and the memory of the
+        process, which is far larger and so has no mark.
     """
     lines = [(FULL, full, "dot", "right"), (PREDICTED, predicted, "dash", "left")]
     totals = [use.total for _, use, _, _ in lines if use is not None]
@@ -94,7 +94,7 @@ def memory_figure(
         showgrid=False,
         tickangle=0,
     )
-    # Room for the label of the upper line.
+    # Leaves room for the label of the upper line.
     top = 1.16 * most / scale or 1.0
     figure.update_yaxes(
         title_text=f"Peak memory ({unit})",
@@ -126,9 +126,9 @@ def comparison_memory_figure(rows: Sequence[MemoryRow], *, palette: Palette) -> 
     Returns
     -------
     Figure
-        One bar trace a kind, in the order of `MEMORY_KINDS`, the trace "predicted" with a tick a
-        run where a prediction is known, and "names" with each run's name above its bar, where
-        any length of it fits a phone. As high as the rows need.
+        One bar trace per kind, in the order of `MEMORY_KINDS`, the trace "predicted" with one
+        tick per known prediction, and "names" with each run's name above its bar, so that long
+        names fit a phone. As high as the rows need.
     """
     measured = [(place, row.peak) for place, row in enumerate(rows) if row.peak is not None]
     totals = [peak.total for _, peak in measured]
@@ -173,7 +173,7 @@ def _draw_kinds(
 ) -> None:
     uses = list(uses)
     for kind, color in zip(MEMORY_KINDS, palette.memory, strict=True):
-        # Without a bar there is still the kind in the legend.
+        # Without bars, an empty one keeps the kind in the legend.
         along: list[int] | list[None] = places or [None]
         across: list[float] | list[None] = [getattr(use, kind) / scale for use in uses] or [None]
         figure.add_bar(
@@ -182,8 +182,8 @@ def _draw_kinds(
             orientation="h" if sideways else "v",
             width=0.4 if sideways else None,
             name=LABELS[kind],
-            legendgroup=kind,  # each its own: the legend then wastes no room on columns
-            # Thin gaps tell the parts apart without their colours.
+            legendgroup=kind,  # one group each, so that the legend wastes no room on columns
+            # Thin gaps separate the parts for readers who cannot distinguish the colours.
             marker={"color": color, "line": {"width": 0.75, "color": palette.surface}},
             hovertext=texts,
             hovertemplate="%{hovertext}<extra></extra>",
@@ -202,7 +202,7 @@ def _draw_line(
     side: str,
     palette: Palette,
 ) -> None:
-    """A line across, labelled at its own side, so that two labels never meet."""
+    """Draw a line across, labelled at its own side so that two labels never overlap."""
     height = use.total / scale
     figure.add_shape(
         name=name,
@@ -248,20 +248,20 @@ def _draw_predictions(
             "line": {"width": 2, "color": palette.text},
             "color": palette.text,
         },
-        # It may lie over a short bar, and so tells the same.
+        # The tick may cover a short bar, so it shows the same text.
         hovertext=[_row_text(rows[place]) for place, _ in known],
         hovertemplate="%{hovertext}<extra></extra>",
     )
 
 
 def _draw_names(figure: go.Figure, rows: Sequence[MemoryRow], palette: Palette) -> None:
-    said = [NOT_MEASURED if row.peak is None else size_text(row.peak.total) for row in rows]
+    sizes = [NOT_MEASURED if row.peak is None else size_text(row.peak.total) for row in rows]
     figure.add_scatter(
         x=[0] * len(rows),
         y=[place - 0.44 for place in range(len(rows))],
         mode="text",
         name="names",
-        text=[f"{row.name} · {size}" for row, size in zip(rows, said, strict=True)],
+        text=[f"{row.name} · {size}" for row, size in zip(rows, sizes, strict=True)],
         textposition="middle right",
         textfont={"size": 12, "color": palette.text},
         cliponaxis=False,
@@ -278,7 +278,7 @@ def _sample_text(sample: MemorySample, predicted: MemoryUse | None) -> str:
     lines = [f"<b>step {sample.step:,}</b> · epoch {sample.epoch}"]
     lines += _use_lines(sample.peak, predicted)
     if sample.allocator_peak is not None:
-        lines.append(f"CUDA allocator, at most: {size_text(sample.allocator_peak)}")
+        lines.append(f"CUDA allocator, peak: {size_text(sample.allocator_peak)}")
     lines.append(f"whole process (RSS): {size_text(sample.resident)}")
     return "<br>".join(lines)
 

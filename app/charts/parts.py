@@ -1,4 +1,4 @@
-"""What several figures share: the marks of a series, legends, the ticks of counted things."""
+"""Parts of several figures: the marks of a series, legends, whole-number ticks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from app.theme import Palette
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
 LEGEND_WIDTH = 296.0  # px, of a figure 360 px wide
-LEGEND_MARK = 46.0  # px, the mark of an entry and the gap behind the text
+LEGEND_MARK = 46.0  # px, the mark of an entry and the gap after its text
 LEGEND_CHARACTER = 5.6  # px, a wide estimate
 LEGEND_LINE = 19  # px
-LINES_INCLUDED = 2  # in the height that a caller asks for
+LINES_INCLUDED = 2  # of the legend, in the height that a caller asks for
 
 
 class Look(NamedTuple):
-    """How one of many series is marked."""
+    """The mark of one of many series."""
 
     color: str
     symbol: str
@@ -27,15 +27,15 @@ class Look(NamedTuple):
 def look(palette: Palette, number: int) -> Look:
     """Return the colour and the symbol of the series `number`, counted from 0.
 
-    Neighbours differ in both, for those who cannot tell the colours; when the colours run out,
-    they come again with another symbol. The first 40 are all different.
+    Neighbours differ in both, for readers who cannot distinguish the colours. When the colours
+    run out they repeat with other symbols; the first 40 series all differ.
     """
     turn, place = divmod(number, len(palette.clusters))
     return Look(palette.clusters[place], SYMBOLS[(place + turn) % len(SYMBOLS)])
 
 
 def set_legend_above(figure: go.Figure) -> None:
-    """Put a legend over the plot, where it takes as many lines as it needs at any width."""
+    """Put the legend above the plot, where it can take as many lines as it needs."""
     figure.update_layout(
         showlegend=True,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left"},
@@ -45,7 +45,7 @@ def set_legend_above(figure: go.Figure) -> None:
 def extra_height(names: Sequence[str]) -> int:
     """Return the pixels that a legend of many names needs besides its first two lines.
 
-    They are reckoned for the narrowest screen, since a figure does not know its width.
+    The estimate is for the narrowest screen, since a figure does not know its width.
     """
     lines, left = 0, 0.0
     for name in names:
@@ -57,7 +57,7 @@ def extra_height(names: Sequence[str]) -> int:
 
 
 def say_empty(figure: go.Figure, text: str, palette: Palette) -> None:
-    """Write `text` quietly in the middle of a plot that has nothing to show yet."""
+    """Write `text` in the middle of a plot that has nothing to show yet."""
     figure.add_annotation(
         text=text,
         x=0.5,
@@ -72,7 +72,7 @@ def say_empty(figure: go.Figure, text: str, palette: Palette) -> None:
 
 
 def whole_step(last: float) -> int:
-    """Return the least of 1, 2, 5, 10, 20, 50 … that needs at most eight steps to `last`."""
+    """Return the smallest of 1, 2, 5, 10, 20, 50 … that reaches `last` in at most eight steps."""
     power = 1
     while True:
         for digit in (1, 2, 5):

@@ -1,4 +1,4 @@
-"""The layer profile: one row a layer, with aligned columns side by side."""
+"""The layer profile: one row per layer, with aligned columns side by side."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from app.charts.profile_columns import (
     draw_names,
     note,
     set_axis,
-    undimmed,
+    without_fading,
 )
 from app.theme import Palette, SelectableFigure, style, translucent
 
@@ -35,7 +35,7 @@ COLUMNS: tuple[Column, ...] = ("b1", "score", "clusters", "cost", "parameters")
 
 GAP = 0.03  # between two columns, share of the plot's width
 NAMES = 0.1  # of the plot's width; longer names reach into the left margin
-NARROW = {2: 330, 3: 480, 4: 560, 5: 580}  # columns: least width of the figure (px) to work at
+NARROW = {2: 330, 3: 480, 4: 560, 5: 580}  # columns: least width of the figure, px
 CHARACTER = 6.3  # px, a wide estimate at the size below
 TOP, BOTTOM = 76, 10  # margins, px; the mode bar needs room above the titles
 
@@ -55,10 +55,10 @@ def profile_figure(
     Parameters
     ----------
     rows : DataFrame
-        One row a layer: layer (unique), kind, b1 and score (may be missing), rank, clusters,
+        One row per layer: layer (unique), kind, b1 and score (may be missing), rank, clusters,
         noise_share (may be missing), parameters (elements), activation_size (elements of all
         images), activation_bytes (of one image), selected, finite, and head: trained whatever
-        its score, so drawn hatched.
+        its score, and drawn hatched.
     threshold : float or None
         The lowest score that is selected, in the units of `score`; None draws no line.
     columns : tuple, default=all
@@ -70,13 +70,13 @@ def profile_figure(
         Under the title of the score, e.g. "÷ activation size".
     opened : str, optional
         The layer whose row is marked as open when the figure is first drawn. The browser marks
-        clicked cells by itself; a figure that changes loses Streamlit's selection.
+        clicked cells itself, and a figure that changes loses Streamlit's selection.
 
     Returns
     -------
     Figure
         A click anywhere in a row selects a point of the trace "cells", whose `customdata[0]` is
-        the layer's full name. No other trace answers to the pointer.
+        the layer's full name. No other trace reacts to the pointer.
     """
     unknown = [column for column in columns if column not in DRAW]
     if unknown or not columns:
@@ -98,7 +98,7 @@ def profile_figure(
                 _draw_threshold(sketch, position, panel, len(rows))
     _draw_cells(sketch, rows, panels, opened)
     width = CHARACTER * max(map(len, labels), default=0)
-    # Names hang over the left edge of their column, which is narrowest on the smallest screen.
+    # Names extend past the left edge of their column, which is narrowest on the smallest screen.
     margin = max(8.0, (width + 12 - NAMES * NARROW.get(len(columns), 330)) / (1 - NAMES))
     sketch.layout |= {
         "barmode": "overlay",
@@ -116,13 +116,13 @@ def profile_figure(
 
 
 def _layout_panels(columns: Sequence[Column]) -> list[Panel]:
-    """The column of the names, then the others; the score is what a selection goes by."""
+    """The column of names, then the others; the score, which decides, is wider."""
     shares = [1.4 if column == "score" else 1.0 for column in columns]
-    each = (1 - NAMES - len(columns) * GAP) / sum(shares)
+    unit = (1 - NAMES - len(columns) * GAP) / sum(shares)
     panels, start = [Panel(1, 0.0, NAMES)], NAMES + GAP
     for number, share in enumerate(shares, start=2):
-        panels.append(Panel(number, start, min(1.0, start + share * each)))
-        start += share * each + GAP
+        panels.append(Panel(number, start, min(1.0, start + share * unit)))
+        start += share * unit + GAP
     return panels
 
 
@@ -148,10 +148,10 @@ def _draw_threshold(sketch: Sketch, position: float, panel: Panel, count: int) -
 def _draw_cells(
     sketch: Sketch, rows: pd.DataFrame, panels: list[Panel], opened: str | None
 ) -> None:
-    """Cover every row with clear bars that take the pointer, since a mark may be tiny.
+    """Cover every row with transparent bars that react to the pointer, since a mark may be tiny.
 
-    They share one subplot above all others, so that a click in one column forgets a click in
-    another; and they are one bar a column, since a hover text stands where its bar ends.
+    They share one subplot above all others, so that a click in one column replaces a click in
+    another. Each column has its own bar, since a hover text appears where its bar ends.
     """
     edges = [0.0, *(p.start - GAP / 2 for p in panels[1:]), 1.0]
     count, cells = len(rows), len(panels)
@@ -159,14 +159,14 @@ def _draw_cells(
     whole = Panel(len(panels) + 1, 0.0, 1.0)
     shared = {"type": "bar", "orientation": "h", "width": 1, "xaxis": whole.axis}
     tint = translucent(sketch.palette.accent, 0.07)
-    tinted = np.flatnonzero(rows["selected"].to_numpy(dtype=bool))
+    selected = np.flatnonzero(rows["selected"].to_numpy(dtype=bool))
     sketch.traces.append(
-        undimmed(
+        without_fading(
             {
                 **shared,
                 "name": "selected rows",
-                "x": np.ones(len(tinted)),
-                "y": tinted,
+                "x": np.ones(len(selected)),
+                "y": selected,
                 "marker": {"color": tint, "line": {"width": 0}},
             }
         )
@@ -200,7 +200,7 @@ def _hover_texts(rows: pd.DataFrame) -> list[str]:
 def _hover_text(row: dict[Any, Any], best: float) -> str:
     lines = [f"<b>{row['layer'] or '(model)'}</b> · {row['kind']}"]
     if not row["finite"]:
-        lines.append("activations are not finite: no topology")
+        lines.append("some activations are not finite: no topology")
     if pd.notna(row["b1"]):
         lines.append(f"b₁: {plural(row['b1'], 'loop')}")
     if pd.notna(row["score"]):

@@ -1,4 +1,4 @@
-"""The columns of the layer profile: the marks of each, and its axis."""
+"""The columns of the layer profile: marks and axes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 CLEAR = "rgba(0,0,0,0)"
 NAME_SIZE = 11  # px
-LOG_FROM = 50  # best over least score of the ranked layers from which bars are logarithmic
-OVERFLOW = 1.12  # where an unranked layer's bar ends that would dwarf the ranked ones
+LOG_FROM = 50  # ratio of best to least ranked score from which bars are logarithmic
+OVERFLOW = 1.12  # where the bar of an unranked layer with a much higher score ends
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One column: its horizontal axis and its place."""
+    """One column: its horizontal axis and its position."""
 
     number: int
     start: float  # both as shares of the plot's width
@@ -34,7 +34,7 @@ class Panel:
 
 @dataclass
 class Sketch:
-    """The figure as plain dictionaries, since Plotly checks every list anew at each change."""
+    """The figure as plain dictionaries, since Plotly checks every list again at each change."""
 
     traces: list[dict[str, Any]]
     layout: dict[str, Any]
@@ -67,8 +67,8 @@ def _small(text: str) -> str:
     return f'<span style="font-size:10px">{text}</span>'
 
 
-def undimmed(trace: dict[str, Any]) -> dict[str, Any]:
-    """Plotly fades whatever a click has not selected, unless told otherwise."""
+def without_fading(trace: dict[str, Any]) -> dict[str, Any]:
+    """The trace, set so that Plotly does not fade what a click has not selected."""
     steady = {"marker": {"opacity": 1}}
     return {**trace, "selected": steady, "unselected": steady, "hoverinfo": "skip"}
 
@@ -83,7 +83,7 @@ def _numbers(values: pd.Series) -> Numbers:
 
 
 def best_score(rows: pd.DataFrame) -> float:
-    """The highest score of a ranked layer; the head may lie far above without being ranked."""
+    """The highest score of a ranked layer; an unranked head may score far higher."""
     ranked = rows.loc[rows["rank"].notna(), "score"]
     best = (ranked if ranked.notna().any() else rows["score"]).max()
     return float(best) if best > 0 else 1.0
@@ -91,7 +91,7 @@ def best_score(rows: pd.DataFrame) -> float:
 
 @dataclass(frozen=True)
 class ScoreScale:
-    """Where a score is drawn: 1 is the best ranked layer, on a log scale if they differ much."""
+    """Where a score is drawn: 1 is the best ranked layer; logarithmic if scores differ widely."""
 
     best: float
     lowest: float | None  # share of the best, drawn at 0 on a log scale; None: a linear scale
@@ -113,7 +113,7 @@ class ScoreScale:
         return np.minimum(shares, OVERFLOW)
 
     def ticks(self) -> dict[str, list[Any]]:
-        # The first of the axis would meet the last of the column before it.
+        # A tick at 0 would touch the last tick of the column before it.
         values = [0.5 if self.lowest is None else np.sqrt(self.lowest), 1]
         places = self.place(np.array(values, dtype=float) * self.best)
         return {"tickvals": places.tolist(), "ticktext": [f"{value:.1g}" for value in values]}
@@ -152,7 +152,7 @@ def _draw_points(
 ) -> None:
     palette = sketch.palette
     sketch.traces.append(
-        undimmed(
+        without_fading(
             {
                 "type": "scatter",
                 "name": name,
@@ -184,7 +184,7 @@ def _draw_bars(
 ) -> None:
     palette = sketch.palette
     sketch.traces.append(
-        undimmed(
+        without_fading(
             {
                 "type": "bar",
                 "name": name,
@@ -253,7 +253,7 @@ def _draw_clusters(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
         sketch,
         panel,
         range=[low - 0.5, high + 0.5],
-        # Whole numbers only: there is no half cluster.
+        # Whole numbers only: clusters are counted.
         tick0=0,
         dtick=max(1, int(np.ceil((high - low) / 4))),
         title=column_title(sketch.palette, "clusters", "DBSCAN"),

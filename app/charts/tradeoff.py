@@ -1,4 +1,4 @@
-"""What accuracy costs: one point a run, and the runs that nothing beats."""
+"""Accuracy against cost: one point per run, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from app.charts.parts import extra_height, look, say_empty, set_legend_above
 from app.theme import Palette, SelectableFigure, style
 
-NO_POINT = "No point yet:<br>the first comes with the first finished run"
+NO_POINT = "No points yet:<br>each finished run adds one"
 FRONT = "Pareto front"
-LEAST_SPAN = 10.0  # percent; a spread smaller than that should look small
+LEAST_SPAN = 10.0  # percent; a smaller spread should look small
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ def tradeoff_figure(
     y_title : str, default="Accuracy"
         Which accuracy it is, e.g. "Test accuracy".
     strategies : sequence of str, optional
-        All that may come, in the order of the legend: a strategy then keeps its colour whatever
-        is filtered away. Others follow as they appear.
+        All possible strategies, in the order of the legend, so that each keeps its colour under
+        any filter. Others follow as they appear.
     front : bool, default=True
-        Draw the Pareto front; not for points that may not be compared.
+        Draw the Pareto front. False for points that cannot be compared.
     palette : Palette
     height : int, default=340
-        Pixels. Strategies that take more than two lines of legend on a phone add to it.
+        Pixels. More than two lines of legend on a phone add to it.
 
     Returns
     -------
     Figure
-        Trace "Pareto front", then one trace a strategy that has points; each point's
+        Trace "Pareto front", then one trace per strategy that has points; each point's
         `customdata[0]` is its run's id, which a click selects.
     """
     drawn = [point for point in points if np.isfinite([point.cost, point.accuracy]).all()]
@@ -89,7 +89,7 @@ def tradeoff_figure(
             y=accuracies[members],
             mode="markers",
             name=strategy,
-            legendgroup=strategy,  # each its own: the legend then wastes no room on columns
+            legendgroup=strategy,  # one group each, so that the legend wastes no room on columns
             marker={
                 "size": 11,
                 "color": color,
@@ -100,7 +100,7 @@ def tradeoff_figure(
             customdata=[[drawn[i].run_id] for i in members],
             hovertext=[_hover_text(drawn[i], x_title, unit, y_title, i in best) for i in members],
             hovertemplate="%{hovertext}<extra></extra>",
-            # What is not selected stays to be compared with.
+            # Unselected points stay visible for comparison.
             selected={"marker": {"size": 15}},
             unselected={"marker": {"opacity": 0.55}},
         )
@@ -124,8 +124,8 @@ def tradeoff_figure(
 def pareto_front(costs: ArrayLike, gains: ArrayLike) -> NDArray[np.intp]:
     """Find the points that no other point beats.
 
-    A point is beaten by one that costs no more and gains no less, and is better in at least one
-    of the two. Equal points do not beat each other: all of them are on the front, or none.
+    A point is beaten by one that costs no more, gains no less, and is better in at least one of
+    the two. Equal points do not beat each other: all of them are on the front, or none is.
 
     Parameters
     ----------
@@ -137,20 +137,20 @@ def pareto_front(costs: ArrayLike, gains: ArrayLike) -> NDArray[np.intp]:
     Returns
     -------
     ndarray of shape (k,), intp
-        Indices by rising cost, and so by rising gain; equal points in their given order. A point
-        with NaN is never among them and beats none.
+        Indices by rising cost, and so by rising gain; equal points keep their order. A point with
+        NaN is never among them and beats none.
     """
     x, y = np.asarray(costs, dtype=float), np.asarray(gains, dtype=float)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"`costs` and `gains` must be (n,), got {x.shape} and {y.shape}")
-    kept: list[int] = []
+    leading: list[int] = []
     for i in np.lexsort((-y, x)):  # stable
         if np.isnan(x[i]) or np.isnan(y[i]):
             continue
-        last = kept[-1] if kept else None
+        last = leading[-1] if leading else None
         if last is None or y[i] > y[last] or (x[i] == x[last] and y[i] == y[last]):
-            kept.append(int(i))
-    return np.array(kept, dtype=np.intp)
+            leading.append(int(i))
+    return np.array(leading, dtype=np.intp)
 
 
 def _draw_front(
@@ -160,7 +160,7 @@ def _draw_front(
     right: float,
     palette: Palette,
 ) -> None:
-    """The best accuracy for a cost up to x: steps, since nothing was run in between."""
+    """Draw the best accuracy for a cost up to x, as steps since no run lies in between."""
     figure.add_scatter(
         x=[*costs, right],
         y=[*accuracies, accuracies[-1]],
@@ -180,7 +180,7 @@ def _hover_text(point: RunPoint, x_title: str, unit: str, y_title: str, best: bo
         f"{_lower(x_title)} {point.cost:.4g} {unit}",
     ]
     if best:
-        lines.append("on the Pareto front:<br>no run gets more for as little")
+        lines.append("on the Pareto front: no run with<br>this cost or less is better")
     return "<br>".join(lines)
 
 

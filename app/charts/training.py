@@ -14,21 +14,21 @@ from analysis.training.metrics import EpochMetrics, StepMetrics
 from app.charts.parts import Look, extra_height, look, say_empty, set_legend_above, whole_step
 from app.theme import Palette, style, translucent
 
-NO_POINT = "No point yet:<br>the first comes with the first step"
+NO_POINT = "No points yet:<br>the first step adds one"
 VALIDATION = "validation"
 TRAINING_STEP = "training, by step"
 TRAINING_EPOCH = "training, by epoch"
 
 SMOOTHED_OVER = 0.5  # epochs
-MOST_STEPS = 400  # drawn of one run; more only slow the browser
-FEW_RUNS = 4  # of more, training loss is drawn by step only, and fainter
+MOST_STEPS = 400  # drawn per run; more would only slow the browser
+FEW_RUNS = 4  # with more, training loss is drawn by step only, and fainter
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What one run has told so far. `x` counts epochs: 0.25 is a quarter into the first."""
+    """The metrics of one run so far. `x` counts epochs: 0.25 is a quarter of the first."""
 
     name: str  # as shown
     color_index: int  # from 0; the same for a run in every chart
@@ -47,8 +47,8 @@ class Curve:
         ):
             length = len(_numbers(getattr(self, first)))
             for other in others:
-                if (found := len(_numbers(getattr(self, other)))) != length:
-                    raise ValueError(f"`{other}` must have {length} entries, got {found}")
+                if (other_length := len(_numbers(getattr(self, other)))) != length:
+                    raise ValueError(f"`{other}` must have {length} entries, got {other_length}")
 
     @classmethod
     def of(
@@ -60,7 +60,7 @@ class Curve:
         *,
         steps_per_epoch: int,
     ) -> Curve:
-        """Collect the metrics of one run; a step stands where it ended."""
+        """Collect the metrics of one run; a step is drawn where it ended."""
         if steps_per_epoch < 1:
             raise ValueError(f"`steps_per_epoch` must be at least 1, got {steps_per_epoch}")
         return cls(
@@ -79,22 +79,22 @@ class Curve:
 def accuracy_figure(
     runs: Sequence[Curve], *, epochs: int, palette: Palette, height: int = 300
 ) -> go.Figure:
-    """Draw validation accuracy by epoch, and faintly the batches' accuracy by step.
+    """Draw validation accuracy by epoch, and faintly training accuracy by step.
 
     Parameters
     ----------
     runs : sequence of Curve
         In the order of the legend.
     epochs : int
-        Planned, of the longest run: the axis ends there from the start and stays.
+        Planned epochs of the longest run, where the axis ends from the start.
     palette : Palette
     height : int, default=300
-        Pixels. Runs whose names take more than two lines of legend on a phone add to it.
+        Pixels. More than two lines of legend on a phone add to it.
 
     Returns
     -------
     Figure
-        Percent by epochs. Two traces a run: "NAME, training, by step" (smoothed), if it has
+        Percent by epoch. Two traces per run: "NAME, training, by step" (smoothed), if it has
         steps, and NAME.
     """
     figure = go.Figure()
@@ -125,19 +125,19 @@ def loss_figure(
     runs : sequence of Curve
         In the order of the legend.
     epochs : int
-        Planned, of the longest run: the axis ends there from the start and stays.
+        Planned epochs of the longest run, where the axis ends from the start.
     palette : Palette
     height : int, default=300
-        Pixels. Runs whose names take more than two lines of legend on a phone add to it.
+        Pixels. More than two lines of legend on a phone add to it.
     log : bool, default=False
-        A logarithmic loss axis; losses of 0 are not on it.
+        Use a logarithmic axis, which leaves out losses of 0.
 
     Returns
     -------
     Figure
-        Nats by epochs. Up to three traces a run: "NAME, training, by step" (smoothed),
-        "NAME, training, by epoch" (only of up to four runs, to stay readable) and NAME. Losses
-        that are not finite are gaps.
+        Nats by epoch. Up to three traces per run: "NAME, training, by step" (smoothed),
+        "NAME, training, by epoch" (only with up to four runs, to stay readable) and NAME. Losses
+        that are not finite leave gaps.
     """
     figure = go.Figure()
     for run, its in _looks(runs, palette):
@@ -156,10 +156,10 @@ def loss_figure(
 
 
 def smooth(x: ArrayLike, y: ArrayLike, *, over: float = SMOOTHED_OVER) -> Numbers:
-    """Return the mean of each value and those before it, over a stretch of `x`.
+    """Return the mean of each value and those before it, over an interval of `x`.
 
-    It looks back only, so that a point drawn while a run is live stays where it is; the price is
-    a lag of half the stretch.
+    The mean only looks back, so that points already drawn stay in place while a run goes on; the
+    price is a lag of half the interval.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def smooth(x: ArrayLike, y: ArrayLike, *, over: float = SMOOTHED_OVER) -> Number
     y : array_like of shape (n,)
         A mean over any value that is not finite is NaN.
     over : float, default=0.5
-        Length of the stretch, in the units of `x`.
+        Length of the interval, in the units of `x`.
 
     Returns
     -------
@@ -178,9 +178,9 @@ def smooth(x: ArrayLike, y: ArrayLike, *, over: float = SMOOTHED_OVER) -> Number
     if not len(places):
         return np.empty(0)
     ends = np.arange(1, len(places) + 1)
-    # A step that lies one stretch back is outside, but for rounding.
+    # A step exactly one interval back is outside; the factor allows for rounding.
     starts = np.searchsorted(places, places - over * (1 - 1e-9), side="left")
-    # Differences of running sums would be quicker, but lose every digit after a loss of 1e20.
+    # Differences of cumulative sums would be faster, but lose all digits after a loss of 1e20.
     sums = np.add.reduceat(np.append(values, 0.0), np.column_stack([starts, ends]).ravel())[::2]
     means = sums / (ends - starts)
     return np.where(np.isfinite(means), means, np.nan)
@@ -198,11 +198,11 @@ def _draw_steps(figure: go.Figure, run: Curve, values: Numbers, its: Look, count
     x = _numbers(run.step_x)
     if not len(x):
         return
-    kept = np.unique(np.linspace(0, len(x) - 1, MOST_STEPS).astype(int))
+    drawn = np.unique(np.linspace(0, len(x) - 1, MOST_STEPS).astype(int))
     figure.add_scatter(
-        x=x[kept],
-        y=smooth(x, values)[kept],
-        # Of a single point, a line shows nothing.
+        x=x[drawn],
+        y=smooth(x, values)[drawn],
+        # A line through a single point would be invisible.
         mode="lines" if len(x) > 1 else "markers",
         name=f"{run.name}, {TRAINING_STEP}",
         legendgroup=run.name,
@@ -242,14 +242,14 @@ def _draw_validation(
 ) -> None:
     x = _numbers(run.epoch_x)
     figure.add_scatter(
-        # Without a point there is still the name in the legend.
+        # Without points, an empty one keeps the name in the legend.
         x=x if len(x) else [None],
         y=values if len(x) else [None],
         mode="lines+markers",
         name=run.name,
         legendgroup=run.name,
         line={"width": 2, "color": its.color},
-        # Many markers would merge into a caterpillar.
+        # Many large markers would overlap.
         marker={"size": 7 if len(x) <= 24 else 4, "color": its.color, "symbol": its.symbol},
         cliponaxis=False,
         hovertext=_hover_texts(run, x, values, f"validation {what}", form, unit),
@@ -274,15 +274,15 @@ def _set_axes(
     *,
     keys: tuple[str, ...],
 ) -> None:
-    """What both figures share: the axis of epochs, the legend, and what an empty one says."""
+    """Set what both figures share: the epoch axis, the legend and the note of an empty figure."""
     if epochs < 1:
         raise ValueError(f"`epochs` must be at least 1, got {epochs}")
-    told = [_numbers(x).max(initial=0.0) for run in runs for x in (run.step_x, run.epoch_x)]
-    last = max([float(epochs), *told])  # a run that outlasts the plan is shown all the same
+    ends = [_numbers(x).max(initial=0.0) for run in runs for x in (run.step_x, run.epoch_x)]
+    last = max([float(epochs), *ends])  # a run that outlasts the plan is shown in full
     figure.update_xaxes(title_text="Epoch", range=[0, last], tick0=0, dtick=whole_step(last))
     if runs:
         _add_keys(figure, keys, palette)
-    if not any(told):
+    if not any(ends):
         say_empty(figure, NO_POINT, palette)
     set_legend_above(figure)
     # A run hidden by a click in the legend stays hidden when its next point comes.
@@ -290,7 +290,7 @@ def _set_axes(
 
 
 def _add_keys(figure: go.Figure, keys: tuple[str, ...], palette: Palette) -> None:
-    """Say in the legend, without a run's colour, what each kind of line is."""
+    """Explain each kind of line in the legend, without the colour of a run."""
     marks: dict[str, dict[str, Any]] = {
         VALIDATION: {"mode": "lines+markers", "line": {"width": 2}, "marker": {"size": 7}},
         TRAINING_EPOCH: {
@@ -329,7 +329,7 @@ def _loss_axis(figure: go.Figure, *, log: bool) -> dict[str, Any]:
     return {
         "type": "log",
         "range": [bottom, top],
-        # Plotly's own would be small lone digits between the powers.
+        # Plotly's own ticks would be small single digits between the powers.
         "tickvals": ticks,
         "ticktext": [f"{tick:g}" for tick in ticks],
     }

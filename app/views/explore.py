@@ -1,4 +1,4 @@
-"""Explore: every layer of one analysis, and any of them at close range."""
+"""Explore: all layers of one analysis, and a closer look at any of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import streamlit as st
 
 from analysis.options import AnalysisOptions
-from app.cache import layer_rows, reading
+from app.cache import layer_rows, report_for_choice
 from app.components.explore.microscope import render_microscope, render_pinned
 from app.components.explore.overview import render_overview
 from app.components.explore.profile import render_profile
@@ -21,7 +21,9 @@ st.title("Which layers should you train?", anchor=False)
 shown = render_obtained(options)
 if shown is not None:
     if choice.min_persistence > 0 or choice.eps_quantile is not None:
-        report = reading(shown.key, choice.min_persistence, choice.eps_quantile, shown.report)
+        report = report_for_choice(
+            shown.key, choice.min_persistence, choice.eps_quantile, shown.report
+        )
         key = f"{shown.key} {choice.min_persistence} {choice.eps_quantile}"
         shown = dataclasses.replace(shown, report=report, key=key)
     rows, report = layer_rows(shown.key, choice, shown.report), shown.report

@@ -1,4 +1,4 @@
-"""Fine-tune: train the selection and what it is to be compared with."""
+"""Fine-tune: train the selected layers and the alternatives to compare them with."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from app.state import Choice
 
 
 def group_of(runs: list[Run]) -> list[Run]:
-    """The runs started together that are to be watched: under way, else waiting, else the last."""
+    """The group of runs to show: the running one, else a waiting one, else the last."""
     own = [run for run in runs if not run.swept]  # the page Grid shows the others
     first = {state: run for run in reversed(own) for state in [run.state]}
     chosen = first.get("running") or first.get("queued") or next(iter(own), None)
     others = sum(run.active for run in runs if chosen is None or run.group != chosen.group)
     if others:
-        st.caption(f"{plural(others, 'other run')} on the way: see **Runs**.")
+        st.caption(f"{plural(others, 'other run')} waiting or running: see the page **Runs**.")
     group = [run for run in own if chosen is not None and run.group == chosen.group]
     return sorted(group, key=lambda run: run.number)
 
@@ -35,21 +35,20 @@ def group_of(runs: list[Run]) -> list[Run]:
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 options, choice = controls
 
-st.title("Does training these layers pay?", anchor=False)
+st.title("Is training these layers worth it?", anchor=False)
 shown = render_obtained(options)
 if shown is not None and not classes_of(shown.options.dataset):
     st.warning(
-        f"The images of {dataset_name(shown.options.dataset)} are gone or have changed: there is "
-        "nothing to train on before another analysis."
+        f"The images of {dataset_name(shown.options.dataset)} are gone or have changed. Run "
+        "another analysis before you train."
     )
     shown = None
 if shown is not None:
     st.caption(
         f"{describe(shown.options)}; ρ = {choice.rho:.2f}. Each strategy trains its layers and "
         "the new classifier; the rest stays frozen.",
-        help="A short training on the images of the dataset, from the same start, with the same "
-        "images and steps. Most strategies train equally many layers, which need not be equally "
-        "much memory. The sidebar decides the model, the data and the share ρ of layers.",
+        help="All strategies start from the same weights and take the same images and steps. The "
+        "sidebar sets the model, the data and the share ρ of layers.",
     )
 try:
     runs = run_queue().store.runs()
@@ -64,7 +63,7 @@ try:
     if group:
         render_live(group)
     elif not (shown and dataset_spec(shown.options.dataset).why_untrainable):
-        st.info("No run yet. Press **Start**: the first points come within seconds.")
-        render_curves([])  # the browser fetches what draws charts now, not after the click
+        st.info("No run yet. Press **Start** to see the first points within seconds.")
+        render_curves([])  # so that the browser loads the chart code now, not after the click
 except AnalysisError as error:
     st.error(str(error))

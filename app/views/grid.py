@@ -1,4 +1,4 @@
-"""Grid: every model on every dataset with every strategy, held against each other."""
+"""Grid: compare every strategy on every chosen model and dataset."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 
 st.title("Does it hold across models and data?", anchor=False)
 try:
-    swept = any(run.swept for run in run_queue().store.runs())  # then the table has the room
+    swept = any(run.swept for run in run_queue().store.runs())  # then the form is folded
     with st.container(key="grid_form"), st.expander("What to run", expanded=not swept):
-        # The sidebar says what is wrong with it, if so.
+        # If the sidebar's settings are invalid, the sidebar itself says so.
         grid = render_form(controls[0] or AnalysisOptions(), controls[1])
     if grid is not None:
         render_grid(grid)

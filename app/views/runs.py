@@ -1,4 +1,4 @@
-"""Runs: what was tried, what it cost, and what came of it."""
+"""Runs: what was tried, what it cost, and what it achieved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from analysis.runs.store import Run
 from analysis.text import plural
 from app.cache import run_queue
 from app.components.runs.details import render_comparison
-from app.components.runs.table import filtered, render_actions, render_table, render_undo, ticked
+from app.components.runs.table import (
+    keep_compared,
+    render_actions,
+    render_filters,
+    render_table,
+    render_undo,
+)
 from app.components.shared.run_charts import render_tradeoff
 from app.components.shared.verdict import verdict_sentence
 from app.components.shared.watch import watch_runs
@@ -20,19 +26,19 @@ from app.state import remember_compared, toggle_compared
 
 def render(runs: Sequence[Run]) -> None:
     """Draw the page for at least one run."""
-    shown = filtered(runs)
+    shown = render_filters(runs)
     if not shown:
-        st.info("No run passes these filters.")
+        st.info("No run passes these filters. Remove one to see more.")
         return
-    chosen = ticked(shown)
-    remember_compared()  # before anything slow: what a person sees, a reload must bring back
+    chosen = keep_compared(shown)
+    remember_compared()  # before anything slow, so that a reload restores what is on the page
     sentence = verdict_sentence(chosen if len(chosen) > 1 else shown)
     if sentence:
         st.markdown(("Of the ticked runs: " if len(chosen) > 1 else "") + sentence)
     render_table(shown)
     render_actions(shown, chosen)
     if not chosen:
-        st.caption("Tick runs in the table, or click their points, to lay them over each other.")
+        st.caption("To compare runs, tick them in the table or click their points.")
     render_tradeoff(shown, key="runs", on_pick=toggle_compared)
     if chosen:
         render_comparison(sorted(chosen, key=lambda run: run.number))
@@ -41,20 +47,20 @@ def render(runs: Sequence[Run]) -> None:
 st.title("What has been tried?", anchor=False)
 try:
     store = run_queue().store
-    for trouble in run_queue().problems():
-        st.warning(trouble)
+    for problem in run_queue().problems():
+        st.warning(problem)
     render_undo()
-    found = store.runs()
-    if found:
-        render(found)
+    runs = store.runs()
+    if runs:
+        render(runs)
     else:
-        st.info("No run yet. Start some on the page **Fine-tune**.")
+        st.info("No run yet. Start one on the page **Fine-tune**.")
     unreadable = store.unreadable()
     if unreadable:
         st.caption(
             f"{plural(len(unreadable), 'run')} of another version cannot be read. "
             "Nothing was deleted."
         )
-    watch_runs(found)
+    watch_runs(runs)
 except AnalysisError as error:
     st.error(str(error))

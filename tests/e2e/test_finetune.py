@@ -124,7 +124,7 @@ def test_three_strategies_are_started_watched_reloaded_stopped_and_compared(
 
 def test_a_phone_has_the_whole_page_without_scrolling_sideways(visit: Visit) -> None:
     page = visit("", width=390, height=844)
-    for path, title in (("finetune", "Does training"), ("runs", "What has been tried?")):
+    for path, title in (("finetune", "Is training"), ("runs", "What has been tried?")):
         page.goto(re.sub(r"(https?://[^/]+).*", rf"\1/{path}", page.url))
         expect(page.get_by_role("heading", name=title)).to_be_visible(timeout=SOON)
         page.locator(".js-plotly-plot:visible").first.wait_for(timeout=SOON)

@@ -86,7 +86,7 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     page.screenshot(path=tmp_path / "analysed.png")
 
     page.get_by_role("link", name="Fine-tune").first.click()
-    expect(page.get_by_role("heading", name="Does training")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("heading", name="Is training")).to_be_visible(timeout=SOON)
     epochs = page.locator(".st-key-epochs input")
     epochs.fill("1")
     epochs.press("Enter")

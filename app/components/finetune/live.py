@@ -1,4 +1,4 @@
-"""A group of fine-tunes while they run, and right after."""
+"""A group of fine-tunes while they run, and afterwards."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from app.state import appearance, session
 from app.theme import PALETTES
 
 POLL_EVERY = 1.0  # seconds
-_RUNNING = "the running one"
-_RECENT = 20  # steps by which the pace is judged
+_RUNNING = "the current run"
+_RECENT = 20  # steps from which the pace is estimated
 
 
 def render_live(runs: Sequence[Run]) -> None:
-    """Draw a group of runs, again and again for as long as one of them is not over."""
+    """Draw a group of runs, and redraw it while one of them is active."""
     ids = [run.id for run in runs]
     active = any(run.active for run in runs)
 
@@ -66,8 +66,8 @@ def render_live(runs: Sequence[Run]) -> None:
 
 def _render_group(runs: list[Run]) -> None:
     names = names_of(runs)
-    for trouble in run_queue().problems():
-        st.warning(trouble)
+    for problem in run_queue().problems():
+        st.warning(problem)
     st.caption(settings_text(runs[0]))
     with st.container(horizontal=True, key="live_tiles"):
         for run in runs:
@@ -115,9 +115,8 @@ def _render_tile(run: Run, name: str) -> None:
         delta=note,
         delta_color="off",
         delta_arrow="off",
-        help="Accuracy on the validation images while a run goes on; on the test images, taken "
-        "once with the last weights, when it is done. Then also training time and the peak memory "
-        "of training, both measured.",
+        help="Accuracy on the validation images while a run is active, and on the test images once "
+        "it is done. Training time and peak memory are measured.",
         border=True,
     )
 
@@ -149,14 +148,14 @@ def _render_running(run: Run, name: str) -> None:
         key=f"stop_{run.id}",
         icon=":material/stop_circle:",
         width="stretch",
-        help=f"End {name} now; what it has is kept.",
+        help=f"Stop {name} now and keep its results so far.",
     ):
         _stop(run)
         st.rerun(scope="fragment")
 
 
 def _stop(run: Run) -> None:
-    """Stop a run; what went wrong stays on the page until the next one is stopped."""
+    """Stop a run; an error stays on the page until the next one is stopped."""
     session().comparison.stop_error = ""
     try:
         run_queue().stop(run.id)
@@ -168,9 +167,9 @@ def _pace(steps: Sequence[StepMetrics], total: int) -> str:
     recent = steps[-_RECENT:]
     if len(recent) < 3:
         return ""
-    each = [b.seconds - a.seconds for a, b in pairwise(recent)]
-    typical = max(median(each), 1e-6)
-    # Validation and sampled steps take time as well: the mean of all steps so far tells.
+    durations = [b.seconds - a.seconds for a, b in pairwise(recent)]
+    typical = max(median(durations), 1e-6)
+    # The mean of all steps so far includes the time of validation and sampled steps.
     left = (total - steps[-1].step) * steps[-1].seconds / steps[-1].step
     return f" · {recent[-1].images / typical:,.0f} images/s · about {max(1, left):.0f} s left"
 
@@ -185,11 +184,13 @@ def _render_memory(runs: list[Run], names: dict[str, str]) -> None:
             "Memory of",
             [*([_RUNNING] if running else []), *names],
             key="memory_of",
-            format_func=lambda each: names.get(each, each),
+            format_func=lambda option: names.get(option, option),
             label_visibility="collapsed",
         )
         shown = next((run for run in runs if run.id == chosen), shown)
-    whole = estimates().known(_full_request(shown))  # while training, nothing else is computed
+    whole = estimates().known(
+        _full_request(shown)
+    )  # starts no prediction, as runs need the processor
     draw_chart(
         memory_figure(
             metrics_of(shown).memory,

@@ -73,7 +73,7 @@ def render_plan(
         first = shown.options.seed
         try:
             runs = [
-                choice.applied(
+                choice.apply_to(
                     RunOptions(
                         analysis=dataclasses.replace(shown.options, seed=seed),
                         strategy=strategy,

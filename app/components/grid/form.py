@@ -12,7 +12,7 @@ from analysis.models import list_models
 from analysis.options import PRESETS, WEIGHTS, AnalysisOptions, Recipe, RunOptions
 from analysis.selection.strategies import STRATEGIES
 from analysis.sweeps.grid import POCKET_GRID, DataChoice, Grid
-from app.components.grid.matrix import named
+from app.components.grid.matrix import with_shown_name
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.subject_names import dataset_name
@@ -35,7 +35,7 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
     datasets = st.multiselect(
         "Datasets", data_options(), [_option(data) for data in POCKET_GRID.datasets],
         key="grid_datasets", bind="query-params",
-        format_func=lambda text: _option(named(DataChoice.of(text))),
+        format_func=lambda text: _option(with_shown_name(DataChoice.of(text))),
         help="As they are, or with a shift: “digits+noise” has noise on every image, in training "
         "and in testing.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A grid's runs as they come: how many are done, what there is to press, and the table."""
+"""A grid while it runs: progress, buttons and the table of results."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from analysis.sweeps.progress import TimeLeft, runs_of, states, time_left
 from analysis.sweeps.table import as_csv, rows_of
 from analysis.text import duration_text, plural
 from app.cache import run_queue
-from app.components.grid.matrix import named, render_matrix
+from app.components.grid.matrix import render_matrix, with_shown_name
 from app.components.shared.polling import poll_until
 from app.components.shared.run_names import metrics_of, strategy_title
 from app.components.shared.watch import watch_runs
 from app.state import session
 
 VERDICT_HELP = (
-    "A pair is one model on one dataset. The sign test says how often fair coins would fall as "
-    "one-sidedly: p above 0.05 is what chance often gives. Pairs share models and data, so the "
-    "true evidence is weaker still."
+    "A pair is one model on one dataset. p (sign test) is how often chance alone would be as "
+    "one-sided, so above 0.05 it proves little; pairs share models and data, which weakens the "
+    "evidence further."
 )
 POLL_EVERY = 1.0  # seconds
-Found = Mapping[RunOptions, Run]
+RunOfCell = Mapping[RunOptions, Run]
 _WORDS = {
     "done": "done",
     "running": "running",
@@ -42,17 +42,17 @@ _LEFT = ("missing", "stopped", "failed", "interrupted")  # what Start and Contin
 
 
 def render_grid(grid: Grid) -> None:
-    """Draw a grid, again and again for as long as one of its runs is not over."""
+    """Draw a grid, and redraw it while one of its runs is active."""
     cells = grid.cells()
-    held = _Reading(cells)
-    pending = any(run.active for run in held.now()[1].values())
+    reader = _RunReader(cells)
+    pending = any(run.active for run in reader.read()[1].values())
 
     def draw() -> bool:
         try:
-            runs, found = held.now()
-            if pending and not any(run.active for run in found.values()):
+            runs, run_of = reader.read()
+            if pending and not any(run.active for run in run_of.values()):
                 return True
-            _render(grid, cells, runs, found)
+            _render(grid, cells, runs, run_of)
         except AnalysisError as error:
             st.error(str(error))
         if session().comparison.stop_error:
@@ -61,10 +61,10 @@ def render_grid(grid: Grid) -> None:
 
     poll_until(draw, pending=pending, every=POLL_EVERY)
     if not pending:
-        watch_runs(held.now()[0])
+        watch_runs(reader.read()[0])
 
 
-class _Reading:
+class _RunReader:
     """The runs of a grid, read again only after the store has changed."""
 
     def __init__(self, cells: Sequence[RunOptions]) -> None:
@@ -72,8 +72,8 @@ class _Reading:
         self._revision: int | None = None
         self._known: tuple[list[Run], dict[RunOptions, Run]] = [], {}
 
-    def now(self) -> tuple[list[Run], dict[RunOptions, Run]]:
-        """All runs, and those that count for a cell."""
+    def read(self) -> tuple[list[Run], dict[RunOptions, Run]]:
+        """Return all runs, and the run that counts for each cell."""
         store = run_queue().store
         revision = store.revision()
         if revision != self._revision:
@@ -82,32 +82,34 @@ class _Reading:
         return self._known
 
 
-def _render(grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], found: Found) -> None:
+def _render(
+    grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], run_of: RunOfCell
+) -> None:
     for trouble in run_queue().problems():
         st.warning(trouble)
-    rows = rows_of(cells, found)
-    told = verdict(duels(rows))
-    if told:
-        st.markdown(told, help=VERDICT_HELP)
-    _render_progress(cells, runs, found)
-    _render_buttons(cells, found)
-    render_matrix(grid, rows, cells, found)
-    failed = [run for run in found.values() if run.state in ("failed", "interrupted")]
+    rows = rows_of(cells, run_of)
+    sentence = verdict(duels(rows))
+    if sentence:
+        st.markdown(sentence, help=VERDICT_HELP)
+    _render_progress(cells, runs, run_of)
+    _render_buttons(cells, run_of)
+    render_matrix(grid, rows, cells, run_of)
+    failed = [run for run in run_of.values() if run.state in ("failed", "interrupted")]
     if failed:
-        with st.expander(f"Why {plural(len(failed), 'run')} did not get done"):
+        with st.expander(f"Why {plural(len(failed), 'run')} did not finish"):
             for run in failed:
                 st.markdown(f"**{_cell_text(run)}**: {run.error}")
 
 
-def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], found: Found) -> None:
-    counts = states(cells, found)
-    left = [cell for cell in cells if cell not in found or found[cell].state != "done"]
+def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], run_of: RunOfCell) -> None:
+    counts = states(cells, run_of)
+    left = [cell for cell in cells if cell not in run_of or run_of[cell].state != "done"]
     parts = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts.get(state)]
     text = f"{plural(len(cells), 'run')}: {', '.join(parts)}"
     if left:
         text += f" · {_time_text(time_left(left, runs), len(left))}"
     st.progress(counts.get("done", 0) / len(cells), text=text)
-    running = next((run for run in found.values() if run.state == "running"), None)
+    running = next((run for run in run_of.values() if run.state == "running"), None)
     if running is not None:
         epochs = len(metrics_of(running).epochs)
         total = running.options.recipe.epochs
@@ -115,47 +117,47 @@ def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], found: Fo
 
 
 def _time_text(left: TimeLeft, cells: int) -> str:
-    """What is left to do takes, judged by earlier runs."""
+    """The time left, estimated from earlier runs."""
     if left.unknown == cells:
-        return "how long that takes is not known before one like them is done"
-    text = f"about {duration_text(left.seconds)} left, judged by earlier runs"
+        return "no estimate until a similar run has finished"
+    text = f"about {duration_text(left.seconds)} left, estimated from earlier runs"
     if left.unknown:
-        text += f", for {cells - left.unknown} of them; the others are not like any that was done"
+        text += f", for {cells - left.unknown} of them; no similar run has finished for the others"
     return text
 
 
-def _render_buttons(cells: Sequence[RunOptions], found: Found) -> None:
-    missing = [cell for cell in cells if cell not in found or found[cell].state in _LEFT]
-    active = [run for run in found.values() if run.active]
-    started = bool(found)
+def _render_buttons(cells: Sequence[RunOptions], run_of: RunOfCell) -> None:
+    missing = [cell for cell in cells if cell not in run_of or run_of[cell].state in _LEFT]
+    active = [run for run in run_of.values() if run.active]
+    started = bool(run_of)
     with st.container(horizontal=True, key="grid_buttons"):
         verb = "Continue with" if started else "Start"
         if st.button(
             f"{verb} {plural(len(missing), 'run')}" if missing else "Nothing to start",
             type="primary", icon=":material/play_arrow:", key="grid_start", disabled=not missing,
-            help="Queues what is not done yet: one after the other, each in a process of its own. "
-            "What is done is kept and not run again. You may leave the page.",
+            help="Queue every run that is not done; done ones are kept. They run one after the "
+            "other, and you can leave the page.",
         ):  # fmt: skip
-            _attempt(lambda: _start(missing, found))
+            _attempt(lambda: _start(missing, run_of))
         if active and st.button(
             f"Stop {plural(len(active), 'run')}", icon=":material/stop_circle:", key="grid_stop",
-            help="Ends the run that goes on and takes back those that wait. What is done stays; "
-            "Continue goes on from there.",
+            help="Stop the current run and remove the waiting ones. Done runs are kept, so you can "
+            "continue later.",
         ):  # fmt: skip
-            # Those that wait first, lest one of them begins in between.
-            waiting = sorted(active, key=lambda run: run.state == "running")
-            _attempt(lambda: _stop(waiting))
+            # The waiting ones first, so that none of them starts in between.
+            ordered = sorted(active, key=lambda run: run.state == "running")
+            _attempt(lambda: _stop(ordered))
         st.download_button(
-            "CSV", data=lambda: as_csv(cells, found), file_name="bettiscope-grid.csv",
+            "CSV", data=lambda: as_csv(cells, run_of), file_name="bettiscope-grid.csv",
             mime="text/csv", icon=":material/download:", key="grid_csv", on_click="ignore",
-            help="One row a run: settings, state, accuracy, memory measured and predicted, times "
-            "and what the paper claims.",
+            help="Save one row per run: settings, state, accuracy, memory, times and the paper's "
+            "claims.",
         )  # fmt: skip
 
 
-def _start(cells: Sequence[RunOptions], found: Found) -> None:
-    # Those that were stopped before they began hold nothing, and would stand beside the new ones.
-    empty = [run for run in found.values() if run.state == "stopped" and run.started is None]
+def _start(cells: Sequence[RunOptions], run_of: RunOfCell) -> None:
+    # Runs that were stopped before they began hold no results; the new ones replace them.
+    empty = [run for run in run_of.values() if run.state == "stopped" and run.started is None]
     run_queue().store.delete([run.id for run in empty if run.swept])
     run_queue().start(cells, group=f"{SWEPT}page")
 
@@ -166,7 +168,7 @@ def _stop(runs: Sequence[Run]) -> None:
 
 
 def _attempt(action: Callable[[], object]) -> None:
-    """Do it and draw the page anew; what went wrong stays until the next attempt."""
+    """Act and redraw the page; an error stays on it until the next attempt."""
     session().comparison.stop_error = ""
     try:
         action()
@@ -177,5 +179,5 @@ def _attempt(action: Callable[[], object]) -> None:
 
 def _cell_text(run: Run) -> str:
     analysis = run.options.analysis
-    data = named(DataChoice.of_options(analysis))
+    data = with_shown_name(DataChoice.of_options(analysis))
     return f"{analysis.model} on {data}, {strategy_title(run)}, seed {run.options.recipe.seed}"

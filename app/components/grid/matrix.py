@@ -1,6 +1,6 @@
-"""The table of a grid: a row a model and dataset, a column a strategy.
+"""The table of a grid: one row per model and dataset, one column per strategy.
 
-Measured numbers stand upright, predicted ones in grey italics, the paper's claims in a badge.
+Measured numbers are upright, predicted ones in grey italics, the paper's claims in a badge.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from analysis.text import megabytes, signed
 from app.components.shared.subject_names import dataset_name
 
 MEMORY = "peak memory"
-NBSP = "\N{NO-BREAK SPACE}"  # in what a narrow screen is not to break
+NBSP = "\N{NO-BREAK SPACE}"  # where a narrow screen must not break a line
 AGAINST_FULL = "AdaBet against full"
 _STATES = {
     "running": f":gray[running{NBSP}…]",
@@ -33,42 +33,42 @@ _STATES = {
 }
 
 
-def named(data: DataChoice) -> DataChoice:
-    """Under the name that the person knows it by."""
+def with_shown_name(data: DataChoice) -> DataChoice:
+    """The same choice with its dataset's name as the page shows it."""
     return replace(data, dataset=dataset_name(data.dataset))
 
 
 def render_matrix(
-    grid: Grid, rows: Sequence[Row], cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]
+    grid: Grid, rows: Sequence[Row], cells: Sequence[RunOptions], run_of: Mapping[RunOptions, Run]
 ) -> None:
-    """Draw the table with the number that is chosen, and say what its signs mean."""
+    """Draw the table of the chosen number, and explain its signs."""
     shown = st.segmented_control(
         "The table shows", list(NUMBERS), default="accuracy", required=True, key="grid_number",
         bind="query-params",
-        help="\n".join(f"- **{each.title}**: {each.help}" for each in NUMBERS.values()),
+        help="\n".join(f"- **{number.title}**: {number.help}" for number in NUMBERS.values()),
     )  # fmt: skip
     with st.container(key="grid_table", horizontal=True):
         st.table(
-            matrix(grid, rows, cells, found, shown), border="horizontal", width="content",
+            matrix(grid, rows, cells, run_of, shown), border="horizontal", width="content",
             hide_index=True, alt=f"{NUMBERS[shown].title} by model, dataset and strategy",
         )  # fmt: skip
     st.caption(_legend(shown, rows, len(grid.seeds)))
-    told = average_claims((row.model, row.data.dataset) for row in rows)
-    if told:
-        claims = "; ".join(told)
-        st.caption(f":gray-badge[claim] The paper, over its sixteen pairs: {claims}.")
+    averages = average_claims((row.model, row.data.dataset) for row in rows)
+    if averages:
+        claims = "; ".join(averages)
+        st.caption(f":gray-badge[claim] The paper reports, over its sixteen pairs: {claims}.")
 
 
 def _legend(shown: str, rows: Sequence[Row], seeds: int) -> str:
     if shown == "accuracy":
-        spread = " After ±: the standard deviation over the seeds." if seeds > 1 else ""
-        return f"In %, measured once on the test images, with the last weights.{spread}"
+        spread = " ± is the standard deviation over the seeds." if seeds > 1 else ""
+        return f"In %, measured on the test images after the last epoch.{spread}"
     if shown == "time":
         return "In seconds, measured: choosing the layers, training and validation."
     legend = "In MB. Upright: measured. *Italics after ≈*: predicted before the run."
     if any(row.claim for row in rows):
         legend += (
-            " :gray-badge[claim] What the paper says, of settings of its own "
+            " :gray-badge[claim] The paper's number, for its own settings "
             f"({MEMORY_MODEL}); not measured here."
         )
     return legend
@@ -78,16 +78,16 @@ def matrix(
     grid: Grid,
     rows: Sequence[Row],
     cells: Sequence[RunOptions],
-    found: Mapping[RunOptions, Run],
+    run_of: Mapping[RunOptions, Run],
     shown: str,
 ) -> pd.DataFrame:
-    """The table's texts, in Markdown."""
-    unfinished = _unfinished(cells, found)
+    """The texts of the table, in Markdown."""
+    state_texts = _state_texts(cells, run_of)
     table = []
     for row in rows:
-        line = {"Model": row.model, "Dataset": str(named(row.data))}
+        line = {"Model": row.model, "Dataset": str(with_shown_name(row.data))}
         for name in grid.strategies:
-            texts = [unfinished.get((row.model, row.data, name), "")]
+            texts = [state_texts.get((row.model, row.data, name), "")]
             if name in row.cells:
                 texts.insert(0, _text(row.cells[name], shown, len(grid.seeds)))
             line[STRATEGIES[name].title] = " ".join(texts).strip() or "–"
@@ -99,15 +99,15 @@ def matrix(
     return pd.DataFrame(table)
 
 
-def _unfinished(
-    cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]
+def _state_texts(
+    cells: Sequence[RunOptions], run_of: Mapping[RunOptions, Run]
 ) -> dict[tuple[str, DataChoice, str], str]:
-    """What to say of a table's cell beside its numbers: the state of a run that is not done."""
+    """The state of runs that are not done, by cell of the table."""
     return {
         (cell.analysis.model, DataChoice.of_options(cell.analysis), cell.strategy): _STATES[state]
-        for state in reversed(_STATES)  # of several seeds the state that stands first is told
+        for state in reversed(_STATES)  # of several seeds the first state wins
         for cell in cells
-        if cell in found and found[cell].state == state
+        if cell in run_of and run_of[cell].state == state
     }
 
 

@@ -1,4 +1,4 @@
-"""Chosen runs at close range: curves over each other, memory, settings, and what to take away."""
+"""The chosen runs in detail: curves, memory, settings, and what can be exported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.theme import PALETTES
 
 
 def render_comparison(runs: Sequence[Run]) -> None:
-    """Draw chosen runs over each other, and what sets them apart."""
+    """Draw the chosen runs over each other, and how they differ."""
     names = names_of(runs)
     title = names[runs[0].id] if len(runs) == 1 else f"{len(runs)} runs side by side"
     st.subheader(title, anchor=False)
@@ -45,11 +45,11 @@ def render_comparison(runs: Sequence[Run]) -> None:
         )
     with right:
         _render_settings(runs, names)
-    _render_take_away(runs, names)
+    _render_export(runs, names)
 
 
 def settings_frame(runs: Sequence[Run], *, all_of_them: bool = False) -> pd.DataFrame:
-    """One row a setting, one column a run; by default only the settings that differ."""
+    """One row per setting, one column per run; by default only settings that differ."""
     names = names_of(runs)
     columns = {names[run.id]: _flat(_facts(run)) for run in runs}
     frame = pd.DataFrame(columns).map(lambda value: "" if value is None else str(value))
@@ -60,9 +60,9 @@ def settings_frame(runs: Sequence[Run], *, all_of_them: bool = False) -> pd.Data
 
 def _render_settings(runs: Sequence[Run], names: dict[str, str]) -> None:
     heading = "**Settings**" if len(runs) == 1 else "**What differs**"
-    st.markdown(heading, help="Everything that decides a run's numbers is kept with it.")
+    st.markdown(heading, help="Each run keeps every setting that decides its numbers.")
     everything = len(runs) == 1 or st.toggle(
-        "All settings", key="all_settings", help="Also those that are the same."
+        "All settings", key="all_settings", help="Also show settings that all runs share."
     )
     frame = settings_frame(runs, all_of_them=everything)
     if frame.empty:
@@ -77,17 +77,17 @@ def _render_settings(runs: Sequence[Run], names: dict[str, str]) -> None:
         )
 
 
-def _render_take_away(runs: Sequence[Run], names: dict[str, str]) -> None:
+def _render_export(runs: Sequence[Run], names: dict[str, str]) -> None:
     chosen = runs[0]
     st.markdown(
-        "**Take it with you**",
-        help="PyTorch code that freezes and trains exactly these layers in your own code, and the "
-        "weights as trained here.",
+        "**Export**",
+        help="Save the trained weights, or copy PyTorch code that trains exactly these layers in "
+        "your own project.",
     )
     if len(runs) > 1:
         by_name = {names[run.id]: run for run in runs}
-        picked = st.selectbox("Run", list(by_name), key="take_away", label_visibility="collapsed")
-        chosen = by_name[picked]
+        name = st.selectbox("Run", list(by_name), key="take_away", label_visibility="collapsed")
+        chosen = by_name[name]
     path = run_queue().store.weights_path(chosen.id)
     if path.is_file():
         st.download_button(
@@ -99,12 +99,12 @@ def _render_take_away(runs: Sequence[Run], names: dict[str, str]) -> None:
             icon=":material/download:",
             key="save_weights",
             on_click="ignore",
-            help="All weights of the network after the last step, as safetensors.",
+            help="Save all weights of the network after the last step, as safetensors.",
         )
     else:
-        st.caption("This run left no weights.")
+        st.caption("This run saved no weights.")
     if chosen.selection is None:
-        st.caption("This run ended before its layers were chosen.")
+        st.caption("This run ended before it chose its layers.")
     else:
         st.code(snippet(chosen.options, chosen.selection), language="python", height=360)
 
@@ -120,10 +120,10 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _flat(facts: dict[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in facts.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{name} · ")
+            flat |= _flat(value, f"{name} · ")
         else:
-            found[before + name.replace("_", " ")] = value
-    return found
+            flat[before + name.replace("_", " ")] = value
+    return flat

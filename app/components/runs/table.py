@@ -1,4 +1,4 @@
-"""All runs as a table: filtered, chosen from, deleted and brought back, taken away."""
+"""All runs as a table: filter, choose, save, run again, delete and restore."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ _FILTERS: dict[str, tuple[str, Callable[[Run], str]]] = {
 MB = 1e6
 
 
-def filtered(runs: Sequence[Run]) -> list[Run]:
+def render_filters(runs: Sequence[Run]) -> list[Run]:
     """Draw the filters, and return the runs that pass them."""
     passing = list(runs)
     with st.container(horizontal=True, key="run_filters"):
         for key, (title, read) in _FILTERS.items():
-            known = sorted({read(run) for run in runs})
-            held = st.session_state.get(key)
-            if held and not set(held) <= set(known):
-                st.session_state[key] = [value for value in held if value in known]
+            options = sorted({read(run) for run in runs})
+            values = st.session_state.get(key)
+            if values and not set(values) <= set(options):
+                st.session_state[key] = [value for value in values if value in options]
             chosen = st.multiselect(
-                title, known, key=key, bind="query-params", placeholder="all", width=168,
-                help=f"Show only runs of this {title.lower()}; none chosen shows all.",
+                title, options, key=key, bind="query-params", placeholder="all", width=168,
+                help=f"Show only runs with the chosen {title.lower()}. Choose none to show all.",
             )  # fmt: skip
             if chosen:
                 passing = [run for run in passing if read(run) in chosen]
     return passing
 
 
-def ticked(runs: Sequence[Run]) -> list[Run]:
-    """Those of the runs that are laid over each other; others are left alone from here on."""
+def keep_compared(runs: Sequence[Run]) -> list[Run]:
+    """Return which of these runs are compared, and drop all others from the comparison."""
     comparison = session().comparison
     chosen = [run for run in runs if run.id in comparison.run_ids]
     comparison.run_ids = [run.id for run in chosen]
@@ -61,10 +61,10 @@ def ticked(runs: Sequence[Run]) -> list[Run]:
 
 
 def render_table(runs: Sequence[Run]) -> None:
-    """Draw one row a run, to tick."""
+    """Draw one row per run; ticked runs are compared."""
     comparison = session().comparison
     ids = [run.id for run in runs]
-    # A row is chosen by its position: with other rows, or other choices, it is another table.
+    # Streamlit selects rows by position, so other rows or another selection need a new table.
     key = f"runs_{hash((tuple(ids), comparison.table_version))}"
 
     def tick() -> None:
@@ -77,12 +77,14 @@ def render_table(runs: Sequence[Run]) -> None:
         placeholder="–",
         on_select=tick,
         selection_mode="multi-row",
-        selection_default={"selection": {"rows": [ids.index(each) for each in comparison.run_ids]}},
+        selection_default={
+            "selection": {"rows": [ids.index(run_id) for run_id in comparison.run_ids]}
+        },
         height=min(420, 38 + 35 * max(1, len(runs))),
         column_config={
-            "#": st.column_config.NumberColumn(width=50, help="In the order of starting."),
+            "#": st.column_config.NumberColumn(width=50, help="Runs are numbered as they start."),
             "Test accuracy (%)": st.column_config.NumberColumn(
-                format="%.1f", help="Of the last weights, taken once, at the end of the run."
+                format="%.1f", help="Measured once, with the last weights."
             ),
             "Validation (%)": st.column_config.NumberColumn(
                 format="%.1f", help="Validation accuracy after the last epoch."
@@ -91,7 +93,7 @@ def render_table(runs: Sequence[Run]) -> None:
                 format="%.1f", help="The best validation accuracy of any epoch."
             ),
             "Peak memory (MB)": st.column_config.NumberColumn(
-                format="%.1f", help="Measured: tensors, in the sampled steps."
+                format="%.1f", help="Measured: the most that tensors took in the sampled steps."
             ),
             "Predicted (MB)": st.column_config.NumberColumn(
                 format="%.1f", help="Peak memory as predicted before the run."
@@ -100,13 +102,13 @@ def render_table(runs: Sequence[Run]) -> None:
                 format="%.1f", help="Training and validation."
             ),
             "Choice (s)": st.column_config.NumberColumn(
-                format="%.2f", help="What choosing the layers took."
+                format="%.2f", help="Time to choose the layers."
             ),
             "Choice (MB)": st.column_config.NumberColumn(
                 format="%.1f", help="Tensor memory at the peak of choosing the layers."
             ),
             "Process (MB)": st.column_config.NumberColumn(
-                format="%.0f", help="The whole process at most (RSS), libraries included."
+                format="%.0f", help="Peak of the whole process (RSS), libraries included."
             ),
             "ρ": st.column_config.NumberColumn(format="%.2f", help="Share of layers to train."),
             "Trained": st.column_config.NumberColumn(
@@ -118,7 +120,7 @@ def render_table(runs: Sequence[Run]) -> None:
 
 
 def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a run; accuracies in percent, memory in MB, times in seconds."""
+    """One row per run; accuracies in percent, memory in MB, times in seconds."""
     rows = []
     for run in runs:
         options, result = run.options, run.result
@@ -163,43 +165,43 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
-    """Draw what can be done with runs: take away, run again, delete, bring back."""
-    store = run_queue().store  # downloads are written outside of any session
-    meant, which = (chosen, f"{len(chosen)} chosen") if chosen else (runs, f"all {len(runs)}")
+    """Draw the buttons that save, repeat, stop and delete runs."""
+    store = run_queue().store  # bound here, as downloads are written outside of any session
+    subject, which = (chosen, f"{len(chosen)} chosen") if chosen else (runs, f"all {len(runs)}")
     with st.container(horizontal=True, key="run_actions"):
-        table = run_frame(meant)
+        table = run_frame(subject)
         for label, file, mime, write, what in (
-            ("CSV", "runs.csv", "text/csv", lambda: table.to_csv(index=False), "one row a run"),
+            ("CSV", "runs.csv", "text/csv", lambda: table.to_csv(index=False), "one row per run"),
             (
-                "Epochs", "epochs.csv", "text/csv", lambda: epochs_csv(store, meant),
-                "one row an epoch, as CSV",
+                "Epochs", "epochs.csv", "text/csv", lambda: epochs_csv(store, subject),
+                "one row per epoch, as CSV",
             ),
             (
-                "JSON", "runs.json", "application/json", lambda: runs_json(store, meant),
+                "JSON", "runs.json", "application/json", lambda: runs_json(store, subject),
                 "settings, layers and every metric",
             ),
         ):  # fmt: skip
             st.download_button(
                 label, data=write, file_name=f"bettiscope-{file}", mime=mime,
                 icon=":material/download:", key=f"save_runs_{label}", on_click="ignore",
-                disabled=not meant, help=f"Save {which}: {what}.",
+                disabled=not subject, help=f"Save {which}: {what}.",
             )  # fmt: skip
         again = st.button(
             "Run again", key="again", icon=":material/replay:", disabled=not chosen,
-            help="Queue the chosen runs once more, with the same settings and seeds.",
+            help="Queue the chosen runs again with the same settings and seeds.",
         )  # fmt: skip
         if again and _attempt(lambda: run_queue().start([run.options for run in chosen])):
             st.rerun()
-        going = [run for run in chosen if run.active]
-        if going and st.button(
+        active = [run for run in chosen if run.active]
+        if active and st.button(
             "Stop", key="stop_chosen", icon=":material/stop_circle:",
-            help="End the chosen runs that wait or run; what they have is kept.",
+            help="Stop the chosen runs that are waiting or running. Their results so far are kept.",
         ):  # fmt: skip
-            for run in going:
+            for run in active:
                 _attempt(lambda run=run: run_queue().stop(run.id))  # type: ignore[misc]
         if st.button(
             "Delete", key="delete", icon=":material/delete:", disabled=not chosen,
-            help="Remove the chosen runs. They can be brought back for a day.",
+            help="Remove the chosen runs. You can restore them for a day.",
         ):  # fmt: skip
             ids = [run.id for run in chosen]
             if _attempt(lambda: run_queue().store.delete(ids)):
@@ -208,32 +210,32 @@ def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
 
 
 def render_undo() -> None:
-    """Offer to bring back what was deleted."""
+    """Offer to restore deleted runs."""
     comparison = session().comparison
-    gone = run_queue().store.runs(deleted=True)
-    # A grid that goes on replaces what was stopped in it before it began.
-    deleted = {run.id: run for run in gone if not (run.swept and run.started is None)}
-    comparison.deleted_ids = [each for each in comparison.deleted_ids if each in deleted]
+    candidates = run_queue().store.runs(deleted=True)
+    # A grid that continues replaces runs that were stopped before they began.
+    deleted = {run.id: run for run in candidates if not (run.swept and run.started is None)}
+    comparison.deleted_ids = [run_id for run_id in comparison.deleted_ids if run_id in deleted]
     if comparison.deleted_ids:
         text, button = st.columns([5, 1], vertical_alignment="center")
         text.info(f"{plural(len(comparison.deleted_ids), 'run')} deleted.")
         if button.button("Undo", key="undo", icon=":material/undo:", width="stretch"):
             _restore(comparison.deleted_ids)
     elif deleted:
-        with st.expander(f"{plural(len(deleted), 'run')} deleted lately"):
+        with st.expander(f"{plural(len(deleted), 'run')} deleted recently"):
             st.write(", ".join(f"#{r.number} {strategy_title(r)}" for r in deleted.values()))
-            if st.button("Bring back", key="restore", icon=":material/undo:"):
+            if st.button("Restore", key="restore", icon=":material/undo:"):
                 _restore(list(deleted))
 
 
 def runs_json(store: RunStore, runs: Sequence[Run]) -> str:
-    """Everything that is known of runs, metrics included."""
-    found = [asdict(run) | {"metrics": asdict(store.metrics(run.id))} for run in runs]
-    return json.dumps(found, indent=1, ensure_ascii=False)
+    """Everything stored about runs, metrics included."""
+    records = [asdict(run) | {"metrics": asdict(store.metrics(run.id))} for run in runs]
+    return json.dumps(records, indent=1, ensure_ascii=False)
 
 
 def epochs_csv(store: RunStore, runs: Sequence[Run]) -> str:
-    """One row an epoch of every run."""
+    """One row per run and epoch."""
     rows = [
         {"run": run.number, "strategy": run.options.strategy, "seed": run.options.recipe.seed}
         | asdict(epoch)

@@ -119,7 +119,7 @@ def test_hovering_tells_the_whole_sample_and_the_process():
 def test_the_allocator_is_told_where_there_is_one():
     sample = MemorySample(1, 1, PEAK, 812 * MB, 75 * MB)
     text = bars(memory_figure([sample], None, palette=LIGHT))[0].hovertext[0]
-    assert "CUDA allocator, at most: 75 MB" in text
+    assert "CUDA allocator, peak: 75 MB" in text
 
 
 @pytest.mark.parametrize(

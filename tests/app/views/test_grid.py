@@ -77,7 +77,7 @@ def small(page: AppTest) -> AppTest:
 def test_the_pocket_grid_is_the_example(store: RunStore) -> None:
     page = opened("grid")
     assert not page.exception
-    assert progress(page).startswith("80 runs: 80 not started · how long that takes is not known")
+    assert progress(page).startswith("80 runs: 80 not started · no estimate until a similar run")
     assert button(page, "Start 80 runs").disabled is False
     table = shown(page)
     assert len(table) == 16

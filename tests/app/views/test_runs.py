@@ -44,7 +44,7 @@ def three(store: RunStore) -> list[Run]:
 def test_without_runs_the_page_says_where_they_come_from(store: RunStore) -> None:
     page = opened("runs")
     assert not page.exception
-    assert "No run yet. Start some on the page **Fine-tune**." in texts(page)
+    assert "No run yet. Start one on the page **Fine-tune**." in texts(page)
 
 
 def test_the_table_tells_every_run_and_the_sentence_the_winner(three: list[Run]) -> None:
@@ -141,7 +141,7 @@ def test_a_run_deleted_in_another_session_can_be_brought_back(
     store.delete([three[0].id])
     page = opened("runs")
     assert "#" in texts(page)
-    button(page, "Bring back").click().run()
+    button(page, "Restore").click().run()
     assert len(store.runs()) == 3
 
 
