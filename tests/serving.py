@@ -1,4 +1,4 @@
-"""The dashboard as README says to serve it, and the browser to look at it with."""
+"""Start the dashboard as the README does, and a browser to view it."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 
 @dataclass(frozen=True)
 class Server:
-    """A dashboard of its own process that answers."""
+    """A running dashboard in its own process."""
 
     url: str
     process: subprocess.Popen[bytes]
     started: float  # seconds it took from the start to the first answer
 
 
-def hear_ctrl_c() -> None:
-    """Before a child begins: what starts in a shell's background is deaf to it otherwise."""
+def restore_ctrl_c() -> None:
+    """Let a child react to Ctrl+C, which what starts in a shell's background ignores."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
 def serve(home: Path | str, output: IO[str] | int = subprocess.DEVNULL) -> Iterator[Server]:
-    """Start the dashboard on a free port and wait until it answers; end it afterwards.
+    """Start the dashboard on a free port, wait until it answers, and stop it afterwards.
 
     Parameters
     ----------
     home : path
         Its folder of analyses and runs.
     output : file, optional
-        What it prints goes there.
+        Receives everything the server prints.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -71,15 +71,15 @@ def serve(home: Path | str, output: IO[str] | int = subprocess.DEVNULL) -> Itera
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start a browser without a window; `.ci/find-chromium` says which."""
-    found = subprocess.run(
+    """Start the browser that `.ci/find-chromium` finds, without a window."""
+    search = subprocess.run(
         [ROOT / ".ci" / "find-chromium"], capture_output=True, text=True, check=False
     )
-    if found.returncode:
-        raise RuntimeError(found.stderr.strip())
+    if search.returncode:
+        raise RuntimeError(search.stderr.strip())
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=found.stdout.strip(), args=["--no-sandbox"]
+            executable_path=search.stdout.strip(), args=["--no-sandbox"]
         )
         try:
             yield browser
@@ -91,9 +91,9 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         if process.poll() is not None:
-            raise RuntimeError(f"the server ended with exit code {process.returncode}")
+            raise RuntimeError(f"the server stopped with exit code {process.returncode}")
         if time.monotonic() > end:
-            raise RuntimeError(f"the server does not answer after {PATIENCE:g} s")
+            raise RuntimeError(f"the server did not answer within {PATIENCE:g} s")
         try:
             urllib.request.urlopen(url, timeout=1)
             return

@@ -29,5 +29,5 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page as most people have it; the tests' own environment has timm."""
+    """The page as most users have it; the test environment has timm."""
     monkeypatch.setattr(app.components.sidebar.subject, "TIMM", False)

@@ -17,7 +17,7 @@ PATIENCE = 60  # seconds
 
 
 def opened(view: str = "explore", **query: str) -> AppTest:
-    """A page in a fresh session, with what its link carries."""
+    """A page in a fresh session, with the parameters of its link."""
     page = AppTest.from_file(str(MAIN), default_timeout=30)
     for name, value in query.items():
         page.query_params[name] = value
@@ -27,27 +27,27 @@ def opened(view: str = "explore", **query: str) -> AppTest:
 
 
 def settled(page: AppTest, condition: Callable[[AppTest], bool]) -> AppTest:
-    """Run the page until a condition holds, as the progress fragment does in a browser."""
+    """Run the page until a condition holds, as polling does in a browser."""
     end = time.monotonic() + PATIENCE
     while not condition(page):
-        assert time.monotonic() < end, "it never came to that"
-        # Drawing it would take the processor from what it waits for.
+        assert time.monotonic() < end, f"still waiting after {PATIENCE} s"
+        # Drawing the page would slow down the job it waits for.
         wait_until(lambda: not app.cache.jobs()._running)
         page.run()
     return page
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for what no page has to be drawn for."""
+    """Wait for a condition without drawing a page."""
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, "it never came to that"
+        assert time.monotonic() < end, f"still waiting after {PATIENCE} s"
         time.sleep(0.02)
 
 
 def button(page: AppTest, label: str) -> Any:
-    """The button that says so."""
-    return page.button[[each.label for each in page.button].index(label)]
+    """The button with this label."""
+    return page.button[[item.label for item in page.button].index(label)]
 
 
 def tile(page: AppTest, label: str) -> str:

@@ -18,7 +18,7 @@ def offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_dataset_out_of_reach_is_one_sentence_and_the_page_goes_on() -> None:
+def test_an_unreachable_dataset_gives_one_sentence_and_a_usable_page() -> None:
     page = opened(dataset="pets")
     assert "800 MB will be downloaded" in texts(
         settled(page, lambda page: "Predicted" in texts(page))

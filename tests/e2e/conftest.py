@@ -1,4 +1,4 @@
-"""The real server and a real browser."""
+"""A real server and a real browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("server") / "log"
     with log.open("w") as output, serve(tmp_path_factory.mktemp("home"), output) as server:
         yield server.url
-        # Streamlit logs one of its own when a browser goes away while a page is drawn.
+        # Streamlit logs its own traceback when a browser leaves while a page is drawn.
         ours = [line for line in log.read_text().splitlines() if OURS.search(line)]
         assert ours == [], "a traceback through our code"
 
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(address: str, browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open the dashboard in a fresh session and wait until it is drawn in full."""
+    """Open the dashboard in a fresh session and wait until it is fully drawn."""
     contexts, elsewhere = [], []
 
     def open_page(
@@ -63,4 +63,4 @@ def visit(address: str, browser: Browser) -> Iterator[Callable[..., Page]]:
     yield open_page
     for context in contexts:
         context.close()
-    assert elsewhere == [], "the dashboard must need nothing but its own server"
+    assert elsewhere == [], "the dashboard must request nothing from other servers"

@@ -1,4 +1,4 @@
-"""What several browser tests look for on a page."""
+"""Parts of a page that several browser tests use."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from playwright.sync_api import Locator, Page
 
 
 def stop(page: Page) -> Locator:
-    """Stop on the page itself: Streamlit shows one of its own in the header now and then."""
+    """The page's own Stop button; Streamlit sometimes shows another in the header."""
     return page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop")

@@ -19,15 +19,15 @@ Visit = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    """The default analysis, made here and not by the server."""
+    """The default analysis, computed here and not by the server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BETTISCOPE_HOME", str(tmp_path_factory.mktemp("own")))
         yield ranking(analyze_named(AnalysisOptions()))
 
 
 def tile(page: Page, label: str) -> str:
-    found = page.get_by_test_id("stMetric").filter(has_text=label)
-    return found.get_by_test_id("stMetricValue").inner_text()
+    metric = page.get_by_test_id("stMetric").filter(has_text=label)
+    return metric.get_by_test_id("stMetricValue").inner_text()
 
 
 def move(page: Page, key: str, steps: int) -> None:
@@ -53,11 +53,11 @@ def profile(page: Page, kind: str = "wide"):  # type: ignore[no-untyped-def]
 
 
 def drawn_scores(page: Page) -> list[float]:
-    """What the browser's own Plotly holds as bars of the score."""
-    found: list[float] = profile(page).evaluate(
+    """The score bars that Plotly holds in the browser."""
+    scores: list[float] = profile(page).evaluate(
         "plot => Array.from(plot._fullData.find(trace => trace.name === 'score').x)"
     )
-    return found
+    return scores
 
 
 def click_row(page: Page, row: int, *, kind: str = "wide") -> None:
@@ -90,7 +90,7 @@ def test_the_default_dashboard(visit: Visit, rows) -> None:  # type: ignore[no-u
     assert dots == loops
 
 
-def test_rho_and_normalisation_move_what_is_drawn(visit: Visit, rows) -> None:  # type: ignore[no-untyped-def]
+def test_rho_and_normalisation_change_the_chart(visit: Visit, rows) -> None:  # type: ignore[no-untyped-def]
     page = visit()
     before = drawn_scores(page)
     move(page, "rho", 10)
@@ -122,7 +122,7 @@ def test_a_click_on_a_row_opens_its_layer(visit: Visit, rows) -> None:  # type: 
     move(page, "rho", 1)  # the figure changes, and the layer stays open
     expect(page).to_have_url(re.compile(r"rho=0\.11"))
     assert layer_name(page) == name
-    page.wait_for_function(  # drawn anew, with the whole row of the open layer marked
+    page.wait_for_function(  # redrawn, with the whole row of the open layer marked
         """() => {
             const plots = [...document.querySelectorAll('.st-key-profile_wide .js-plotly-plot')]
             const cells = plots.find(plot => plot.offsetParent)?._fullData?.find(

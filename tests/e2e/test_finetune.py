@@ -22,8 +22,8 @@ def plot(page: Page, name: str) -> Locator:
     return page.locator(f".st-key-chart_{name} .js-plotly-plot:visible")
 
 
-# How many points the browser's own Plotly holds in a trace of the accuracy chart. A trace
-# without any stands in the legend all the same.
+# How many points Plotly holds in the browser for a trace of the accuracy chart. A trace without
+# points is still in the legend.
 POINTS = """name => Math.max(0, ...[...document.querySelectorAll(
     '.st-key-chart_accuracy .js-plotly-plot'
 )].flatMap(plot => plot._fullData || []).filter(trace => trace.name === name)
@@ -31,8 +31,8 @@ POINTS = """name => Math.max(0, ...[...document.querySelectorAll(
 
 
 def points(page: Page, trace: str) -> int:
-    found: int = page.evaluate(POINTS, trace)
-    return found
+    count: int = page.evaluate(POINTS, trace)
+    return count
 
 
 def wait_for_points(page: Page, trace: str, least: int) -> None:

@@ -1,4 +1,4 @@
-"""A zip of images and a checkpoint of one's own: uploaded, analysed, fine-tuned."""
+"""The user's own images and checkpoint: uploaded, analysed, fine-tuned."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TESTED = 12  # of them all: a fifth
 
 
 def zipped_digits() -> bytes:
-    """Real digits as PNG files in a folder a class, and one file that is no image."""
+    """Real digits as PNG files in one folder per class, and one file that is not an image."""
     data = load_dataset("digits")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -46,7 +46,7 @@ def checkpoint(path: Path) -> Path:
 
 
 def upload(page: Page, popover: str, name: str, content: bytes) -> Locator:
-    """Give a file to the uploader inside a popover of the sidebar, and give back what it says."""
+    """Upload a file in a popover of the sidebar, and return its alert."""
     page.get_by_test_id("stSidebar").get_by_role("button", name=popover).click()
     body = page.get_by_test_id("stPopoverBody")
     mime = "application/octet-stream"
@@ -64,15 +64,15 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     visit: Visit, tmp_path: Path
 ) -> None:
     page = visit()
-    told = upload(page, "Images of your own", "shapes.zip", zipped_digits())
-    expect(told).to_contain_text("60 images in 3 classes", timeout=SOON)
-    expect(told).to_contain_text("broken.png")
+    alert = upload(page, "Images of your own", "shapes.zip", zipped_digits())
+    expect(alert).to_contain_text("60 images in 3 classes", timeout=SOON)
+    expect(alert).to_contain_text("broken.png")
     page.keyboard.press("Escape")
     expect(chosen(page, "dataset")).to_have_value(re.compile("shapes"), timeout=SOON)
 
     mine = checkpoint(tmp_path / "mine.pt").read_bytes()
-    told = upload(page, "Weights of your own", "mine.pt", mine)
-    expect(told).to_contain_text("7 classes", timeout=SOON)
+    alert = upload(page, "Weights of your own", "mine.pt", mine)
+    expect(alert).to_contain_text("7 classes", timeout=SOON)
     page.keyboard.press("Escape")
     expect(chosen(page, "weights")).to_have_value(re.compile("mine"), timeout=SOON)
 

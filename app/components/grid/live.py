@@ -85,8 +85,8 @@ class _RunReader:
 def _render(
     grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], run_of: RunOfCell
 ) -> None:
-    for trouble in run_queue().problems():
-        st.warning(trouble)
+    for problem in run_queue().problems():
+        st.warning(problem)
     rows = rows_of(cells, run_of)
     sentence = verdict(duels(rows))
     if sentence:

@@ -28,7 +28,7 @@ from analysis.selection.strategies import STRATEGIES
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.resummarize import resummarize
 from tests.analysis.datasets.picture_files import class_folders
-from tests.serving import hear_ctrl_c
+from tests.serving import restore_ctrl_c
 
 
 @pytest.fixture(autouse=True)
@@ -360,7 +360,7 @@ def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
     asked = [*SHORT, "--epochs", "1000", "--strategy", "head", "--json", str(tmp_path / "out.json")]
     process = subprocess.Popen(
         [sys.executable, "-m", "analysis", "finetune", *asked],
-        stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c,
+        stderr=subprocess.PIPE, text=True, preexec_fn=restore_ctrl_c,
     )  # fmt: skip
     assert process.stderr is not None
     try:

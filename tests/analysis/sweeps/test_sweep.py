@@ -36,7 +36,7 @@ from analysis.sweeps.progress import _Fingerprints
 from analysis.sweeps.sweep import MOST_TRIES, _sweep, run_cell, sweep
 from tests.analysis.run_faults import KINDS, ROOT, STAND_IN, wait_until
 from tests.grid_factories import outcome
-from tests.serving import hear_ctrl_c
+from tests.serving import restore_ctrl_c
 
 
 def grid(kind: str, seeds: int, strategies: tuple[str, ...] = ("head",)) -> Grid:
@@ -252,7 +252,7 @@ def command(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "analysis", "sweep", *base, "--epochs", "2", *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=hear_ctrl_c,
+        preexec_fn=restore_ctrl_c,
     )  # fmt: skip
 
 

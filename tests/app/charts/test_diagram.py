@@ -20,15 +20,15 @@ def test_two_loops_are_two_markers():
     assert trace.marker.color == "rgba(15,118,110,0.85)"
 
 
-@pytest.mark.parametrize(("limit", "short", "counted"), [(0.4, 0, 2), (0.5, 1, 1), (3.0, 2, 0)])
-def test_loops_no_longer_than_the_limit_are_muted(limit, short, counted):
-    found = {t.name: t for t in diagram_figure(TWO, min_persistence=limit, palette=LIGHT).data}
-    sizes = {name: len(found[name].x) if name in found else 0 for name in ("loops", *found)}
-    assert sizes["loops"] == counted
+@pytest.mark.parametrize(("limit", "short", "long"), [(0.4, 0, 2), (0.5, 1, 1), (3.0, 2, 0)])
+def test_loops_no_longer_than_the_limit_are_muted(limit, short, long):
+    traces = {t.name: t for t in diagram_figure(TWO, min_persistence=limit, palette=LIGHT).data}
+    sizes = {name: len(traces[name].x) if name in traces else 0 for name in ("loops", *traces)}
+    assert sizes["loops"] == long
     assert sizes.get("too short to count", 0) == short
     bars = barcode_figure(TWO, min_persistence=limit, palette=LIGHT).data[0].marker.color
     assert list(bars).count(LIGHT.muted) == short
-    assert list(bars).count(LIGHT.accent) == counted
+    assert list(bars).count(LIGHT.accent) == long
 
 
 def test_axes_are_equal_and_hold_every_point_and_the_diagonal():

@@ -38,7 +38,7 @@ def test_each_image_keeps_its_place_its_text_and_its_number():
     assert seen == {i: (*POINTS[i], TEXTS[i]) for i in range(4)}
 
 
-def test_labels_are_drawn_in_place_of_dots():
+def test_labels_replace_dots():
     figure = embedding_figure(
         POINTS, groups=GROUPS, texts=TEXTS, labels=["3", "5", "8", "9"], palette=LIGHT
     )

@@ -97,7 +97,7 @@ def test_without_a_prediction_there_is_no_line():
     assert "predicted" not in bars(figure)[0].hovertext[0]
 
 
-def test_hovering_tells_the_whole_sample_and_the_process():
+def test_hovering_shows_the_whole_sample_and_the_process():
     figure = memory_figure(samples(2), FULL, palette=LIGHT)
     lines = bars(figure)[3].hovertext[1].split("<br>")
     assert lines == [
@@ -116,7 +116,7 @@ def test_hovering_tells_the_whole_sample_and_the_process():
     assert figure.layout.yaxis.range[1] < 812
 
 
-def test_the_allocator_is_told_where_there_is_one():
+def test_hovering_shows_the_allocator_where_one_exists():
     sample = MemorySample(1, 1, PEAK, 812 * MB, 75 * MB)
     text = bars(memory_figure([sample], None, palette=LIGHT))[0].hovertext[0]
     assert "CUDA allocator, peak: 75 MB" in text
@@ -141,7 +141,7 @@ def test_units_are_powers_of_a_thousand(size, unit):
     assert scale == {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
 
 
-def test_one_unit_serves_the_whole_axis_and_is_said_there():
+def test_the_axis_has_one_unit_and_names_it():
     huge = MemoryUse(activations=4_000 * MB)
     figure = memory_figure(samples(1), PEAK, huge, palette=LIGHT)
     assert figure.layout.yaxis.title.text == "Peak memory (GB)"
@@ -152,7 +152,7 @@ def test_one_unit_serves_the_whole_axis_and_is_said_there():
     assert list(bars(rows)[3].x) == [0.04]
 
 
-def test_without_samples_the_prediction_is_there_and_a_note():
+def test_without_samples_the_prediction_and_a_note_are_drawn():
     figure = memory_figure([], PEAK, planned=9, palette=LIGHT)
     assert {a.text for a in figure.layout.annotations} == {NO_SAMPLE, "predicted 60 MB"}
     assert all(list(t.x) == [None] for t in bars(figure))  # in the legend all the same
@@ -202,7 +202,7 @@ def test_predictions_are_ticks_where_they_are_known():
     assert "predicted" not in [t.name for t in bare.data]
 
 
-def test_hovering_over_a_run_tells_its_kinds():
+def test_hovering_over_a_run_shows_its_kinds():
     text = bars(comparison_memory_figure(ROWS, palette=LIGHT))[0].hovertext[1]
     assert text.startswith("<b>adabet</b><br>parameters: 10 MB<br>")
     assert text.endswith("<b>peak: 60 MB</b><br>predicted: 200 MB")
@@ -213,7 +213,7 @@ def test_more_runs_make_a_higher_figure():
     assert heights[1] - heights[0] == heights[2] - heights[1] > 30
 
 
-def test_without_runs_a_quiet_note_says_so():
+def test_without_runs_a_note_says_so():
     figure = comparison_memory_figure([], palette=LIGHT)
     assert [a.text for a in figure.layout.annotations] == [NO_RUN]
     assert figure.layout.xaxis.showticklabels is False

@@ -139,7 +139,7 @@ def test_each_row_can_be_clicked_across_its_whole_width(rows, columns):
             assert start == pytest.approx(end)
 
 
-def test_the_cells_lie_above_everything_and_alone_answer_the_pointer(rows):
+def test_only_the_cells_react_to_the_pointer_and_lie_on_top(rows):
     figure = draw(rows)
     assert figure.data[-1].name == "cells"
     numbers = [int(t.xaxis[1:] or 1) for t in figure.data]
@@ -151,7 +151,7 @@ def test_the_cells_lie_above_everything_and_alone_answer_the_pointer(rows):
     assert {t.hoverinfo for t in figure.data[:-1]} == {"skip"}
 
 
-def test_a_click_selects_without_dimming_or_zooming(rows):
+def test_a_click_selects_without_fading_or_zooming(rows):
     figure = draw(rows)
     assert figure.layout.clickmode == "event+select"
     shared = figure.layout.template.layout
@@ -178,7 +178,7 @@ def test_the_opened_layer_is_marked_in_every_column(rows):
     assert trace(draw(rows), "cells").selectedpoints is None
 
 
-def test_hover_says_it_in_words_with_units(rows):
+def test_hover_texts_have_words_and_units(rows):
     texts = trace(draw(rows), "cells").hovertext
     assert "<b>layer2.0.downsample.1</b> · BatchNorm2d" in texts[3]
     for part in (

@@ -54,7 +54,7 @@ def test_text_is_readable(appearance):
 
 @pytest.mark.parametrize("vision", SEEN)
 @pytest.mark.parametrize("appearance", sorted(PALETTES))
-def test_the_first_clusters_are_told_apart_with_any_colour_vision(appearance, vision):
+def test_the_first_clusters_differ_for_any_colour_vision(appearance, vision):
     seen = [lab(SEEN[vision] @ linear(c)) for c in PALETTES[appearance].clusters[:5]]
     gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
     assert min(gaps) > 12
@@ -62,7 +62,7 @@ def test_the_first_clusters_are_told_apart_with_any_colour_vision(appearance, vi
 
 @pytest.mark.parametrize("vision", SEEN)
 @pytest.mark.parametrize("appearance", sorted(PALETTES))
-def test_the_kinds_of_memory_are_told_apart_with_any_colour_vision(appearance, vision):
+def test_the_kinds_of_memory_differ_for_any_colour_vision(appearance, vision):
     palette = PALETTES[appearance]
     seen = [lab(SEEN[vision] @ linear(c)) for c in palette.memory]
     gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
@@ -97,7 +97,7 @@ def test_streamlit_knows_every_setting():
     assert flat <= known
 
 
-def test_the_server_keeps_to_this_machine_and_reports_nothing():
+def test_the_server_listens_only_locally_and_sends_no_statistics():
     assert SETTINGS["server"]["address"] == "localhost"
     assert SETTINGS["browser"]["gatherUsageStats"] is False
     assert 0 < SETTINGS["server"]["maxUploadSize"] <= 2000

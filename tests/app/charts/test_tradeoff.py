@@ -138,7 +138,7 @@ def test_a_click_selects_a_run_and_never_the_front():
     assert figure.to_dict()["layout"]["dragmode"] == "none"
 
 
-def test_hovering_tells_the_run_and_its_numbers():
+def test_hovering_shows_the_run_and_its_numbers():
     best, beaten = by_name(draw(y_title="Test accuracy"))["adabet"].hovertext
     assert best.split("<br>")[:4] == [
         "<b>adabet · seed 0</b>",
@@ -167,7 +167,7 @@ def test_a_small_spread_looks_small():
     assert (low, high) == (95, 100)
 
 
-def test_without_finished_runs_a_quiet_note_says_so():
+def test_without_finished_runs_a_note_says_so():
     lost = RunPoint("r", "a", "a", 0, float("nan"), 0.5)
     unfinished = RunPoint("r", "a", "a", 0, 5.0, float("nan"))
     for points in ([], [lost, unfinished]):

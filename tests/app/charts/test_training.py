@@ -113,7 +113,7 @@ def test_twelve_runs_look_different(draw):
     assert draw(many(2), epochs=8, palette=LIGHT).layout.height == 300
 
 
-def test_of_many_runs_training_loss_is_drawn_by_step_only():
+def test_with_many_runs_training_loss_is_drawn_by_step_only():
     few, more = (loss_figure(many(count), epochs=8, palette=LIGHT) for count in (4, 5))
     assert sum(TRAINING_EPOCH in t.name for t in few.data) == 4 + 1  # the last is in the legend
     assert not any(TRAINING_EPOCH in t.name for t in more.data)
@@ -137,7 +137,7 @@ def test_accuracy_is_always_from_0_to_100_percent():
 
 
 @BOTH
-def test_without_points_a_quiet_note_says_what_comes(draw):
+def test_without_points_a_note_says_what_comes(draw):
     for runs in ([], [Curve("adabet", 0)]):
         figure = draw(runs, epochs=8, palette=LIGHT)
         assert [a.text for a in figure.layout.annotations] == [NO_POINT]
@@ -243,7 +243,7 @@ def test_smoothing_looks_back_only():
     assert smooth([], []).shape == (0,)
 
 
-def test_smoothing_recovers_after_a_loss_that_ran_away():
+def test_smoothing_recovers_after_a_huge_loss():
     x = np.arange(1, 7) / 4
     np.testing.assert_array_equal(
         smooth(x, [2, np.inf, 2, 2, 1e20, 4], over=0.25), [2, np.nan, 2, 2, 1e20, 4]
@@ -285,6 +285,6 @@ def test_there_is_no_run_without_an_epoch(draw):
 
 
 @BOTH
-def test_what_a_click_hid_stays_hidden_when_points_come(draw):
+def test_a_hidden_run_stays_hidden_when_points_come(draw):
     revisions = {draw(runs, epochs=8, palette=LIGHT).layout.uirevision for runs in ([], [RUN])}
     assert revisions == {"training"}

@@ -1,4 +1,4 @@
-"""The Explore page without a browser: what it shows, and that reading computes nothing."""
+"""The Explore page without a browser: what it shows, and that changing ρ computes no topology."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.app.pages import button, opened, settled, table, texts, tile
 pytestmark = pytest.mark.usefixtures("home")
 
 
-def test_the_first_visit_shows_the_default_analysed() -> None:
+def test_the_first_visit_shows_the_default_analysis() -> None:
     page = opened()
     assert not page.exception
     assert tile(page, "Selected") == "4 of 42 layers"
@@ -81,26 +81,26 @@ def test_the_url_restores_the_view() -> None:
         {"input_side": "512"},
     ],
 )
-def test_a_link_does_not_start_what_takes_long(
+def test_a_link_does_not_start_a_long_analysis(
     link: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[AnalysisOptions] = []
-    monkeypatch.setattr(app.components.shared.obtain, "render_cost", told.append)
+    costs: list[AnalysisOptions] = []
+    monkeypatch.setattr(app.components.shared.obtain, "render_cost", costs.append)
     page = opened(**link)
     assert not page.exception
     assert page.session_state["session"].analysis.job is None
     assert "Press **Analyse** for" in texts(page)
-    assert len(told) == 1
+    assert len(costs) == 1
 
 
-def test_what_does_not_fit_into_memory_is_told_before_it_is_started() -> None:
+def test_a_warning_comes_before_an_analysis_that_does_not_fit_into_memory() -> None:
     page = opened(dataset="fashion", samples="1500", memory="0.5")
     settled(page, lambda page: bool(page.warning))
     assert page.warning[0].title == "This will not fit into memory"
     assert page.session_state["session"].analysis.job is None
 
 
-def test_what_takes_long_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_analysis_brings_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.components.shared.cost, "LONG", 0.0)
     page = opened(samples="201")
     settled(page, lambda page: bool(page.warning))
@@ -108,33 +108,33 @@ def test_what_takes_long_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert page.warning[0].value == "Use fewer images."
 
 
-def test_what_the_model_does_not_take_is_told_before_it_is_started() -> None:
+def test_an_image_side_the_model_refuses_is_reported_before_the_start() -> None:
     page = opened(model="vit_b_16", weights="random", input_side="96")
     settled(page, lambda page: bool(page.warning))
     assert "could not be predicted. `input_side` must be 224" in page.warning[0].value
 
 
-def test_a_link_to_images_that_are_gone_says_so() -> None:
+def test_a_link_to_missing_images_says_so() -> None:
     page = opened(dataset="![x](http://example.org/x.png)`shapes")
-    told = "There is no dataset `![x](http://example.org/x.png) shapes` here. Chosen: digits."
-    assert [warning.value for warning in page.warning] == [told]
+    sentence = "There is no dataset `![x](http://example.org/x.png) shapes` here. Chosen: digits."
+    assert [warning.value for warning in page.warning] == [sentence]
     page.run()
-    assert [warning.value for warning in page.warning] == [told]
+    assert [warning.value for warning in page.warning] == [sentence]
     assert not [warning.value for warning in opened(dataset="fashion").warning]
 
 
-def test_a_link_with_more_images_than_there_are_asks_for_those_there_are() -> None:
+def test_a_link_with_too_many_images_asks_for_all_images() -> None:
     page = opened(samples="1000000", model="pocket-vgg")
     assert "pocket-vgg (pre-trained) on 1078 images of digits" in texts(page)
     assert "1,000,000 were asked for" in texts(page)
 
 
-def test_how_the_numbers_are_computed_is_told_where_it_is_not_as_usual() -> None:
+def test_settings_other_than_the_default_are_shown() -> None:
     page = opened(model="pocket-vgg", precision="bfloat16", input_side="64")
     assert "images of digits, 64 pixels a side, in bfloat16, seed 0" in texts(page)
 
 
-def test_a_page_that_is_opened_again_goes_on_with_what_it_began() -> None:
+def test_a_reopened_page_continues_its_analysis() -> None:
     long = {"model": "vgg16", "weights": "random", "samples": "1000"}
     page = opened(**long)
     button(page, "Analyse").click().run()
@@ -164,7 +164,7 @@ def test_another_model_waits_for_the_button_and_is_then_analysed() -> None:
     assert load_analysis(fingerprint(AnalysisOptions(model="pocket-vgg"))) is not None
 
 
-def test_an_analysis_whose_file_is_gone_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_analysis_whose_file_is_gone_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened()
     with monkeypatch.context() as patch:
         patch.setattr(app.components.shared.obtain, "load_analysis", lambda _: None)
@@ -193,7 +193,7 @@ def test_a_stopped_analysis_says_so_and_starts_again() -> None:
     page.button(key="stop").click().run()
 
 
-def test_weights_that_cannot_be_fetched_leave_the_page_usable() -> None:
+def test_weights_that_cannot_be_downloaded_leave_the_page_usable() -> None:
     page = opened()
     page.selectbox(key="model").set_value("resnet50").run()
     button(page, "Analyse").click().run()
@@ -205,7 +205,7 @@ def test_weights_that_cannot_be_fetched_leave_the_page_usable() -> None:
     assert tile(page, "Selected") == "4 of 42 layers"
 
 
-def test_a_damaged_analysis_is_computed_again_and_told(home: Path) -> None:
+def test_a_damaged_analysis_is_reported_and_computed_again(home: Path) -> None:
     options = AnalysisOptions(model="pocket-vgg", dataset="fashion")
     analyze_named(options)
     newest = max((home / "analyses").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
@@ -216,7 +216,7 @@ def test_a_damaged_analysis_is_computed_again_and_told(home: Path) -> None:
     assert len(table(page)) == 10
 
 
-def test_of_a_damaged_file_only_its_own_analysis_tells(home: Path) -> None:
+def test_only_the_analysis_of_a_damaged_file_reports_it(home: Path) -> None:
     whole, damaged = AnalysisOptions(samples=8, seed=1), AnalysisOptions(samples=8, seed=2)
     analyze_named(whole)
     analyze_named(damaged)
@@ -242,7 +242,7 @@ def test_the_image_side_is_that_of_the_weights(monkeypatch: pytest.MonkeyPatch) 
     assert "Here that is 224 × 224." in page.number_input(key="input_side").help
 
 
-def test_a_preset_sets_what_it_stands_for() -> None:
+def test_a_preset_sets_images_and_normalization() -> None:
     page = opened()
     page.selectbox(key="preset").set_value("released").run()
     assert page.number_input(key="samples").value == 128
@@ -266,7 +266,7 @@ def test_up_to_four_layers_are_pinned() -> None:
     assert not page.exception
 
 
-def test_fewer_images_than_asked_for_are_offered_when_the_dataset_shrinks() -> None:
+def test_a_smaller_dataset_lowers_the_number_of_images() -> None:
     page = opened()
     page.selectbox(key="dataset").set_value("fashion").run()
     page.number_input(key="samples").set_value(1500).run()
@@ -281,7 +281,7 @@ def test_fewer_images_than_asked_for_are_offered_when_the_dataset_shrinks() -> N
     assert "were asked for" not in texts(page)
 
 
-def test_size_alone_is_named_by_what_divides() -> None:
+def test_the_sentence_on_size_names_the_divisor() -> None:
     assert "Size alone, without" in texts(opened())
     assert "Size (flops) alone, without" in texts(opened(normalization="flops"))
 
@@ -290,12 +290,12 @@ def test_size_alone_is_named_by_what_divides() -> None:
     ("typed", "model"),
     [("Vgg1", "vgg16"), ("resn", "pocket-resnet20"), ("vit_b_16", "vit_b_16"), ("zzz", "zzz")],
 )
-def test_of_a_model_s_name_a_part_may_be_typed(typed: str, model: str) -> None:
+def test_part_of_a_model_name_can_be_typed(typed: str, model: str) -> None:
     assert app.components.sidebar.subject.completed(typed) == model
 
 
 @pytest.mark.parametrize("typing", [True, False])
-def test_a_link_cannot_have_code_run(
+def test_a_link_cannot_run_code(
     typing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.components.sidebar.subject, "TIMM", typing)

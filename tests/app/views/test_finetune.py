@@ -73,7 +73,7 @@ def test_the_plan_says_what_each_strategy_would_train_and_take() -> None:
     assert plan.loc["Full", "Predicted peak"] == size_text(predicted_peak("everything"))
 
 
-def test_start_runs_every_strategy_with_every_seed_and_shows_what_came_out() -> None:
+def test_start_runs_every_strategy_with_every_seed_and_shows_the_results() -> None:
     page = opened("finetune", strategies=["head", "last"], seeds="2", **NEW, **SHORT)
     settled(page, lambda p: not button(p, "Start 4 runs").disabled)
     button(page, "Start 4 runs").click().run()
@@ -113,15 +113,15 @@ def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
     other.button(key=f"stop_{running.id}").click().run()
     wait_until(over)
     assert [r.state for r in group()] == ["stopped", "stopped"]
-    assert app.cache.run_queue().store.metrics(running.id).epochs  # what it had is kept
+    assert app.cache.run_queue().store.metrics(running.id).epochs  # its results so far are kept
     assert app.cache.run_queue().store.metrics(waiting.id).steps == ()
     page.run()
     assert not page.exception
     assert [metric.delta for metric in page.metric] == ["validation · stopped", "stopped"]
 
 
-def test_what_is_on_screen_is_what_trains() -> None:
-    """Explore ranks by the summary and the shortest loop chosen; so does the run."""
+def test_the_layers_on_screen_are_those_that_train() -> None:
+    """A run ranks by the same summary and shortest loop as Explore."""
     link = {"summary": "betti-maximum", "min_persistence": "0.5"}
     page = opened("finetune", strategies=["adabet"], **link, **SHORT)
     settled(page, lambda p: not button(p, "Start 1 run").disabled)
@@ -137,14 +137,14 @@ def test_what_is_on_screen_is_what_trains() -> None:
     assert ", ".join(ended.selection.layers) == planned
 
 
-def test_nothing_to_start_is_said() -> None:
+def test_a_disabled_start_button_says_why() -> None:
     page = opened("finetune", strategies=[""])
     start = button(page, "Start")
     assert start.disabled
     assert start.help == "Choose a strategy first."
 
 
-def test_a_run_that_has_nothing_to_train_fails_with_its_reason() -> None:
+def test_a_run_without_layers_to_train_fails_with_the_reason() -> None:
     page = opened("finetune", strategies=["adabet"], preset="released", samples="40", rho="0.01")
     settled(page, lambda p: not button(p, "Start 1 run").disabled)
     assert page.dataframe[0].value["Trains"].tolist() == [
@@ -158,7 +158,7 @@ def test_a_run_that_has_nothing_to_train_fails_with_its_reason() -> None:
     assert not page.exception
 
 
-def test_a_locked_store_is_told_and_nothing_is_lost() -> None:
+def test_a_locked_store_is_reported_and_nothing_is_lost() -> None:
     store = app.cache.run_queue().store
     before = [r.id for r in store.runs()]
     page = opened("finetune", strategies=["head"])
@@ -182,20 +182,20 @@ def test_nothing_starts_while_the_sidebar_asks_for_another_analysis() -> None:
     assert not button(page, "Start 3 runs").disabled
 
 
-def test_runs_are_seen_and_planned_when_the_images_on_the_page_are_deleted(tmp_path: Path) -> None:
+def test_runs_stay_visible_when_the_images_on_the_page_are_deleted(tmp_path: Path) -> None:
     packed = tmp_path / "shapes.zip"
     with zipfile.ZipFile(packed, "w") as archive:
         for number in range(40):
             picture = io.BytesIO()
             Image.new("L", (8, 8), number).save(picture, "png")
             archive.writestr(f"{number % 2}/{number}.png", picture.getvalue())
-    kept = import_archive(packed, "shapes.zip").dataset
+    dataset = import_archive(packed, "shapes.zip").dataset
     finished_run(app.cache.run_queue().store, run_options("head"))
     page = opened("finetune", seed="5", samples="8")
-    page.selectbox(key="dataset").set_value(kept).run()
+    page.selectbox(key="dataset").set_value(dataset).run()
     button(page, "Analyse").click().run()
     settled(page, lambda p: not button(p, "Start 3 runs").disabled)
-    remove_dataset(kept)
+    remove_dataset(dataset)
     page.run()
     assert page.selectbox(key="dataset").value == "digits"
     assert not page.error

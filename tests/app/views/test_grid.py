@@ -1,4 +1,4 @@
-"""The Grid page without a browser: what it runs, shows, stops and goes on with."""
+"""The Grid page without a browser: what it runs, shows, stops and continues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from analysis.runs.store import RunStore
 from analysis.sweeps.grid import POCKET_GRID, DataChoice, Grid
 from analysis.sweeps.progress import runs_of
 from analysis.sweeps.table import rows_of
-from app.components.grid.live import _Reading
+from app.components.grid.live import _RunReader
 from app.components.grid.matrix import AGAINST_FULL, NBSP, matrix
 from tests.analysis.run_faults import KINDS, STAND_IN, wait_until
 from tests.app.pages import button, opened, settled, texts
@@ -31,7 +31,7 @@ from tests.grid_factories import fill, keep_cell
 
 @pytest.fixture(scope="module")
 def stand_in() -> Iterator[None]:
-    """Workers do what `train_samples` says."""
+    """Workers behave as `train_samples` says."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(STAND_IN))
         yield
@@ -44,14 +44,14 @@ pytestmark = pytest.mark.usefixtures("stand_in", "home")
 def store() -> Iterator[RunStore]:
     """The store of the page, emptied afterwards."""
     queue = app.cache.run_queue()
-    found = queue.store
-    yield found
-    for run in found.runs():
+    store = queue.store
+    yield store
+    for run in store.runs():
         if run.active:
             queue.stop(run.id)
-    wait_until(lambda: not found.leases())
-    found.delete([run.id for run in found.runs()])
-    found.purge(older_than=0)
+    wait_until(lambda: not store.leases())
+    store.delete([run.id for run in store.runs()])
+    store.purge(older_than=0)
 
 
 def progress(page: AppTest) -> str:
@@ -61,12 +61,12 @@ def progress(page: AppTest) -> str:
 
 def shown(page: AppTest) -> pd.DataFrame:
     (table,) = page.table
-    found: pd.DataFrame = table.value
-    return found
+    frame: pd.DataFrame = table.value
+    return frame
 
 
 def small(page: AppTest) -> AppTest:
-    """Two cells that go on until they are stopped."""
+    """Two cells that run until they are stopped."""
     page.multiselect(key="grid_models").set_value(["pocket-vgg"])
     page.multiselect(key="grid_datasets").set_value(["digits"])
     page.button_group(key="grid_strategies").set_value(["full", "head"])
@@ -86,7 +86,7 @@ def test_the_pocket_grid_is_the_example(store: RunStore) -> None:
     assert set(table["AdaBet"]) == {"–"}
 
 
-def test_what_a_sweep_did_is_shown_and_not_started_again(store: RunStore) -> None:
+def test_runs_of_a_sweep_are_shown_and_not_repeated(store: RunStore) -> None:
     accuracies = {"adabet": 0.8, "size": 0.9, "random": 0.7, "head": 0.6, "full": 0.95}
     fill(
         store, POCKET_GRID, lambda cell: accuracies[cell.strategy],
@@ -133,7 +133,7 @@ def test_start_stop_and_continue(store: RunStore) -> None:
     settled(page, lambda page: "2 stopped" in progress(page))
 
 
-def test_only_what_is_missing_is_queued(store: RunStore) -> None:
+def test_only_missing_runs_are_queued(store: RunStore) -> None:
     page = small(opened("grid"))
     base = replace(POCKET_GRID.base, train_samples=KINDS.index("long"))
     grid = Grid("g", ("pocket-vgg",), (DataChoice("digits"),), ("full",), (0,), base)
@@ -146,12 +146,12 @@ def test_only_what_is_missing_is_queued(store: RunStore) -> None:
 
 def test_the_store_is_read_again_only_after_a_change(store: RunStore) -> None:
     cell, *_ = cells = POCKET_GRID.cells()
-    held = _Reading(cells)
-    before = held.now()
+    reader = _RunReader(cells)
+    before = reader.read()
     assert before[1] == {}
-    assert held.now() is before
+    assert reader.read() is before
     run = keep_cell(store, cell)
-    assert held.now()[1] == {cell: run}
+    assert reader.read()[1] == {cell: run}
 
 
 def test_failures_say_why(store: RunStore) -> None:
@@ -165,18 +165,18 @@ def test_failures_say_why(store: RunStore) -> None:
     assert "**pocket-vgg on digits, Full, seed 0**: There was no room." in texts(page)
 
 
-def test_a_link_brings_the_grid_back(store: RunStore) -> None:
+def test_a_link_restores_the_grid(store: RunStore) -> None:
     page = opened("grid", grid_models="pocket-vit", grid_seeds="3", grid_epochs="2")
     assert not page.exception
     assert progress(page).startswith("60 runs")
     assert set(shown(page)["Model"]) == {"pocket-vit"}
 
 
-def test_how_it_is_computed_is_said_in_the_sidebar(store: RunStore) -> None:
+def test_the_caption_names_the_settings_of_the_sidebar(store: RunStore) -> None:
     usual = "ρ = 0.10, normalisation “activation” and preset “recommended” are those of the sidebar"
     assert usual in texts(opened("grid"))
-    told = {"input_side": "64", "precision": "bfloat16", "device": "cpu", "memory": "2.5"}
-    page = small(opened("grid", **told))
+    settings = {"input_side": "64", "precision": "bfloat16", "device": "cpu", "memory": "2.5"}
+    page = small(opened("grid", **settings))
     assert (
         "preset “recommended”, image side 64, precision bfloat16, device cpu and memory limit "
         "2.5 GB are those of the sidebar." in texts(page)
@@ -187,7 +187,7 @@ def test_how_it_is_computed_is_said_in_the_sidebar(store: RunStore) -> None:
     assert (asked.device, asked.memory) == ("cpu", 2_500_000_000)
 
 
-def test_only_another_run_draws_the_page_again(
+def test_only_a_change_of_runs_redraws_the_page(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched: list[list[Run]] = []
@@ -199,9 +199,7 @@ def test_only_another_run_draws_the_page_again(
     assert watched == [store.runs()]
 
 
-def test_data_of_ones_own_has_the_name_that_its_owner_knows(
-    store: RunStore, tmp_path: Path
-) -> None:
+def test_the_users_own_data_has_the_name_they_gave_it(store: RunStore, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "shapes.zip", "w") as archive:
         for kind in ("round", "square"):
             for number in range(10):
@@ -258,23 +256,23 @@ PETS = Grid(
 )
 
 
-def pets(store: RunStore, number: str, **told: Any) -> pd.DataFrame:
+def pets(store: RunStore, number: str, **outcome: Any) -> pd.DataFrame:
     cells = PETS.cells()
     for cell in cells:
         if cell.recipe.seed == 0 or cell.strategy == "full":
-            keep_cell(store, cell, accuracy=0.5 + 0.1 * cell.recipe.seed, **told)
-    found = runs_of(cells, store.runs())
-    return matrix(PETS, rows_of(cells, found), cells, found, number)
+            keep_cell(store, cell, accuracy=0.5 + 0.1 * cell.recipe.seed, **outcome)
+    run_of = runs_of(cells, store.runs())
+    return matrix(PETS, rows_of(cells, run_of), cells, run_of, number)
 
 
-def test_claims_stand_beside_what_was_measured_only_where_there_are_any(store: RunStore) -> None:
+def test_claims_are_shown_beside_measurements_where_they_exist(store: RunStore) -> None:
     table = pets(store, "peak memory")
     against = table[AGAINST_FULL].tolist()
     assert against == ["−0.0 % :gray-badge[claim −66.3 %]", "−0.0 %", "−0.0 %", "−0.0 %"]
     assert AGAINST_FULL not in pets(store, "accuracy")
 
 
-def test_seeds_that_are_not_done_are_told(store: RunStore) -> None:
+def test_the_table_shows_how_many_seeds_are_done(store: RunStore) -> None:
     table = pets(store, "accuracy")
     assert table["AdaBet"][0] == f"50.0 :gray[1{NBSP}of{NBSP}2]"
     assert table["Full"][0] == f"55.0{NBSP}±{NBSP}7.1"  # which no narrow screen breaks

@@ -1,4 +1,4 @@
-"""The Runs page without a browser: what it tells, compares, gives away and brings back."""
+"""The Runs page without a browser: what it shows, compares, saves and restores."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ pytestmark = pytest.mark.usefixtures("home")
 @pytest.fixture
 def store() -> Iterator[RunStore]:
     """The store of the page, emptied afterwards."""
-    found = app.cache.run_queue().store
-    yield found
-    found.delete([run.id for run in found.runs()])
-    found.purge(older_than=0)
+    store = app.cache.run_queue().store
+    yield store
+    store.delete([run.id for run in store.runs()])
+    store.purge(older_than=0)
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def three(store: RunStore) -> list[Run]:
     ]
 
 
-def test_without_runs_the_page_says_where_they_come_from(store: RunStore) -> None:
+def test_without_runs_the_page_says_how_to_start_one(store: RunStore) -> None:
     page = opened("runs")
     assert not page.exception
     assert "No run yet. Start one on the page **Fine-tune**." in texts(page)
 
 
-def test_the_table_tells_every_run_and_the_sentence_the_winner(three: list[Run]) -> None:
+def test_the_table_shows_every_run_and_the_sentence_names_the_winner(three: list[Run]) -> None:
     page = opened("runs")
     assert not page.exception
     rows = page.dataframe[0].value
@@ -62,7 +62,7 @@ def test_the_table_tells_every_run_and_the_sentence_the_winner(three: list[Run])
     assert len(page.get("plotly_chart")) == 1
 
 
-def test_what_was_measured_in_a_run_that_is_over_is_read_once_for_all_sessions(
+def test_metrics_of_an_ended_run_are_read_once_for_all_sessions(
     store: RunStore, three: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened("runs")
@@ -74,7 +74,7 @@ def test_what_was_measured_in_a_run_that_is_over_is_read_once_for_all_sessions(
     assert read == []
 
 
-def test_subjects_are_called_as_the_person_knows_them(three: list[Run]) -> None:
+def test_models_and_data_have_the_names_that_users_know(three: list[Run]) -> None:
     digest = 16 * "0123"
     own = AnalysisOptions(
         weights=f"file:/home/me/mine-{digest}.safetensors",
@@ -93,7 +93,7 @@ def test_subjects_are_called_as_the_person_knows_them(three: list[Run]) -> None:
 
 
 @pytest.mark.parametrize("view", ["runs", "grid"])
-def test_analyse_leads_to_where_the_analysis_is_shown(view: str) -> None:
+def test_analyse_opens_the_page_that_shows_the_analysis(view: str) -> None:
     page = opened(view, rho="0.5")  # a switch of pages must keep what the URL carries
     assert not tiles(page)  # the default is analysed, but nobody asked for it
     button(page, "Analyse").click().run()
@@ -110,7 +110,7 @@ def test_filters_narrow_the_table(three: list[Run]) -> None:
     assert len(page.dataframe[0].value) == 2
 
 
-def test_a_link_lays_the_same_runs_over_each_other(three: list[Run]) -> None:
+def test_a_link_restores_the_compared_runs(three: list[Run]) -> None:
     page = opened("runs", runs=f"{three[0].id} {three[2].id} nonsense")
     assert not page.exception
     assert "2 runs side by side" in [each.value for each in page.subheader]
@@ -123,7 +123,7 @@ def test_a_link_lays_the_same_runs_over_each_other(three: list[Run]) -> None:
     assert '"layer3.2.bn2"' in code.value
 
 
-def test_deleted_runs_come_back(store: RunStore, three: list[Run]) -> None:
+def test_deleted_runs_can_be_restored(store: RunStore, three: list[Run]) -> None:
     page = opened("runs", runs=three[1].id)
     button(page, "Delete").click().run()
     assert [run.id for run in store.runs()] == [three[2].id, three[0].id]
@@ -135,7 +135,7 @@ def test_deleted_runs_come_back(store: RunStore, three: list[Run]) -> None:
     assert not page.exception
 
 
-def test_a_run_deleted_in_another_session_can_be_brought_back(
+def test_a_run_deleted_in_another_session_can_be_restored(
     store: RunStore, three: list[Run]
 ) -> None:
     store.delete([three[0].id])
@@ -163,7 +163,7 @@ def test_a_run_can_be_queued_again_with_its_settings(store: RunStore) -> None:
     assert not page.exception
 
 
-def test_a_run_that_goes_on_can_be_stopped_here(store: RunStore) -> None:
+def test_an_active_run_can_be_stopped_here(store: RunStore) -> None:
     (run_id,) = store.add([run_options("head", recipe=Recipe(epochs=1000))])
     page = opened("runs", runs=run_id)
     wait_until(lambda: store.metrics(run_id).steps)
@@ -173,9 +173,7 @@ def test_a_run_that_goes_on_can_be_stopped_here(store: RunStore) -> None:
     assert not page.exception
 
 
-def test_the_front_is_drawn_only_through_runs_that_may_be_compared(
-    store: RunStore, three: list[Run]
-) -> None:
+def test_the_front_joins_only_comparable_runs(store: RunStore, three: list[Run]) -> None:
     unfinished = finished_run(store, run_options("last"), ending=Ending("stopped"))
     traces = [trace.name for trace in tradeoff([*three, unfinished], MEMORY).data]
     assert "Pareto front" in traces
@@ -194,10 +192,10 @@ def test_costs_include_choosing_the_layers(store: RunStore) -> None:
     assert list(point.x) == [1.75]  # s, 0.25 of them for the choice
 
 
-def test_what_is_saved_holds_every_number(store: RunStore, three: list[Run]) -> None:
-    found = json.loads(runs_json(store, three))
-    assert [each["id"] for each in found] == [run.id for run in three]
-    first = found[0]
+def test_saved_files_hold_every_number(store: RunStore, three: list[Run]) -> None:
+    records = json.loads(runs_json(store, three))
+    assert [record["id"] for record in records] == [run.id for run in three]
+    first = records[0]
     assert first["options"]["recipe"]["epochs"] == 8
     assert first["selection"]["layers"] == ["layer3.2.bn2", "fc"]
     assert first["result"]["test_accuracy"] == 0.91
@@ -211,7 +209,7 @@ def test_what_is_saved_holds_every_number(store: RunStore, three: list[Run]) -> 
     assert [line.split(",")[1] for line in epochs[1:]] == ["adabet", "size", "head"]
 
 
-def test_settings_differ_where_they_do(store: RunStore) -> None:
+def test_only_different_settings_are_listed(store: RunStore) -> None:
     runs = [
         finished_run(store, run_options("adabet", seed=seed, rho=rho))
         for seed, rho in ((0, 0.1), (1, 0.2))

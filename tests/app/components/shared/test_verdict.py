@@ -31,7 +31,7 @@ def sentence(store: RunStore, **accuracies: list[float]) -> str:
     return verdict_sentence(runs(store, **accuracies)).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_means_and_spreads_are_of_the_seeds(store: RunStore) -> None:
+def test_means_and_spreads_are_over_seeds(store: RunStore) -> None:
     table, _ = standings(runs(store, adabet=[0.9, 0.92, 0.97], size=[0.8, 0.8, 0.8]))
     assert [each.strategy for each in table] == ["adabet", "size"]
     assert table[0].mean == pytest.approx(0.93)
@@ -39,7 +39,7 @@ def test_means_and_spreads_are_of_the_seeds(store: RunStore) -> None:
     assert table[1].spread == 0
 
 
-def test_a_strategy_that_lacks_a_seed_spoils_no_other(store: RunStore) -> None:
+def test_a_strategy_that_lacks_a_seed_does_not_affect_others(store: RunStore) -> None:
     table, left_out = standings(runs(store, adabet=[0.9, 0.8], size=[0.8, 0.6], head=[0.5]))
     assert [(each.strategy, each.seeds, each.mean) for each in table] == [
         ("adabet", (0, 1), pytest.approx(0.85)),
@@ -97,7 +97,7 @@ def test_strategies_without_a_common_seed_are_not_compared(store: RunStore) -> N
     assert "Left out, as they ran with other seeds: Size alone." in text
 
 
-def test_a_lead_is_the_difference_of_what_is_told(store: RunStore) -> None:
+def test_a_lead_is_the_difference_of_the_rounded_figures(store: RunStore) -> None:
     text = sentence(store, adabet=[0.9466], size=[0.9414])  # 94.7 and 94.1, 0.52 apart
     assert "0.6 points more" in text
 
@@ -108,16 +108,16 @@ def test_runs_that_did_not_end_well_say_nothing(store: RunStore) -> None:
     assert "AdaBet" not in verdict_sentence([failed, *runs(store, size=[0.9])])
 
 
-def test_variants_of_adabet_are_told_apart(store: RunStore) -> None:
-    found = [
+def test_variants_of_adabet_have_different_names(store: RunStore) -> None:
+    ended = [
         finished_run(store, run_options("adabet"), accuracy=0.9),
         finished_run(store, run_options("adabet", normalization="none"), accuracy=0.5),
         finished_run(store, run_options("size"), accuracy=0.7),
     ]
-    text = verdict_sentence(found)
+    text = verdict_sentence(ended)
     assert "**AdaBet (b1 by activation)** did best" in text
     assert "does not beat" not in text
-    assert len(standings(found)[0]) == 3
+    assert len(standings(ended)[0]) == 3
 
 
 def test_runs_under_different_presets_have_no_winner(store: RunStore) -> None:
