@@ -1,4 +1,4 @@
-"""The errors a user may see. Their text names what was wrong and what to do."""
+"""The errors a user may see. Each says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class OptionError(AnalysisError, ValueError):
 
 
 class AssetError(AnalysisError):
-    """A bundled or downloaded file is missing, damaged or out of reach."""
+    """A bundled or downloaded file is missing, is damaged or cannot be reached."""
 
 
 class ModelError(AnalysisError):
@@ -20,43 +20,43 @@ class ModelError(AnalysisError):
 
 
 class StoreError(AnalysisError):
-    """What is saved, analyses or runs, cannot be read or written."""
+    """Saved analyses or runs cannot be read or written."""
 
 
 class TrainingError(AnalysisError):
-    """A fine-tune cannot start, or cannot go on."""
+    """A fine-tune cannot start or continue."""
 
 
 class AnalysisStopped(AnalysisError):
-    """The person stopped the analysis."""
+    """The user stopped the analysis."""
 
 
 NOT_ENOUGH_MEMORY = (
     "There is not enough memory for this: use fewer samples, a smaller batch or a smaller model, "
-    "or end what else takes memory on this device."
+    "or close other programs that use this device."
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error tells that memory ran out: the words differ between CPU, CUDA and MPS."""
-    words = str(error).lower()
-    told = (
+    """Whether an error means that memory ran out: CPU, CUDA and MPS word it differently."""
+    message = str(error).lower()
+    phrases = (
         "out of memory", "not enough memory", "allocate memory", "alloc_failed",
         "invalid buffer size",
     )  # fmt: skip
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(each in words for each in told)
+        isinstance(error, RuntimeError) and any(phrase in message for phrase in phrases)
     )
 
 
 def raise_problems(problems: list[str]) -> None:
-    """Raise one `OptionError` that tells every problem found, if there is any."""
+    """Raise one `OptionError` that names every problem, if there is any."""
     if problems:
         raise OptionError("; ".join(problems))
 
 
 def choice_problem(parameter: str, value: object, known: object) -> list[str]:
-    """Say that `value` is not one of `known` (an iterable of names), or nothing."""
+    """A sentence if `value` is not one of `known`, an iterable of names; else nothing."""
     names = list(known)  # type: ignore[call-overload]
     if value in names:
         return []

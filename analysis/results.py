@@ -1,4 +1,4 @@
-"""What an analysis gives back. Everything the pages show is a function of these."""
+"""What an analysis returns. Everything the pages show is computed from it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class LayerTopology:
     parameters: int  # elements of its own tensors
     flops: int  # floating-point operations for one image, a multiply-add counted as two
     distances: Float32  # (N, N), Euclidean
-    diagrams: tuple[Float32, ...]  # H₁, one (k, 2) array of births and deaths a cloud
-    components: tuple[Float32, ...]  # H₀, likewise; the last death of each is infinite
+    diagrams: tuple[Float32, ...]  # H₁: for each cloud, a (k, 2) array of births and deaths
+    components: tuple[Float32, ...]  # H₀, in the same form; each last death is infinite
     b1: float  # H₁ intervals longer than the report's `min_persistence`, mean over clouds
     clustering: Clustering | None
     finite: bool = True
@@ -64,7 +64,7 @@ class LayerTopology:
 
 
 class NamedLayer(Protocol):
-    """What is known of a layer before its topology is."""
+    """What is known of a layer before its topology is computed."""
 
     @property
     def name(self) -> str: ...
@@ -99,8 +99,8 @@ class TopologyReport:
     seconds: float  # wall time of the analysis
     peak_bytes: int = 0  # live tensors at the peak of the forward pass, parameters included
     never_run: tuple[str, ...] = ()  # modules with parameters that the forward pass skipped
-    outside: tuple[str, ...] = ()  # modules that ran, but whose output is not one point an image
-    notes: tuple[str, ...] = field(default=())  # sentences for the person, e.g. a failed save
+    outside: tuple[str, ...] = ()  # modules that ran, but whose output is not one point per image
+    notes: tuple[str, ...] = field(default=())  # sentences for the user, such as of a failed save
 
     @property
     def names(self) -> list[str]:
@@ -111,22 +111,24 @@ class TopologyReport:
         return [layer.name for layer in self.layers if not layer.finite]
 
     def warnings(self) -> list[str]:
-        """What a person must know of layers that are missing or without numbers, as sentences."""
-        found = []
+        """Sentences for the user about layers that are missing or have no numbers."""
+        sentences = []
         if self.not_finite:
             layers = f"{len(self.not_finite)} of {plural(len(self.layers), 'layer')}"
-            found.append(
-                f"The activations of {layers} are not finite, so there is no topology there: "
+            sentences.append(
+                f"The activations of {layers} are not finite, so these have no topology: "
                 f"{first_of(self.not_finite)}."
             )
         if self.never_run:
-            found.append(
-                f"Not analysed, since the model did not run them: {first_of(self.never_run)}."
+            sentences.append(
+                f"Not analysed because the model did not run them: {first_of(self.never_run)}."
             )
         if self.outside:
             names = first_of(name or "(model)" for name in self.outside)
-            found.append(f"Not analysed, since their output is not one point an image: {names}.")
-        return found
+            sentences.append(
+                f"Not analysed because their output is not one point per image: {names}."
+            )
+        return sentences
 
     @property
     def head(self) -> str | None:
@@ -137,7 +139,7 @@ class TopologyReport:
         return next(layer for layer in self.layers if layer.name == name)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a layer, in execution order.
+        """One row per layer, in execution order.
 
         Returns
         -------

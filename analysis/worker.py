@@ -1,9 +1,9 @@
-"""A process that computes for another: `python -m analysis.worker`.
+"""A process that computes for the server: `python -m analysis.worker`.
 
 It reads pickled requests on standard input and writes messages on standard output: `Progress`,
-then the result or a `Failure`. A run is trained, its metrics go to the run store, and the
-process ends, which gives all its memory back. When the input ends, because the other process
-closed it or died, it ends at once.
+then the result or a `Failure`. After a training, whose metrics go to the run store, the process
+exits and so returns all its memory. When its input ends, because the server closed it or exited,
+the process exits at once.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from analysis.runs.recorder import TrainingRequest, train
 from analysis.system.processes import Failure, end_group
 from analysis.topology.store import fingerprint, is_saved
 
-_TELL_EVERY = 0.05  # seconds between two progress messages
-# Imports that take seconds, done beforehand; the last two are made late by what comes before.
+_REPORT_EVERY = 0.05  # seconds between two progress messages
+# Imports that take seconds, done in advance. The first two import the last two only when needed.
 _SLOW = (
     "analysis.topology.pipeline",
     "analysis.training.fine_tune",
@@ -48,7 +48,7 @@ _SLOW = (
 
 
 def _analyze(options: AnalysisOptions, send: ProgressCallback) -> SavedAnalysis | TopologyReport:
-    """Answer with the key alone where the report can be loaded: it may be large."""
+    """Answer with only the key of a saved report, which may be large."""
     from analysis.topology.pipeline import analyze_named
 
     key = fingerprint(options)
@@ -60,8 +60,8 @@ def _estimate(request: MemoryRequest, _: ProgressCallback) -> object:
     return estimate(request)
 
 
-def _import(request: ImportRequest, tell: ProgressCallback) -> object:
-    return import_archive(request.path, request.name, progress=tell)
+def _import(request: ImportRequest, report: ProgressCallback) -> object:
+    return import_archive(request.path, request.name, progress=report)
 
 
 def _probe(request: CostRequest, _: ProgressCallback) -> object:
@@ -70,8 +70,8 @@ def _probe(request: CostRequest, _: ProgressCallback) -> object:
     return probe(request)
 
 
-# What answers a request, by the request's type: one entry adds a kind. Each raises
-# `AnalysisError` with a sentence for the person.
+# The function that answers each type of request: one entry adds a type. Each raises
+# `AnalysisError` with a sentence for the user.
 ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
     AnalysisOptions: _analyze,
     MemoryRequest: _estimate,
@@ -91,7 +91,7 @@ class _Sender:
 
 
 class _Inbox:
-    """Reads the requests, and ends the process when there will be no more."""
+    """Reads the requests, and ends the process when the input ends."""
 
     def __init__(self) -> None:
         self.requests: SimpleQueue[object] = SimpleQueue()
@@ -116,41 +116,41 @@ class _Inbox:
 
 
 def _answer(request: object, send: _Sender) -> object:
-    told = 0.0
+    sent = 0.0
 
-    def tell(progress: Progress) -> None:
-        nonlocal told
-        if time.monotonic() - told > _TELL_EVERY:
-            told = time.monotonic()
+    def report(progress: Progress) -> None:
+        nonlocal sent
+        if time.monotonic() - sent > _REPORT_EVERY:
+            sent = time.monotonic()
             send(progress)
 
     try:
-        return ANSWERS[type(request)](request, tell)
+        return ANSWERS[type(request)](request, report)
     except AnalysisError as error:
         return Failure(str(error), refused=isinstance(error, (OptionError, AssetError)))
-    except Exception as error:  # the person gets a sentence, the log the traceback
+    except Exception as error:  # the user gets a sentence, the log the traceback
         import traceback
 
         traceback.print_exc()
-        if is_out_of_memory(error):  # while a model is put on a GPU, say, or distances are formed
+        if is_out_of_memory(error):  # such as while a model is moved to a GPU
             return Failure(NOT_ENOUGH_MEMORY)
         return Failure(f"This failed unexpectedly ({type(error).__name__}: {error}).")
 
 
 def main() -> None:
-    # What a library prints must not end up among the messages.
+    # Output that a library prints must not mix with the messages.
     send = _Sender(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     inbox = _Inbox()
     for name in _SLOW:
-        with suppress(Exception):  # told when it is needed
+        with suppress(Exception):  # the error is raised again when it is needed
             importlib.import_module(name)
     while True:
         request = inbox.requests.get()
         if isinstance(request, TrainingRequest):
             train(request, inbox.when_server_dies, send)
             sys.stderr.flush()
-            os._exit(0)  # a thread waits on the input, which an orderly exit would wait for
+            os._exit(0)  # a normal exit would wait for the thread that reads the input
         send(_answer(request, send))
 
 

@@ -1,6 +1,6 @@
-"""What an analysis will cost on this machine, predicted before it starts. This needs no torch.
+"""The time and memory of an analysis on this machine, predicted in advance without torch.
 
-A worker probes a model once (`analysis.costs.probing`). From the few numbers that it returns, the
+A worker probes a model once (`analysis.costs.probing`). It returns a few numbers, from which the
 cost of any number of images follows at once.
 """
 
@@ -19,37 +19,37 @@ from analysis.options import AnalysisOptions
 from analysis.text import gigabytes
 from analysis.topology.passes import HELD_BYTES, PARALLEL_FROM, Budget, Footprint, Plan, plan_passes
 
-QUICK = 200  # images, of which a pocket model's analysis takes seconds
-_START_RIPSER = 2.0  # seconds to start its processes, where there are several
-# Large activations are fresh memory, out of every cache, which few images and small clouds are
-# not: ResNet50 and MobileNetV2 with 40 images took 1.35 to 1.5 times what their probes told.
+QUICK = 200  # images; up to so many, a pocket model's analysis takes seconds
+_START_RIPSER = 2.0  # seconds to start its processes, if there are several
+# Large activations are in fresh memory and in no cache, unlike those of a probe's few images:
+# ResNet50 and MobileNetV2 with 40 images took 1.35 to 1.5 times what their probes predicted.
 _UNSEEN = 1.35
 _RIPSER_GROWTH = 2.5  # exponent of the images, measured from 100 to 1,000 points of noise
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a model costs on this machine, by the number of images."""
+    """The measurements of a model on this machine from which its costs follow."""
 
     footprint: Footprint
-    input_bytes: int  # of one image as the model takes it
-    held_bytes: int  # before the images: of the process, weights among them, or on the GPU
-    free: Budget  # most of what was free then
-    trace_seconds: float  # once
-    image_seconds: float  # each image of each pass, forward
-    # Distances, for each image of a pass, and for each two of them.
+    input_bytes: int  # of one image in the model's input format
+    held_bytes: int  # without images: of the process, including the weights, or on the GPU
+    free: Budget  # most of the memory that was free then
+    trace_seconds: float  # once per analysis
+    image_seconds: float  # forward, per image of each pass
+    # Distances, per image of a pass and per pair of them.
     distance_seconds: float
     pair_seconds: float
     layer_seconds: float  # distances of a small layer, Ripser and DBSCAN on few points
     ripser_points: int
-    ripser_seconds: float  # Ripser on so many points, beyond that
+    ripser_seconds: float  # Ripser on so many points, besides `layer_seconds`
 
 
 @dataclass(frozen=True)
 class CostRequest(Question[Probe]):
-    """Asks a worker to probe a model; the number of images has no part in it."""
+    """Asks a worker to probe a model; the number of images does not matter."""
 
-    kept_for: ClassVar[float] = 300.0  # seconds: what is free changes
+    kept_for: ClassVar[float] = 300.0  # seconds: free memory changes
 
     options: AnalysisOptions
 
@@ -69,19 +69,19 @@ class CostRequest(Question[Probe]):
 
 @dataclass(frozen=True)
 class AnalysisCost:
-    """What an analysis will take, were it started now."""
+    """The cost of an analysis that starts now."""
 
-    # From the first layer to the last diagram, as a report counts them: data and weights are
-    # loaded, and fetched, before that.
+    # From the first layer to the last diagram, as in a report: without loading and downloading
+    # data and weights.
     seconds: float
-    peak_bytes: int  # of the process, its libraries included; on a GPU of the GPU's memory
+    peak_bytes: int  # of the process, including its libraries; on a GPU, of the GPU's memory
     passes: int
     fits: bool
-    suggestion: str  # for the person; "" if there is nothing to say
+    suggestion: str  # for the user; may be empty
 
 
 def megabytes_to_fetch(options: AnalysisOptions) -> float:
-    """The size of the downloads that an analysis begins with: weights and images not yet here.
+    """The size of the weights and images that an analysis must download first.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def megabytes_to_fetch(options: AnalysisOptions) -> float:
 
 
 def is_quick(options: AnalysisOptions) -> bool:
-    """Whether an analysis takes seconds and fetches nothing, so that nobody need be asked first."""
+    """Whether an analysis takes seconds and downloads nothing, so that it needs no question."""
     return (
         model_spec(options.model).source == "pocket"
         and options.samples <= QUICK
@@ -104,7 +104,7 @@ def is_quick(options: AnalysisOptions) -> bool:
 
 
 def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
-    """The cost of an analysis by what a probe of its model found.
+    """The cost of an analysis, from the probe of its model.
 
     Parameters
     ----------
@@ -115,19 +115,18 @@ def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
     Returns
     -------
     AnalysisCost
-        One that does not fit has the time of a single pass and the least memory that would do.
+        If it does not fit, with the time of a single pass and the least memory that would do.
     """
     samples, footprint = options.samples, probe.footprint
     whole, budget = _budget(probe, options, samples)
     try:
         if options.memory and budget.device <= 0:
             raise ModelError(
-                f"The memory limit is {gigabytes(whole)}, and {gigabytes(whole - budget.device)} "
-                "are taken by the program, the weights and the images before anything runs: raise "
-                "the limit."
+                f"The memory limit is {gigabytes(whole)}, but the program, the weights and the "
+                f"images alone take {gigabytes(whole - budget.device)}: raise the limit."
             )
         plan = plan_passes(samples, footprint, budget)
-        fits, suggestion = True, _slowly(plan, footprint.most_at_once(budget))
+        fits, suggestion = True, _faster_advice(plan, footprint.most_at_once(budget))
         taken = footprint.peak(samples, plan.largest, budget)
     except ModelError as error:
         plan, fits, suggestion = Plan(samples), False, str(error)
@@ -142,7 +141,7 @@ def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
 
 
 def _budget(probe: Probe, options: AnalysisOptions, samples: int) -> tuple[int, Budget]:
-    """What the process or the GPU may hold in all, and what of it is left to the analysis."""
+    """Bytes that the process or the GPU may hold in all, and those left to the analysis."""
     held = probe.held_bytes
     whole = options.memory or held + probe.free.device
     if probe.free.host is None:
@@ -162,7 +161,7 @@ def _seconds(probe: Probe, plan: Plan) -> float:
     return probe.trace_seconds + _UNSEEN * (forward + distances) + topology
 
 
-def _slowly(plan: Plan, at_once: int) -> str:
+def _faster_advice(plan: Plan, at_once: int) -> str:
     if plan.passes == 1:
         return ""
     return (

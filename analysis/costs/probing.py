@@ -1,4 +1,4 @@
-"""Probe what a model costs on this machine, with no data and none of its weights."""
+"""Measure a model's costs on this machine, without data and without its weights."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from analysis.topology.distances import pairwise_distances
 from analysis.topology.footprints import (
     free_budget,
     held_bytes,
-    predicted_footprint,
-    traced_footprint,
+    predict_footprint,
+    trace_footprint,
 )
 from analysis.topology.persistence import persistence
 
-_SECONDS = 0.6  # that the timed forward pass may take
+_SECONDS = 0.6  # for the timed forward pass
 _MOST = 32  # images in it
-_SMALL = (40, 10)  # points and coordinates: what distances take whatever the cloud
+_SMALL = (40, 10)  # points and coordinates of a cloud so small that only fixed costs count
 _CLOUDS = ((40, 1 << 17), (320, 1 << 14))  # points and coordinates whose distances are timed
-_TRIES = 5  # of what takes milliseconds; the quickest counts, as other work only slows it
-_CLASSES = 1000  # of a network that does not tell how many it has before it is built
+_TRIES = 5  # of short measurements; the fastest counts, because other work can only slow it
+_CLASSES = 1000  # of a network whose number of classes is unknown before it is built
 _FEW, _POINTS = 20, 200  # points whose topology is timed
 
 
 def probe(request: CostRequest) -> Probe:
-    """Measure a model on a few black images, and Ripser on noise. It takes a second or three.
+    """Measure a model on a few black images, and Ripser on noise, in one to three seconds.
 
     Parameters
     ----------
@@ -48,26 +48,26 @@ def probe(request: CostRequest) -> Probe:
     Raises
     ------
     OptionError, ModelError
-        With a sentence for the person.
+        With a sentence for the user.
     """
     device = pick_device(request.options.device)
     try:
-        return _measured(request.options, device)
+        return _measure(request.options, device)
     finally:
         free_cache(device)
 
 
-def _measured(options: AnalysisOptions, device: torch.device) -> Probe:
+def _measure(options: AnalysisOptions, device: torch.device) -> Probe:
     one = _black(options)
     model = _empty(options, device)
     held, free = held_bytes(device), free_budget(device)
     with full_float32():
         begun = time.perf_counter()
-        traced, most = traced_footprint(model, one.expand(2, *one.shape[1:]), options.precision)
+        traced, most = trace_footprint(model, one.expand(2, *one.shape[1:]), options.precision)
         trace_seconds = time.perf_counter() - begun
         try:
             shape = tuple(one.shape[1:])
-            footprint = predicted_footprint(model, shape, most.layers, options.precision)
+            footprint = predict_footprint(model, shape, most.layers, options.precision)
         except ModelError:
             footprint = most
         image_seconds = _image_seconds(model, one, options, footprint.most_at_once(free))
@@ -90,7 +90,7 @@ def _measured(options: AnalysisOptions, device: torch.device) -> Probe:
 
 
 def _black(options: AnalysisOptions) -> Tensor:
-    """One image as the model takes it: (1, C, H, W)."""
+    """One black image in the model's input format, (1, C, H, W)."""
     black = np.zeros((1, 3, 32, 32), np.float32)
     return prepare_images(
         options.model, black, weights=options.weights, input_side=options.input_side
@@ -98,7 +98,7 @@ def _black(options: AnalysisOptions) -> Tensor:
 
 
 def _empty(options: AnalysisOptions, device: torch.device) -> nn.Module:
-    """The network with zeros for weights: nothing overflows, and no number is subnormal."""
+    """The network with zeros as weights: nothing overflows, and no number is subnormal."""
     classes = model_spec(options.model).classes or _CLASSES
     model = empty_network(options.model, classes, weights=options.weights).to_empty(device=device)
     with torch.no_grad():
@@ -108,7 +108,7 @@ def _empty(options: AnalysisOptions, device: torch.device) -> nn.Module:
 
 
 def _image_seconds(model: nn.Module, one: Tensor, options: AnalysisOptions, most: int) -> float:
-    """Of a forward pass, for each image, in as many as the time allows, and `most` of them."""
+    """Seconds per image of a forward pass of as many as the time allows, at most `most`."""
     device = next(model.parameters()).device
 
     def forward(count: int) -> float:
@@ -118,14 +118,14 @@ def _image_seconds(model: nn.Module, one: Tensor, options: AnalysisOptions, most
             with activations_in(options.precision, device):
                 watch(model, images, lambda *_: None)
 
-        return _timed(run, device)
+        return _seconds_of(run, device)
 
     count = max(2, min(_MOST, most, int(2 * _SECONDS / forward(2))))
     return forward(count) / count
 
 
 def _distance_seconds(device: torch.device) -> tuple[float, float]:
-    """Of one coordinate: for each point, and for each two points."""
+    """Seconds per coordinate: for each point, and for each pair of points."""
     (few, small), (many, large) = (
         (points, _cloud_seconds(points, width, device) / width / points)
         for points, width in _CLOUDS
@@ -137,11 +137,11 @@ def _distance_seconds(device: torch.device) -> tuple[float, float]:
 def _cloud_seconds(points: int, width: int, device: torch.device) -> float:
     cloud = torch.randn(points, width, generator=torch.Generator().manual_seed(0)).to(device)
     pairwise_distances(cloud[:, :256])  # the first call finds its kernels
-    return min(_timed(lambda: pairwise_distances(cloud), device) for _ in range(_TRIES))
+    return min(_seconds_of(lambda: pairwise_distances(cloud), device) for _ in range(_TRIES))
 
 
 def _topology_seconds() -> tuple[float, float]:
-    """Of one layer: on a few points, and on many beyond that."""
+    """Seconds per layer: on a few points, and how much more on many."""
     few, many = (
         squareform(pdist(np.random.default_rng(0).standard_normal((points, 32)))).astype(np.float32)
         for points in (_FEW, _POINTS)
@@ -152,13 +152,13 @@ def _topology_seconds() -> tuple[float, float]:
             persistence(distances)
             dbscan(distances)
 
-        return min(_timed(work, torch.device("cpu")) for _ in range(_TRIES))
+        return min(_seconds_of(work, torch.device("cpu")) for _ in range(_TRIES))
 
     layer = seconds(few)
     return layer, max(0.0, seconds(many) - layer)
 
 
-def _timed(work: Callable[[], object], device: torch.device) -> float:
+def _seconds_of(work: Callable[[], object], device: torch.device) -> float:
     _wait_for(device)
     begun = time.perf_counter()
     work()

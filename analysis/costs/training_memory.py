@@ -1,4 +1,4 @@
-"""What a training step will take in memory, predicted before it starts. Asking needs no torch."""
+"""The memory of a training step, predicted in advance. Asking needs no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.options import Recipe, Scope
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Training memory, predicted in two ways that are not to be mixed."""
+    """Training memory, predicted in two ways that must not be compared."""
 
     peak: MemoryUse  # of a training step, on fake tensors
     analytic: int  # bytes, by the analytic model of the paper: see `prediction.analytic_bytes`
@@ -19,19 +19,19 @@ class MemoryEstimate:
 
 @dataclass(frozen=True)
 class MemoryRequest(Question[MemoryEstimate]):
-    """One selection to predict the memory of."""
+    """Asks a worker to predict the training memory of one selection."""
 
     model: str  # a name that `analysis.models.model_spec` knows
     classes: int  # of the new head
     scope: Scope
-    layers: tuple[str, ...] = ()  # that train, the head among them if it does
+    layers: tuple[str, ...] = ()  # that train, including the head if it does
     known: tuple[str, ...] = ()  # every layer of the model
-    recipe: Recipe = field(default_factory=Recipe)  # its batch size and optimiser count
-    weights: str = "pretrained"  # these two decide the size of the images
-    input_side: int = 0  # pixels; 0: what the weights ask for
+    recipe: Recipe = field(default_factory=Recipe)  # only its batch size and optimiser matter
+    weights: str = "pretrained"  # this and the next set the size of the images
+    input_side: int = 0  # pixels; 0: the weights' own
 
     def __post_init__(self) -> None:
-        # What has no part in it is left out, lest the same question be asked twice.
+        # Fields that do not matter are reset, so that the same question is not asked twice.
         rest = Recipe(
             batch_size=self.recipe.batch_size,
             optimizer=self.recipe.optimizer,
@@ -39,7 +39,7 @@ class MemoryRequest(Question[MemoryEstimate]):
             weight_decay=self.recipe.weight_decay,
         )
         object.__setattr__(self, "recipe", rest)
-        if self.weights == "random":  # which take the images as the pre-trained ones do
+        if self.weights == "random":  # they take the same images as the pre-trained ones
             object.__setattr__(self, "weights", "pretrained")
 
 
@@ -49,7 +49,7 @@ def estimate(request: MemoryRequest) -> MemoryEstimate:
     Raises
     ------
     OptionError, ModelError, TrainingError
-        With a sentence for the person.
+        With a sentence for the user.
     """
     from analysis.models import side_of_input
     from analysis.models.loading import empty_network

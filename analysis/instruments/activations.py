@@ -1,8 +1,8 @@
-"""Which layers a model has, in what order they run, and what each puts out.
+"""The layers of a model, in the order in which they run, and their outputs.
 
-A layer is a module that owns parameters itself. Its cloud is its output: of a tuple or list the
-first tensor, of a dict the first value's. A module that is called several times contributes its
-last call.
+A layer is a module that has parameters of its own. Its cloud is its output: the first tensor of a
+tuple or list, or of a dict's values. A module that is called several times contributes its last
+call.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one image's forward pass tells about a model."""
+    """What a forward pass shows of a model."""
 
     layers: tuple[LayerInfo, ...]  # in execution order
     never_run: tuple[str, ...]
-    outside: tuple[str, ...]  # ran, but the output is not one point an image
+    outside: tuple[str, ...]  # ran, but the output is not one point per image
 
     @property
     def names(self) -> list[str]:
@@ -44,11 +44,11 @@ class Trace:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode, without gradients, and restore every module's own flag."""
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode, without gradients; then restore every module's own flag."""
     flags = [(module, module.training) for module in model.modules()]
     try:
-        # Not inference_mode: a tensor that the model caches in it could never be trained with.
+        # Not inference_mode: no training could use a tensor that the model cached in it.
         with torch.no_grad():
             model.eval()
             yield
@@ -74,19 +74,19 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
     Parameters
     ----------
     model : nn.Module
-        Left as it was: hooks are removed and training flags restored, also after an error.
+        Left as it was, even after an error: hooks are removed and training flags restored.
     images : Tensor (N, ...)
         Moved to the device and floating dtype of the model's parameters.
     callback : callable (name, output)
-        `output` has the images along its first axis. It is None where a module puts out no
-        tensor. Whatever the callback raises ends the pass.
+        `output` has the images along its first axis. It is None if a module returns no tensor.
+        An error that the callback raises ends the pass and is passed on.
 
     Raises
     ------
     ModelError
         If the forward pass fails, with the shape of the images and the first line of the cause.
     """
-    modules = owners(model)
+    modules = parameter_owners(model)
 
     def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, _: object, output: object) -> None:
@@ -105,63 +105,63 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
         return hook
 
     with ExitStack() as stack:
-        stack.enter_context(evaluating(model))
+        stack.enter_context(eval_mode(model))
         for name, module in modules.items():
             stack.callback(module.register_forward_hook(hook_for(name)).remove)
         try:
             model(as_input(model, images))
         except _CallbackFailed as failure:
             raise failure.error from None
-        except Exception as error:  # whatever a model's own code may raise
+        except Exception as error:  # a model's own code may raise anything
             raise ModelError(_reason(error, images)) from error
 
 
 def trace(model: nn.Module, images: Tensor) -> Trace:
-    """Run two images and tell the model's layers, in execution order, with their sizes.
+    """Run two images and return the model's layers, in execution order, with their sizes.
 
-    FLOPs are counted by `torch.utils.flop_counter`, which sees matrix products, convolutions and
-    attention, not the fused kernels of recurrent layers. A layer in which it sees nothing is
-    charged one multiply-add for each element it puts out. What runs inside a layer that is a
-    layer itself is not counted twice; a layer that is called several times pays for each.
+    `torch.utils.flop_counter` counts the FLOPs of matrix products, convolutions and attention,
+    but not those of the fused kernels of recurrent layers. A layer for which it counts nothing is
+    charged one multiply-add for each element of its output. A layer inside another is counted
+    once, as its own; a layer that is called several times is charged for each call.
 
     Parameters
     ----------
     model : nn.Module
     images : Tensor (N, ...)
-        The first two are used: with one alone, models that squeeze lose an axis.
+        The first two are used: with only one, models that squeeze lose an axis.
 
     Raises
     ------
     ModelError
-        If the model cannot run, or no module with parameters gives a point for each image.
+        If the model cannot run, or no module with parameters returns one point per image.
     """
     probe = images[:2]
     shapes: dict[str, tuple[int, ...]] = {}  # without the images' axis; () if there is none
 
     def note(name: str, output: Tensor | None) -> None:
-        each = output is not None and output.dim() > 1 and len(output) == len(probe)
+        per_image = output is not None and output.dim() > 1 and len(output) == len(probe)
         shapes.setdefault(name, ())
-        shapes[name] = tuple(output.shape[1:]) if output is not None and each else ()
+        shapes[name] = tuple(output.shape[1:]) if output is not None and per_image else ()
 
     flops = _count_flops(model, lambda: watch(model, probe, note))
     if "" in shapes and len(shapes) > 1:
-        del shapes[""]  # a class token, say: the model as a whole is no layer of itself
+        del shapes[""]  # it has a class token, say: the whole model is not a layer of itself
     layers = [name for name, shape in shapes.items() if shape]
     if not layers:
         raise ModelError(
-            "The model has no layer to analyse: no module with parameters ran and gave one "
+            "The model has no layer to analyse: no module with parameters ran and returned one "
             "output for each image."
         )
     modules = dict(model.named_modules())
-    parameters = {name: sum(map(Tensor.numel, owned(modules[name]))) for name in layers}
+    parameters = {name: sum(map(Tensor.numel, own_parameters(modules[name]))) for name in layers}
     never_run = []
-    for name in owners(model):
+    for name in parameter_owners(model):
         if not name or name in shapes:
             continue
         parent = name.rpartition(".")[0]
         if parent in parameters and "Attention" in type(modules[parent]).__name__:
             # Attention calls its projections functionally: they never run as modules.
-            parameters[parent] += sum(map(Tensor.numel, owned(modules[name])))
+            parameters[parent] += sum(map(Tensor.numel, own_parameters(modules[name])))
         else:
             never_run.append(name)
     return Trace(
@@ -187,17 +187,17 @@ class _CallbackFailed(BaseException):
         self.error = error
 
 
-def owners(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules that own parameters, by name; a parametrisation is part of its module."""
+def parameter_owners(model: nn.Module) -> dict[str, nn.Module]:
+    """Modules with parameters of their own, by name; a parametrisation is part of its module."""
     return {
         name: module
         for name, module in model.named_modules()
-        if owned(module) and "parametrizations" not in name.split(".")
+        if own_parameters(module) and "parametrizations" not in name.split(".")
     }
 
 
-def owned(module: nn.Module) -> list[nn.Parameter]:
-    """A module's own parameters, those of its parametrisations included."""
+def own_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """A module's own parameters, including those of its parametrisations."""
     own = list(module.parameters(recurse=False))
     if is_parametrized(module):
         own += module.parametrizations.parameters()  # type: ignore[union-attr]
@@ -211,10 +211,10 @@ def _kind(module: nn.Module) -> str:
 
 
 def _count_flops(model: nn.Module, run: Callable[[], None]) -> dict[str, int]:
-    """FLOPs of each module that owns parameters, less those of such modules inside it."""
+    """FLOPs of each parameter owner, less those of the owners inside it."""
     counter = FlopCounterMode(display=False)
     own: dict[str, int] = {}
-    running: list[list[int]] = []  # of each module under way: FLOPs before it, FLOPs inside it
+    running: list[list[int]] = []  # for each running module: FLOPs before it, FLOPs inside it
 
     def enter(*_: object) -> None:
         running.append([counter.get_total_flops(), 0])
@@ -229,7 +229,7 @@ def _count_flops(model: nn.Module, run: Callable[[], None]) -> dict[str, int]:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
-        for name, module in owners(model).items():
+        for name, module in parameter_owners(model).items():
             stack.callback(module.register_forward_pre_hook(enter).remove)
             hook = partial(lambda name, *_: leave(name), name)
             stack.callback(module.register_forward_hook(hook).remove)
@@ -246,7 +246,7 @@ def as_input(model: nn.Module, images: Tensor) -> Tensor:
     if parameter is None:
         return images
     images = images.to(parameter.device, parameter.dtype)
-    # Convolutions run faster on it, and it costs one copy of the input only.
+    # Convolutions run faster on it, and it costs only one copy of the input.
     return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 

@@ -1,4 +1,4 @@
-"""Copies of a network that have shapes and storages, and no numbers."""
+"""Copies of a network that have shapes and storages but no numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from analysis.errors import ModelError
 
 @contextmanager
 def fake_copy(model: nn.Module) -> Iterator[nn.Module]:
-    """A copy of the model with fake parameters and buffers; the model's own are not touched."""
+    """A copy of the model with fake parameters and buffers; the model itself is not touched."""
     # A module may hold plain tensors that are neither parameters nor buffers.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     memo: dict[int, Any] = {}
@@ -27,10 +27,10 @@ def fake_copy(model: nn.Module) -> Iterator[nn.Module]:
             memo[id(buffer)] = _empty_like(buffer)
     try:
         fake = copy.deepcopy(model, memo)  # outside the mode, which cannot copy plain tensors
-    except Exception as error:  # whatever a model's attributes may raise
-        raise unpredictable(error) from error
+    except Exception as error:  # a model's attributes may raise anything
+        raise prediction_error(error) from error
     fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it asks for addresses, which fakes have not
+    torch.backends.mha.set_fastpath_enabled(False)  # it needs addresses, which fakes do not have
     try:
         with mode:
             yield fake
@@ -38,7 +38,7 @@ def fake_copy(model: nn.Module) -> Iterator[nn.Module]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
-def unpredictable(error: Exception) -> ModelError:
+def prediction_error(error: Exception) -> ModelError:
     line = next(iter(str(error).splitlines()), type(error).__name__)
     return ModelError(f"The memory of training could not be predicted: {line}")
 

@@ -1,7 +1,7 @@
-"""The memory ledger: live tensor bytes of a training step by what they are for.
+"""The memory ledger: live tensor bytes of a training step, by purpose.
 
-It follows storages, so a view costs nothing, on any device and on fake tensors alike. It does
-not see what a kernel takes for a moment inside itself, nor what an allocator keeps in reserve.
+It follows storages, on any device and with fake tensors, so a view costs nothing. It does not see
+the temporary memory inside a kernel or the reserve of an allocator.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from analysis.instruments.memory_use import MemoryKind, MemoryUse
 @dataclass(eq=False, slots=True)
 class _Storage:
     size: int  # bytes
-    born: int  # the event at which it was first seen
-    kind: MemoryKind | None = None  # None until something says what it is for
+    born: int  # the event at which it first appeared
+    kind: MemoryKind | None = None  # None until its purpose is known
     died: int | None = None
 
 
 class Ledger(TorchDispatchMode):
-    """Counts, while entered, every tensor that torch makes, and finds the moment of the peak.
+    """Counts every tensor that torch makes while it is entered, and finds the peak.
 
-    What a storage is for may be known only after the peak, such as a gradient's on its way to
-    `.grad`. So the peak is broken down afterwards, by what each storage turned out to be.
+    The purpose of a storage may be known only after the peak, such as that of a gradient before
+    it reaches `.grad`. So the peak is broken down afterwards.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class Ledger(TorchDispatchMode):
     optimizer : Optimizer, optional
         Its state counts as optimiser state.
     batch : sequence of Tensor
-        What the step is given. It counts as other even where the backward pass keeps it: it is
-        there whatever is trained.
+        The step's input. It counts as other even if the backward pass keeps it: it is in memory
+        whatever is trained.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Ledger(TorchDispatchMode):
 
     @property
     def bytes(self) -> int:
-        """Bytes that are live now."""
+        """Live bytes now."""
         return self._bytes
 
     @property
     def peak(self) -> MemoryUse:
-        """The moment at which most bytes were live."""
+        """Live bytes at the moment when they were most."""
         at = self._peak[1]
         sizes: dict[str, int] = {}
         for storage in self._seen:
@@ -83,7 +83,7 @@ class Ledger(TorchDispatchMode):
         return MemoryUse(**sizes)
 
     def hold(self, tensors: Iterable[Tensor], kind: MemoryKind) -> None:
-        """Say what tensors are for, unless that was said before."""
+        """Record the purpose of tensors that have none yet."""
         for tensor in tensors:
             storage = self._note(tensor)
             if storage is not None and storage.kind is None:
@@ -126,18 +126,19 @@ class Ledger(TorchDispatchMode):
 
     def _note(self, tensor: Tensor) -> _Storage | None:
         try:
-            held = tensor.untyped_storage()
-        except NotImplementedError:  # a sparse tensor has none of its own
+            memory = tensor.untyped_storage()
+        except NotImplementedError:  # a sparse tensor has no storage of its own
             return None
-        known = self._live.get(held._cdata)
+        known = self._live.get(memory._cdata)
         if known is not None:
             return known[0]
         self._events += 1
-        storage = _Storage(held.nbytes(), self._events)
-        # The weak reference dies with the storage itself, not with the Python object around it.
-        # And it knows the ledger by a weak one: else the two would keep each other, and the model.
-        reference = weakref.ref(held, partial(_forget, weakref.ref(self), held._cdata))
-        self._live[held._cdata] = (storage, reference)
+        storage = _Storage(memory.nbytes(), self._events)
+        # The weak reference ends with the storage itself, not with the Python object around it.
+        # Its own reference to the ledger is weak, so that they do not keep each other alive, and
+        # the model with them.
+        reference = weakref.ref(memory, partial(_forget, weakref.ref(self), memory._cdata))
+        self._live[memory._cdata] = (storage, reference)
         self._seen.append(storage)
         self._bytes += storage.size
         self._peak = max(self._peak, (self._bytes, self._events), key=lambda peak: peak[0])
@@ -150,7 +151,7 @@ class Ledger(TorchDispatchMode):
 
     def _pack(self, tensor: Tensor) -> Tensor:
         self.hold([tensor], "activations")
-        return tensor.detach()  # itself, it would keep the graph that keeps it
+        return tensor.detach()  # the tensor itself would keep the graph that keeps it
 
     def _note_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None:
@@ -165,9 +166,9 @@ class Ledger(TorchDispatchMode):
 
 
 def _forget(ledger: weakref.ref[Ledger], key: int, _: object) -> None:
-    found = ledger()
-    if found is not None:
-        found._free(key)
+    live = ledger()
+    if live is not None:
+        live._free(key)
 
 
 def _unpack(tensor: Tensor) -> Tensor:

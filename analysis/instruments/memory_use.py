@@ -1,4 +1,4 @@
-"""Bytes of live tensors, by what they are for."""
+"""Bytes of live tensors, by purpose."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 MemoryKind = Literal["parameters", "gradients", "optimizer", "activations", "other"]
-
-
 MEMORY_KINDS: tuple[MemoryKind, ...] = get_args(MemoryKind)
 
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes of live tensors at one moment, by what they are for."""
+    """Bytes of live tensors at one moment, by purpose."""
 
     parameters: int = 0
     gradients: int = 0
     optimizer: int = 0  # the optimiser's state
     activations: int = 0  # kept for the backward pass
-    other: int = 0  # buffers, the batch, and what an operation needs for a moment
+    other: int = 0  # buffers, the batch, and temporary results
 
     @property
     def total(self) -> int:

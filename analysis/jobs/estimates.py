@@ -1,4 +1,4 @@
-"""Questions that a worker answers, and their answers, which are kept. Asking needs no torch."""
+"""Questions that a worker answers, and a cache of the answers. Asking needs no torch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from analysis.jobs.jobs import Jobs
 
 _REMEMBERED = 512
-_FORGOTTEN = 5.0  # seconds after which nobody waits any more: pages ask several times a second
+_FORGOTTEN = 5.0  # seconds; a question not asked again for so long is dropped: pages ask often
 _POLL = 0.02  # seconds
-_FAILED_FOR = 30.0  # seconds after which a question that failed may be asked again
+_FAILED_FOR = 30.0  # seconds before a question that failed may be asked again
 
 
 Answer = TypeVar("Answer")
 
 
 class Question(Generic[Answer]):
-    """A request of `analysis.worker` whose answer may be kept; a subclass says of what type."""
+    """A request to `analysis.worker` with a cached answer; a subclass names the answer's type."""
 
     kept_for: ClassVar[float] = math.inf  # seconds
 
 
 class Estimates:
-    """Answers that are there at once, or soon: a worker makes one at a time.
+    """Cached answers; a worker computes the missing ones, one at a time.
 
     Parameters
     ----------
@@ -37,14 +37,16 @@ class Estimates:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._lock = threading.Lock()
-        self._known: OrderedDict[Question[Any], tuple[object, float]] = OrderedDict()  # and when
-        self._failed: dict[Question[Any], tuple[str, float]] = {}  # and when; monotonic
-        # When each was last asked; the newest last, and answered first.
+        self._known: OrderedDict[Question[Any], tuple[object, float]] = (
+            OrderedDict()
+        )  # with the time
+        self._failed: dict[Question[Any], tuple[str, float]] = {}  # with the time, monotonic
+        # When each question was last asked. The newest is last, and is answered first.
         self._waiting: dict[Question[Any], float] = {}
         self._working = False
 
     def get(self, request: Question[Answer]) -> Answer | str | None:
-        """The answer; a sentence if there can be none; None while it is being made."""
+        """The answer; a sentence if it failed; None while it is being computed."""
         with self._lock:
             known = self._look_up(request)
             if known is not None:
@@ -57,7 +59,7 @@ class Estimates:
         return None
 
     def known(self, request: Question[Answer]) -> Answer | str | None:
-        """The same, but nothing is made."""
+        """Like `get`, but start no computation."""
         with self._lock:
             return self._look_up(request)
 
@@ -74,8 +76,8 @@ class Estimates:
         while True:
             with self._lock:
                 now = time.monotonic()
-                for each in [q for q, asked in self._waiting.items() if now - asked > _FORGOTTEN]:
-                    del self._waiting[each]
+                recent = {q: at for q, at in self._waiting.items() if now - at <= _FORGOTTEN}
+                self._waiting = recent
                 if not self._waiting:
                     self._working = False
                     return
@@ -91,13 +93,13 @@ class Estimates:
                 self._waiting.pop(request, None)
 
     def _ask(self, request: Question[Any]) -> tuple[object, str]:
-        """The answer, or a sentence why there is none."""
+        """The answer, or a sentence that says why it failed."""
         try:
             job = self._jobs.start(request)
             while job.state == "running":
                 time.sleep(_POLL)
         except Exception as error:  # such as a process that cannot be started
-            return None, f"The estimate could not be made ({error})."
+            return None, f"The estimate could not be computed ({error})."
         if job.state == "done":
             return job.result, ""
         return None, job.error or "The estimate was stopped."

@@ -1,8 +1,8 @@
-"""Analyses, and whatever else takes longer than a moment, in processes of their own.
+"""Analyses and other long work, each in a process of its own.
 
-A process rather than a thread: it can be ended at any moment, gives back its memory, and what
-kills it leaves the dashboard standing. Fine-tunes have a queue of their own, as they outlive the
-session that started them: `analysis.runs.queue`.
+Unlike a thread, a process can be stopped at any moment, returns all its memory, and can crash
+without the dashboard. Fine-tunes continue after the session that started them, so they have their
+own queue: `analysis.runs.queue`.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from analysis.results import SavedAnalysis, TopologyReport
 from analysis.system.processes import Failure, Worker, WorkerPool, why_it_died
 
 State = Literal["running", "done", "failed", "stopped"]
-LARGEST_KEPT = 1_500_000_000  # bytes; a worker that holds more after its work is ended
-_FORGOTTEN = 5.0  # seconds after which a closed browser tab no longer counts as waiting
+LARGEST_KEPT = 1_500_000_000  # bytes; a worker that holds more after its work is stopped
+_FORGOTTEN = 5.0  # seconds until a closed browser tab no longer counts as waiting
 
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work under way or ended. Only `Jobs` writes its fields."""
+    """One piece of work, running or ended. Only `Jobs` writes its fields."""
 
     request: Hashable  # a frozen dataclass of a type in `analysis.worker.ANSWERS`
     worker: Worker
     state: State = "running"
     progress: Progress | None = None
-    result: object = None  # of a job that is done
+    result: object = None  # once the job is done
     error: str = ""
-    begun: float = 0.0  # when the stage did; seconds, monotonic
-    begun_at: int = 0  # its steps that were done before, such as bytes fetched another time
-    watchers: dict[str, float] = field(default_factory=dict)  # when each last asked; monotonic
+    begun: float = 0.0  # when the current stage began; seconds, monotonic
+    begun_at: int = 0  # steps that were done by then, such as bytes of an earlier download
+    watchers: dict[str, float] = field(default_factory=dict)  # when each was last seen; monotonic
 
     @property
     def options(self) -> AnalysisOptions:
-        """What the analysis is of; other work has none."""
+        """The options of an analysis; other work has none."""
         if not isinstance(self.request, AnalysisOptions):
-            raise TypeError(f"a job with the request {self.request!r} is no analysis")
+            raise TypeError(f"a job with the request {self.request!r} is not an analysis")
         return self.request
 
     @property
     def analysis(self) -> SavedAnalysis | TopologyReport | None:
-        """Where the analysis is saved, or itself if it could not be; None until it is done."""
+        """The saved analysis, or the report if saving failed; None until it is done."""
         return self.result if isinstance(self.result, SavedAnalysis | TopologyReport) else None
 
-    def hear(self, progress: Progress) -> None:
-        """Note how far it is. Each stage and each file has a pace of its own."""
+    def record(self, progress: Progress) -> None:
+        """Store the progress. Each stage and each file has its own pace."""
         last, self.progress = self.progress, progress
         if last is None or last.done > progress.done or _what(last) != _what(progress):
             self.begun, self.begun_at = time.monotonic(), progress.done
 
     @property
     def seconds_left(self) -> float | None:
-        """What the stage will take at its pace so far, in seconds; None while that is a guess."""
+        """Seconds left of the stage, at its pace so far; None while that would be a guess."""
         at = self.progress
         if at is None:
             return None
@@ -68,7 +68,7 @@ class Job:
         if at.layers:
             forward, several = at.stage != "Topology", at.total > 2 * at.layers
             end = at.total - at.layers if forward else at.total
-            # The first layers are the largest: a pass tells of the next ones when it is whole.
+            # The first layers are the largest: only a whole pass predicts the next one.
             enough = at.layers if forward and several else at.layers / 4
         if not end or not made or made < enough:
             return None
@@ -80,12 +80,12 @@ def _what(progress: Progress) -> tuple[str, int]:
 
 
 class Jobs:
-    """The work of one server. A warm worker is kept, so that the next job starts at once.
+    """The work of one server. One idle worker waits, so that the next job starts at once.
 
     Parameters
     ----------
     pool : WorkerPool, optional
-        Of waiting workers, to share with `analysis.runs.queue.RunQueue`.
+        Of idle workers, to share with `analysis.runs.queue.RunQueue`.
     """
 
     def __init__(self, pool: WorkerPool | None = None) -> None:
@@ -97,13 +97,13 @@ class Jobs:
         atexit.register(self.close)
 
     def warm(self) -> None:
-        """Start a worker that waits, if there is none."""
+        """Start an idle worker, if there is none."""
         self._pool.warm()
 
     def start(self, request: Hashable, watcher: str = "") -> Job:
-        """Start some work, or join the one that is already running with the same request.
+        """Start some work, or join work that is running with the same request.
 
-        `watcher` names who waits for it, and must `watch` it every few seconds.
+        `watcher` names who waits for it. It must call `watch` every few seconds.
         """
         with self._lock:
             running = self._running.get(request)
@@ -116,17 +116,17 @@ class Jobs:
         return job
 
     def is_running(self, request: Hashable) -> bool:
-        """Whether `start` would join work that somebody else began."""
+        """Whether `start` would join running work."""
         with self._lock:
             return request in self._running
 
     def watch(self, job: Job, watcher: str) -> None:
-        """Say that somebody still waits for a job."""
+        """Record that a watcher still waits for a job."""
         if watcher:
             job.watchers[watcher] = time.monotonic()
 
     def leave(self, job: Job, watcher: str = "") -> None:
-        """Wait for a job no longer. When nobody does, it ends now and leaves nothing."""
+        """Stop waiting for a job. If nobody else waits, the job is stopped at once."""
         with self._lock:
             job.watchers.pop(watcher, None)
             now = time.monotonic()
@@ -136,7 +136,7 @@ class Jobs:
                 job.worker.kill()
 
     def close(self) -> None:
-        """End every worker of these jobs."""
+        """Stop the workers of all jobs."""
         with self._lock:
             self._closed = True
             workers = [job.worker for job in self._running.values()]
@@ -152,7 +152,7 @@ class Jobs:
         try:
             worker.send(job.request)
             while isinstance(message := worker.receive(), Progress):
-                job.hear(message)
+                job.record(message)
             if isinstance(message, Failure):
                 state, error, refused = "failed", message.sentence, message.refused
             else:
@@ -168,10 +168,10 @@ class Jobs:
                 job.result, job.error, job.state = result, error, state
             if self._running.get(job.request) is job:
                 del self._running[job.request]
-            # One that failed at work may hold a GPU's memory, or a CUDA context that is broken.
+            # A worker whose job failed may hold a GPU's memory or a broken CUDA context.
             fit = job.state == "done" or (job.state == "failed" and refused)
             keep = fit and worker.alive and not self._closed
-        # What a process frees need not go back to the system before it ends.
+        # A process may not return the memory that it frees to the system until it ends.
         if keep and worker.resident_bytes < LARGEST_KEPT:
             self._pool.give_back(worker)
         else:
@@ -182,6 +182,6 @@ class Jobs:
 
 def _death(code: int | None) -> str:
     return (
-        f"The process ended before it was done ({why_it_died(code)}). "
+        f"The process ended before the work was done ({why_it_died(code)}). "
         "Try fewer samples or a smaller model."
     )

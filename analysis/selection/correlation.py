@@ -1,4 +1,4 @@
-"""How two rankings of the same layers agree."""
+"""The agreement of two rankings of the same layers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class RankCorrelation:
     """Spearman's rank correlation of two columns; NaN where one of them is constant."""
 
     coefficient: float  # -1 to 1
-    p_value: float  # two-sided, as if the layers were independent draws
+    p_value: float  # two-sided; treats the layers as independent draws
     n: int  # layers with both values
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
-    """Spearman's correlation, by scipy, over the pairs in which both values are finite.
+    """Spearman's correlation by scipy, over the pairs whose values are both finite.
 
     Parameters
     ----------

@@ -12,11 +12,13 @@ from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
 from analysis.results import TopologyReport
 from analysis.selection.scores import score, size_only
 
-NONE_CAN_BE_CHOSEN = "No layer can be chosen: none has finite activations and parameters."
+NONE_CAN_BE_CHOSEN = (
+    "No layer can be chosen: none has both finite activations and parameters. Choose another model."
+)
 
 
 def layer_count(layers: int, *, rho: float, rounding: Rounding) -> int:
-    """How many of `layers` the share `rho` is; with "nearest" or "floor" it may be none."""
+    """The number of layers in the share `rho`; "nearest" and "floor" may round it to none."""
     check_rho(rho)
     raise_problems(choice_problem("rounding", rounding, ROUNDINGS))
     share = rho * layers
@@ -27,7 +29,7 @@ def layer_count(layers: int, *, rho: float, rounding: Rounding) -> int:
 
 
 def rank(scores: pd.Series, *, exclude: Collection[str] = ()) -> pd.Series:
-    """Ranks from 1 (best) as Int64, ties in execution order; missing where not to be chosen."""
+    """Ranks from 1 (best) as Int64, ties in execution order; missing for excluded layers."""
     eligible = scores.drop(index=[name for name in exclude if name in scores.index]).dropna()
     order = eligible.sort_values(ascending=False, kind="stable").index
     ranks = pd.Series(range(1, len(order) + 1), index=order, dtype="Int64", name="rank")
@@ -46,8 +48,8 @@ def select(
     Parameters
     ----------
     scores : Series of float
-        Indexed by layer name, in execution order, which breaks ties. Missing scores are never
-        chosen.
+        Indexed by layer name, in execution order, which breaks ties. A layer whose score is
+        missing is never chosen.
     rho : float in (0, 1]
         Share of the layers to choose.
     rounding : {"at-least-one", "nearest", "floor"}
@@ -91,7 +93,7 @@ def ranking(
     preset: str = "recommended",
     summary: str = "b1",
 ) -> pd.DataFrame:
-    """The report's frame with each layer's score, rank and part in the selection.
+    """The report's frame with each layer's score and rank, and whether it is selected.
 
     Parameters
     ----------
@@ -105,10 +107,10 @@ def ranking(
     Returns
     -------
     DataFrame
-        `report.to_frame()` with score (float), rank (Int64, 1 is best, missing where the layer
+        `report.to_frame()` with score (float), rank (Int64, 1 is best, missing if the layer
         cannot be chosen), selected (bool: chosen by rank), head (bool: trained without being
-        ranked) and selected_by_size (bool: might be chosen if every layer had one loop, ties
-        included: the baseline).
+        ranked) and selected_by_size (bool: the baseline, whether it might be chosen if every
+        layer had one loop, including ties).
 
     Raises
     ------

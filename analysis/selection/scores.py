@@ -1,4 +1,4 @@
-"""Scores of layers: a summary of the topology over a size of the layer."""
+"""Scores of layers: a summary of the topology, divided by a size of the layer."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Normalization:
 NORMALIZATIONS = {
     "activation": Normalization(
         "per activation",
-        "Loops per activation: the paper's choice. Favours layers that are cheap to keep.",
+        "Loops per activation, as in the paper. Favours layers that need little memory.",
         lambda layer: layer.activation_size,
     ),
-    "none": Normalization("not normalised", "The number of loops as it is.", lambda _: 1.0),
+    "none": Normalization("not normalised", "The number of loops itself.", lambda _: 1.0),
     "parameters": Normalization(
         "per parameter",
         "Loops per parameter. Favours norms and narrow layers.",
@@ -34,12 +34,12 @@ NORMALIZATIONS = {
     ),
     "sqrt-activation": Normalization(
         "per √activation",
-        "Half-way between none and activation size, on a log scale.",
+        "Halfway between not normalised and per activation, on a log scale.",
         lambda layer: math.sqrt(layer.activation_size),
     ),
     "flops": Normalization(
         "per FLOP",
-        "Loops per floating-point operation of the layer, for one image.",
+        "Loops per floating-point operation of the layer for one image.",
         lambda layer: layer.flops,
     ),
 }
@@ -61,13 +61,13 @@ def score(
     Returns
     -------
     Series of float
-        Indexed by layer name, in execution order. NaN for a layer that is not finite or has
-        nothing to train.
+        Indexed by layer name, in execution order. NaN for a layer that is not finite or has no
+        parameters.
 
     Raises
     ------
     OptionError
-        Naming each unknown option and the known ones.
+        Naming each unknown option and the known values.
     """
     problems = choice_problem("normalization", normalization, NORMALIZATIONS)
     raise_problems(problems + choice_problem("summary", summary, SUMMARIES))
@@ -79,7 +79,7 @@ def score(
 
 
 def size_only(report: TopologyReport, *, normalization: str = "activation") -> pd.Series:
-    """The same score with 1 in place of the topology: 1 / size, as a baseline.
+    """A baseline: the score with 1 in place of the topology, 1 / size.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Which layers each strategy trains. To add one, write its entry.
+"""The strategies, and the layers that each trains. To add a strategy, add its entry.
 
-Listing them needs no torch; gradients, where a strategy wants them, are in `gradients`.
+Listing them needs no torch; `training.gradients` computes the gradients that some need.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Needs = Literal["nothing", "topology", "gradients"]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a strategy may look at. Every series it gives is indexed by `layers`."""
+    """What a strategy may use. Each series is indexed by the names of `layers`."""
 
-    layers: Sequence[NamedLayer]  # in execution order, the head included
-    sizes: Sequence[float]  # activations of each for one image
+    layers: Sequence[NamedLayer]  # in execution order, including the head
+    sizes: Sequence[float]  # activations of each layer for one image
     normalization: str
     seed: int
     summary: str = "b1"
-    report: TopologyReport | None = None  # of the model before it got a new head
+    report: TopologyReport | None = None  # of the model with its old head
     gradients: pd.DataFrame | None = None  # see `gradients.gradient_evidence`
 
     @classmethod
@@ -44,7 +44,7 @@ class Evidence:
         summary: str = "b1",
         min_persistence: float = 0.0,
     ) -> Evidence:
-        """All that an analysis shows; `min_persistence` replaces the report's own."""
+        """The evidence of an analysis; `min_persistence` replaces the report's own."""
         return cls(
             layers=report.layers,
             sizes=[math.prod(layer.activation_shape) for layer in report.layers],
@@ -55,11 +55,11 @@ class Evidence:
         )
 
     def topology(self) -> TopologyReport:
-        assert self.report is not None, "the strategy says that it needs topology"
+        assert self.report is not None, "the strategy needs topology"
         return self.report
 
     def column(self, name: str) -> pd.Series:
-        assert self.gradients is not None, "the strategy says that it needs gradients"
+        assert self.gradients is not None, "the strategy needs gradients"
         return self.gradients[name]
 
     def series(self, values: object) -> pd.Series:
@@ -70,10 +70,10 @@ class Evidence:
         return [layer.name for layer in self.layers]
 
     def depth(self) -> pd.Series:
-        """How late each layer's parameters come into play.
+        """How late each layer uses its own parameters.
 
-        A layer that has layers inside it ends after them, but what it owns itself, such as a
-        position embedding, is used before.
+        A layer with layers inside it ends after them, but uses its own parameters, such as a
+        position embedding, before them.
         """
         at = {name: float(i) for i, name in enumerate(self.names)}
         for name in self.names:
@@ -84,47 +84,47 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to choose what trains. The new head trains with all of them."""
+    """A way to choose what trains. The new head always trains as well."""
 
     title: str
-    help: str  # one sentence, for the person
+    help: str  # one sentence, for the user
     source: str
     needs: Needs
     scope: Scope = "layers"
-    scores: Callable[[Evidence], pd.Series] | None = None  # of layers, the best highest
+    scores: Callable[[Evidence], pd.Series] | None = None  # of the layers; the best is highest
 
     @property
     def equal_budget(self) -> bool:
-        """Whether it trains the same number of layers as the others at one ρ."""
+        """Whether it trains as many layers as the others do at the same ρ."""
         return self.scope == "layers"
 
 
-# In this order charts give them their colours: those compared most often come first.
+# Charts assign colours in this order: those compared most often come first.
 STRATEGIES: dict[str, Strategy] = {
     "adabet": Strategy(
         "AdaBet",
-        "The layers with most loops for their size, under the normalisation chosen.",
+        "The layers with the most loops for their size, by the chosen normalisation.",
         "AdaBet (arXiv 2510.03101), §4.2",
         "topology",
         scores=lambda e: score(e.topology(), normalization=e.normalization, summary=e.summary),
     ),
     "size": Strategy(
         "Size alone",
-        "The layers with fewest activations: AdaBet's score with the topology left out.",
-        "A null of ours: 1 / |a|",
+        "The layers with the fewest activations: AdaBet's score without the topology.",
+        "Our own null: 1 / |a|",
         "nothing",
         scores=lambda e: e.series(1 / np.asarray(e.sizes)),
     ),
     "random": Strategy(
         "Random",
-        "Layers drawn by lot; the seed decides.",
+        "Layers drawn at random, by the seed.",
         "A null: chance",
         "nothing",
         scores=lambda e: e.series(np.random.default_rng(e.seed).permutation(len(e.layers))),
     ),
     "head": Strategy(
         "Head only",
-        "The new classifier alone: the least that can be trained.",
+        "Only the new classifier: the least that can be trained.",
         "Linear probing; “transfer learning” in AdaBet's baselines",
         "nothing",
         scope="head",
@@ -138,7 +138,7 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "raw-b1": Strategy(
         "Raw b₁",
-        "The layers with most loops, whatever their size.",
+        "The layers with the most loops, whatever their size.",
         "AdaBet's ablation without normalisation (Figure 8)",
         "topology",
         scores=lambda e: score(e.topology(), normalization="none"),
@@ -202,8 +202,8 @@ def chosen_layers(
     Returns
     -------
     list of str
-        Empty if ρ rounds to none. With the scopes "everything" and "norms-and-biases" all
-        layers and the head: what of them trains is for `freezing.trained_names` to say.
+        Empty if ρ rounds to none. All layers with the scope "everything", and the head with
+        "norms-and-biases": `freezing.trained_names` says which of their parameters train.
     """
     chosen = STRATEGIES[strategy]
     head = head_of(evidence.layers)

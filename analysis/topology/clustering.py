@@ -8,17 +8,17 @@ from sklearn.cluster import DBSCAN
 from analysis.errors import raise_problems
 from analysis.results import Clustering, Float32
 
-MIN_NEIGHBOURS = 4  # points within eps, itself counted, that make a core point (Ester et al. 1996)
+MIN_NEIGHBOURS = 4  # points within eps of a core point, itself included (Ester et al. 1996)
 
 
 def knee_eps(distances: Float32, *, min_samples: int = MIN_NEIGHBOURS) -> float:
     """The eps at the knee of the sorted k-distance curve, k = `min_samples`.
 
-    The curve is that of Ester, Kriegel, Sander, Xu (KDD 1996, §4.2), the point itself counted
-    as in scikit-learn's `min_samples`. Its knee is the maximum of Kneedle's difference curve
-    (Satopää, Albrecht, Irwin, Raghavan 2011, §III): the point furthest below the chord, both
-    axes scaled to [0, 1]. Package `kneed` finds local knees too, but takes matplotlib and a
-    second and a half to import.
+    The curve is that of Ester, Kriegel, Sander, Xu (KDD 1996, §4.2). It counts the point itself,
+    as scikit-learn's `min_samples` does. Its knee is the maximum of Kneedle's difference curve
+    (Satopää, Albrecht, Irwin, Raghavan 2011, §III): the point furthest below the chord, with both
+    axes scaled to [0, 1]. The package `kneed` finds local knees as well, but needs matplotlib and
+    takes 1.5 s to import.
     """
     column = min(min_samples, len(distances)) - 1
     curve = np.sort(np.partition(distances, column, axis=1)[:, column]).astype(np.float64)
@@ -37,9 +37,9 @@ def dbscan(
     ----------
     distances : ndarray (N, N) of float32
     eps_quantile : float in (0, 1], optional
-        eps as this quantile of the distances between different points. By default `knee_eps`.
+        Sets eps to this quantile of the distances between different points; default: `knee_eps`.
     min_samples : int
-        Points within eps, itself counted, that make a core point.
+        Points within eps of a core point, itself included.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def dbscan(
     else:
         between = distances[np.triu_indices(len(distances), 1)]
         eps = float(np.quantile(between, eps_quantile))
-    # scikit-learn wants eps > 0; where points coincide the smallest number does.
+    # scikit-learn needs eps > 0; where points coincide, the smallest number is enough.
     eps = max(eps, float(np.finfo(np.float32).tiny))
     labels = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(distances)
     return Clustering(labels=labels.astype(np.int64), eps=eps)

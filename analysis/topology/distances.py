@@ -1,6 +1,6 @@
 """The Euclidean distances within a cloud of points that have many coordinates.
 
-The cloud is read in slices of coordinates, so that nothing of its size is ever copied.
+The cloud is read in slices of coordinates, so that it is never copied as a whole.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from analysis.results import Float32
 
 _SLICE = 5 << 16  # elements of one slice: 1.3 MB in float32, within a core's cache
 _WIDEST = 1 << 13  # coordinates: float32 sums over more of them lose digits
-# A squared distance is a difference of Gram entries: where it is smaller than this share of
-# them, too few of the dtype's digits are left for a relative error of 1e-5.
+# A squared distance is a difference of Gram entries. Below this share of them it has too few of
+# the dtype's digits for a relative error of 1e-5.
 _CANCELLED = {torch.float32: 0.05, torch.float64: 1e-9}
 _UNDERFLOW = {torch.float32: 1e-30, torch.float64: 0.0}  # mean square of one coordinate
 
@@ -35,17 +35,17 @@ def pairwise_distances(cloud: Tensor) -> Float32 | None:
     Returns
     -------
     ndarray (N, N) of float32, or None
-        Symmetric with a zero diagonal; relative error at most 1e-5, for points far from the
-        origin and for close or coincident points too. None if the cloud or a distance in it
-        is not finite.
+        Symmetric with a zero diagonal; relative error at most 1e-5, even for points far from the
+        origin and for close or coincident points. None if the cloud or a distance in it is not
+        finite.
 
     Notes
     -----
-    Gram matrix of the points relative to the first one, formed in float32 slice by slice and
-    summed in float64. Pairs much closer to each other than to the first point are taken
-    again from their differences or, when there are many, from a Gram matrix in float64.
+    The Gram matrix of the points relative to the first one is formed in float32, slice by slice,
+    and summed in float64. Pairs much closer to each other than to the first point are computed
+    again from their differences or, if they are many, from a Gram matrix in float64.
     """
-    flat = _flattened(cloud)
+    flat = _flatten(cloud)
     with _full_precision(flat.device.type):
         squared, cancelled = _from_gram(flat, torch.float32)
         if not squared.isfinite().all() or int(cancelled.sum()) > 4 * len(flat):
@@ -57,8 +57,8 @@ def pairwise_distances(cloud: Tensor) -> Float32 | None:
     return distances if np.isfinite(distances).all() else None
 
 
-def _flattened(cloud: Tensor) -> Tensor:
-    """(N, d) without a copy: distances do not depend on the order of the coordinates."""
+def _flatten(cloud: Tensor) -> Tensor:
+    """The cloud as (N, d) without a copy: distances do not depend on the coordinates' order."""
     strides = cloud.stride()
     axes = sorted(range(1, cloud.dim()), key=lambda axis: -strides[axis])
     return cloud.detach().permute(0, *axes).flatten(1)
@@ -71,17 +71,17 @@ def _slices(flat: Tensor) -> Iterator[Tensor]:
 
 def _from_gram(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Squared distances (N, N) in float64, and which of them lost too many digits (i < j)."""
-    # Apple's GPUs have no float64: sums are taken on the host there.
-    home = torch.device("cpu") if flat.device.type == "mps" else flat.device
+    # Apple's GPUs have no float64: their sums are computed on the host.
+    host = torch.device("cpu") if flat.device.type == "mps" else flat.device
     if flat.dtype == torch.float64:
         dtype = torch.float64
-    gram = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=home)
+    gram = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=host)
     for part in _slices(flat):
         if dtype == torch.float64:
-            part = part.to(home)
+            part = part.to(host)
         part = part.to(dtype)
         part = part - part[0]
-        gram += (part @ part.T).to(home)
+        gram += (part @ part.T).to(host)
     norms = gram.diagonal()
     scale = norms[:, None] + norms[None, :]
     squared = (scale - gram - gram.T).clamp_(min=0)
@@ -93,7 +93,7 @@ def _from_gram(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _refine(flat: Tensor, squared: Tensor, cancelled: Tensor) -> None:
-    """Take the marked pairs again, from the differences of their coordinates."""
+    """Compute the marked pairs again, from the differences of their coordinates."""
     pairs = cancelled.nonzero()
     for start in range(0, len(pairs), len(flat)):
         some = pairs[start : start + len(flat)]
@@ -110,7 +110,7 @@ def _refine(flat: Tensor, squared: Tensor, cancelled: Tensor) -> None:
 
 @contextmanager
 def _full_precision(device_type: str) -> Iterator[None]:
-    """No TF32 or bfloat16 in our products, whatever the caller allows in the model's."""
+    """Keep TF32 and bfloat16 out of our products, whatever the caller allows in the model."""
     backends: tuple[Any, ...] = (cuda.matmul, mkldnn.matmul)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     try:

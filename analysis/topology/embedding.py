@@ -1,4 +1,4 @@
-"""A picture of a cloud in two dimensions."""
+"""A map of a cloud in two dimensions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def embed(distances: Float32) -> Float64:
     Returns
     -------
     ndarray (N, 2) of float64
-        Axes have no meaning of their own; their signs are fixed, so that a picture repeats.
+        The axes have no meaning of their own; their signs are fixed, so that a map is repeatable.
     """
     from sklearn.manifold import ClassicalMDS
 

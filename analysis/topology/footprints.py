@@ -1,4 +1,4 @@
-"""What a forward pass takes in memory, before it is run: the ledger over two images or none."""
+"""The memory of a forward pass, predicted by the ledger from two images or from none."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from analysis.system.devices import activations_in, device_of
 from analysis.system.memory import free_bytes, free_cache, resident_bytes
 from analysis.topology.passes import Budget, Footprint, Plan, plan_passes
 
-# With one image alone, models that squeeze lose an axis. The peak is the largest of several
-# moments, each affine in the images: far apart, the chord is nowhere below it.
-_LIBRARIES = 48_000_000  # bytes; of topology, which are loaded when the first layer is measured
+_LIBRARIES = 48_000_000  # bytes; those of topology load when the first layer is measured
+# With only one image, models that squeeze lose an axis. The peak is the largest of several
+# moments, each affine in the images: between counts far apart, the chord is nowhere below it.
 _FEW, _MANY = 2, 1024
 
 
 class ImageBlocks(Protocol):
-    """Images that are made ready a block at a time: `images[10:20]` is a tensor."""
+    """Images that are prepared block by block: `images[10:20]` is a tensor."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, rows: slice, /) -> Tensor: ...
 
 
-def traced_footprint(
+def trace_footprint(
     model: nn.Module, images: Tensor, precision: Precision = "float32"
 ) -> tuple[Trace, Footprint]:
-    """Trace a model with the first two images, and tell what a pass takes at most.
+    """Trace a model with the first two images, and bound the memory of a pass.
 
-    Counting operations makes attention keep its weights, and what does not grow with the images
-    is charged to them: the pass itself takes no more than this says.
+    It is an upper bound: counting operations makes attention keep its weights, and memory that
+    does not grow with the images is charged to each of them.
 
     Parameters
     ----------
@@ -61,15 +61,15 @@ def traced_footprint(
     )
 
 
-def predicted_footprint(
+def predict_footprint(
     model: nn.Module, image_shape: tuple[int, ...], layers: int, precision: Precision = "float32"
 ) -> Footprint:
-    """What a pass takes, by the same ledger on fake tensors: nothing is computed.
+    """The memory of a pass, by the ledger on fake tensors: nothing is computed.
 
     Parameters
     ----------
     model : nn.Module
-        On any device, "meta" included; neither run nor altered.
+        On any device, including "meta"; neither run nor altered.
     image_shape : tuple of int
         Of one image as the model takes it, (C, H, W).
     layers : int
@@ -79,7 +79,7 @@ def predicted_footprint(
     Raises
     ------
     ModelError
-        If a pass depends on numbers, which fake tensors have not, or the model cannot be copied.
+        If a pass depends on numbers, which fake tensors lack, or the model cannot be copied.
     """
     few, many = (_peak(model, (n, *image_shape), precision) for n in (_FEW, _MANY))
     image = -(-(many - few) // (_MANY - _FEW))
@@ -93,7 +93,7 @@ def plan_within(
     most: Footprint,
     precision: Precision = "float32",
 ) -> Plan:
-    """The passes that a budget asks for; a model that fits is not looked at more closely.
+    """The passes that fit a budget; the bound `most` is refined only if it does not fit in one.
 
     Parameters
     ----------
@@ -101,13 +101,13 @@ def plan_within(
     model : nn.Module
     images : Tensor or ImageBlocks
     most : Footprint
-        By `traced_footprint`.
+        By `trace_footprint`.
     precision : Precision
 
     Raises
     ------
     ModelError
-        If the analysis does not fit, with what would.
+        If the analysis does not fit; it says what would.
     """
     with suppress(ModelError):
         plan = plan_passes(len(images), most, budget)
@@ -115,21 +115,21 @@ def plan_within(
             return plan
     try:
         shape = tuple(images[:1].shape[1:])
-        footprint = predicted_footprint(model, shape, most.layers, precision)
+        footprint = predict_footprint(model, shape, most.layers, precision)
     except ModelError:
         footprint = most
     return plan_passes(len(images), footprint, budget)
 
 
 def free_budget(device: torch.device) -> Budget:
-    """Most of what is free now, on a device and on the host, once torch keeps nothing there."""
+    """Most of the memory that is free, on a device and the host, once torch's cache is empty."""
     free_cache(device)
     host = free_bytes(torch.device("cpu")) if device.type == "cuda" else None
     return Budget(free_bytes(device), host)
 
 
 def held_bytes(device: torch.device) -> int:
-    """What is held now: by tensors on a GPU, else by this process, soon with its libraries."""
+    """Bytes held now: by tensors on a GPU, else by this process and libraries it will load."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     return resident_bytes() + _LIBRARIES
@@ -150,5 +150,5 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _processes(layers: int) -> int:
-    """How many `analysis.topology.persistence` starts: it has a cloud a layer."""
+    """How many processes `persistences` starts: it gets one cloud per layer."""
     return max(1, min(int(cpu_count()), layers))

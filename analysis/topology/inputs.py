@@ -1,4 +1,4 @@
-"""Drawn images as a model takes them: all at once, or those that are asked for."""
+"""Drawn images in a model's input format: all at once, or block by block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from analysis.topology.passes import HELD_BYTES
 def load_split(
     options: AnalysisOptions, split: Split, progress: ProgressCallback | None = None
 ) -> ImageDataset:
-    """Load one split of the dataset that an analysis names, shifted as it asks."""
+    """Load one split of the dataset that an analysis names, with its shift."""
     return load_dataset(
         options.dataset,
         split=split,
@@ -29,7 +29,7 @@ def load_split(
 
 @dataclass(frozen=True, eq=False)
 class PreparedImages:
-    """Images made ready for the model when they are asked for."""
+    """Images that are prepared for the model only when they are read."""
 
     options: AnalysisOptions
     drawn: ImageDataset
@@ -45,7 +45,7 @@ class PreparedImages:
         return torch.from_numpy(self.drawn.labels)
 
     def images(self, indices: Tensor) -> Tensor:
-        """Those at some positions."""
+        """The images at some positions."""
         return prepare_images(
             self.options.model,
             self.drawn.images[indices.numpy()],
@@ -55,8 +55,8 @@ class PreparedImages:
 
 
 def prepare_inputs(options: AnalysisOptions, drawn: ImageDataset) -> Tensor | PreparedImages:
-    """The images as the model takes them: a tensor unless that would be large."""
+    """The images in the model's input format: one tensor, or blocks if it would be large."""
     lazy = PreparedImages(options, drawn)
     one = lazy[:1]
-    held = one.numel() * one.element_size() * len(lazy) <= HELD_BYTES
-    return lazy[:] if held else lazy
+    small = one.numel() * one.element_size() * len(lazy) <= HELD_BYTES
+    return lazy[:] if small else lazy

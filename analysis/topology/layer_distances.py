@@ -1,4 +1,4 @@
-"""The distance matrix of every layer, in as many forward passes as the memory asks for."""
+"""The distance matrix of every layer, in as many forward passes as the memory requires."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from analysis.topology.passes import Plan
 
 @dataclass(eq=False)
 class LayerDistances:
-    """What the forward passes have told so far."""
+    """The distances that the forward passes have measured so far."""
 
     samples: int
     distances: dict[str, Float32 | None] = field(default_factory=dict)  # None: not finite
-    outside: dict[str, None] = field(default_factory=dict)  # output not one point an image
+    outside: dict[str, None] = field(default_factory=dict)  # output is not one point per image
     peak_bytes: int = 0  # live tensors at the peak
 
-    def enter(self, name: str, blocks: tuple[range, ...], found: Float32 | None) -> None:
+    def add(self, name: str, blocks: tuple[range, ...], matrix: Float32 | None) -> None:
         """Add the distances between the images of a pass."""
         if sum(map(len, blocks)) == self.samples:
-            self.distances[name] = found
+            self.distances[name] = matrix
             return
         whole = self.distances.get(name)
         if whole is None:
             whole = self.distances[name] = np.full((self.samples,) * 2, np.nan, np.float32)
         rows = np.concatenate(blocks)
-        whole[np.ix_(rows, rows)] = np.nan if found is None else found
+        whole[np.ix_(rows, rows)] = np.nan if matrix is None else matrix
 
     def finish(self) -> None:
-        """Leave out the matrices that a pass left open, or had something not finite for.
+        """Replace each matrix that is incomplete or not finite by None.
 
-        A pass may not come to a layer at all, such as one behind an `if`.
+        It is incomplete if a pass did not reach the layer, such as one behind an `if`.
         """
         for name in self.outside:
             self.distances.pop(name, None)
@@ -58,23 +58,23 @@ def measure_layer_distances(
     plan: Plan,
     *,
     precision: Precision = "float32",
-    reached: Callable[[int, str], None],
+    on_layer: Callable[[int, str], None],
 ) -> LayerDistances:
-    """Distances between the images in each layer.
+    """Measure the distances between the images in each layer.
 
     Parameters
     ----------
     model : nn.Module
     images : Tensor (N, ...) or ImageBlocks
     names : collection of str
-        Of the layers.
+        The layers to measure.
     plan : Plan
         Which images go into which pass.
     precision : Precision
         Of the forward passes.
-    reached : callable (steps, name)
-        Called when a pass comes to a layer, with the layers that were reached before in all
-        passes. What it raises is passed on.
+    on_layer : callable (steps, name)
+        Called when a pass reaches a layer, with the number of layers reached before in all
+        passes. An error that it raises is passed on.
 
     Raises
     ------
@@ -83,11 +83,11 @@ def measure_layer_distances(
     """
     clouds = LayerDistances(len(images))
     for number, blocks in enumerate(plan):
-        given = _gathered(images, blocks)
-        measure = _Measure(clouds, blocks, frozenset(names), number * len(names), reached)
-        ledger = Ledger(model, batch=(given,))
+        batch = _gather(images, blocks)
+        measure = _Measure(clouds, blocks, frozenset(names), number * len(names), on_layer)
+        ledger = Ledger(model, batch=(batch,))
         with activations_in(precision, device_of(model)), ledger:
-            watch(model, given, measure)
+            watch(model, batch, measure)
         clouds.peak_bytes = max(clouds.peak_bytes, ledger.peak.total)
     clouds.finish()
     return clouds
@@ -95,13 +95,13 @@ def measure_layer_distances(
 
 @dataclass(eq=False)
 class _Measure:
-    """What one pass does with a layer's output."""
+    """Measures the output of each layer during one pass."""
 
     clouds: LayerDistances
     blocks: tuple[range, ...]
     names: frozenset[str]
     before: int  # steps of earlier passes
-    reached: Callable[[int, str], None]
+    on_layer: Callable[[int, str], None]
     seen: set[str] = field(default_factory=set)
 
     def __call__(self, name: str, output: Tensor | None) -> None:
@@ -110,11 +110,11 @@ class _Measure:
         if output is None or len(output) != sum(map(len, self.blocks)):
             self.clouds.outside[name] = None
             return
-        self.reached(self.before + len(self.seen), name)
+        self.on_layer(self.before + len(self.seen), name)
         self.seen.add(name)
-        self.clouds.enter(name, self.blocks, pairwise_distances(output))
+        self.clouds.add(name, self.blocks, pairwise_distances(output))
 
 
-def _gathered(images: Tensor | ImageBlocks, blocks: tuple[range, ...]) -> Tensor:
+def _gather(images: Tensor | ImageBlocks, blocks: tuple[range, ...]) -> Tensor:
     parts = [images[block.start : block.stop] for block in blocks]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,10 +1,10 @@
-"""An analysis within a budget of memory: how many images a forward pass takes, and which.
+"""Which images go into which forward pass, so that an analysis stays within a memory budget.
 
-A distance is a matter of two images. So where all images do not fit into one pass they are parted
-into blocks, and each pair of blocks takes a pass of its own: k blocks cost k - 1 times the work of
-one pass, 2/k of its memory, and give the same distances. The other way, a pass over all images
-for each group of layers whose activations fit together, would need several times as many passes:
-100 images of 224² leave 8.9 GB in ResNet50's layers, of which 1.1 GB are live at a time.
+A distance involves two images. So if not all images fit into one pass, they are split into blocks,
+and each pair of blocks gets a pass of its own: k blocks need k - 1 times the work of one pass and
+2/k of its memory, and give the same distances. The alternative, a pass over all images for each
+group of layers whose activations fit together, would need several times as many passes: 100
+images of 224² make 8.9 GB of activations in ResNet50, of which 1.1 GB are live at a time.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from itertools import combinations
 
 from analysis.errors import ModelError
 from analysis.options import MIN_SAMPLES
-from analysis.text import gigabytes
+from analysis.text import gigabytes, plural
 
-# What `Ledger` does not see: weights and tensors that a kernel copies into another layout for a
-# moment, and what the allocator keeps. Measured: 2 to 4 % for ResNet50.
-_KERNELS, _ALLOCATOR = 1.15, 48_000_000  # times the ledger's bytes, and bytes
-_GRAM = 64  # bytes a pair of images in a pass takes while distances are formed, in float64
-_MATRICES = 8  # bytes a pair of images takes in each layer: the matrix, and a copy to save it
-_TOPOLOGY = 150  # bytes a pair of images takes in Ripser and DBSCAN, one layer at a time
-HELD_BYTES = 2**29  # of prepared images; more of them are prepared block by block
+# What `Ledger` does not see: temporary copies of weights and tensors in another layout, and the
+# allocator's reserve. Measured: 2 to 4 % for ResNet50.
+_KERNELS, _ALLOCATOR = 1.15, 48_000_000  # a factor of the ledger's bytes, and bytes
+_GRAM = 64  # bytes per pair of images in a pass while distances are formed, in float64
+_MATRICES = 8  # bytes per pair of images in each layer: the matrix, and a copy to save it
+_TOPOLOGY = 150  # bytes per pair of images in Ripser and DBSCAN, one layer at a time
+HELD_BYTES = 2**29  # of prepared images; if they take more, they are prepared block by block
 _PROCESS = 250_000_000  # bytes of a process that runs Ripser
-PARALLEL_FROM = 150  # images; below it a layer takes Ripser less than about 10 ms
+PARALLEL_FROM = 150  # images; with fewer, Ripser needs less than about 10 ms per layer
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What an analysis takes in memory, besides the weights, by its number of images."""
+    """The memory of an analysis, besides the weights, by its number of images."""
 
     layers: int
-    image: int  # bytes of a forward pass for each of its images, the input among them
-    fixed: int = 0  # bytes of a forward pass, whatever its images
-    processes: int = 1  # that run Ripser at a time
+    image: int  # bytes of a forward pass for each of its images, including the input
+    fixed: int = 0  # bytes of a forward pass, whatever its number of images
+    processes: int = 1  # that run Ripser at the same time
 
     def of_pass(self, images: int) -> int:
-        """Bytes on the model's device while so many images are in a pass."""
+        """Bytes on the model's device during a pass of `images` images."""
         live = _KERNELS * (self.fixed + self.image * images)
         return round(live) + _ALLOCATOR + _GRAM * images**2
 
@@ -48,32 +48,32 @@ class Footprint:
         return _MATRICES * self.layers * samples**2
 
     def of_topology(self, samples: int) -> int:
-        """Bytes on the host once the passes are over."""
+        """Bytes on the host after the passes."""
         processes = self.processes if samples >= PARALLEL_FROM else 1
         started = processes * _PROCESS if processes > 1 else 0
         return self.of_matrices(samples) + started + processes * _TOPOLOGY * samples**2
 
     def peak(self, samples: int, images: int, budget: Budget) -> int:
-        """Bytes at the peak of an analysis whose largest pass has so many images."""
+        """Bytes at the peak of an analysis whose largest pass has `images` images."""
         if budget.host is not None:
             return self.of_pass(images)
         passes = self.of_matrices(samples) + self.of_pass(images)
         return max(passes, self.of_topology(samples))
 
     def fits(self, samples: int, images: int, budget: Budget) -> bool:
-        """Whether an analysis whose largest pass has so many images stays within a budget."""
+        """Whether an analysis whose largest pass has `images` images stays within a budget."""
         host = budget.device if budget.host is None else budget.host
         within = self.peak(samples, images, budget) <= budget.device
         return within and self.of_topology(samples) <= host
 
     def most_at_once(self, budget: Budget) -> int:
-        """The images of the largest analysis that takes one pass."""
+        """The number of images of the largest analysis in one pass."""
         return _largest(lambda images: self.fits(images, images, budget))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes that an analysis may take beyond what is held when it starts."""
+    """Bytes that an analysis may take beyond those held when it starts."""
 
     device: int
     host: int | None = None  # None: the device is the host, and shares its bytes
@@ -87,7 +87,7 @@ class Plan:
     blocks: int = 1
 
     def __iter__(self) -> Iterator[tuple[range, ...]]:
-        """The blocks of images of each pass; together they hold every pair of images."""
+        """The blocks of images of each pass; every pair of images is in some pass."""
         bounds = [i * self.samples // self.blocks for i in range(self.blocks + 1)]
         parts = [range(*bounds[i : i + 2]) for i in range(self.blocks)]
         return iter([tuple(parts)]) if self.blocks == 1 else combinations(parts, 2)
@@ -127,7 +127,7 @@ def plan_passes(samples: int, footprint: Footprint, budget: Budget) -> Plan:
     Raises
     ------
     ModelError
-        If there is none, saying how many images would fit, or that not even two do.
+        If no number of passes does; it says how many images would fit, or that not even two do.
     """
     fit = _largest(lambda images: footprint.fits(samples, images, budget))
     if fit >= samples:
@@ -138,7 +138,7 @@ def plan_passes(samples: int, footprint: Footprint, budget: Budget) -> Plan:
 
 
 def most_samples(footprint: Footprint, budget: Budget) -> int:
-    """The largest number of images that can be analysed within a budget; 0 if none can."""
+    """The most images that can be analysed within a budget; 0 if too few can."""
     most = _largest(lambda samples: footprint.fits(samples, 2, budget))
     return most if most >= MIN_SAMPLES else 0
 
@@ -149,19 +149,19 @@ def _why_not(samples: int, footprint: Footprint, budget: Budget) -> str:
         least = max(footprint.peak(samples, 2, budget), footprint.of_topology(samples))
         room = budget.device if budget.host is None else budget.host
         return (
-            f"The distances of {samples} images in {footprint.layers} layers, and their topology, "
-            f"take {gigabytes(least)} of memory, and {gigabytes(room)} may be taken: use at most "
-            f"{most} images, or a higher memory limit."
+            f"The distances and topology of {samples} images in "
+            f"{plural(footprint.layers, 'layer')} need {gigabytes(least)} of memory, but only "
+            f"{gigabytes(room)} are available: use at most {most} images or a higher memory limit."
         )
     return (
-        f"Even two images at a time take {gigabytes(footprint.of_pass(2))} of memory in this "
-        f"model, and {gigabytes(budget.device)} may be taken: use smaller images, a "
-        "smaller model, or a higher memory limit."
+        f"Even two images at a time need {gigabytes(footprint.of_pass(2))} of memory in this "
+        f"model, but only {gigabytes(budget.device)} are available: use smaller images, a "
+        "smaller model or a higher memory limit."
     )
 
 
 def _largest(fits: Callable[[int], bool]) -> int:
-    """The largest count that fits, where fewer always do; 0 if not even 1 does."""
+    """The largest count that fits, if every smaller one does; 0 if not even 1 fits."""
     low, high = 0, 1
     while fits(high):
         low, high = high, 2 * high

@@ -31,11 +31,11 @@ def persistence(distances: Float32) -> tuple[Float32, Float32]:
 
 
 def persistences(clouds: Sequence[Float32]) -> Iterator[tuple[Float32, Float32]]:
-    """`persistence` of each matrix, in order, over processes when the clouds are large."""
+    """`persistence` of each matrix, in order; large clouds are spread over processes."""
     cores = cpu_count()
     if cores == 1 or len(clouds) < 2 or max(map(len, clouds)) < PARALLEL_FROM:
         return map(persistence, clouds)
-    # loky rather than multiprocessing: it does not run the caller's main module again.
+    # loky rather than multiprocessing: it does not import the caller's main module again.
     results: Iterator[tuple[Float32, Float32]] = Parallel(
         n_jobs=min(cores, len(clouds)), return_as="generator", max_nbytes=None
     )(delayed(persistence)(cloud) for cloud in clouds)

@@ -1,4 +1,4 @@
-"""The chain: model and images to activations, distances, topology and clusters."""
+"""From a model and images to activations, distances, topology and clusters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from analysis.topology.footprints import (
     free_budget,
     held_bytes,
     plan_within,
-    traced_footprint,
+    trace_footprint,
 )
 from analysis.topology.inputs import load_split, prepare_inputs
 from analysis.topology.layer_distances import measure_layer_distances
@@ -70,36 +70,36 @@ def analyze(
     precision: Precision = "float32",
     progress: ProgressCallback | None = None,
 ) -> TopologyReport:
-    """Topology of every layer's activations (AdaBet §4.2).
+    """Compute the topology of every layer's activations (AdaBet §4.2).
 
-    All images go through the model in one pass, or, where that would take too much memory, in
-    one pass for each pair of blocks of them. The distances are the same.
+    All images go through the model in one pass or, if that would need too much memory, in one
+    pass per pair of blocks of them. The distances are the same.
 
     Parameters
     ----------
     model : nn.Module
-        On any device, left as it was.
+        On any device; left as it was.
     images : Tensor (N, C, H, W), floating, or ImageBlocks
-        Already preprocessed for the model; N >= 4. Other shapes the model takes will do. Only
-        those of one pass are moved to the model's device.
+        Already preprocessed for the model; N >= 4. Other shapes that the model accepts are fine.
+        Only the images of one pass at a time are moved to the model's device.
     batch_size : int
-        Images a batch. It decides the clouds of "per-batch"; the numbers of "pooled" do not
+        Images per batch. It sets the clouds of "per-batch"; the numbers of "pooled" do not
         depend on it.
     pooling : {"pooled", "per-batch"}
-        One cloud of all N images, or one for each full batch, with b₁ averaged over them.
+        One cloud of all N images, or one per full batch, with b₁ averaged over them.
     min_persistence : float
-        Loops with a shorter life are not counted in b₁, in the units of the activations.
+        Shorter loops are not counted in b₁; in the units of the activations.
     seed : int
-        Recorded in the report: the seed with which the images were drawn.
+        The seed with which the images were drawn, for the report.
     memory : int
-        Bytes that the analysis may take on the model's device beyond what is held now; 0: most
-        of what is free.
+        Bytes that the analysis may take on the model's device beyond those held now; 0: most of
+        the free ones.
     precision : {"float32", "bfloat16", "float16"}
-        Of the activations: the two half widths by torch's autocast. Distances between them are
-        taken in float32 and float64 all the same.
+        Of the activations; torch's autocast gives the two half precisions. Their distances are
+        computed in float32 and float64 nevertheless.
     progress : callable (Progress), optional
-        Called when a layer is reached in a forward pass, and when its topology is there. What
-        it raises ends the analysis and is passed on.
+        Called when a forward pass reaches a layer, and when its topology is computed. An error
+        that it raises ends the analysis and is passed on.
 
     Returns
     -------
@@ -110,29 +110,29 @@ def analyze(
     OptionError
         Naming every parameter that is out of range.
     ModelError
-        If the model cannot run on the images, has no layer, or takes too much memory.
+        If the model cannot run on the images, has no layer, or needs too much memory.
     """
     _check(images, batch_size, pooling, min_persistence, memory, precision)
     started = time.perf_counter()
-    traced, most = traced_footprint(model, images[:2], precision)
+    traced, most = trace_footprint(model, images[:2], precision)
     infos = {layer.name: layer for layer in traced.layers}
     free = free_budget(device_of(model))
     budget = replace(free, device=memory) if memory else free
     plan = plan_within(budget, model, images, most, precision)
-    tell = _teller(progress, layers=len(infos), passes=plan.passes)
+    report_step = _reporter(progress, layers=len(infos), passes=plan.passes)
     clouds = measure_layer_distances(
         model,
         images,
         infos.keys(),
         plan,
         precision=precision,
-        reached=partial(tell, "Forward pass"),
+        on_layer=partial(report_step, "Forward pass"),
     )
     options = _CloudOptions(len(images), batch_size, pooling, min_persistence)
-    seen = [info for info in traced.layers if info.name in clouds.distances]
+    measured = [info for info in traced.layers if info.name in clouds.distances]
     layers: list[LayerTopology] = []
-    for layer in _topologies(seen, clouds.distances, options):
-        tell("Topology", plan.passes * len(infos) + len(layers), layer.name)
+    for layer in _topologies(measured, clouds.distances, options):
+        report_step("Topology", plan.passes * len(infos) + len(layers), layer.name)
         layers.append(layer)
     ran = (*clouds.distances, *clouds.outside)
     return TopologyReport(
@@ -210,7 +210,7 @@ def _compute(
             batch_size=options.batch_size,
             pooling=options.pooling,
             seed=options.seed,
-            memory=_left(options.memory, device),
+            memory=_memory_left(options.memory, device),
             precision=options.precision,
             progress=progress,
         )
@@ -232,15 +232,15 @@ def _save(options: AnalysisOptions, key: str, report: TopologyReport) -> list[st
     ]
 
 
-def _left(memory: int, device: torch.device) -> int:
-    """What a budget for the whole process leaves to the analysis itself."""
+def _memory_left(memory: int, device: torch.device) -> int:
+    """The bytes of a budget for the whole process that are left to the analysis."""
     if not memory:
         return 0
     held = held_bytes(device)
     if memory <= held:
         raise OptionError(
             f"`memory` must be more than the {gigabytes(held)} that the program, the weights and "
-            f"the images take before anything runs, got {gigabytes(memory)}"
+            f"the images take before the analysis starts, got {gigabytes(memory)}"
         )
     return memory - held
 
@@ -255,9 +255,10 @@ def _check(
 ) -> None:
     few = images[:2] if hasattr(images, "__getitem__") else images
     if not isinstance(few, Tensor) or not few.is_floating_point() or few.dim() < 2:
-        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        kind = f"{images.dtype} " if isinstance(images, Tensor) else ""
-        raise OptionError(f"`images` must be a floating tensor (N, C, H, W), got {kind}{found}")
+        value = type(images).__name__
+        if isinstance(images, Tensor):
+            value = f"{images.dtype} {tuple(images.shape)}"
+        raise OptionError(f"`images` must be a floating tensor (N, C, H, W), got {value}")
     problems = choice_problem("pooling", pooling, POOLINGS)
     problems += choice_problem("precision", precision, PRECISIONS)
     if memory < 0:
@@ -276,18 +277,18 @@ def _check(
     raise_problems(problems)
 
 
-def _teller(
+def _reporter(
     progress: ProgressCallback | None, layers: int, passes: int
 ) -> Callable[[str, int, str], None]:
-    def tell(stage: str, done: int, layer: str) -> None:
+    def report_step(stage: str, done: int, layer: str) -> None:
         if progress is not None:
             progress(Progress(stage, layer, done, total=(passes + 1) * layers, layers=layers))
 
-    return tell
+    return report_step
 
 
 def _blocks(distances: Float32, batch_size: int, pooling: Pooling) -> list[Float32]:
-    """The clouds whose topology is asked for; images beyond the last full batch are left out."""
+    """The clouds of one layer; images after the last full batch are left out."""
     if pooling == "pooled":
         return [distances]
     starts = range(0, len(distances) - batch_size + 1, batch_size)
@@ -302,7 +303,7 @@ def _topologies(
         for name, distances in clouds.items()
         if distances is not None
     }
-    results = persistences([b for info in infos for b in blocks.get(info.name, ())])
+    results = persistences([block for info in infos for block in blocks.get(info.name, ())])
     for info in infos:
         distances = clouds[info.name]
         pairs = list(islice(results, len(blocks.get(info.name, ()))))
@@ -314,7 +315,7 @@ def _topologies(
             activation_size=options.samples * math.prod(info.shape),
             parameters=info.parameters,
             flops=info.flops,
-            distances=_missing(options.samples) if distances is None else distances,
+            distances=_no_distances(options.samples) if distances is None else distances,
             diagrams=loops,
             components=tuple(components for components, _ in pairs),
             b1=average(loops, "b1", options.min_persistence) if loops else math.nan,
@@ -323,5 +324,5 @@ def _topologies(
         )
 
 
-def _missing(samples: int) -> Float32:
+def _no_distances(samples: int) -> Float32:
     return np.full((samples, samples), np.nan, np.float32)

@@ -1,4 +1,4 @@
-"""The same distances and diagrams, read with other settings. Nothing is run again."""
+"""The same distances and diagrams, summarised with other settings. No model is run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.topology.summaries import average
 def resummarize(
     report: TopologyReport, *, min_persistence: float = 0.0, eps_quantile: float | None = None
 ) -> TopologyReport:
-    """A report with b₁ and the clusters taken anew from its diagrams and distances.
+    """A copy of a report with b₁ and the clusters computed again from diagrams and distances.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def resummarize(
         As for `clustering.dbscan`; by default the clusters stay as they are.
     """
 
-    def one(layer: LayerTopology) -> LayerTopology:
+    def resummarize_layer(layer: LayerTopology) -> LayerTopology:
         if not layer.finite:
             return layer
         clusters = layer.clustering
@@ -33,5 +33,5 @@ def resummarize(
         loops = average(layer.diagrams, "b1", min_persistence)
         return replace(layer, b1=loops, clustering=clusters)
 
-    layers = tuple(map(one, report.layers))
+    layers = tuple(map(resummarize_layer, report.layers))
     return replace(report, layers=layers, min_persistence=min_persistence)

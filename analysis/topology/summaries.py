@@ -19,8 +19,8 @@ class Summary:
 
 def long_intervals(diagram: Float32, min_persistence: float = 0.0) -> Float32:
     """The intervals (k, 2) whose death - birth is above `min_persistence`."""
-    kept: Float32 = diagram[diagram[:, 1] - diagram[:, 0] > min_persistence]
-    return kept
+    long: Float32 = diagram[diagram[:, 1] - diagram[:, 0] > min_persistence]
+    return long
 
 
 def betti_number(diagram: Float32, min_persistence: float = 0.0) -> float:
@@ -36,7 +36,7 @@ def betti_curve(diagram: Float32) -> tuple[Float64, Integers]:
     scales : ndarray (2k,) of float64
         Births and deaths, sorted.
     counts : ndarray (2k,) of int64
-        Intervals alive from that scale to the next: births at or before it less deaths.
+        Intervals alive from that scale to the next: births up to it, less deaths up to it.
     """
     births, deaths = np.sort(diagram[:, 0]), np.sort(diagram[:, 1])
     scales = np.sort(diagram.ravel()).astype(np.float64)
@@ -51,17 +51,17 @@ def betti_curve_maximum(diagram: Float32, min_persistence: float = 0.0) -> float
 
 def total_persistence(diagram: Float32, min_persistence: float = 0.0) -> float:
     """Sum of death - birth, in the units of the distances."""
-    kept = long_intervals(diagram, min_persistence).astype(np.float64)
-    return float((kept[:, 1] - kept[:, 0]).sum())
+    intervals = long_intervals(diagram, min_persistence).astype(np.float64)
+    return float((intervals[:, 1] - intervals[:, 0]).sum())
 
 
 def persistent_entropy(diagram: Float32, min_persistence: float = 0.0) -> float:
     """Shannon entropy of the intervals' shares of the total persistence, in bits.
 
-    Atienza, Gonzalez-Diaz, Soriano-Trigueros (2020), arXiv:1803.08304. An empty diagram has 0.
+    Atienza, Gonzalez-Diaz, Soriano-Trigueros (2020), arXiv:1803.08304. 0 for an empty diagram.
     """
-    kept = long_intervals(diagram, min_persistence).astype(np.float64)
-    lengths = kept[:, 1] - kept[:, 0]
+    intervals = long_intervals(diagram, min_persistence).astype(np.float64)
+    lengths = intervals[:, 1] - intervals[:, 0]
     shares = lengths / lengths.sum() if len(lengths) else lengths
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.instruments.fake import fake_copy, unpredictable
+from analysis.instruments.fake import fake_copy, prediction_error
 from analysis.instruments.ledger import Ledger
 from analysis.instruments.memory_use import MemoryUse
 from analysis.options import Recipe
@@ -63,7 +63,7 @@ def predict_peak(
                 for _ in range(2):  # the first creates the optimiser's state
                     training_step(fake, optimizer, images, labels)
             except Exception as error:  # a model's own code may raise anything
-                raise unpredictable(error) from error
+                raise prediction_error(error) from error
         return ledger.peak
 
 

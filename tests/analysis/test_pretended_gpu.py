@@ -58,7 +58,7 @@ def clouds(device: str) -> None:
         names = trace(model, images(12)).names
         plan = Plan(12, blocks=3)
         found = measure_layer_distances(
-            model, images(12), names, plan=plan, reached=lambda *_: None
+            model, images(12), names, plan=plan, on_layer=lambda *_: None
         )
         return {name: found.distances[name] for name in names}
 

@@ -11,6 +11,6 @@ def test_layers_that_are_missing_are_told() -> None:
         seconds=0.0, peak_bytes=0, never_run=("unused", "fc2"), outside=("", "mlp"),
     )  # fmt: skip
     assert report.warnings() == [
-        "Not analysed, since the model did not run them: unused, fc2.",
-        "Not analysed, since their output is not one point an image: (model), mlp.",
+        "Not analysed because the model did not run them: unused, fc2.",
+        "Not analysed because their output is not one point per image: (model), mlp.",
     ]

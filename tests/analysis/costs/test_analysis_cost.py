@@ -92,7 +92,9 @@ def test_what_does_not_fit_is_told_with_what_would() -> None:
     assert "Even two images at a time" in nothing.suggestion
     below = cost(40, memory=300 * MB)
     assert not below.fits
-    assert below.suggestion.startswith("The memory limit is 300 MB, and 400 MB are taken by")
+    assert below.suggestion.startswith(
+        "The memory limit is 300 MB, but the program, the weights and the images alone take 400 MB"
+    )
 
 
 def test_images_that_are_held_count_and_others_do_not() -> None:

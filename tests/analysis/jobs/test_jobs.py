@@ -157,7 +157,7 @@ def test_work_of_another_kind_is_no_analysis(jobs: Jobs) -> None:
     assert job.state == "failed"
     assert "failed unexpectedly (KeyError" in job.error
     assert job.analysis is None
-    with pytest.raises(TypeError, match="is no analysis"):
+    with pytest.raises(TypeError, match="is not an analysis"):
         _ = job.options
 
 
@@ -242,7 +242,7 @@ class Clock:
 
     def after(self, seconds: float, progress: Progress) -> float | None:
         self.now += seconds
-        self.job.hear(progress)
+        self.job.record(progress)
         return self.job.seconds_left
 
 

@@ -16,8 +16,8 @@ from analysis.topology.footprints import (
     free_budget,
     held_bytes,
     plan_within,
-    predicted_footprint,
-    traced_footprint,
+    predict_footprint,
+    trace_footprint,
 )
 from analysis.topology.passes import Budget, Footprint
 from analysis.topology.pipeline import analyze
@@ -37,7 +37,7 @@ def images(count: int) -> Tensor:
 @pytest.mark.parametrize("name", POCKET)
 def test_a_prediction_is_what_the_pass_takes(name: str) -> None:
     model = load_model(name)
-    footprint = predicted_footprint(model, (3, 32, 32), layers=1)
+    footprint = predict_footprint(model, (3, 32, 32), layers=1)
     for count in (4, 20):
         measured = analyze(model, images(count)).peak_bytes - held(model)
         predicted = footprint.fixed + count * footprint.image
@@ -48,15 +48,15 @@ def test_a_prediction_is_what_the_pass_takes(name: str) -> None:
 
 
 def test_a_network_without_weights_is_predicted_alike() -> None:
-    whole = predicted_footprint(load_model("pocket-vgg"), (3, 32, 32), layers=1)
-    assert predicted_footprint(empty_network("pocket-vgg", 10), (3, 32, 32), layers=1) == whole
+    whole = predict_footprint(load_model("pocket-vgg"), (3, 32, 32), layers=1)
+    assert predict_footprint(empty_network("pocket-vgg", 10), (3, 32, 32), layers=1) == whole
 
 
 @pytest.mark.parametrize("name", POCKET)
 def test_what_a_trace_tells_is_never_less(name: str) -> None:
     model = load_model(name)
-    traced, most = traced_footprint(model, images(6))
-    exact = predicted_footprint(model, (3, 32, 32), len(traced.layers))
+    traced, most = trace_footprint(model, images(6))
+    exact = predict_footprint(model, (3, 32, 32), len(traced.layers))
     assert most.layers == exact.layers == len(traced.layers)
     assert exact.of_pass(1000) <= most.of_pass(1000) <= 2 * exact.of_pass(1000)
 
@@ -73,7 +73,7 @@ def test_a_larger_batch_may_peak_in_another_layer() -> None:
             early = self.wide(x).sum(1, keepdim=True)
             return self.last(x + early) + torch.zeros(10, 100_000).sum()
 
-    footprint = predicted_footprint(Weighty(), (10,), layers=2)
+    footprint = predict_footprint(Weighty(), (10,), layers=2)
     assert footprint.image >= 5000 * 4 - 4_000_000 // 1000
     for count in (2, 500, 1024):
         assert footprint.fixed + count * footprint.image >= max(4_000_000, count * 20_000)
@@ -81,18 +81,18 @@ def test_a_larger_batch_may_peak_in_another_layer() -> None:
 
 def test_half_width_takes_less_for_each_image() -> None:
     model = load_model("pocket-resnet20")
-    full = predicted_footprint(model, (3, 32, 32), layers=1)
-    half = predicted_footprint(model, (3, 32, 32), layers=1, precision="bfloat16")
+    full = predict_footprint(model, (3, 32, 32), layers=1)
+    half = predict_footprint(model, (3, 32, 32), layers=1, precision="bfloat16")
     assert 0.4 * full.image < half.image < 0.8 * full.image
 
 
 def test_no_more_processes_of_ripser_are_charged_than_there_are_layers(monkeypatch: Any) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     monkeypatch.setattr("analysis.topology.footprints.cpu_count", lambda: 64)
-    assert traced_footprint(model, torch.randn(2, 4))[1].processes == 2
-    assert predicted_footprint(model, (4,), layers=2).processes == 2
+    assert trace_footprint(model, torch.randn(2, 4))[1].processes == 2
+    assert predict_footprint(model, (4,), layers=2).processes == 2
     monkeypatch.setattr("analysis.topology.footprints.cpu_count", lambda: 1)
-    assert predicted_footprint(model, (4,), layers=2).processes == 1
+    assert predict_footprint(model, (4,), layers=2).processes == 1
 
 
 def test_room_is_left_for_what_is_loaded_later() -> None:
@@ -111,7 +111,7 @@ def test_a_model_that_fits_is_not_looked_at_more_closely(monkeypatch: Any) -> No
     def never(*_: object) -> Footprint:
         raise AssertionError("looked at")
 
-    monkeypatch.setattr("analysis.topology.footprints.predicted_footprint", never)
+    monkeypatch.setattr("analysis.topology.footprints.predict_footprint", never)
     most, model = Footprint(layers=3, image=1000), nn.Linear(4, 4)
     assert plan_within(Budget(10**9), model, torch.randn(20, 4), most).passes == 1
 
@@ -126,7 +126,7 @@ def test_a_model_that_cannot_be_predicted_is_charged_what_its_trace_tells() -> N
             return self.layer(x) if float(x.sum()) > 0 else self.layer(-x)
 
     with pytest.raises(ModelError):
-        predicted_footprint(Decides(), (4,), layers=1)
+        predict_footprint(Decides(), (4,), layers=1)
     most = Footprint(layers=1, image=10**6)
     budget = Budget(most.of_matrices(20) + most.of_pass(10))
     assert plan_within(budget, Decides(), torch.randn(20, 4), most).blocks == 4

@@ -15,7 +15,7 @@ from analysis.errors import ModelError, OptionError
 from analysis.models import load_model
 from analysis.progress import Progress
 from analysis.results import TopologyReport
-from analysis.topology.footprints import predicted_footprint
+from analysis.topology.footprints import predict_footprint
 from analysis.topology.layer_distances import measure_layer_distances
 from analysis.topology.passes import Plan
 from analysis.topology.pipeline import analyze
@@ -36,7 +36,7 @@ def images(count: int = SAMPLES) -> Tensor:
 
 def budget_for(model: nn.Module, inputs: Tensor, together: int, layers: int) -> int:
     """What a pass of so many images takes, and the matrices."""
-    footprint = predicted_footprint(model, tuple(inputs.shape[1:]), layers)
+    footprint = predict_footprint(model, tuple(inputs.shape[1:]), layers)
     return footprint.of_matrices(len(inputs)) + footprint.of_pass(together)
 
 
@@ -146,7 +146,9 @@ def test_a_module_that_is_called_twice_gives_its_last_call_in_every_pass() -> No
     model, inputs = Twice(), torch.randn(12, 6)
     with torch.no_grad():
         expected = squareform(pdist(model(inputs).double().numpy()))
-    clouds = measure_layer_distances(model, inputs, ["again"], Plan(12, 3), reached=lambda *_: None)
+    clouds = measure_layer_distances(
+        model, inputs, ["again"], Plan(12, 3), on_layer=lambda *_: None
+    )
     np.testing.assert_allclose(clouds.distances["again"], expected, rtol=1e-5)
 
 
@@ -164,7 +166,7 @@ def test_an_output_that_is_not_one_point_an_image_stays_outside() -> None:
     report = analyze(Shares(), torch.randn(12, 6))
     assert (report.names, report.outside) == (["outer"], ("inner",))
     clouds = measure_layer_distances(
-        Shares(), torch.randn(12, 6), ["inner", "outer"], Plan(12, 3), reached=lambda *_: None
+        Shares(), torch.randn(12, 6), ["inner", "outer"], Plan(12, 3), on_layer=lambda *_: None
     )
     assert (list(clouds.outside), list(clouds.distances)) == (["inner"], ["outer"])
 
@@ -189,7 +191,7 @@ def test_distances_that_a_pass_did_not_give_are_not_zero(otherwise: str) -> None
     inputs = torch.randn(12, 6)
     inputs[:, 0] = torch.tensor([1.0] * 4 + [-1.0] * 8)  # the last pass begins with image 4
     clouds = measure_layer_distances(
-        Sometimes(otherwise), inputs, ["first", "second"], Plan(12, 3), reached=lambda *_: None
+        Sometimes(otherwise), inputs, ["first", "second"], Plan(12, 3), on_layer=lambda *_: None
     )
     assert clouds.distances["first"] is not None
     if otherwise == "outside":
