@@ -40,7 +40,7 @@ def layer(
     parameters: int = 100,
     flops: int = 1000,
 ) -> LayerTopology:
-    """A layer whose cloud is `points`; without any it is not finite."""
+    """A layer whose cloud is `points`; without points it is not finite."""
     samples = 20 if points is None else len(points)
     if points is None:
         missing = np.full((samples, samples), np.nan, np.float32)
@@ -69,7 +69,7 @@ def report(*layers: LayerTopology) -> TopologyReport:
 
 
 class Drawn:
-    """Labelled images that remember which of them each batch held."""
+    """Labelled images that record which of them each batch held."""
 
     def __init__(self, tensor: Tensor, labels: Tensor) -> None:
         self.tensor, self.labels = tensor, labels
@@ -99,7 +99,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def hooks_left(model: nn.Module) -> list[str]:
-    """What a tracker may have forgotten to take away."""
+    """The hooks and modes that a tracker failed to remove."""
     left = [name for name, p in model.named_parameters() if p._post_accumulate_grad_hooks]
     left += [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
     if _get_current_dispatch_mode() is not None:

@@ -1,4 +1,4 @@
-"""What errors tell."""
+"""Recognising errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from analysis.errors import is_out_of_memory
         RuntimeError("Invalid buffer size: 74.51 GB"),
     ],
 )
-def test_want_of_memory_is_known_on_every_device(error: Exception) -> None:
+def test_running_out_of_memory_is_recognised_on_every_device(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 
@@ -31,5 +31,5 @@ def test_want_of_memory_is_known_on_every_device(error: Exception) -> None:
     "error",
     [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory")],
 )
-def test_other_errors_are_no_want_of_memory(error: Exception) -> None:
+def test_other_errors_do_not_mean_that_memory_ran_out(error: Exception) -> None:
     assert not is_out_of_memory(error)

@@ -1,4 +1,4 @@
-"""The engine on CUDA and MPS, as far as a machine without them can tell.
+"""The engine on CUDA and MPS, as far as a machine without them can show.
 
 Run as a program, it checks; torch cannot be prepared for that in the tests' own process.
 """
@@ -48,28 +48,28 @@ def distances(device: str) -> None:
     }.items():  # fmt: skip
         expected = pairwise_distances(cloud)
         with pretended(device):
-            found = pairwise_distances(Elsewhere(cloud, torch.device(device)))
+            distances = pairwise_distances(Elsewhere(cloud, torch.device(device)))
         # MPS has float32 only, so that differences of points far out lose digits.
-        np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=name)
+        np.testing.assert_allclose(distances, expected, rtol=1e-4, err_msg=name)
 
 
 def clouds(device: str) -> None:
     def measured(model: nn.Module) -> dict[str, Any]:
         names = trace(model, images(12)).names
         plan = Plan(12, blocks=3)
-        found = measure_layer_distances(
+        clouds = measure_layer_distances(
             model, images(12), names, plan=plan, on_layer=lambda *_: None
         )
-        return {name: found.distances[name] for name in names}
+        return {name: clouds.distances[name] for name in names}
 
     expected = measured(load_model(MODEL))
     model = moved(load_model(MODEL), device)
     assert device_of(model).type == device
     with pretended(device), torch.no_grad():
-        found = measured(model)
-    assert found.keys() == expected.keys()
+        matrices = measured(model)
+    assert matrices.keys() == expected.keys()
     for name, matrix in expected.items():
-        np.testing.assert_allclose(found[name], matrix, rtol=1e-3, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(matrices[name], matrix, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def training(device: str) -> None:
@@ -89,8 +89,8 @@ def training(device: str) -> None:
     expected = numbers(load_model(MODEL, num_classes=10))
     model = moved(load_model(MODEL, num_classes=10), device)
     with pretended(device) as called:
-        found = numbers(model)
-    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4)
+        values = numbers(model)
+    np.testing.assert_allclose(values, expected, rtol=1e-2, atol=1e-4)
     assert {"get_rng_state", "set_rng_state", "manual_seed"} <= called, "dropout has no seed"
     if device == "cuda":
         assert {"reset_peak_memory_stats", "max_memory_allocated"} <= called
@@ -109,8 +109,8 @@ def answers() -> dict[str, str]:
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    found: dict[str, str] = json.loads(ran.stdout)
-    return found
+    reasons: dict[str, str] = json.loads(ran.stdout)
+    return reasons
 
 
 @pytest.mark.parametrize(("check", "device"), CHECKS)
@@ -123,15 +123,15 @@ def test_the_engine_keeps_to_one_device(
 def main() -> None:
     warnings.simplefilter("ignore")
     register()
-    found = {}
+    reasons = {}
     for check, device in CHECKS:
         name = f"{check.__name__} {device}"
         try:
             check(device)
-            found[name] = ""
+            reasons[name] = ""
         except Exception:
-            found[name] = traceback.format_exc()
-    json.dump(found, sys.stdout)
+            reasons[name] = traceback.format_exc()
+    json.dump(reasons, sys.stdout)
 
 
 if __name__ == "__main__":

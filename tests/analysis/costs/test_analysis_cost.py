@@ -1,4 +1,4 @@
-"""Costs by hand from a made-up probe, and a real probe against a real analysis."""
+"""Costs computed by hand from an invented probe, and a real probe against a real analysis."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def cost(samples: int, memory: int = 0, probe: Probe = PROBE) -> AnalysisCost:
     return analysis_cost(probe, AnalysisOptions(samples=samples, memory=memory))
 
 
-def number(told: str, sentence: str) -> int:
-    found = re.search(told, sentence)
-    assert found is not None, sentence
-    return int(found[1])
+def number(pattern: str, sentence: str) -> int:
+    match = re.search(pattern, sentence)
+    assert match is not None, sentence
+    return int(match[1])
 
 
 def test_seconds_are_the_sum_of_their_parts() -> None:
@@ -75,16 +75,16 @@ def test_several_passes_take_longer_and_say_so() -> None:
 
 
 def test_the_peak_is_of_the_whole_process() -> None:
-    found = cost(40)
+    prediction = cost(40)
     taken = PROBE.footprint.of_matrices(40) + PROBE.footprint.of_pass(40)
-    assert found.peak_bytes == 400 * MB + 40 * 1000 + taken
+    assert prediction.peak_bytes == 400 * MB + 40 * 1000 + taken
 
 
-def test_what_does_not_fit_is_told_with_what_would() -> None:
-    found = cost(5000)
-    assert not found.fits
-    most = number(r"use at most (\d+) images", found.suggestion)
-    assert found.peak_bytes > 1400 * MB
+def test_an_analysis_that_does_not_fit_names_one_that_would() -> None:
+    prediction = cost(5000)
+    assert not prediction.fits
+    most = number(r"use at most (\d+) images", prediction.suggestion)
+    assert prediction.peak_bytes > 1400 * MB
     assert cost(most).fits
     assert not cost(round(1.01 * most)).fits
     nothing = cost(40, memory=410 * MB)
@@ -97,16 +97,16 @@ def test_what_does_not_fit_is_told_with_what_would() -> None:
     )
 
 
-def test_images_that_are_held_count_and_others_do_not() -> None:
+def test_images_count_only_if_they_are_prepared_at_once() -> None:
     large = replace(PROBE, input_bytes=HELD_BYTES // 100)
     held, lazy = cost(100, probe=large), cost(101, probe=large)
     assert held.peak_bytes - lazy.peak_bytes > 0.9 * HELD_BYTES
 
 
-def test_on_a_gpu_the_peak_is_the_gpus() -> None:
+def test_with_a_gpu_the_peak_is_that_of_the_gpu() -> None:
     gpu = replace(PROBE, held_bytes=100 * MB, free=Budget(800 * MB, host=2000 * MB))
-    found = cost(40, probe=gpu)
-    assert found.peak_bytes == 100 * MB + PROBE.footprint.of_pass(40)
+    prediction = cost(40, probe=gpu)
+    assert prediction.peak_bytes == 100 * MB + PROBE.footprint.of_pass(40)
 
 
 def test_a_model_is_probed_once_for_any_images() -> None:
@@ -118,28 +118,28 @@ def test_a_model_is_probed_once_for_any_images() -> None:
 
 
 @pytest.mark.parametrize("name", ["pocket-vgg", "pocket-vit"])
-def test_a_probe_tells_what_an_analysis_takes(name: str) -> None:
+def test_a_probe_predicts_the_cost_of_an_analysis(name: str) -> None:
     options = AnalysisOptions(model=name, samples=40)
-    told = probe(CostRequest(options))
-    found = analysis_cost(told, options)
+    probed = probe(CostRequest(options))
+    prediction = analysis_cost(probed, options)
     images = prepare_images(name, load_dataset("digits").sample(40, seed=0).images)
     model = load_model(name)
     report = analyze(model, images)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     # The ledger sees neither the program nor what kernels and the allocator take.
-    assert found.fits
+    assert prediction.fits
     taken = report.peak_bytes - weights
-    assert taken < found.peak_bytes - told.held_bytes < taken + 100 * MB
-    assert report.seconds / 20 < found.seconds < 20 * report.seconds
+    assert taken < prediction.peak_bytes - probed.held_bytes < taken + 100 * MB
+    assert report.seconds / 20 < prediction.seconds < 20 * report.seconds
 
 
 def test_a_probe_counts_layers_and_input_as_the_analysis_does() -> None:
-    found = probe(CostRequest(AnalysisOptions(model="pocket-vgg")))
+    probed = probe(CostRequest(AnalysisOptions(model="pocket-vgg")))
     images = prepare_images("pocket-vgg", load_dataset("digits").sample(8, seed=0).images)
-    assert found.footprint.layers == len(analyze(load_model("pocket-vgg"), images).layers)
-    assert found.input_bytes == 3 * 32 * 32 * 4
-    assert min(found.trace_seconds, found.image_seconds, found.layer_seconds) > 0
-    assert found.distance_seconds + found.pair_seconds > 0  # either may be lost in the noise
+    assert probed.footprint.layers == len(analyze(load_model("pocket-vgg"), images).layers)
+    assert probed.input_bytes == 3 * 32 * 32 * 4
+    assert min(probed.trace_seconds, probed.image_seconds, probed.layer_seconds) > 0
+    assert probed.distance_seconds + probed.pair_seconds > 0  # either may be lost in the noise
 
 
 def test_a_probe_times_no_more_images_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_a_probe_times_no_more_images_than_fit(monkeypatch: pytest.MonkeyPatch) 
         assert seen == [2, expected]
 
 
-def test_what_the_allocator_kept_is_freed_when_a_probe_ends(
+def test_the_allocators_cache_is_freed_when_a_probe_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     freed: list[torch.device] = []
@@ -171,7 +171,7 @@ def test_what_the_allocator_kept_is_freed_when_a_probe_ends(
     assert freed == [torch.device("cpu")]
 
 
-def test_what_cannot_be_probed_is_told() -> None:
+def test_a_model_that_cannot_be_probed_is_reported() -> None:
     with pytest.raises(OptionError, match="model"):
         probe(CostRequest(AnalysisOptions(model="no-such-model")))
 

@@ -1,4 +1,4 @@
-"""Which layers are found, in what order, and that the model is left as it was."""
+"""The layers of a model and their order; the model is left as it was."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.instruments.activations import first_tensor, trace, watch
 
 
 class Backwards(nn.Module):
-    """Registers its layers in another order than it runs them, and one that never runs."""
+    """Registers its layers in another order than it runs them; one never runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Twice(nn.Module):
 
 
 class Wrapped(nn.Module):
-    """Owns a weight and puts out whatever `shape_of` makes of the product."""
+    """Has a weight of its own, and returns the product in the form that `shape_of` gives it."""
 
     def __init__(self, shape_of: object) -> None:
         super().__init__()
@@ -53,9 +53,9 @@ class Around(nn.Module):
         self.end = nn.Linear(5, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = first_tensor(self.inner(x))
-        assert found is not None
-        return self.end(found)
+        tensor = first_tensor(self.inner(x))
+        assert tensor is not None
+        return self.end(tensor)
 
 
 class Attention(nn.Module):
@@ -79,7 +79,7 @@ def test_layers_come_in_execution_order_with_their_sizes() -> None:
     assert traced.never_run == ("unused",)
 
 
-def test_a_module_called_twice_is_one_layer_and_gives_its_last_call() -> None:
+def test_a_module_called_twice_is_one_layer_with_its_last_output() -> None:
     model, images = Twice(), torch.randn(5, 4)
     seen: dict[str, Tensor] = {}
     watch(model, images, lambda name, output: seen.__setitem__(name, output.clone()))  # type: ignore[union-attr]
@@ -104,7 +104,7 @@ def test_the_first_tensor_of_a_structured_output_is_the_cloud(shape_of: object) 
     assert [(i.name, i.shape) for i in traced.layers] == [("inner", (5,)), ("end", (2,))]
 
 
-def test_an_output_that_is_not_one_point_an_image_is_told_apart() -> None:
+def test_an_output_that_is_not_one_point_per_image_is_outside() -> None:
     class Pooling(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -134,7 +134,7 @@ def test_attention_is_one_layer_with_all_its_parameters(batch_first: bool) -> No
         assert traced.never_run == ()
 
 
-def test_flops_are_those_of_the_formulas() -> None:
+def test_flops_match_the_formulas() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1, groups=1),
         nn.BatchNorm2d(8),
@@ -190,7 +190,7 @@ def test_a_failing_pass_leaves_the_model_as_it_was_and_says_why() -> None:
     assert not any(m._forward_hooks for m in model.modules())
 
 
-def test_what_the_callback_raises_is_passed_on_even_through_a_model_that_catches() -> None:
+def test_a_callbacks_error_is_passed_on_even_through_a_model_that_catches_errors() -> None:
     class Stubborn(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -236,7 +236,7 @@ class Squeezes(nn.Module):
         return self.fc(self.pool(self.conv(x)).squeeze())
 
 
-def test_models_that_squeeze_and_norms_that_need_two_images_are_whole() -> None:
+def test_models_that_squeeze_and_norms_that_need_two_images_keep_their_layers() -> None:
     assert trace(Squeezes(), torch.randn(5, 3, 8, 8)).names == ["conv", "fc"]
     norm = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, track_running_stats=False))
     assert trace(norm, torch.randn(5, 4)).names == ["0", "1"]
@@ -253,7 +253,7 @@ def test_a_parametrised_module_is_one_layer_with_all_its_parameters() -> None:
     assert traced.never_run == traced.outside == ()
 
 
-def test_what_never_runs_inside_a_layer_is_reported() -> None:
+def test_a_module_that_never_runs_inside_a_layer_is_reported() -> None:
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -285,7 +285,7 @@ def test_an_integer_parameter_does_not_decide_the_dtype() -> None:
     assert seen[0].std() > 0
 
 
-def test_whatever_a_models_own_code_raises_is_told() -> None:
+def test_any_error_of_a_models_own_code_is_reported() -> None:
     class Picky(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -43,7 +43,7 @@ def tracked_steps(model: nn.Module, images: Tensor, classes: int) -> Iterator[Me
 
 
 def test_large_weights_by_hand() -> None:
-    """With large weights the peak is where all gradients and all momentum are there."""
+    """With large weights the peak is where all gradients and all momentum exist."""
     n, i, h, c = 2, 50, 40, 10
     weights = FLOAT * (i * h + h + h * c + c)
     batch = FLOAT * n * i + LONG * n
@@ -83,7 +83,7 @@ def test_large_activations_by_hand() -> None:
 
 
 def test_a_frozen_first_layer_by_hand() -> None:
-    """Nothing goes back through the ReLU: the peak is in its forward pass, or in the loss."""
+    """No gradient goes through the ReLU: the peak is in its forward pass or in the loss."""
     n, i, h, c = 64, 4, 256, 3
     model = two_layers(i, h, c)
     model[0].requires_grad_(False)
@@ -127,7 +127,7 @@ class ConvNet(nn.Module):
 
 
 def handed_out(step: Callable[[], object], path: Path) -> int:
-    """Bytes that torch's CPU allocator handed out at most during a call, beyond those before."""
+    """The most bytes that torch's CPU allocator gave out during a call, beyond those before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step()
     recorded.export_chrome_trace(str(path))
@@ -167,12 +167,12 @@ def test_the_peak_is_that_of_torchs_allocator(trained: str, inside: int, tmp_pat
         peak = handed_out(
             lambda: training_step(model, optimizer, images, labels), tmp_path / "trace.json"
         )
-        found = tracked_step(model, optimizer, images, labels).peak.total
+        tracked = tracked_step(model, optimizer, images, labels).peak.total
     there = [*model.parameters(), *model.buffers(), *kept, images, labels]  # kept: the momentum
-    assert found == sum(t.numel() * t.element_size() for t in there) + peak - inside
+    assert tracked == sum(t.numel() * t.element_size() for t in there) + peak - inside
 
 
-def test_kinds_of_what_is_there_before() -> None:
+def test_kinds_of_tensors_that_exist_before_the_step() -> None:
     model = ConvNet()
     model.fc.weight.grad = torch.zeros_like(model.fc.weight)
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -182,8 +182,8 @@ def test_kinds_of_what_is_there_before() -> None:
     weights = 3 * 8 * 9 + 8 + 8 * 8 * 9 + 4 * 8 + 8 * 5 + 5
     # Two norms: mean and variance of 8 channels, and the number of batches (int64).
     buffers = 2 * (2 * 8 * FLOAT + LONG)
-    found = Ledger(model, optimizer, (images,)).peak
-    assert found == MemoryUse(
+    tracked = Ledger(model, optimizer, (images,)).peak
+    assert tracked == MemoryUse(
         parameters=FLOAT * weights,
         gradients=FLOAT * 8 * 5,
         optimizer=FLOAT * 8 * 5,
@@ -191,7 +191,7 @@ def test_kinds_of_what_is_there_before() -> None:
     )
 
 
-def test_views_and_what_is_done_in_place_cost_nothing() -> None:
+def test_views_and_operations_in_place_cost_nothing() -> None:
     model = nn.Linear(1, 1, bias=False)
     with Ledger(model) as ledger:
         vector = torch.ones(100)
@@ -211,7 +211,7 @@ def test_views_and_what_is_done_in_place_cost_nothing() -> None:
     assert ledger.bytes == 4
 
 
-def test_the_peak_counts_what_lives_at_one_moment() -> None:
+def test_the_peak_counts_only_tensors_that_live_at_the_same_moment() -> None:
     model = nn.Linear(1, 1, bias=False)
     with Ledger(model) as ledger:
         early = torch.ones(50)
@@ -282,8 +282,8 @@ def test_gradients_kept_after_the_step_are_still_counted() -> None:
     assert ledger.peak.gradients == FLOAT * 600
 
 
-def test_a_graph_that_nobody_needs_is_freed() -> None:
-    """What a ReLU keeps is its own output: the ledger must not hold it, lest it hold itself."""
+def test_an_unused_graph_is_freed() -> None:
+    """A ReLU keeps its own output: if the ledger held that, it would hold itself."""
     model = nn.Linear(30, 20, bias=False)
     with Ledger(model) as ledger:
         output = torch.relu(model(torch.ones(2, 30)))

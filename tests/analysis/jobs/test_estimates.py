@@ -1,4 +1,4 @@
-"""Predictions asked for and given: the newest question first, and no waiting."""
+"""Questions and cached answers: the newest first, and no waiting."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
 
 def wait_for(estimates: Estimates, request: Question[Answer]) -> Answer | str:
     end = time.monotonic() + PATIENCE
-    while (found := estimates.get(request)) is None:
+    while (answer := estimates.get(request)) is None:
         assert time.monotonic() < end, "no answer came"
         time.sleep(0.02)
-    return found
+    return answer
 
 
 class FakeJobs:
-    """Jobs that are done when they start, and remember what they were asked."""
+    """Jobs that are done when they start, and record their requests."""
 
     def __init__(self) -> None:
         self.asked: list[Question[Any]] = []
@@ -60,7 +60,7 @@ class FakeJobs:
         return SimpleNamespace(state="done", result=MemoryEstimate(MemoryUse(), 1), error="")
 
 
-def test_a_worker_answers_as_the_function_does(jobs: Jobs) -> None:
+def test_a_worker_gives_the_same_answer_as_the_function(jobs: Jobs) -> None:
     assert wait_for(Estimates(jobs), HEAD) == estimate(HEAD)
 
 
@@ -75,7 +75,7 @@ def test_more_images_in_a_batch_take_more() -> None:
     assert small.analytic == large.analytic  # always of a batch of 8
 
 
-def test_the_newest_question_is_answered_first_and_none_twice() -> None:
+def test_the_newest_question_is_answered_first_and_each_only_once() -> None:
     fake = FakeJobs()
     estimates = Estimates(fake)  # type: ignore[arg-type]
     requests = [MemoryRequest(f"m{i}", 10, "everything") for i in range(4)]
@@ -94,14 +94,14 @@ def test_the_newest_question_is_answered_first_and_none_twice() -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The time that the estimates go by, in `now`."""
-    found = SimpleNamespace(now=0.0, sleep=time.sleep)
-    found.monotonic = lambda: found.now
-    monkeypatch.setattr("analysis.jobs.estimates.time", found)
-    return found
+    """The clock of the estimates; `now` sets it."""
+    clock = SimpleNamespace(now=0.0, sleep=time.sleep)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr("analysis.jobs.estimates.time", clock)
+    return clock
 
 
-def test_a_question_that_nobody_asks_any_more_is_not_begun(clock: SimpleNamespace) -> None:
+def test_a_question_that_is_no_longer_asked_is_dropped(clock: SimpleNamespace) -> None:
     fake = FakeJobs()
     estimates = Estimates(fake)  # type: ignore[arg-type]
     begun, silent, asked = (MemoryRequest(f"m{i}", 10, "everything") for i in range(3))
@@ -118,7 +118,7 @@ def test_a_question_that_nobody_asks_any_more_is_not_begun(clock: SimpleNamespac
     assert isinstance(estimates.known(begun), MemoryEstimate)
 
 
-def test_what_is_free_is_asked_again_after_a_while_and_what_is_certain_is_not(
+def test_only_answers_that_depend_on_free_memory_expire(
     clock: SimpleNamespace,
 ) -> None:
     fake = FakeJobs()
@@ -138,7 +138,7 @@ def test_what_is_free_is_asked_again_after_a_while_and_what_is_certain_is_not(
 @pytest.mark.parametrize(
     ("model", "sentence"), [("broken", "cannot be"), ("raising", "no process")]
 )
-def test_a_failure_is_told_and_the_next_question_answered(model: str, sentence: str) -> None:
+def test_a_failure_is_reported_and_the_next_question_answered(model: str, sentence: str) -> None:
     fake = FakeJobs()
     fake.open = True
     estimates = Estimates(fake)  # type: ignore[arg-type]
@@ -148,7 +148,7 @@ def test_a_failure_is_told_and_the_next_question_answered(model: str, sentence: 
     assert isinstance(wait_for(estimates, HEAD), MemoryEstimate)
 
 
-def test_a_question_is_the_same_whatever_the_seed_and_the_epochs() -> None:
+def test_seed_and_epochs_do_not_change_a_question() -> None:
     one, other = (
         MemoryRequest("pocket-vgg", 10, "everything", recipe=recipe)
         for recipe in (Recipe(), Recipe(epochs=3, seed=7, learning_rate=0.5))
@@ -157,7 +157,7 @@ def test_a_question_is_the_same_whatever_the_seed_and_the_epochs() -> None:
     assert one != MemoryRequest("pocket-vgg", 10, "everything", recipe=Recipe(momentum=0))
 
 
-def test_the_size_of_the_images_is_that_of_the_weights_or_the_one_asked_for() -> None:
+def test_the_size_of_the_images_is_the_weights_own_or_the_chosen_one() -> None:
     recipe = Recipe(batch_size=2)
     network = load_model("squeezenet1_1", weights="random", num_classes=10)
     everything = {name for name, _ in network.named_parameters()}
@@ -173,18 +173,18 @@ def test_random_weights_ask_the_same_question_as_pretrained_ones() -> None:
     assert asked[0] != MemoryRequest("vit_b_32", 10, "head", weights="file:/mine.pt")
 
 
-def test_other_questions_are_answered_and_kept_too(jobs: Jobs) -> None:
+def test_other_answers_are_cached_as_well(jobs: Jobs) -> None:
     estimates = Estimates(jobs)
     request = CostRequest(AnalysisOptions(model="pocket-vgg"))
-    found = wait_for(estimates, request)
-    assert isinstance(found, Probe)
-    assert found.footprint.layers == 10
+    measured = wait_for(estimates, request)
+    assert isinstance(measured, Probe)
+    assert measured.footprint.layers == 10
     # Another number of images is no other question.
-    assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vgg", samples=99))) is found
+    assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vgg", samples=99))) is measured
     assert estimates.known(CostRequest(AnalysisOptions(model="pocket-vit"))) is None
 
 
-def test_a_device_that_is_not_there_is_told(jobs: Jobs) -> None:
+def test_a_missing_device_is_reported(jobs: Jobs) -> None:
     if len(available_devices()) > 1:
         pytest.skip("there is a GPU")
     asked = CostRequest(AnalysisOptions(model="pocket-vgg", device="cuda"))

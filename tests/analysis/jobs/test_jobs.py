@@ -1,4 +1,4 @@
-"""Analyses in processes of their own, really stopped and really killed.
+"""Analyses in processes of their own, which are really stopped and killed.
 
 Where the analysis itself does not matter, it is `stand_in/pipeline.py`.
 """
@@ -54,7 +54,7 @@ def workers() -> list[psutil.Process]:
     return [p for p in children if p.is_running() and "analysis.worker" in p.cmdline()]
 
 
-def test_an_analysis_is_made_saved_and_given_back(jobs: Jobs, tmp_path: Path) -> None:
+def test_an_analysis_is_computed_and_saved_and_its_key_returned(jobs: Jobs, tmp_path: Path) -> None:
     job = jobs.start(QUICK)
     wait_until(ended(job))
     assert (job.state, job.error) == ("done", "")
@@ -70,7 +70,7 @@ def test_an_analysis_is_made_saved_and_given_back(jobs: Jobs, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_the_same_analysis_asked_for_twice_is_one_job(jobs: Jobs) -> None:
+def test_the_same_analysis_started_twice_is_one_job(jobs: Jobs) -> None:
     first = jobs.start(QUICK)
     assert jobs.start(QUICK) is first
     other = jobs.start(AnalysisOptions(model="pocket-vgg", samples=9))
@@ -82,7 +82,7 @@ def test_the_same_analysis_asked_for_twice_is_one_job(jobs: Jobs) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_one_session_that_leaves_does_not_end_what_another_waits_for(jobs: Jobs) -> None:
+def test_a_job_goes_on_for_another_session_when_one_leaves(jobs: Jobs) -> None:
     job = jobs.start(QUICK, "one")
     assert jobs.start(QUICK, "other") is job
     jobs.leave(job, "one")
@@ -115,7 +115,7 @@ def test_the_processes_of_ripser_count_and_end_with_the_worker(jobs: Jobs) -> No
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_stop_ends_it_now_and_the_next_one_runs(jobs: Jobs) -> None:
+def test_stop_ends_a_job_at_once_and_the_next_one_runs(jobs: Jobs) -> None:
     job = jobs.start(LONG)
     wait_until(lambda: job.progress is not None)
     before = workers()
@@ -129,7 +129,7 @@ def test_stop_ends_it_now_and_the_next_one_runs(jobs: Jobs) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_killed_worker_is_a_failure_in_plain_words(jobs: Jobs) -> None:
+def test_a_killed_worker_is_reported_in_plain_words(jobs: Jobs) -> None:
     job = jobs.start(LONG)
     wait_until(lambda: job.progress is not None)
     for process in workers():
@@ -142,7 +142,7 @@ def test_a_killed_worker_is_a_failure_in_plain_words(jobs: Jobs) -> None:
     assert after.state == "done"
 
 
-def test_what_the_person_got_wrong_is_told(jobs: Jobs) -> None:
+def test_a_users_mistake_is_reported(jobs: Jobs) -> None:
     job = jobs.start(AnalysisOptions(samples=5000))
     wait_until(ended(job))
     assert job.state == "failed"
@@ -151,7 +151,7 @@ def test_what_the_person_got_wrong_is_told(jobs: Jobs) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_work_of_another_kind_is_no_analysis(jobs: Jobs) -> None:
+def test_other_work_is_not_an_analysis(jobs: Jobs) -> None:
     job = jobs.start(("nobody", "answers this"))
     wait_until(ended(job))
     assert job.state == "failed"
@@ -161,7 +161,7 @@ def test_work_of_another_kind_is_no_analysis(jobs: Jobs) -> None:
         _ = job.options
 
 
-def test_a_process_that_refused_a_question_is_used_again(jobs: Jobs) -> None:
+def test_a_worker_that_refused_a_request_is_used_again(jobs: Jobs) -> None:
     first = jobs.start(AnalysisOptions(samples=5000))
     wait_until(ended(first))
     wait_until(lambda: jobs._pool._spare)  # given back
@@ -171,14 +171,14 @@ def test_a_process_that_refused_a_question_is_used_again(jobs: Jobs) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_want_of_memory_is_told(jobs: Jobs) -> None:
+def test_running_out_of_memory_is_reported(jobs: Jobs) -> None:
     job = jobs.start(AnalysisOptions(model="vgg16", samples=TOO_MANY))
     wait_until(ended(job))
     assert job.error == NOT_ENOUGH_MEMORY
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_process_whose_work_failed_is_not_used_again(jobs: Jobs) -> None:
+def test_a_worker_whose_job_failed_is_not_used_again(jobs: Jobs) -> None:
     first = jobs.start(QUICK)
     wait_until(ended(first))
     wait_until(lambda: jobs._pool._spare)  # given back
@@ -189,7 +189,7 @@ def test_a_process_whose_work_failed_is_not_used_again(jobs: Jobs) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_long_analysis_does_not_keep_a_short_one_waiting(jobs: Jobs) -> None:
+def test_a_short_analysis_does_not_wait_for_a_long_one(jobs: Jobs) -> None:
     long = jobs.start(LONG, "one session")
     wait_until(lambda: long.progress is not None)
     short = jobs.start(QUICK, "another")
@@ -215,9 +215,7 @@ def test_stop_ends_a_download(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> No
                 pass
 
 
-def test_a_worker_that_grew_large_is_ended_for_a_fresh_one(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_grew_large_is_replaced(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     first = jobs.start(QUICK)
     wait_until(ended(first))
     wait_until(lambda: jobs._pool._spare is first.worker)
@@ -233,7 +231,7 @@ def test_a_worker_that_grew_large_is_ended_for_a_fresh_one(
 
 
 class Clock:
-    """A time that passes when it is told to."""
+    """A clock that a test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0

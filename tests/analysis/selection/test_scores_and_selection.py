@@ -37,12 +37,12 @@ def small_report():  # type: ignore[no-untyped-def]
     ],
 )
 def test_scores_by_hand(normalization: str, sizes: tuple[float, ...]) -> None:
-    found = score(small_report(), normalization=normalization)
-    assert found.index.tolist() == ["a", "b", "c", "d", "head"]
-    assert found.drop(["c", "d"]).tolist() == pytest.approx([1 / size for size in sizes])
-    assert found[["c", "d"]].isna().all()
+    scores = score(small_report(), normalization=normalization)
+    assert scores.index.tolist() == ["a", "b", "c", "d", "head"]
+    assert scores.drop(["c", "d"]).tolist() == pytest.approx([1 / size for size in sizes])
+    assert scores[["c", "d"]].isna().all()
     same = size_only(small_report(), normalization=normalization)
-    pd.testing.assert_series_equal(found, same)  # every layer here has exactly one loop
+    pd.testing.assert_series_equal(scores, same)  # every layer here has exactly one loop
 
 
 def test_every_normalization_is_covered_above() -> None:
@@ -56,7 +56,7 @@ def test_another_summary_changes_the_score() -> None:
     assert persistence["b"] == pytest.approx(5 * persistence["a"], rel=1e-5)
 
 
-def test_unknown_names_are_all_told_at_once() -> None:
+def test_all_unknown_names_are_reported_at_once() -> None:
     with pytest.raises(OptionError, match=r"`normalization` must be one of activation.*`summary`"):
         score(small_report(), normalization="size", summary="b2")
 
@@ -116,7 +116,7 @@ def test_nothing_to_choose_from_chooses_nothing() -> None:
     ("preset", "chosen", "head_ranked"),
     [("recommended", ["a"], False), ("paper", ["head", "a"], True), ("released", ["head"], True)],
 )
-def test_presets_rank_the_head_and_round_as_they_say(
+def test_presets_rank_the_head_and_round_as_documented(
     preset: str, chosen: list[str], head_ranked: bool
 ) -> None:
     rows = ranking(small_report(), rho=0.3, preset=preset)

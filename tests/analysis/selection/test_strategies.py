@@ -1,4 +1,4 @@
-"""What each strategy chooses, against rankings made here from the network itself."""
+"""The choice of each strategy, against rankings computed here from the network itself."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def chosen(
     strategy: str, *, model: nn.Module | None = None, seed: int = 0, **options: object
 ) -> Selection:
     network = load_model("pocket-resnet20", num_classes=10) if model is None else model
-    asked = {"analysis": ANALYSIS, "recipe": Recipe(seed=seed)} | options
-    return choose(network, RunOptions(strategy=strategy, **asked))  # type: ignore[arg-type]
+    fields = {"analysis": ANALYSIS, "recipe": Recipe(seed=seed)} | options
+    return choose(network, RunOptions(strategy=strategy, **fields))  # type: ignore[arg-type]
 
 
 def seen(model: nn.Module, images: torch.Tensor) -> tuple[list[str], dict[str, int]]:
-    """Modules that own parameters as they begin to run, and elements that each puts out."""
+    """Modules with own parameters, in the order in which they begin, and their output sizes."""
     begun: list[str] = []
     sizes: dict[str, int] = {}
     for name, module in model.named_modules():
@@ -75,7 +75,7 @@ def pocket(name: str = "pocket-resnet20") -> tuple[list[str], dict[str, int]]:
     return seen(load_model(name), torch.zeros(1, 3, 32, 32))
 
 
-def test_the_registry_is_that_of_the_issue() -> None:
+def test_the_registry_lists_every_strategy() -> None:
     assert sorted(STRATEGIES) == sorted(NAMES)
     assert len(NAMES) == 11
     for strategy in STRATEGIES.values():
@@ -88,9 +88,9 @@ def test_the_registry_is_that_of_the_issue() -> None:
 def test_equal_budgets_are_equal() -> None:
     layers = len(pocket()[0]) - 1
     for name in RANKED:
-        found = chosen(name).layers
-        assert len(found) == len(set(found)) == round(0.1 * layers) + 1, name
-        assert found[-1] == "fc"  # the head, trained and not ranked
+        selected = chosen(name).layers
+        assert len(selected) == len(set(selected)) == round(0.1 * layers) + 1, name
+        assert selected[-1] == "fc"  # the head, trained and not ranked
 
 
 def test_size_takes_the_fewest_activations() -> None:
@@ -100,22 +100,22 @@ def test_size_takes_the_fewest_activations() -> None:
     assert len(begun) - 1 in (42, 43)
 
 
-def test_first_and_last_go_by_execution() -> None:
+def test_first_and_last_follow_the_execution_order() -> None:
     begun, _ = pocket()
     count = round(0.1 * (len(begun) - 1))
     assert chosen("first").layers == (*begun[:count], "fc")
     assert chosen("last").layers == (*begun[-2 : -2 - count : -1], "fc")
 
 
-def test_what_a_transformer_owns_itself_is_used_first() -> None:
+def test_a_transformers_own_parameters_are_used_first() -> None:
     begun, _ = pocket("pocket-vit")
     assert begun[:2] == ["conv_proj", "encoder"], "the position embedding is the encoder's"
     model = load_model("pocket-vit", num_classes=10)
     options = {"analysis": AnalysisOptions(model="pocket-vit", samples=8), "rho": 0.12}
-    found = chosen("first", model=model, **options).layers
-    assert found == (*begun[: len(found) - 1], "heads.head")
-    found = chosen("last", model=model, **options).layers
-    assert found == (*begun[-2 : -1 - len(found) : -1], "heads.head")
+    selected = chosen("first", model=model, **options).layers
+    assert selected == (*begun[: len(selected) - 1], "heads.head")
+    selected = chosen("last", model=model, **options).layers
+    assert selected == (*begun[-2 : -1 - len(selected) : -1], "heads.head")
 
 
 def test_random_depends_on_the_seed_alone() -> None:
@@ -137,20 +137,20 @@ def test_random_gives_every_layer_the_same_chance() -> None:
     assert all(abs(count - 200) < 3 * (500 * 0.4 * 0.6) ** 0.5 for count in counts.values())
 
 
-def test_raw_b1_takes_most_loops() -> None:
+def test_raw_b1_takes_the_most_loops() -> None:
     report = analysis.run(ANALYSIS)
     layers = [layer for layer in report.layers if layer.name != "fc"]
     ranked = sorted(layers, key=lambda layer: -len(layer.diagram))
-    found = chosen("raw-b1", normalization="activation").layers
-    assert found == (*(layer.name for layer in ranked[: len(found) - 1]), "fc")
+    selected = chosen("raw-b1", normalization="activation").layers
+    assert selected == (*(layer.name for layer in ranked[: len(selected) - 1]), "fc")
 
 
 @pytest.mark.parametrize("normalization", ["activation", "parameters", "flops"])
-def test_adabet_is_what_the_page_selects(normalization: str) -> None:
+def test_adabet_trains_the_selection_of_the_page(normalization: str) -> None:
     scores = score(analysis.run(ANALYSIS), normalization=normalization)
     expected = select(scores, rho=0.2, exclude=["fc"])
-    found = chosen("adabet", rho=0.2, normalization=normalization)
-    assert found.layers == (*expected, "fc")
+    selected = chosen("adabet", rho=0.2, normalization=normalization)
+    assert selected.layers == (*expected, "fc")
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -178,16 +178,16 @@ def test_gradient_strategies_rank_by_their_evidence() -> None:
     evidence = gradient_evidence(model, images, torch.from_numpy(drawn.labels), pocket()[0])
     for strategy, column in (("fisher", "fisher"), ("auto-rgn", "relative")):
         ranked = evidence[column].drop("fc").sort_values(ascending=False).index
-        found = chosen(strategy).layers
-        assert found == (*ranked[: len(found) - 1], "fc")
+        selected = chosen(strategy).layers
+        assert selected == (*ranked[: len(selected) - 1], "fc")
 
 
-def test_who_needed_labels_and_a_backward_pass() -> None:
+def test_only_gradient_strategies_need_labels_and_a_backward_pass() -> None:
     for name in NAMES:
-        found = chosen(name)
-        assert found.used_labels is found.used_gradients is (name in ("fisher", "auto-rgn"))
-        assert found.seconds > 0
-        assert found.predicted is None
+        selected = chosen(name)
+        assert selected.used_labels is selected.used_gradients is (name in ("fisher", "auto-rgn"))
+        assert selected.seconds > 0
+        assert selected.predicted is None
     weights = 4 * chosen("full").total_parameters
     # A backward pass of 8 images takes more than weights and gradients, a look takes no more
     # than the weights, and an analysis is somewhere between.
@@ -199,7 +199,7 @@ def test_who_needed_labels_and_a_backward_pass() -> None:
 def test_the_selection_counts_the_time_of_a_saved_analysis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    saved = replace(analysis.run(ANALYSIS), seconds=1000.0)  # found in no time
+    saved = replace(analysis.run(ANALYSIS), seconds=1000.0)  # loaded in no time
     monkeypatch.setattr("analysis.training.choosing.analyze_named", lambda _: saved)
     assert chosen.__wrapped__("adabet").seconds >= 1000
 
@@ -216,13 +216,13 @@ def test_choosing_alters_no_weight_and_no_statistic(strategy: str) -> None:
 def test_a_preset_that_ranks_the_head_may_freeze_it() -> None:
     model = load_model("pocket-resnet20", num_classes=10)
     begun, _ = pocket()
-    found = chosen("first", model=model, preset="released", rho=0.1)
-    assert found.layers == tuple(begun[: int(0.1 * len(begun))])
+    selected = chosen("first", model=model, preset="released", rho=0.1)
+    assert selected.layers == tuple(begun[: int(0.1 * len(begun))])
     assert not model.get_parameter("fc.weight").requires_grad
     assert chosen("last", preset="paper", rho=0.1).layers[0] == "fc"
 
 
-def test_nothing_to_train_is_said_in_words() -> None:
+def test_a_run_that_would_train_nothing_is_refused() -> None:
     with pytest.raises(
         TrainingError,
         match=r"ρ = 0.01 of \d+ layers rounds down to 0 under the preset “released”. Raise ρ",

@@ -1,6 +1,6 @@
 """Stands in for `analysis.topology.pipeline`. An analysis of vgg16 never ends, others end at once.
 
-With `TOO_MANY` images memory runs out."""
+One of `TOO_MANY` images runs out of memory."""
 
 from __future__ import annotations
 

@@ -15,29 +15,29 @@ from tests.factories import blobs, distances_of
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_blobs_are_found(groups: int, seed: int) -> None:
-    found = dbscan(distances_of(blobs(15, groups, seed=seed)))
-    assert found.count == groups
-    clear = found.labels >= 0
-    assert (found.labels[clear] == np.repeat(np.arange(groups), 15)[clear]).all()
-    assert found.noise_share == pytest.approx(1 - clear.mean())
-    assert found.noise_share < 0.5
+    clusters = dbscan(distances_of(blobs(15, groups, seed=seed)))
+    assert clusters.count == groups
+    clear = clusters.labels >= 0
+    assert (clusters.labels[clear] == np.repeat(np.arange(groups), 15)[clear]).all()
+    assert clusters.noise_share == pytest.approx(1 - clear.mean())
+    assert clusters.noise_share < 0.5
 
 
 def test_a_far_point_is_noise() -> None:
     points = np.concatenate([blobs(20, 1), np.full((1, 10), 1e3)])
-    found = dbscan(distances_of(points))
-    assert found.labels[-1] == -1
-    assert found.count == 1
+    clusters = dbscan(distances_of(points))
+    assert clusters.labels[-1] == -1
+    assert clusters.count == 1
 
 
 @pytest.mark.parametrize("quantile", [0.05, 0.2, 0.7])
-def test_it_is_scikit_learns_dbscan_of_the_raw_cloud(quantile: float) -> None:
+def test_clusters_match_scikit_learns_on_the_raw_cloud(quantile: float) -> None:
     cloud = np.random.default_rng(5).normal(size=(50, 4))
-    found = dbscan(distances_of(cloud), eps_quantile=quantile)
-    own = DBSCAN(eps=found.eps, min_samples=MIN_NEIGHBOURS).fit_predict(cloud)
-    assert (found.labels == own).all()
+    clusters = dbscan(distances_of(cloud), eps_quantile=quantile)
+    own = DBSCAN(eps=clusters.eps, min_samples=MIN_NEIGHBOURS).fit_predict(cloud)
+    assert (clusters.labels == own).all()
     pairs = distances_of(cloud)[np.triu_indices(50, 1)]
-    assert (pairs <= found.eps).mean() == pytest.approx(quantile, abs=0.01)
+    assert (pairs <= clusters.eps).mean() == pytest.approx(quantile, abs=0.01)
 
 
 def test_the_knee_lies_on_the_k_distance_curve() -> None:
@@ -56,8 +56,8 @@ def test_the_knee_is_where_the_curve_bends() -> None:
 
 
 def test_coincident_points_are_one_cluster() -> None:
-    found = dbscan(np.zeros((9, 9), np.float32))
-    assert (found.count, found.noise_share) == (1, 0)
+    clusters = dbscan(np.zeros((9, 9), np.float32))
+    assert (clusters.count, clusters.noise_share) == (1, 0)
 
 
 @pytest.mark.parametrize("quantile", [0.0, 1.5, float("nan")])

@@ -18,14 +18,14 @@ def reference(cloud: Tensor) -> np.ndarray:
 
 
 def worst_error(cloud: Tensor) -> float:
-    found, expected = pairwise_distances(cloud), reference(cloud)
-    assert found is not None
-    assert found.dtype == np.float32
-    assert (found == found.T).all()
-    assert (np.diag(found) == 0).all()
+    matrix, expected = pairwise_distances(cloud), reference(cloud)
+    assert matrix is not None
+    assert matrix.dtype == np.float32
+    assert (matrix == matrix.T).all()
+    assert (np.diag(matrix) == 0).all()
     apart = expected > 0
-    assert (found[~apart] == 0).all()
-    return float((np.abs(found - expected)[apart] / expected[apart]).max(initial=0))
+    assert (matrix[~apart] == 0).all()
+    return float((np.abs(matrix - expected)[apart] / expected[apart]).max(initial=0))
 
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
@@ -76,7 +76,7 @@ def test_other_dtypes(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_close_pair_in_half_width(dtype: torch.dtype) -> None:
+def test_a_close_pair_in_half_precision(dtype: torch.dtype) -> None:
     cloud = gaussian(20, 50).to(dtype)
     cloud[7] = cloud[2] + (0.02 * gaussian(50, seed=1)).to(dtype)
     assert worst_error(cloud) < TOLERANCE
@@ -91,7 +91,7 @@ def test_few_points_with_very_many_coordinates(count: int) -> None:
 
 
 @pytest.mark.parametrize("setting", ["fp32_precision", "mkldnn.matmul.fp32_precision"])
-def test_torchs_other_way_to_allow_less_precision_is_respected(setting: str) -> None:
+def test_torchs_other_setting_of_the_precision_is_respected(setting: str) -> None:
     *path, name = setting.split(".")
     place = torch.backends
     for part in path:
@@ -106,7 +106,7 @@ def test_torchs_other_way_to_allow_less_precision_is_respected(setting: str) -> 
         torch.set_float32_matmul_precision("highest")  # makes torch's two settings agree again
 
 
-def test_memory_layouts_make_no_difference() -> None:
+def test_memory_layouts_do_not_matter() -> None:
     cloud = gaussian(30, 16, 9, 7) + 5
     channels_last = cloud.contiguous(memory_format=torch.channels_last)
     assert worst_error(channels_last) < TOLERANCE
@@ -116,7 +116,7 @@ def test_memory_layouts_make_no_difference() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_cloud_that_is_not_finite_has_none(value: float) -> None:
+def test_a_cloud_that_is_not_finite_has_no_distances(value: float) -> None:
     cloud = gaussian(10, 50)
     cloud[4, 7] = value
     assert pairwise_distances(cloud) is None
@@ -135,13 +135,13 @@ def test_reduced_precision_that_the_caller_allows_is_not_used() -> None:
 
 def test_invariances() -> None:
     cloud = gaussian(25, 40)
-    found = pairwise_distances(cloud)
-    assert found is not None
+    matrix = pairwise_distances(cloud)
+    assert matrix is not None
     order = torch.randperm(25, generator=torch.Generator().manual_seed(1))
     rotation, _ = torch.linalg.qr(gaussian(40, 40, seed=2).double())
-    np.testing.assert_allclose(pairwise_distances(cloud[order]), found[order][:, order], rtol=1e-6)
-    np.testing.assert_allclose(pairwise_distances(cloud.double() @ rotation), found, rtol=1e-5)
-    np.testing.assert_allclose(pairwise_distances(cloud * 4), found * 4, rtol=1e-6)
+    np.testing.assert_allclose(pairwise_distances(cloud[order]), matrix[order][:, order], rtol=1e-6)
+    np.testing.assert_allclose(pairwise_distances(cloud.double() @ rotation), matrix, rtol=1e-5)
+    np.testing.assert_allclose(pairwise_distances(cloud * 4), matrix * 4, rtol=1e-6)
 
 
 def test_the_cloud_is_not_altered() -> None:

@@ -13,16 +13,16 @@ def test_a_cloud_in_the_plane_keeps_its_distances() -> None:
     np.testing.assert_allclose(distances_of(embed(distances)), distances, atol=1e-5)
 
 
-def test_it_is_the_best_inner_product_of_rank_two() -> None:
+def test_the_map_is_the_best_inner_product_of_rank_two() -> None:
     distances = distances_of(blobs(12, 3)).astype(np.float64)
     centring = np.eye(36) - 1 / 36
     values, vectors = np.linalg.eigh(-0.5 * centring @ distances**2 @ centring)
     expected = vectors[:, -2:] * values[-2:] @ vectors[:, -2:].T
-    found = embed(distances.astype(np.float32))
-    np.testing.assert_allclose(found @ found.T, expected, rtol=1e-4, atol=1e-3)
+    embedded = embed(distances.astype(np.float32))
+    np.testing.assert_allclose(embedded @ embedded.T, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_it_repeats_and_stands_coincident_points() -> None:
+def test_the_map_is_repeatable_and_accepts_coincident_points() -> None:
     distances = distances_of(blobs(9))
     np.testing.assert_array_equal(embed(distances), embed(distances.copy()))
     assert (embed(np.zeros((6, 6), np.float32)) == 0).all()

@@ -1,4 +1,4 @@
-"""What a pass takes: predicted without running it, against the ledger over the real pass."""
+"""The memory of a pass: predicted without running it, against the ledger of the real pass."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def images(count: int) -> Tensor:
 
 
 @pytest.mark.parametrize("name", POCKET)
-def test_a_prediction_is_what_the_pass_takes(name: str) -> None:
+def test_a_prediction_equals_the_memory_of_the_pass(name: str) -> None:
     model = load_model(name)
     footprint = predict_footprint(model, (3, 32, 32), layers=1)
     for count in (4, 20):
@@ -47,13 +47,13 @@ def test_a_prediction_is_what_the_pass_takes(name: str) -> None:
         assert measured - 1_500_000 <= 1.05 * predicted
 
 
-def test_a_network_without_weights_is_predicted_alike() -> None:
+def test_a_network_without_weights_has_the_same_prediction() -> None:
     whole = predict_footprint(load_model("pocket-vgg"), (3, 32, 32), layers=1)
     assert predict_footprint(empty_network("pocket-vgg", 10), (3, 32, 32), layers=1) == whole
 
 
 @pytest.mark.parametrize("name", POCKET)
-def test_what_a_trace_tells_is_never_less(name: str) -> None:
+def test_the_bound_of_a_trace_is_never_less(name: str) -> None:
     model = load_model(name)
     traced, most = trace_footprint(model, images(6))
     exact = predict_footprint(model, (3, 32, 32), len(traced.layers))
@@ -79,14 +79,14 @@ def test_a_larger_batch_may_peak_in_another_layer() -> None:
         assert footprint.fixed + count * footprint.image >= max(4_000_000, count * 20_000)
 
 
-def test_half_width_takes_less_for_each_image() -> None:
+def test_half_precision_takes_less_per_image() -> None:
     model = load_model("pocket-resnet20")
     full = predict_footprint(model, (3, 32, 32), layers=1)
     half = predict_footprint(model, (3, 32, 32), layers=1, precision="bfloat16")
     assert 0.4 * full.image < half.image < 0.8 * full.image
 
 
-def test_no_more_processes_of_ripser_are_charged_than_there_are_layers(monkeypatch: Any) -> None:
+def test_ripser_is_charged_for_at_most_one_process_per_layer(monkeypatch: Any) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     monkeypatch.setattr("analysis.topology.footprints.cpu_count", lambda: 64)
     assert trace_footprint(model, torch.randn(2, 4))[1].processes == 2
@@ -95,19 +95,19 @@ def test_no_more_processes_of_ripser_are_charged_than_there_are_layers(monkeypat
     assert predict_footprint(model, (4,), layers=2).processes == 1
 
 
-def test_room_is_left_for_what_is_loaded_later() -> None:
+def test_libraries_that_load_later_are_counted() -> None:
     later = held_bytes(torch.device("cpu")) - resident_bytes()
     assert 40e6 < later < 60e6
 
 
-def test_what_torch_keeps_for_itself_counts_as_free(monkeypatch: Any) -> None:
+def test_torchs_cache_counts_as_free(monkeypatch: Any) -> None:
     kept = [3 * 10**9]
     monkeypatch.setattr("analysis.topology.footprints.free_cache", lambda _: kept.clear())
     monkeypatch.setattr("analysis.topology.footprints.free_bytes", lambda _: 4 * 10**9 - sum(kept))
     assert free_budget(torch.device("cuda")) == Budget(4 * 10**9, 4 * 10**9)
 
 
-def test_a_model_that_fits_is_not_looked_at_more_closely(monkeypatch: Any) -> None:
+def test_the_bound_is_not_refined_for_a_model_that_fits(monkeypatch: Any) -> None:
     def never(*_: object) -> Footprint:
         raise AssertionError("looked at")
 
@@ -116,7 +116,7 @@ def test_a_model_that_fits_is_not_looked_at_more_closely(monkeypatch: Any) -> No
     assert plan_within(Budget(10**9), model, torch.randn(20, 4), most).passes == 1
 
 
-def test_a_model_that_cannot_be_predicted_is_charged_what_its_trace_tells() -> None:
+def test_a_model_that_cannot_be_predicted_is_charged_the_bound_of_its_trace() -> None:
     class Decides(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Images as a model takes them: the same whether at once or block by block."""
+"""Images in a model's input format: the same at once and block by block."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def drawn() -> ImageDataset:
 
 def test_few_images_are_prepared_at_once(drawn: ImageDataset) -> None:
     expected = prepare_images("pocket-vgg", drawn.images)
-    found = prepare_inputs(OPTIONS, drawn)
-    assert isinstance(found, torch.Tensor)
-    assert torch.equal(found, expected)
+    prepared = prepare_inputs(OPTIONS, drawn)
+    assert isinstance(prepared, torch.Tensor)
+    assert torch.equal(prepared, expected)
 
 
-def test_many_images_are_prepared_when_they_are_asked_for(
+def test_many_images_are_prepared_when_they_are_read(
     drawn: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = prepare_inputs(OPTIONS, drawn)
@@ -51,7 +51,7 @@ def test_many_images_are_prepared_when_they_are_asked_for(
     assert lazy.labels.tolist() == drawn.labels.tolist()
 
 
-def test_another_input_side_is_what_the_model_gets(drawn: ImageDataset) -> None:
+def test_the_model_gets_images_of_another_input_side(drawn: ImageDataset) -> None:
     options = AnalysisOptions(model="mobilenet_v2", weights="random", input_side=64)
     assert PreparedImages(options, drawn)[:2].shape == (2, 3, 64, 64)
 
@@ -68,7 +68,7 @@ def test_an_analysis_of_images_prepared_block_by_block_is_the_same(
         np.testing.assert_array_equal(one.distances, other.distances)
 
 
-def test_an_analysis_runs_in_the_precision_asked_for(
+def test_an_analysis_runs_in_the_chosen_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
@@ -77,13 +77,13 @@ def test_an_analysis_runs_in_the_precision_asked_for(
     np.testing.assert_allclose(half.layers[0].distances, full.layers[0].distances, rtol=0.05)
 
 
-def test_a_budget_is_of_the_whole_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_covers_the_whole_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
     with pytest.raises(OptionError, match=r"`memory` must be more than the .* got 90 MB"):
         analyze_named(replace(OPTIONS, memory=90_000_000))
 
 
-def test_a_device_that_is_not_there_is_told_before_anything_is_loaded(
+def test_a_missing_device_is_reported_before_anything_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Several passes against one: the same numbers, for less memory."""
+"""Several passes against one: the same numbers in less memory."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def images(count: int = SAMPLES) -> Tensor:
 
 
 def budget_for(model: nn.Module, inputs: Tensor, together: int, layers: int) -> int:
-    """What a pass of so many images takes, and the matrices."""
+    """Bytes of a pass of `together` images, and of the matrices."""
     footprint = predict_footprint(model, tuple(inputs.shape[1:]), layers)
     return footprint.of_matrices(len(inputs)) + footprint.of_pass(together)
 
 
 class Counted:
-    """A model's forward passes over real images, by their number."""
+    """Records the number of images of each forward pass over real images."""
 
     def __init__(self, model: nn.Module) -> None:
         self.sizes: list[int] = []
@@ -62,7 +62,7 @@ def assert_same(one: TopologyReport, other: TopologyReport) -> None:
         assert (a.b1, a.activation_size, a.finite) == (b.b1, b.activation_size, b.finite)
 
 
-def test_a_small_budget_takes_several_passes_to_the_same_numbers() -> None:
+def test_several_passes_within_a_small_budget_give_the_same_numbers() -> None:
     model, inputs = network(), images()
     counted = Counted(model)
     one = analyze(model, inputs)
@@ -86,7 +86,7 @@ def test_pocket_models_within_a_budget(name: str) -> None:
     assert_same(one, several)
 
 
-def test_per_batch_clouds_are_the_same_too() -> None:
+def test_per_batch_clouds_are_the_same_as_well() -> None:
     model, inputs = network(), images()
     options: dict[str, Any] = {"pooling": "per-batch", "batch_size": 10}
     memory = budget_for(model, inputs, 8, layers=3)
@@ -95,7 +95,7 @@ def test_per_batch_clouds_are_the_same_too() -> None:
     assert len(several.layers[0].diagrams) == 3
 
 
-def test_images_are_asked_for_a_block_at_a_time() -> None:
+def test_images_are_read_one_block_at_a_time() -> None:
     class Blocks:
         def __init__(self, whole: Tensor) -> None:
             self.whole, self.asked = whole, []
@@ -133,7 +133,7 @@ def test_a_layer_that_is_not_finite_in_one_pass_is_not_finite() -> None:
     assert several.not_finite == one.not_finite
 
 
-def test_a_module_that_is_called_twice_gives_its_last_call_in_every_pass() -> None:
+def test_a_module_called_twice_gives_its_last_output_in_every_pass() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -152,14 +152,14 @@ def test_a_module_that_is_called_twice_gives_its_last_call_in_every_pass() -> No
     np.testing.assert_allclose(clouds.distances["again"], expected, rtol=1e-5)
 
 
-def test_an_output_that_is_not_one_point_an_image_stays_outside() -> None:
+def test_an_output_that_is_not_one_point_per_image_stays_outside() -> None:
     class Shares(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.inner, self.outer = nn.Linear(6, 6), nn.Linear(6, 6)
 
         def forward(self, x: Tensor) -> Tensor:
-            # Two images, as the trace has them, are told from a pass of eight.
+            # Two images, as the trace has them, are distinguished from a pass of eight.
             shared = self.inner(x if len(x) == 2 else x[:1])
             return self.outer(x) + shared.sum()
 
@@ -172,7 +172,7 @@ def test_an_output_that_is_not_one_point_an_image_stays_outside() -> None:
 
 
 class Sometimes(nn.Module):
-    """Its second layer runs, or gives one point for each image, if the first image says so."""
+    """Its second layer runs, or gives one point per image, depending on the first image."""
 
     def __init__(self, otherwise: str) -> None:
         super().__init__()
@@ -180,14 +180,14 @@ class Sometimes(nn.Module):
         self.otherwise = otherwise
 
     def forward(self, x: Tensor) -> Tensor:
-        found = self.first(x)
+        hidden = self.first(x)
         if x[0, 0] > 0:
-            return self.second(found)
-        return found + self.second(found[:1]).sum() if self.otherwise == "outside" else found
+            return self.second(hidden)
+        return hidden + self.second(hidden[:1]).sum() if self.otherwise == "outside" else hidden
 
 
 @pytest.mark.parametrize("otherwise", ["skipped", "outside"])
-def test_distances_that_a_pass_did_not_give_are_not_zero(otherwise: str) -> None:
+def test_distances_that_no_pass_measured_are_not_zero(otherwise: str) -> None:
     inputs = torch.randn(12, 6)
     inputs[:, 0] = torch.tensor([1.0] * 4 + [-1.0] * 8)  # the last pass begins with image 4
     clouds = measure_layer_distances(
@@ -200,7 +200,7 @@ def test_distances_that_a_pass_did_not_give_are_not_zero(otherwise: str) -> None
         assert clouds.distances["second"] is None
 
 
-def test_what_cannot_fit_is_told_before_the_passes() -> None:
+def test_an_analysis_that_cannot_fit_is_refused_before_the_passes() -> None:
     model, inputs = network(), images()
     counted = Counted(model)
     with pytest.raises(ModelError, match="Even two images at a time take"):
@@ -212,7 +212,7 @@ def test_what_cannot_fit_is_told_before_the_passes() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_distances_of_half_width_activations_are_not_half_width(precision: Any) -> None:
+def test_distances_of_half_precision_activations_have_full_precision(precision: Any) -> None:
     model, inputs, kept = network(), images(), {}
     for name, module in model.named_children():
         module.register_forward_hook(lambda _, __, out, name=name: kept.update({name: out.clone()}))
@@ -229,6 +229,6 @@ def test_distances_of_half_width_activations_are_not_half_width(precision: Any) 
     assert 1e-5 < np.abs(half[apart] / whole[apart] - 1).max() < 0.05
 
 
-def test_a_precision_that_there_is_not_is_named() -> None:
+def test_an_unknown_precision_is_named() -> None:
     with pytest.raises(OptionError, match="`precision` must be one of float32, bfloat16, float16"):
         analyze(network(), images(), precision="int8")  # type: ignore[arg-type]

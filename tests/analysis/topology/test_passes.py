@@ -17,7 +17,7 @@ FOOTPRINT = Footprint(layers=10, image=MB)
 @pytest.mark.parametrize(
     ("samples", "blocks"), [(4, 1), (7, 3), (40, 3), (41, 5), (10, 10), (400, 4)]
 )
-def test_every_two_images_share_a_pass(samples: int, blocks: int) -> None:
+def test_every_pair_of_images_shares_a_pass(samples: int, blocks: int) -> None:
     together: set[tuple[int, int]] = set()
     sizes = []
     for parts in Plan(samples, blocks):
@@ -32,34 +32,34 @@ def test_every_two_images_share_a_pass(samples: int, blocks: int) -> None:
     assert max(sizes) <= plan.largest <= max(sizes) + 1
 
 
-def test_what_fits_takes_one_pass() -> None:
+def test_images_that_fit_take_one_pass() -> None:
     exactly = FOOTPRINT.of_matrices(40) + FOOTPRINT.of_pass(40)
     assert plan_passes(40, FOOTPRINT, Budget(exactly)).passes == 1
     assert plan_passes(40, FOOTPRINT, Budget(exactly - 1)).passes > 1
 
 
 @pytest.mark.parametrize("together", [2, 3, 8, 20, 39])
-def test_no_pass_takes_more_than_the_budget_and_none_could_be_spared(together: int) -> None:
+def test_no_pass_exceeds_the_budget_and_fewer_passes_would(together: int) -> None:
     room = FOOTPRINT.of_matrices(40) + FOOTPRINT.of_pass(together)
     plan = plan_passes(40, FOOTPRINT, Budget(room))
     assert FOOTPRINT.peak(40, plan.largest, Budget(room)) <= room
     assert plan.blocks == -(-40 // (together // 2))
 
 
-def test_on_a_gpu_the_matrices_are_the_hosts() -> None:
+def test_with_a_gpu_the_matrices_are_on_the_host() -> None:
     budget = Budget(device=FOOTPRINT.of_pass(40), host=FOOTPRINT.of_topology(40))
     assert plan_passes(40, FOOTPRINT, budget).passes == 1
     with pytest.raises(ModelError, match="use at most"):
         plan_passes(40, FOOTPRINT, Budget(budget.device, FOOTPRINT.of_topology(40) - 1))
 
 
-def test_a_pass_is_charged_for_kernels_and_allocator_too() -> None:
+def test_a_pass_is_charged_for_kernels_and_the_allocator_as_well() -> None:
     assert FOOTPRINT.of_pass(10) > 10 * MB + 2**20
     fixed = Footprint(layers=10, image=MB, fixed=5 * MB)
     assert fixed.of_pass(10) - FOOTPRINT.of_pass(10) >= 5 * MB
 
 
-def test_distances_that_do_not_fit_are_told_with_what_would() -> None:
+def test_an_analysis_that_does_not_fit_names_one_that_would() -> None:
     budget = Budget(500 * MB)
     with pytest.raises(
         ModelError, match=r"distances of 5000 images in 10 layers.*at most \d+"
@@ -72,7 +72,7 @@ def test_distances_that_do_not_fit_are_told_with_what_would() -> None:
         plan_passes(most + 1, FOOTPRINT, budget)
 
 
-def test_a_model_too_large_for_two_images_is_told() -> None:
+def test_a_model_too_large_for_two_images_is_refused() -> None:
     huge = Footprint(layers=10, image=900 * MB)
     assert most_samples(huge, Budget(1000 * MB)) == 0
     with pytest.raises(ModelError, match=r"Even two images at a time take 2.1 GB.*smaller images"):
@@ -81,7 +81,7 @@ def test_a_model_too_large_for_two_images_is_told() -> None:
         plan_passes(40, huge, Budget(-5))
 
 
-def test_processes_for_ripser_count_from_where_they_are_used() -> None:
+def test_processes_of_ripser_count_once_they_are_used() -> None:
     several = Footprint(layers=10, image=MB, processes=4)
     assert several.of_topology(149) == FOOTPRINT.of_topology(149)
     assert several.of_topology(150) > FOOTPRINT.of_topology(150) + 400 * MB
@@ -91,8 +91,8 @@ def test_processes_for_ripser_count_from_where_they_are_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "told"),
+    ("size", "text"),
     [(0, "0 MB"), (1, "1 MB"), (48 * MB, "48 MB"), (2_340 * MB, "2.3 GB"), (131.5e9, "132 GB")],
 )
-def test_bytes_for_a_person(size: float, told: str) -> None:
-    assert gigabytes(size) == told
+def test_bytes_in_words(size: float, text: str) -> None:
+    assert gigabytes(size) == text

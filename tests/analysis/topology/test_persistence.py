@@ -1,4 +1,4 @@
-"""Persistence by known answers, and the same from a matrix as from the raw cloud."""
+"""Persistence with known answers, and the same from a matrix as from the raw cloud."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_two_circles_far_apart_have_two_loops() -> None:
     assert (np.diff(loops, axis=1) > 0.1).sum() == 2  # float32 leaves others of no length
 
 
-def test_a_line_has_none() -> None:
+def test_a_line_has_no_loop() -> None:
     loops = persistence(distances_of(np.arange(12.0)[:, None]))[1]
     assert loops.shape == (0, 2)
 
@@ -42,15 +42,15 @@ def test_coincident_points_make_no_loops() -> None:
     assert len(persistence(np.zeros((8, 8), np.float32))[1]) == 0
 
 
-def test_the_matrix_gives_what_ripser_gives_of_the_cloud() -> None:
+def test_the_matrix_gives_the_same_as_the_cloud_in_ripser() -> None:
     cloud = np.random.default_rng(3).normal(size=(60, 5)).astype(np.float32)
     expected = ripser(cloud, maxdim=1)["dgms"]
     for mine, other in zip(persistence(distances_of(cloud)), expected, strict=True):
         np.testing.assert_allclose(np.sort(mine, 0), np.sort(other, 0), rtol=1e-4)
 
 
-def test_processes_give_the_same_in_the_same_order() -> None:
+def test_processes_give_the_same_diagrams_in_the_same_order() -> None:
     clouds = [distances_of(np.random.default_rng(n).normal(size=(160, 4))) for n in range(3)]
-    for found, cloud in zip(persistences(clouds), clouds, strict=True):
-        for mine, alone in zip(found, persistence(cloud), strict=True):
+    for pair, cloud in zip(persistences(clouds), clouds, strict=True):
+        for mine, alone in zip(pair, persistence(cloud), strict=True):
             np.testing.assert_array_equal(mine, alone)

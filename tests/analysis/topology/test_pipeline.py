@@ -45,7 +45,7 @@ def images(count: int = 24) -> Tensor:
 
 
 def raw_clouds(model: nn.Module, inputs: Tensor, batch_size: int = 8) -> dict[str, np.ndarray]:
-    """Every module's outputs as the plain recipe takes them: batch by batch, all kept."""
+    """Every module's outputs by the plain recipe: batch by batch, and all kept."""
     kept: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Any:
@@ -66,7 +66,7 @@ def raw_clouds(model: nn.Module, inputs: Tensor, batch_size: int = 8) -> dict[st
 
 @pytest.mark.parametrize("dataset", ["digits", "fashion"])
 @pytest.mark.parametrize("name", POCKET)
-def test_b1_is_ripsers_of_the_raw_pooled_cloud(name: str, dataset: str) -> None:
+def test_b1_matches_ripser_on_the_raw_pooled_cloud(name: str, dataset: str) -> None:
     model = load_model(name)
     inputs = prepare_images(name, load_dataset(dataset).sample(40, seed=0).images)
     report = analyze(model, inputs)
@@ -85,7 +85,7 @@ def test_b1_is_ripsers_of_the_raw_pooled_cloud(name: str, dataset: str) -> None:
     assert sum(layer.parameters for layer in report.layers) == owned
 
 
-def test_clusters_are_scikit_learns_of_the_raw_cloud() -> None:
+def test_clusters_match_scikit_learn_on_the_raw_cloud() -> None:
     model = load_model("pocket-vgg")
     inputs = prepare_images("pocket-vgg", load_dataset("fashion").sample(40, seed=0).images)
     clouds = raw_clouds(model, inputs)
@@ -131,7 +131,7 @@ def test_sizes_are_those_of_the_whole_cloud() -> None:
     assert report.layers[0].distances.shape == (24, 24)
 
 
-def test_a_layer_that_is_not_finite_is_named_and_the_others_stand() -> None:
+def test_a_layer_that_is_not_finite_is_named_and_the_others_are_analysed() -> None:
     class Spoils(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -162,7 +162,7 @@ def test_minimum_persistence_leaves_short_loops_out() -> None:
     assert [a.b1 for a in reread_layers] == [b.b1 for b in long.layers]
 
 
-def test_progress_comes_layer_by_layer_and_can_stop() -> None:
+def test_progress_comes_layer_by_layer_and_can_stop_the_analysis() -> None:
     model, seen = network().train(), []
 
     def stop_at_third(progress: Progress) -> None:
@@ -183,7 +183,7 @@ def test_progress_comes_layer_by_layer_and_can_stop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
         ({"pooling": "all"}, "`pooling` must be one of pooled, per-batch; got 'all'"),
@@ -191,8 +191,8 @@ def test_progress_comes_layer_by_layer_and_can_stop() -> None:
         ({"min_persistence": -1.0}, "`min_persistence` must be at least 0, got -1"),
     ],
 )
-def test_options_out_of_range_are_named(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(OptionError, match=told):
+def test_options_out_of_range_are_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         analyze(network(), images(), **change)
 
 
@@ -205,7 +205,7 @@ def test_images_of_the_wrong_kind_are_named() -> None:
         analyze(network(), images(3))
 
 
-def test_an_analysis_asked_for_again_is_not_computed(
+def test_a_saved_analysis_is_not_computed_again(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
@@ -243,7 +243,7 @@ def test_an_analysis_takes_one_fingerprint_and_one_to_check_it(
     assert len(keys) == (1 if known else 2)  # the store has it
 
 
-def test_without_room_to_save_the_analysis_is_given_all_the_same(
+def test_an_analysis_that_cannot_be_saved_is_returned(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -255,7 +255,7 @@ def test_without_room_to_save_the_analysis_is_given_all_the_same(
 
 
 @pytest.mark.parametrize("change", ["an image more", "all gone"])
-def test_an_analysis_of_images_that_changed_meanwhile_is_not_saved(
+def test_an_analysis_of_images_that_changed_during_it_is_not_saved(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
@@ -282,7 +282,7 @@ def test_an_analysis_of_images_that_changed_meanwhile_is_not_saved(
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_the_allocator_kept_is_freed_when_a_run_ends(
+def test_the_allocators_cache_is_freed_when_an_analysis_ends(
     fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))

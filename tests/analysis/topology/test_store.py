@@ -1,4 +1,4 @@
-"""Saved analyses: whole, found again, and never trusted when damaged."""
+"""Saved analyses: whole, found again, and rejected when damaged."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def assert_same(one: TopologyReport, other: TopologyReport) -> None:
             np.testing.assert_array_equal(a.clustering.labels, b.clustering.labels)
 
 
-def test_what_is_saved_comes_back(saved: TopologyReport, folder: Path) -> None:
+def test_a_saved_analysis_loads_unchanged(saved: TopologyReport, folder: Path) -> None:
     assert load_analysis(KEY) is None
     save_analysis(KEY, saved)
-    found = load_analysis(KEY)
-    assert found is not None
-    assert_same(found, saved)
+    loaded = load_analysis(KEY)
+    assert loaded is not None
+    assert_same(loaded, saved)
     assert len(list(folder.iterdir())) == 1
 
 
@@ -78,11 +78,11 @@ def test_what_is_saved_comes_back(saved: TopologyReport, folder: Path) -> None:
         {"split": "test"},
     ],
 )
-def test_whatever_changes_the_numbers_changes_the_name(change: dict[str, object]) -> None:
+def test_options_that_change_the_numbers_change_the_key(change: dict[str, object]) -> None:
     assert fingerprint(dataclasses.replace(OPTIONS, **change)) != fingerprint(OPTIONS)
 
 
-def test_what_changes_no_number_does_not() -> None:
+def test_options_that_change_no_number_keep_the_key() -> None:
     assert fingerprint(dataclasses.replace(OPTIONS, severity=5)) == fingerprint(OPTIONS)
     assert fingerprint(dataclasses.replace(OPTIONS, batch_size=4)) == fingerprint(OPTIONS)
     shifted = dataclasses.replace(OPTIONS, shift="blur")
@@ -110,7 +110,7 @@ def test_what_changes_no_number_does_not() -> None:
         ),
     ],
 )
-def test_saved_analyses_keep_their_names(
+def test_saved_analyses_keep_their_keys(
     options: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, data = analysis.topology.store, SimpleNamespace(fingerprint=lambda: "data")
@@ -120,7 +120,7 @@ def test_saved_analyses_keep_their_names(
     assert fingerprint(AnalysisOptions(**options)) == name
 
 
-def test_another_version_or_other_weights_find_nothing(
+def test_another_version_or_other_weights_have_no_saved_analysis(
     saved: TopologyReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_analysis(fingerprint(OPTIONS), saved)
@@ -134,7 +134,7 @@ def test_another_version_or_other_weights_find_nothing(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "another", "no meta"])
-def test_a_damaged_file_is_set_aside_and_told(
+def test_a_damaged_file_is_set_aside_and_reported(
     damage: str, saved: TopologyReport, folder: Path
 ) -> None:
     path = save_analysis(KEY, saved)
@@ -167,11 +167,11 @@ def test_no_flipped_byte_escapes(saved: TopologyReport, folder: Path) -> None:
     for place in range(0, len(data), 41):
         path.write_bytes(data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
         try:
-            found = load_analysis(KEY)
+            loaded = load_analysis(KEY)
         except StoreError:
             continue
-        assert found is not None  # a byte that nobody reads
-        assert_same(found, saved)
+        assert loaded is not None  # a byte that nobody reads
+        assert_same(loaded, saved)
 
 
 def test_a_pickle_is_not_opened(folder: Path) -> None:
@@ -234,9 +234,9 @@ def test_writers_at_the_same_time_never_leave_a_mixture(folder: Path) -> None:
     candidates = [circle(20, noise=0.1, seed=seed) for seed in (0, 1)]
     known = [layer("a", points).distances for points in candidates]
     while any(writer.is_alive() for writer in writers):
-        found = load_analysis(KEY)
-        assert found is not None
-        assert any((found.layers[0].distances == each).all() for each in known)
+        loaded = load_analysis(KEY)
+        assert loaded is not None
+        assert any((loaded.layers[0].distances == each).all() for each in known)
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(list(folder.iterdir())) == 1
 
@@ -248,8 +248,8 @@ def test_where_analyses_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert home().is_absolute()
 
 
-def test_the_device_counts_in_half_widths_alone() -> None:
-    """Autocast takes other operations on a GPU than on the CPU."""
+def test_the_device_counts_only_in_half_precision() -> None:
+    """Autocast uses other operations on a GPU than on the CPU."""
     there = dataclasses.replace(OPTIONS, device="cpu")
     assert fingerprint(there) == fingerprint(OPTIONS)
     half = dataclasses.replace(OPTIONS, precision="bfloat16")
