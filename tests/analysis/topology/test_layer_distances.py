@@ -203,7 +203,7 @@ def test_distances_that_no_pass_measured_are_not_zero(otherwise: str) -> None:
 def test_an_analysis_that_cannot_fit_is_refused_before_the_passes() -> None:
     model, inputs = network(), images()
     counted = Counted(model)
-    with pytest.raises(ModelError, match="Even two images at a time take"):
+    with pytest.raises(ModelError, match="Even two images at a time need"):
         analyze(model, inputs, memory=1_000_000)
     assert counted.sizes == [2]
     with pytest.raises(OptionError, match="`memory` must be at least 0, got -1"):

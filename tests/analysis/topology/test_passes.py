@@ -62,7 +62,7 @@ def test_a_pass_is_charged_for_kernels_and_the_allocator_as_well() -> None:
 def test_an_analysis_that_does_not_fit_names_one_that_would() -> None:
     budget = Budget(500 * MB)
     with pytest.raises(
-        ModelError, match=r"distances of 5000 images in 10 layers.*at most \d+"
+        ModelError, match=r"distances and topology of 5000 images in 10 layers.*at most \d+"
     ) as e:
         plan_passes(5000, FOOTPRINT, budget)
     most = most_samples(FOOTPRINT, budget)
@@ -75,7 +75,7 @@ def test_an_analysis_that_does_not_fit_names_one_that_would() -> None:
 def test_a_model_too_large_for_two_images_is_refused() -> None:
     huge = Footprint(layers=10, image=900 * MB)
     assert most_samples(huge, Budget(1000 * MB)) == 0
-    with pytest.raises(ModelError, match=r"Even two images at a time take 2.1 GB.*smaller images"):
+    with pytest.raises(ModelError, match=r"Even two images at a time need 2.1 GB.*smaller images"):
         plan_passes(40, huge, Budget(1000 * MB))
     with pytest.raises(ModelError, match="only 0 MB are available"):
         plan_passes(40, huge, Budget(-5))
