@@ -18,8 +18,8 @@ from analysis.commands.options import (
     fill_from_preset,
     fill_images,
     print_progress,
+    report_left_out,
     shared_problems,
-    tell_left_out,
     write_json,
 )
 from analysis.costs.analysis_cost import CostRequest, Probe, analysis_cost, is_quick
@@ -72,21 +72,21 @@ def _analyze(arguments: argparse.Namespace) -> None:
     except OptionError as error:
         problems.append(str(error))
     raise_problems(problems)
-    left_out = tell_left_out(options.dataset)
+    left_out = report_left_out(options.dataset)
     if (path := arguments.json or arguments.csv) is not None:
         check_writable(path)
 
     key = fingerprint(options)
     if not is_saved(key):
-        there = dataset_spec(options.dataset).sizes[options.split]
+        available = dataset_spec(options.dataset).sizes[options.split]
         hub = options.weights == "pretrained" and model_spec(options.model).source == "timm"
-        # Too many images are refused at once; and whether a hub answers is to be told first.
-        untold = is_quick(options) or options.samples > there or hub
+        # Too many images are refused at once, and a hub that does not answer is reported first.
+        skip_cost = is_quick(options) or options.samples > available or hub
         fetch_weights(options.model, options.weights, print_progress)  # before slow imports
         if not is_fetched(options.dataset):
             load_dataset(options.dataset, progress=print_progress)
-        if not untold:
-            _tell_cost(options)
+        if not skip_cost:
+            _print_cost(options)
 
     from analysis.selection.ranking import NONE_CAN_BE_CHOSEN, ranking
     from analysis.topology.pipeline import analyze_named
@@ -104,7 +104,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     if not frame["rank"].notna().any():
         print(f"note: {NONE_CAN_BE_CHOSEN}", file=sys.stderr)
     elif not frame["selected"].any():
-        print("note: rho selects no layer here: raise it", file=sys.stderr)
+        print("note: `rho` selects no layer; use a larger value", file=sys.stderr)
     if arguments.csv is not None:
         frame.to_csv(arguments.csv, index=False)
         return
@@ -113,19 +113,19 @@ def _analyze(arguments: argparse.Namespace) -> None:
     write_json(result, arguments.json)
 
 
-def _tell_cost(options: AnalysisOptions) -> None:
-    """Predict time and memory on this machine."""
-    jobs = Jobs()  # a process of its own: what a probe leaves behind would count as taken
+def _print_cost(options: AnalysisOptions) -> None:
+    """Print the predicted time and memory on this machine."""
+    jobs = Jobs()  # a process of its own: memory that a probe leaves behind would count as used
     try:
         job = jobs.start(CostRequest(options))
         while job.state == "running":
             time.sleep(0.05)
     finally:
         jobs.close()
-    if not isinstance(job.result, Probe):  # the analysis tells why
+    if not isinstance(job.result, Probe):  # the analysis reports why
         return
     cost = analysis_cost(job.result, options)
-    if not cost.fits:  # likewise
+    if not cost.fits:  # the analysis reports this as well
         return
     passes = f" in {cost.passes} passes" if cost.passes > 1 else ""
     size = gigabytes(cost.peak_bytes)

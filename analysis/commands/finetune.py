@@ -18,8 +18,8 @@ from analysis.commands.options import (
     fill_from_preset,
     fill_images,
     print_progress,
+    report_left_out,
     shared_problems,
-    tell_left_out,
     write_json,
 )
 from analysis.errors import OptionError, raise_problems
@@ -67,12 +67,12 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _finetune(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
-    left_out = tell_left_out(options.analysis.dataset)
+    left_out = report_left_out(options.analysis.dataset)
     for path in (arguments.json, arguments.save_weights):
         if path is not None:
             check_writable(path)
 
-    # Told before the imports that take seconds.
+    # Before the slow imports.
     fetch_weights(options.analysis.model, options.analysis.weights, print_progress)
 
     from analysis.training.fine_tune import Training
@@ -82,15 +82,15 @@ def _finetune(arguments: argparse.Namespace) -> None:
     for item in training:
         log.add(item)
         if isinstance(item, Selection):
-            print(_selected(item), file=sys.stderr)
+            print(_selection_text(item), file=sys.stderr)
         elif isinstance(item, EpochMetrics):
-            print(_line(item, options.recipe.epochs), file=sys.stderr)
+            print(_epoch_text(item, options.recipe.epochs), file=sys.stderr)
     assert log.selection is not None, "a training begins with the selection"
     assert log.result is not None, "a training ends with the result"
     written = _result(options, log.selection, log.metrics.epochs, log.result)
     written |= {"learning_rate": log.metrics.steps[0].learning_rate, "left_out": left_out}
     write_json(written, arguments.json)
-    if arguments.save_weights is not None:  # last: should it fail, the result is there
+    if arguments.save_weights is not None:  # last, so that the result is written even if this fails
         training.save_weights(arguments.save_weights)
 
 
@@ -110,7 +110,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     try:
         analysis = AnalysisOptions(
             **{name: getattr(arguments, name) for name in names},
-            seed=recipe.seed if recipe else 0,  # what is wrong with it was told above
+            seed=recipe.seed if recipe else 0,  # a wrong seed is reported above
             batch_size=preset.batch_size,
             pooling=preset.pooling,
         )
@@ -133,13 +133,13 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
-def _selected(selection: Selection) -> str:
+def _selection_text(selection: Selection) -> str:
     trained, total = selection.trainable_parameters, selection.total_parameters
     layers = plural(len(selection.layers), "layer")
     return f"training {layers}, {trained:,} of {plural(total, 'parameter')}"
 
 
-def _line(metric: EpochMetrics, epochs: int) -> str:
+def _epoch_text(metric: EpochMetrics, epochs: int) -> str:
     return (
         f"epoch {metric.epoch:3d}/{epochs}  loss {metric.train_loss:.4f}  "
         f"validation accuracy {metric.val_accuracy:.4f}  {metric.seconds:.1f} s"

@@ -20,7 +20,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         ("strategies", _list_strategies, "list the ways to choose what trains"),
     ):
         listed = commands.add_parser(name, help=what, description=what)
-        listed.add_argument("search", nargs="?", default="", help="only names with this in it")
+        listed.add_argument("search", nargs="?", default="", help="Only names that contain this.")
         listed.set_defaults(command=listing)
 
 
@@ -32,7 +32,7 @@ def _list_models(arguments: argparse.Namespace) -> None:
     if not arguments.search:
         print(
             "\nThe names in brackets are weight sets (--weights); without one the default is "
-            "taken.\ntimm/NAME: a model of timm, if that is installed. FILE.py:FUNCTION: "
+            "used.\ntimm/NAME: a model of timm, if that is installed. FILE.py:FUNCTION: "
             "what your own function gives."
         )
 
@@ -56,5 +56,5 @@ def _list_strategies(arguments: argparse.Namespace) -> None:
 def _matching(search: str, names: Iterable[str]) -> list[str]:
     found = [name for name in names if search.lower() in name]
     if not found:
-        raise OptionError(f"No name has {search!r} in it; without it all are listed.")
+        raise OptionError(f"No name contains {search!r}. To list all names, leave it out.")
     return found

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their result is written."""
+"""Options that several commands share, and the files they write."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def shared_problems(arguments: argparse.Namespace) -> list[str]:
 
 
 def fill_from_preset(arguments: argparse.Namespace, names: Iterable[str]) -> None:
-    """Give options that were left out what the preset says."""
+    """Set options that were left out to the values of the preset."""
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     for name in names:
         if getattr(arguments, name) is None:
@@ -132,15 +132,15 @@ def fill_from_preset(arguments: argparse.Namespace, names: Iterable[str]) -> Non
 
 
 def check_writable(path: Path) -> None:
-    """Fail now rather than after the work, and leave no empty file behind."""
-    there = path.exists()
+    """Raise `OSError` if the file cannot be written; leave no empty file behind."""
+    existed = path.exists()
     path.open("a").close()
-    if not there:
+    if not existed:
         path.unlink()
 
 
 def fill_images(arguments: argparse.Namespace, split: str, defaults: dict[str, int]) -> None:
-    """Give numbers of images that were left out the default, or all that the split has."""
+    """Set numbers of images that were left out to the default, or to the size of the split."""
     known = not dataset_problem(arguments.dataset)
     sizes: dict[Any, int] = dataset_spec(arguments.dataset).sizes if known else {}
     for name, default in defaults.items():
@@ -149,14 +149,17 @@ def fill_images(arguments: argparse.Namespace, split: str, defaults: dict[str, i
             setattr(arguments, name, number)
             if number < default:
                 option = "--" + name.replace("_", "-")
-                print(f"note: {option} is {number}: there are no more", file=sys.stderr)
+                print(
+                    f"note: {option} is {number}, because the split has no more images",
+                    file=sys.stderr,
+                )
 
 
-def tell_left_out(dataset: str) -> dict[str, str]:
-    """Tell which files of a dataset of one's own cannot be used; each with the reason."""
+def report_left_out(dataset: str) -> dict[str, str]:
+    """Print which files of the user's dataset cannot be used, and return each with the reason."""
     skipped = dataset_spec(dataset).skipped
     if skipped:
-        print(f"note: {len(skipped):,} left out: {some_of(skipped)}", file=sys.stderr)
+        print(f"note: skipped {len(skipped):,}: {some_of(skipped)}", file=sys.stderr)
     return dict(skipped)
 
 
@@ -170,7 +173,7 @@ def write_json(result: dict[str, Any], path: Path | None) -> None:
 
 
 def model_name(text: str) -> str:
-    """What `--model` names; the path of a file of the user's own made absolute."""
+    """What `--model` names; the path of the user's file made absolute."""
     file, python, function = text.partition(".py:")
     return f"{Path(file).resolve()}.py:{function}" if python else text
 
@@ -198,11 +201,11 @@ def _gigabytes(text: str) -> int:
 
 
 def print_progress(progress: Progress) -> None:
-    """Tell on stderr how far an analysis is."""
-    if not progress.layers:  # such as a download: on one line, as it comes often
+    """Print on stderr how far an analysis is."""
+    if not progress.layers:  # a download, for example: one line, updated often
         end = "\n" if progress.done == progress.total else "\r"
-        told = f"{progress.stage}: {progress.layer} {progress.amount}"
-        print(told.rstrip(), end=end, file=sys.stderr)
+        line = f"{progress.stage}: {progress.layer} {progress.amount}"
+        print(line.rstrip(), end=end, file=sys.stderr)
         return
     share = f"{progress.done + 1:4d}/{progress.total}"
     print(f"{share}  {progress.stage}  {progress.layer}", file=sys.stderr)

@@ -16,7 +16,7 @@ from analysis.commands.options import (
     check_writable,
     dataset_name,
     model_name,
-    tell_left_out,
+    report_left_out,
     weights_name,
     write_json,
 )
@@ -44,19 +44,31 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "sweep",
         help=what,
-        description=f"{what.capitalize()}. Cells that are done are not run again, so the same "
-        "command goes on where it stopped; pages show its runs like any others. Commas part names: "
-        "a path with a comma in it cannot be given.",
+        description=f"{what.capitalize()}. Finished cells do not run again, so the same "
+        "command resumes where it stopped. The pages show its runs. Commas separate names, so a "
+        "path must not contain one.",
     )
     parser.set_defaults(command=_sweep)
     add = parser.add_argument
-    add("--grid", default="pocket", help=f"to start from: {' or '.join(GRIDS)} (%(default)s)")
-    add("--models", type=_models, metavar="A,B", help="named as for `finetune` (the grid's)")
+    add(
+        "--grid",
+        default="pocket",
+        help=f"The grid to start from, {' or '.join(GRIDS)}. Default: %(default)s.",
+    )
+    add(
+        "--models",
+        type=_models,
+        metavar="A,B",
+        help="Names as for `finetune`. Default: the grid's.",
+    )
     add("--datasets", type=_datasets, metavar="A,B+SHIFT:SEVERITY",
-        help="names or folders of images (the grid's)")  # fmt: skip
-    add("--strategies", type=_names, metavar="A,B", help="instead of the grid's")
-    add("--seeds", type=_names, metavar="0,1", help="instead of the grid's")
-    add("--weights", type=weights_name, help="of every model, named as for `finetune` (pretrained)")
+        help="Names or folders of images. Default: the grid's.")  # fmt: skip
+    add("--strategies", type=_names, metavar="A,B", help="Default: the grid's.")
+    add("--seeds", type=_names, metavar="0,1", help="Default: the grid's.")
+    add_option(
+        add, AnalysisOptions, "weights", type=weights_name, default="the grid's",
+        more="For every model, as for `finetune`.",
+    )  # fmt: skip
     for owner, name in (
         (Recipe, "epochs"),
         (RunOptions, "train_samples"),
@@ -66,13 +78,20 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         (AnalysisOptions, "device"),
     ):
         add_option(add, owner, name, default="the grid's")
-    add("--name", help="of the sweep, kept with its runs (the grid's)")
-    add("--workers", type=int, default=1, help="processes of this machine (%(default)s)")
-    add("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the cells")
-    add("--list", action="store_true", help="tell the cells and which are done, and run none")
+    add("--name", help="Name stored with the runs. Default: the grid's.")
+    add("--workers", type=int, default=1, help="Processes on this machine. Default: %(default)s.")
+    add("--dask", metavar="ADDRESS", help="Run the cells on this Dask scheduler's workers.")
+    add("--list", action="store_true", help="List the cells and their state; run nothing.")
     for form in ("json", "csv"):
-        add(f"--{form}", type=Path, metavar="FILE", help=f"write one {form} record a cell there")
-    add("--markdown", type=Path, metavar="FILE", help="write the table there, not to stdout")
+        add(
+            f"--{form}",
+            type=Path,
+            metavar="FILE",
+            help=f"Write one {form.upper()} record per cell.",
+        )
+    add(
+        "--markdown", type=Path, metavar="FILE", help="Write the table to this file, not to stdout."
+    )
 
 
 def _sweep(arguments: argparse.Namespace) -> None:
@@ -90,14 +109,14 @@ def _sweep(arguments: argparse.Namespace) -> None:
     for note in grid.notes():
         print(note, file=sys.stderr)
     for dataset in dict.fromkeys(cell.analysis.dataset for cell in cells):
-        tell_left_out(dataset)
+        report_left_out(dataset)
     with _cluster(arguments.dask) as cluster:
         _run(arguments, grid, cells, found, cluster)
     found = runs_of(cells, store.runs())
     _write(arguments, grid, cells, found)
     failed = sum(cell not in found or found[cell].state != "done" for cell in cells)
     if failed:
-        print(f"{failed} of {len(cells)} cells are not done.", file=sys.stderr)
+        print(f"{failed} of {len(cells)} cells have not finished.", file=sys.stderr)
         sys.exit(1)
 
 
@@ -108,18 +127,18 @@ def _run(
     found: Mapping[RunOptions, Run],
     cluster: Cluster | None,
 ) -> None:
-    """Run what is missing, with a line on stderr for each cell that ends."""
+    """Run the missing cells, and print a line on stderr as each one ends."""
     done = sum(run.state == "done" for run in found.values())
     begun, already = time.monotonic(), done
     if already:
-        print(f"{already} of {len(cells)} cells are done already.", file=sys.stderr)
+        print(f"{already} of {len(cells)} cells have already finished.", file=sys.stderr)
     executor = cluster.executor if cluster else None
     for run in sweep(grid, executor, workers=arguments.workers):
         done += 1
         each = (time.monotonic() - begun) / (done - already)
         to_come = duration_text(each * (len(cells) - done))
         left = f" · about {to_come} left" if done < len(cells) else ""
-        print(f"{done:4d}/{len(cells)}  {_line(run)}{left}", file=sys.stderr, flush=True)
+        print(f"{done:4d}/{len(cells)}  {_ending_text(run)}{left}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -134,12 +153,12 @@ def _cluster(address: str | None) -> Iterator[Cluster | None]:
 
 def _workers_text(cluster: Cluster) -> str:
     if not cluster.workers:
-        return "The scheduler has no workers yet: the cells wait until some come."
+        return "The scheduler has no workers yet. The cells wait until one connects."
     return f"The cluster has {plural(cluster.workers, 'worker')}."
 
 
 def _grid(arguments: argparse.Namespace) -> Grid:
-    """The grid asked for; whatever is wrong with it is told at once."""
+    """The grid that the arguments describe; all problems are reported together."""
     problems: list[str] = []
     if arguments.grid not in GRIDS:
         problems.append(f"`grid` must be one of {', '.join(GRIDS)}; got {arguments.grid!r}")
@@ -147,12 +166,12 @@ def _grid(arguments: argparse.Namespace) -> Grid:
         problems.append(f"`workers` must be at least 1, got {arguments.workers}")
     grid = GRIDS.get(arguments.grid, next(iter(GRIDS.values())))
     base = grid.base
-    own = _given(arguments, "epochs", "batch_size", "learning_rate")
-    recipe = _changed(base.recipe, own, problems)
-    analysis = _changed(base.analysis, _given(arguments, "weights", "device"), problems)
-    own = _given(arguments, "rho", "train_samples") | {"recipe": recipe, "analysis": analysis}
-    base = _changed(base, own, problems)
-    changes: dict[str, Any] = _given(arguments, "models", "datasets", "strategies", "name")
+    own = _values_of(arguments, "epochs", "batch_size", "learning_rate")
+    recipe = _replace_valid(base.recipe, own, problems)
+    analysis = _replace_valid(base.analysis, _values_of(arguments, "weights", "device"), problems)
+    own = _values_of(arguments, "rho", "train_samples") | {"recipe": recipe, "analysis": analysis}
+    base = _replace_valid(base, own, problems)
+    changes: dict[str, Any] = _values_of(arguments, "models", "datasets", "strategies", "name")
     changes["base"] = base
     if arguments.seeds is not None:
         if all(text.isdecimal() for text in arguments.seeds):
@@ -164,8 +183,8 @@ def _grid(arguments: argparse.Namespace) -> Grid:
     return grid
 
 
-def _changed(options: _OptionsT, changes: dict[str, Any], problems: list[str]) -> _OptionsT:
-    """The options with these changes; as they were, if that is a problem, which is noted."""
+def _replace_valid(options: _OptionsT, changes: dict[str, Any], problems: list[str]) -> _OptionsT:
+    """The options with these changes; unchanged if a value is invalid, which is added to `problems`."""
     try:
         return replace(options, **changes)
     except OptionError as error:
@@ -173,8 +192,8 @@ def _changed(options: _OptionsT, changes: dict[str, Any], problems: list[str]) -
         return options
 
 
-def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The options that were not left out."""
+def _values_of(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The values of these options, except those that were left out."""
     found = {name: getattr(arguments, name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -184,7 +203,7 @@ def _list(cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]) -> None:
         state = found[cell].state if cell in found else "missing"
         print(f"{state:12}{_cell_text(cell)}")
     done = sum(run.state == "done" for run in found.values())
-    print(f"{done} of {len(cells)} cells are done.")
+    print(f"{done} of {len(cells)} cells have finished.")
 
 
 def _write(
@@ -215,7 +234,7 @@ def _cell_text(options: RunOptions) -> str:
     return f"{analysis.model} on {data}: {title}, seed {options.recipe.seed}"
 
 
-def _line(run: Run) -> str:
+def _ending_text(run: Run) -> str:
     """How one cell ended."""
     if run.result is None:
         return f"{_cell_text(run.options)}: {run.state}. {run.error}"

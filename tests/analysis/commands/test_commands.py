@@ -219,7 +219,7 @@ def test_lists(
     assert datasets == list_datasets()
     assert "rotation" in rest
     assert main(["models", "zzz"]) == 2
-    assert "No name has 'zzz' in it" in capsys.readouterr().err
+    assert "No name contains 'zzz'" in capsys.readouterr().err
     assert listed("models", "ResNet1") == (
         [name for name in list_models() if "resnet1" in name], ""
     )  # fmt: skip
@@ -406,7 +406,7 @@ def test_without_a_network_nothing_is_measured_first(
         raise AssetError("Nobody answers.")
 
     monkeypatch.setattr("analysis.commands.analyze.load_dataset", unreachable)
-    monkeypatch.setattr("analysis.commands.analyze._tell_cost", pytest.fail)
+    monkeypatch.setattr("analysis.commands.analyze._print_cost", pytest.fail)
     assert analyze("--dataset", "pets", "--model", "pocket-vgg") == 2
     assert capsys.readouterr().err == "error: Nobody answers.\n"
 
@@ -425,10 +425,10 @@ def test_what_is_left_out_is_told(
     path = tmp_path / "out.json"
     asked = ["--model", "pocket-vgg", "--dataset", str(broken)]
     assert analyze(*asked, "--json", str(path)) == 0
-    assert "note: 1 left out: dog/no.png (" in capsys.readouterr().err
+    assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
     assert list(json.loads(path.read_text())["left_out"]) == ["dog/no.png"]
     assert finetune(*asked, "--epochs", "1", "--json", str(path)) == 0
-    assert "note: 1 left out: dog/no.png (" in capsys.readouterr().err
+    assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
 
 
 def test_weights_that_are_not_finite_are_told(
@@ -443,7 +443,7 @@ def test_weights_that_are_not_finite_are_told(
     told = capsys.readouterr().err
     assert "note: The activations of 10 of 10 layers are not finite" in told
     assert "note: No layer can be chosen" in told
-    assert "raise it" not in told
+    assert "use a larger value" not in told
     assert finetune(*asked, "--train-samples", "40", "--json", str(path)) == 2
     assert "The loss is not finite before the first step" in capsys.readouterr().err
 

@@ -67,13 +67,13 @@ def test_a_sweep_tells_each_cell_and_writes_what_came_of_it(
     # The same again runs nothing, and tells the same; one more seed runs only that.
     assert main([*TINY, QUICK]) == 0
     out, err = capsys.readouterr()
-    assert err == "4 of 4 cells are done already.\n"
+    assert err == "4 of 4 cells have already finished.\n"
     assert out == written[2].read_text()
     assert main([*TINY, QUICK, "--list", "--seeds", "0,1"]) == 0
     out, _ = capsys.readouterr()
     assert out.splitlines()[0] == "done        pocket-vgg on digits: Full, seed 0"
     assert out.splitlines()[4] == "missing     pocket-vgg on digits: Full, seed 1"
-    assert out.splitlines()[-1] == "4 of 8 cells are done."
+    assert out.splitlines()[-1] == "4 of 8 cells have finished."
     assert len(RunStore().runs()) == 4
 
 
@@ -85,7 +85,7 @@ def test_cells_that_fail_are_told_and_the_exit_code_says_so(
     assert ended.value.code == 1
     out, err = capsys.readouterr()
     assert "Full, seed 0: failed. `train_samples` must be at most 7." in err
-    assert err.splitlines()[-1] == "4 of 4 cells are not done."
+    assert err.splitlines()[-1] == "4 of 4 cells have not finished."
     assert "| pocket-vgg | digits | – | – |" in out
 
 
