@@ -30,10 +30,7 @@ from analysis.topology.resummarize import resummarize
 from tests.analysis.datasets.picture_files import class_folders
 from tests.serving import restore_ctrl_c
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def analyze(*arguments: str) -> int:

@@ -13,8 +13,8 @@ from analysis.models.loading import empty_network
 from analysis.system import assets
 from analysis.system.assets import asset_entry
 from tests.analysis.models.checkpoint_makers import same
+from tests.factories import POCKET
 
-POCKET = [name for name, spec in MODELS.items() if spec.source == "pocket"]
 pocket = pytest.mark.parametrize("name", POCKET)
 
 

@@ -21,13 +21,13 @@ from analysis.models import (
     weights_problem,
 )
 from analysis.system.assets import asset_entry
+from tests.factories import POCKET
 
-POCKET = [name for name, spec in MODELS.items() if spec.source == "pocket"]
 PAPERS = ["resnet50", "vgg16", "mobilenet_v2", "vit_b_16"]
 
 
 def test_the_pocket_zoo_comes_first_and_then_the_paper_s() -> None:
-    assert POCKET == ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
+    assert [name for name, spec in MODELS.items() if spec.source == "pocket"] == POCKET
     assert list_models()[:8] == POCKET + PAPERS
     assert all(spec.name == name for name, spec in MODELS.items())
 

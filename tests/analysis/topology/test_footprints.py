@@ -21,8 +21,7 @@ from analysis.topology.footprints import (
 )
 from analysis.topology.passes import Budget, Footprint
 from analysis.topology.pipeline import analyze
-
-POCKET = ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
+from tests.factories import POCKET
 
 
 def held(model: nn.Module) -> int:

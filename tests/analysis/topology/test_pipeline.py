@@ -29,8 +29,7 @@ from analysis.topology.pipeline import analyze, analyze_named
 from analysis.topology.resummarize import resummarize
 from analysis.topology.store import fingerprint, is_saved
 from tests.analysis.datasets.picture_files import class_folders, png_bytes
-
-POCKET = ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
+from tests.factories import POCKET
 
 
 def network() -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -25,9 +24,7 @@ from tests.factories import POCKET, hooks_left, same_bits, state_of
 BATCH = Recipe(batch_size=8)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def measure(model: nn.Module, shape: tuple[int, ...], recipe: Recipe = BATCH) -> MemoryUse:
