@@ -184,7 +184,7 @@ def _grid(arguments: argparse.Namespace) -> Grid:
 
 
 def _replace_valid(options: _OptionsT, changes: dict[str, Any], problems: list[str]) -> _OptionsT:
-    """The options with these changes; unchanged if a value is invalid, which is added to `problems`."""
+    """The options with these changes, or as they were where one is invalid: see `problems`."""
     try:
         return replace(options, **changes)
     except OptionError as error:
