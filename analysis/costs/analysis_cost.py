@@ -54,7 +54,7 @@ class CostRequest(Question[Probe]):
     options: AnalysisOptions
 
     def __post_init__(self) -> None:
-        # What has no part in it is left out, lest the same model be probed twice.
+        # Without the fields that play no part, so that one model is not probed twice.
         asked = self.options
         rest = AnalysisOptions(
             model=asked.model,

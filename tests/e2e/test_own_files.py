@@ -64,14 +64,14 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     visit: Visit, tmp_path: Path
 ) -> None:
     page = visit()
-    alert = upload(page, "Images of your own", "shapes.zip", zipped_digits())
+    alert = upload(page, "Your own images", "shapes.zip", zipped_digits())
     expect(alert).to_contain_text("60 images in 3 classes", timeout=SOON)
     expect(alert).to_contain_text("broken.png")
     page.keyboard.press("Escape")
     expect(chosen(page, "dataset")).to_have_value(re.compile("shapes"), timeout=SOON)
 
     mine = checkpoint(tmp_path / "mine.pt").read_bytes()
-    alert = upload(page, "Weights of your own", "mine.pt", mine)
+    alert = upload(page, "Your own weights", "mine.pt", mine)
     expect(alert).to_contain_text("7 classes", timeout=SOON)
     page.keyboard.press("Escape")
     expect(chosen(page, "weights")).to_have_value(re.compile("mine"), timeout=SOON)

@@ -66,7 +66,7 @@ def render_plan(
         if strategies and shown is not None and step_recipe is not None and not busy:
             _render_expectation(shown, choice, strategies, step_recipe, seeds)
         elif busy:
-            st.caption("What the strategies would train and take is shown again after the runs.")
+            st.caption("The predictions appear again after the runs.")
         changed = shown is not None and options != shown.options
         asked = _render_start(len(strategies) * seeds, shown, recipe, busy, changed=changed)
     if asked and shown is not None and recipe is not None:
@@ -175,14 +175,14 @@ def _render_start(
         icon=":material/play_arrow:",
         key="start",
         disabled=bool(why) or recipe is None,
-        help=why or "One after the other, each in a process of its own. You may leave the page.",
+        help=why or "The runs follow one another, each in its own process. You can leave the page.",
     )
 
 
 def _render_expectation(
     shown: Shown, choice: Choice, strategies: list[str], recipe: Recipe, seeds: int
 ) -> None:
-    """A row a strategy: what it would train, and the memory predicted for that."""
+    """Draw one row per strategy: the layers it would train, and the memory predicted for it."""
     seed = shown.options.seed
     trains = "Trains" if seeds == 1 else f"Trains (seed {seed})"
     layers = strategy_layers(shown.key, choice, seed, tuple(strategies), shown.report)
@@ -233,7 +233,7 @@ def _render_expectation(
                 "Strategy": st.column_config.Column(width="small"),
                 trains: st.column_config.Column(
                     width="large",
-                    help="Other seeds draw other images, and may choose other layers.",
+                    help="Other seeds draw other images and may select other layers.",
                 ),
                 "Predicted peak": st.column_config.Column(
                     width=104,
@@ -245,8 +245,8 @@ def _render_expectation(
                 ),
                 "Analytic model": st.column_config.Column(
                     width=104,
-                    help="What the paper's figures rest on (after TinyTL): frozen weights at 4 "
-                    "bit, batches of 8, no gradients or optimiser state. Not to be compared with "
+                    help="The basis of the paper's figures (after TinyTL): frozen weights at 4 "
+                    "bit, batches of 8, no gradients or optimiser state. Do not compare it with "
                     "the other columns.",
                 ),
             },

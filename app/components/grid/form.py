@@ -62,7 +62,7 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
     if problems:
         empty = [name for name in ("models", "datasets", "strategies") if not getattr(grid, name)]
         if empty:
-            st.info(f"Choose {' and '.join(empty)} to see what comes of them.")
+            st.info(f"Choose {' and '.join(empty)} to see the table.")
         else:
             st.error("; ".join(problems))
         return None

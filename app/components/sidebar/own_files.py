@@ -1,4 +1,4 @@
-"""A checkpoint or images of one's own: uploaded, checked in a worker, then chosen."""
+"""The user's own checkpoint or images: uploaded, checked in a worker, then chosen."""
 
 from __future__ import annotations
 
@@ -38,39 +38,39 @@ _MOST_NAMED = 8  # skipped files
 
 
 def render_own_checkpoint(model: str, weights: str) -> None:
-    """Draw what takes a checkpoint for this architecture, and deletes the one that is chosen."""
+    """Draw the upload of a checkpoint for this model, and the button that deletes it."""
     if session().uploads.message:
         st.toast(session().uploads.message)
         session().uploads.message = ""
-    with st.popover("Weights of your own", type="tertiary"):
-        given = st.file_uploader(
+    with st.popover("Your own weights", type="tertiary"):
+        upload = st.file_uploader(
             f"Checkpoint of {model}",
             type=["safetensors", "pt", "pth"],
             key=f"own_checkpoint_{model}_{session().uploads.deletions}",
-            help="A state dict of this architecture. It may have another number of classes. "
-            "Files that would run code when opened are refused.",
+            help="A state dict for this model, with any number of classes. Files that would run code "
+            "when opened are refused.",
         )
-        if given is not None:
+        if upload is not None:
             _render_import(
                 "weights",
-                given.file_id,
-                lambda: CheckpointRequest(_written(given), given.name, model),
+                upload.file_id,
+                lambda: CheckpointRequest(_write_upload(upload), upload.name, model),
             )
         if weights in own_checkpoints(model):
             _offer_delete(weights_name(weights), lambda: remove_checkpoint(weights))
 
 
 def render_own_images(dataset: str) -> None:
-    """Draw what takes images, and deletes the upload that is chosen."""
-    with st.popover("Images of your own", type="tertiary"):
-        given = st.file_uploader(
+    """Draw the upload of images, and the button that deletes them."""
+    with st.popover("Your own images", type="tertiary"):
+        upload = st.file_uploader(
             "Zip of images",
             type="zip",
             key=f"own_images_{session().uploads.deletions}",
             on_change=session().uploads.set_source,
             args=("zip",),
-            help="One folder for each class, perhaps within folders train, val and test; or images "
-            "alone: to compare layers, no labels are needed. They stay on this computer.",
+            help="One folder per class, within folders train, val and test if you like; or images "
+            "alone, since an analysis needs no labels. They stay on this computer.",
         )
         folder = None
         if _is_local():
@@ -80,11 +80,11 @@ def render_own_images(dataset: str) -> None:
                 on_change=session().uploads.set_source,
                 args=("folder",),
                 placeholder="/home/me/pictures",
-                help="Read where it is; nothing in it is changed.",
+                help="The folder is read in place. Nothing in it is changed.",
             )
-        if given is not None and not (folder and session().uploads.latest_source == "folder"):
+        if upload is not None and not (folder and session().uploads.latest_source == "folder"):
             _render_import(
-                "dataset", given.file_id, lambda: ImportRequest(_written(given), given.name)
+                "dataset", upload.file_id, lambda: ImportRequest(_write_upload(upload), upload.name)
             )
         elif folder:
             path = Path(folder).expanduser().absolute()
@@ -92,16 +92,15 @@ def render_own_images(dataset: str) -> None:
             if path.is_dir() or (known and known.source == folder):
                 _render_import("dataset", folder, lambda: ImportRequest(path, folder))
             else:
-                st.error(
-                    f"{path} is no folder." if path.exists() else f"There is no folder {path}."
-                )
+                what = "is not a folder" if path.exists() else "does not exist"
+                st.error(f"{path} {what}. Check the path.")
                 st.button("Try again", key="again_folder", icon=":material/replay:")
         if dataset in own_datasets():
             _offer_delete(dataset_name(dataset), lambda: remove_dataset(dataset))
 
 
 def render_look(dataset: str) -> None:
-    """Have a worker look through a folder that has changed, and tell how it goes."""
+    """Check a folder that has changed in a worker, and show the progress."""
     imports, path = session().uploads.imports, folder_of(dataset)
     if "look" in imports and imports["look"].job.state == "done":
         del imports["look"]  # it has changed again
@@ -113,7 +112,7 @@ def _offer_delete(name: str, delete: Callable[[], None]) -> None:
         f"Delete {name}",
         icon=":material/delete:",
         type="tertiary",
-        help="From this computer's memory of uploads. Analyses and runs made with it stay.",
+        help="Deletes the copy that BettiScope keeps. Your file, and its analyses and runs, stay.",
     )
     if pressed:
         try:
@@ -121,7 +120,7 @@ def _offer_delete(name: str, delete: Callable[[], None]) -> None:
         except AnalysisError as error:
             st.error(str(error))
         else:
-            session().uploads.message = f"{name} was deleted. The file you gave is as it was."
+            session().uploads.message = f"{name} was deleted. Your own file is unchanged."
             session().uploads.deletions += 1  # the next uploader shows no file
             st.rerun()
 
@@ -129,7 +128,7 @@ def _offer_delete(name: str, delete: Callable[[], None]) -> None:
 def _render_import(
     widget: str, source: str, request: Callable[[], CheckpointRequest | ImportRequest]
 ) -> None:
-    """Have a worker look at something once, and tell how it goes; `widget` then chooses it."""
+    """Check a file or folder once in a worker, show the progress, and choose it in `widget`."""
     imports = session().uploads.imports
     if widget not in imports or imports[widget].source != source:
         if widget in imports:
@@ -138,17 +137,19 @@ def _render_import(
         try:
             imports[widget] = Import(source, jobs().start(request(), session().id))
         except OSError as error:
-            st.error(f"The file could not be kept ({error.strerror}).")
+            st.error(
+                f"The file could not be saved ({error.strerror}). Free some space, and upload it again."
+            )
             return
-    found = imports[widget]
-    job = found.job
-    if job.state == "running" and not found.stopped:
+    current = imports[widget]
+    job = current.job
+    if job.state == "running" and not current.stopped:
         poll_until(lambda: _render_waiting(widget), pending=True, every=POLL_EVERY)
         return
-    result = None if found.stopped else job.result
-    if not found.ended:
-        found.ended = True
-        _forget(found)
+    result = None if current.stopped else job.result
+    if not current.ended:
+        current.ended = True
+        _forget(current)
         if widget == "dataset" and isinstance(result, Imported):
             session().uploads.choose_dataset(result.dataset)
         elif widget == "weights" and isinstance(result, Checkpoint):
@@ -159,12 +160,12 @@ def _render_import(
         if job.state == "failed":
             st.error(job.error)
         else:
-            st.info("Stopped. Nothing was kept.")
+            st.info("Stopped. Nothing was saved.")
         if st.button("Try again", key=f"again_{widget}", icon=":material/replay:"):
             del imports[widget]
             st.rerun()
     elif isinstance(result, Imported) and chosen == result.dataset and not needs_look(chosen):
-        _tell_images(result)
+        _show_images(result)
     elif isinstance(result, Checkpoint) and chosen == result.weights:
         st.success(f"Chosen: a checkpoint with {plural(result.classes, 'class', 'classes')}.")
         for note in result.notes:
@@ -172,35 +173,35 @@ def _render_import(
 
 
 def _is_local() -> bool:
-    """Whether the browser runs here, as far as can be told: others have no folder here."""
+    """Whether the browser seems to run on this computer: only then has its user folders here."""
     passed_on = {"x-forwarded-for", "forwarded", "x-real-ip"}
     headers = {name.lower() for name in st.context.headers}
     return st.context.ip_address is None and not passed_on & headers
 
 
 def _render_waiting(widget: str) -> bool:
-    found = session().uploads.imports[widget]
-    if found.job.state != "running":
+    current = session().uploads.imports[widget]
+    if current.job.state != "running":
         return True
-    jobs().watch(found.job, session().id)
-    progress = found.job.progress
+    jobs().watch(current.job, session().id)
+    progress = current.job.progress
     share = progress.done / progress.total if progress and progress.total else 0.0
     st.progress(min(1.0, share), text=progress.stage if progress else "Getting ready")
     if st.button("Stop", key=f"stop_{widget}", icon=":material/stop_circle:"):
-        jobs().leave(found.job, session().id)
-        found.stopped = True
+        jobs().leave(current.job, session().id)
+        current.stopped = True
         return True
     return False
 
 
-def _tell_images(result: Imported) -> None:
+def _show_images(result: Imported) -> None:
     classes = plural(result.classes, "class", "classes")
     labels = f" in {classes}" if result.classes else ", without labels"
     drawn = dataset_spec(result.dataset).sizes["train"]
-    kept = "" if drawn == result.images else (
-        f" {drawn:,} of them may be drawn; the rest is kept for choosing and testing."
+    rest = "" if drawn == result.images else (
+        f" {drawn:,} of them are for analysis and training; the rest are for validation and testing."
     )  # fmt: skip
-    st.success(f"Chosen: {plural(result.images, 'image')}{labels}.{kept}")
+    st.success(f"Chosen: {plural(result.images, 'image')}{labels}.{rest}")
     if result.skipped:
         named = [f"- {name}: {reason}" for name, reason in result.skipped[:_MOST_NAMED]]
         more = len(result.skipped) - len(named)
@@ -211,22 +212,22 @@ def _tell_images(result: Imported) -> None:
         )
 
 
-def _written(given: UploadedFile) -> Path:
-    """The upload as a file that a worker can read; those that were left behind are removed."""
+def _write_upload(upload: UploadedFile) -> Path:
+    """Write the upload to a file that a worker can read, and remove old ones."""
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > _FORGOTTEN:
                 old.unlink()
-    path = folder / f"{uuid4().hex}{Path(given.name).suffix.lower()}"
-    path.write_bytes(given.getbuffer())
+    path = folder / f"{uuid4().hex}{Path(upload.name).suffix.lower()}"
+    path.write_bytes(upload.getbuffer())
     return path
 
 
-def _forget(found: Import) -> None:
-    """Remove the copy of an upload; a folder of the person's is none."""
-    request = found.job.request
+def _forget(current: Import) -> None:
+    """Remove the copy of an upload; the user's own folder is not a copy."""
+    request = current.job.request
     if isinstance(request, CheckpointRequest | ImportRequest) and request.path.parent == _folder():
         request.path.unlink(missing_ok=True)
 

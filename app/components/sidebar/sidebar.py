@@ -38,7 +38,7 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
                 width="stretch",
                 disabled=options is None,
                 help="Run the images through the model once and measure every layer. "
-                "An analysis that was made before comes back at once.",
+                "A saved analysis opens at once.",
             )
         if options is not None and asked:
             session().analysis.request(options)
@@ -48,5 +48,5 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
 
 
 def _may_start(options: AnalysisOptions) -> bool:
-    """Unasked: what takes seconds, or what somebody, perhaps this page before, has started."""
+    """Whether to start without a click: it takes seconds, or already runs."""
     return is_quick(options) or jobs().is_running(options)

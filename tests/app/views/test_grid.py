@@ -224,7 +224,7 @@ def test_an_empty_choice_asks_for_one(store: RunStore) -> None:
     page = opened("grid")
     page.multiselect(key="grid_models").set_value([]).run()
     assert not page.exception
-    assert "Choose models to see what comes of them." in texts(page)
+    assert "Choose models to see the table." in texts(page)
     assert not page.table
 
 

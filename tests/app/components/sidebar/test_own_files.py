@@ -163,7 +163,7 @@ def test_a_folder_that_was_not_there_can_be_tried_again(tmp_path: Path) -> None:
     page = opened()
     folder = tmp_path / "late"
     page.text_input(key="own_folder").set_value(str(folder)).run()
-    assert page.error[0].value == f"There is no folder {folder}."
+    assert page.error[0].value == f"{folder} does not exist. Check the path."
     folder.mkdir()
     button(page, "Try again").click().run()
     settled(page, lambda page: bool(page.error))
@@ -203,7 +203,7 @@ def test_a_look_that_was_stopped_can_be_tried_again(tmp_path: Path) -> None:
     assert button(page, "Analyse").disabled
     page.selectbox(key="dataset").set_value("digits").run()
     page.selectbox(key="dataset").set_value(f"folder:{folder}").run()
-    assert "Stopped. Nothing was kept." in texts(page)
+    assert "Stopped. Nothing was saved." in texts(page)
     page.button(key="again_look").click().run()
     settled(page, lambda page: not button(page, "Analyse").disabled)
     assert not needs_look(f"folder:{folder}")
@@ -216,7 +216,7 @@ def test_of_two_who_wait_for_a_folder_one_may_stop() -> None:
         for page in pages:
             page.text_input(key="own_folder").set_value("/").run()
         pages[0].button(key="stop_dataset").click().run()
-        assert "Stopped. Nothing was kept." in texts(pages[0])
+        assert "Stopped. Nothing was saved." in texts(pages[0])
         assert job.state == "running"
         assert "Stopped" not in texts(pages[1].run())
 
