@@ -47,8 +47,8 @@ def render_own_checkpoint(model: str, weights: str) -> None:
             f"Checkpoint of {model}",
             type=["safetensors", "pt", "pth"],
             key=f"own_checkpoint_{model}_{session().uploads.deletions}",
-            help="A state dict for this model, with any number of classes. Files that would run code "
-            "when opened are refused.",
+            help="A state dict for this model, with any number of classes. Files that would run "
+            "code when opened are refused.",
         )
         if upload is not None:
             _render_import(
@@ -138,7 +138,7 @@ def _render_import(
             imports[widget] = Import(source, jobs().start(request(), session().id))
         except OSError as error:
             st.error(
-                f"The file could not be saved ({error.strerror}). Free some space, and upload it again."
+                f"The file could not be saved ({error.strerror}). Free some space and try again."
             )
             return
     current = imports[widget]
@@ -199,7 +199,7 @@ def _show_images(result: Imported) -> None:
     labels = f" in {classes}" if result.classes else ", without labels"
     drawn = dataset_spec(result.dataset).sizes["train"]
     rest = "" if drawn == result.images else (
-        f" {drawn:,} of them are for analysis and training; the rest are for validation and testing."
+        f" {drawn:,} are for analysis and training, the rest for validation and testing."
     )  # fmt: skip
     st.success(f"Chosen: {plural(result.images, 'image')}{labels}.{rest}")
     if result.skipped:

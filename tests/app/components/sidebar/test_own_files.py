@@ -123,7 +123,7 @@ def test_a_folder_that_is_gone_is_told_and_the_page_goes_on(tmp_path: Path) -> N
     shutil.rmtree(folder)
     page.run()
     assert not page.exception
-    assert f"there is no {folder}" in page.error[0].value
+    assert f"{folder} does not exist" in page.error[0].value
     page.run()
     assert not page.exception
     assert not page.error
