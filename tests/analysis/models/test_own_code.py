@@ -219,6 +219,6 @@ def test_on_the_command_line(
 def test_the_snippet_names_no_head_that_is_not_known(tmp_path: Path) -> None:
     options = RunOptions(AnalysisOptions(model=write(tmp_path, PLAIN)), strategy="bn-bias")
     selection = Selection(("0", "3"), 1, 2, 0.0, 0, False, False, "sgd")
-    assert 'its head ("3") new' in snippet(options, selection)  # listed as they run
+    assert 'a new head ("3") for your classes' in snippet(options, selection)  # listed as they run
     ranked = snippet(replace(options, strategy="adabet"), selection)
-    assert "its head (the classifier) new" in ranked
+    assert "a new head (the classifier) for your classes" in ranked

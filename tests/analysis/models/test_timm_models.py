@@ -125,7 +125,8 @@ def test_a_checkpoint_of_one_s_own(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("stand_in")
 def test_what_timm_does_not_know_or_have_is_one_sentence() -> None:
     with pytest.raises(
-        OptionError, match="timm knows, got 'timm/tini_net'; alike are timm/tiny_net, timm/tiny_ne"
+        OptionError,
+        match="timm knows, got 'timm/tini_net'; similar names: timm/tiny_net, timm/tiny_ne",
     ):
         load_model("timm/tini_net", weights="random")
     with pytest.raises(
@@ -191,5 +192,5 @@ def test_timm_itself(name: str) -> None:
     with torch.inference_mode():
         assert model(prepared).shape == (2, 5)
     assert empty_network(name, 4) is not None
-    with pytest.raises(OptionError, match="alike are timm/resnet18"):
+    with pytest.raises(OptionError, match="similar names: timm/resnet18"):
         load_model("timm/resnet19", weights="random")

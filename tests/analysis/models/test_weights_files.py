@@ -110,7 +110,7 @@ def test_a_file_that_holds_something_else_is_named(
 ) -> None:
     publish(cache, content)
     with pytest.raises(
-        AssetError, match=rf"weights of {NAME} are damaged\. Delete {cache / FILE}, and they are"
+        AssetError, match=rf"weights of {NAME} are damaged\. Delete {cache / FILE} to download"
     ):
         load_model(NAME)
 
