@@ -99,7 +99,7 @@ def options_of(owner: type) -> dict[str, Option]:
 
 def option_problems(owner: type, values: Mapping[str, Any]) -> list[str]:
     """What is wrong with these values of fields: choices first, then ranges."""
-    known = {name: each for name, each in options_of(owner).items() if name in values}
+    known = {name: setting for name, setting in options_of(owner).items() if name in values}
     ordered = sorted(known, key=lambda name: not known[name].choices)
     return [text for name in ordered for text in known[name].problems(name, values[name])]
 

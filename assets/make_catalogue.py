@@ -58,9 +58,9 @@ CLASSES = 1000
 
 def _title(name: str) -> tuple[str, str]:
     for pattern, family, title in _TITLES:
-        found = re.fullmatch(pattern, name)
-        if found:
-            for number, part in enumerate(found.groups(), 1):
+        match = re.fullmatch(pattern, name)
+        if match:
+            for number, part in enumerate(match.groups(), 1):
                 cased = part.upper() if len(part) <= 2 else part.capitalize()
                 title = title.replace(f"\\{number}", cased)
             return family, title
@@ -97,7 +97,10 @@ def _model(name: str) -> dict[str, Any]:
     family, title = _title(name)
     known = torchvision.models.get_model_weights(name)
     default = known.DEFAULT
-    sets = [_weight_set(default), *(_weight_set(each) for each in known if each is not default)]
+    sets = [
+        _weight_set(default),
+        *(_weight_set(weights) for weights in known if weights is not default),
+    ]
     side = sets[0]["input_side"]
     with Bare():
         network = torchvision_network(name, CLASSES, side, initialize=False)
@@ -119,10 +122,12 @@ def _model(name: str) -> dict[str, Any]:
 def catalogue() -> list[dict[str, Any]]:
     """Every classifier of torchvision, by family and size."""
     names = torchvision.models.list_models(module=torchvision.models)
-    return sorted(map(_model, names), key=lambda each: (each["family"].lower(), each["parameters"]))
+    return sorted(
+        map(_model, names), key=lambda model: (model["family"].lower(), model["parameters"])
+    )
 
 
 if __name__ == "__main__":
-    found = catalogue()
-    TABLE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{len(found)} models in {TABLE.name}")
+    models = catalogue()
+    TABLE.write_text(json.dumps(models, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{len(models)} models in {TABLE.name}")

@@ -81,32 +81,32 @@ def python_files(folder: str) -> list[Path]:
 
 @pytest.mark.parametrize("folder", FORBIDDEN)
 def test_imports_point_one_way(folder: str) -> None:
-    found = {
+    imports = {
         str(path.relative_to(ROOT)): names
         for path in python_files(folder)
         if (names := breaches(path.read_text(encoding="utf-8"), FORBIDDEN[folder]))
     }
-    assert found == {}
+    assert imports == {}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_imports_only_its_own_and_the_shared_components(page: str) -> None:
     forbidden = {f"app.components.{other}" for other in PAGES if other not in (page, "shared")}
-    found = {
+    imports = {
         str(path.relative_to(ROOT)): names
         for path in python_files(f"app/components/{page}")
         if (names := breaches(path.read_text(encoding="utf-8"), forbidden))
     }
-    assert found == {}
+    assert imports == {}
 
 
 def test_only_the_cache_module_caches() -> None:
-    found = {
+    imports = {
         str(path.relative_to(ROOT))
         for path in python_files("app")
         if cache_decorators(path.read_text(encoding="utf-8"))
     }
-    assert found <= {"app/cache.py"}
+    assert imports <= {"app/cache.py"}
 
 
 def test_torchvision_comes_after_its_guard() -> None:

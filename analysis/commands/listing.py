@@ -27,7 +27,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 def _list_models(arguments: argparse.Namespace) -> None:
     for name in _matching(arguments.search, MODELS):
         spec = MODELS[name]
-        sets = ", ".join(each.name for each in spec.weight_sets)
+        sets = ", ".join(weights.name for weights in spec.weight_sets)
         print(f"{name:20}{spec.description}" + (f" [{sets}]" if sets else ""))
     if not arguments.search:
         print(
@@ -54,7 +54,7 @@ def _list_strategies(arguments: argparse.Namespace) -> None:
 
 
 def _matching(search: str, names: Iterable[str]) -> list[str]:
-    found = [name for name in names if search.lower() in name]
-    if not found:
+    matches = [name for name in names if search.lower() in name]
+    if not matches:
         raise OptionError(f"No name contains {search!r}. To list all names, leave it out.")
-    return found
+    return matches

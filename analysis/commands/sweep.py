@@ -100,9 +100,9 @@ def _sweep(arguments: argparse.Namespace) -> None:
     for path in (arguments.json, arguments.csv, arguments.markdown):
         if path is not None:
             check_writable(path)
-    found = runs_of(cells, store.runs())
+    runs = runs_of(cells, store.runs())
     if arguments.list:
-        _list(cells, found)
+        _list(cells, runs)
         return
     if arguments.dask is None:
         raise_problems(device_problem(grid.base.analysis.device))
@@ -111,10 +111,10 @@ def _sweep(arguments: argparse.Namespace) -> None:
     for dataset in dict.fromkeys(cell.analysis.dataset for cell in cells):
         report_left_out(dataset)
     with _cluster(arguments.dask) as cluster:
-        _run(arguments, grid, cells, found, cluster)
-    found = runs_of(cells, store.runs())
-    _write(arguments, grid, cells, found)
-    failed = sum(cell not in found or found[cell].state != "done" for cell in cells)
+        _run(arguments, grid, cells, runs, cluster)
+    runs = runs_of(cells, store.runs())
+    _write(arguments, grid, cells, runs)
+    failed = sum(cell not in runs or runs[cell].state != "done" for cell in cells)
     if failed:
         print(f"{failed} of {len(cells)} cells have not finished.", file=sys.stderr)
         sys.exit(1)
@@ -124,19 +124,19 @@ def _run(
     arguments: argparse.Namespace,
     grid: Grid,
     cells: Sequence[RunOptions],
-    found: Mapping[RunOptions, Run],
+    runs: Mapping[RunOptions, Run],
     cluster: Cluster | None,
 ) -> None:
     """Run the missing cells, and print a line on stderr as each one ends."""
-    done = sum(run.state == "done" for run in found.values())
+    done = sum(run.state == "done" for run in runs.values())
     begun, already = time.monotonic(), done
     if already:
         print(f"{already} of {len(cells)} cells have already finished.", file=sys.stderr)
     executor = cluster.executor if cluster else None
     for run in sweep(grid, executor, workers=arguments.workers):
         done += 1
-        each = (time.monotonic() - begun) / (done - already)
-        to_come = duration_text(each * (len(cells) - done))
+        seconds = (time.monotonic() - begun) / (done - already)
+        to_come = duration_text(seconds * (len(cells) - done))
         left = f" · about {to_come} left" if done < len(cells) else ""
         print(f"{done:4d}/{len(cells)}  {_ending_text(run)}{left}", file=sys.stderr, flush=True)
 
@@ -194,15 +194,15 @@ def _replace_valid(options: _OptionsT, changes: dict[str, Any], problems: list[s
 
 def _values_of(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     """The values of these options, except those that were left out."""
-    found = {name: getattr(arguments, name) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _list(cells: Sequence[RunOptions], found: Mapping[RunOptions, Run]) -> None:
+def _list(cells: Sequence[RunOptions], runs: Mapping[RunOptions, Run]) -> None:
     for cell in cells:
-        state = found[cell].state if cell in found else "missing"
+        state = runs[cell].state if cell in runs else "missing"
         print(f"{state:12}{_cell_text(cell)}")
-    done = sum(run.state == "done" for run in found.values())
+    done = sum(run.state == "done" for run in runs.values())
     print(f"{done} of {len(cells)} cells have finished.")
 
 
@@ -210,18 +210,18 @@ def _write(
     arguments: argparse.Namespace,
     grid: Grid,
     cells: Sequence[RunOptions],
-    found: Mapping[RunOptions, Run],
+    runs: Mapping[RunOptions, Run],
 ) -> None:
-    rows = rows_of(cells, found)
+    rows = rows_of(cells, runs)
     text = markdown(rows, grid.strategies, len(grid.seeds))
-    told = verdict(duels(rows))
-    if told:
-        text = f"{told}\n\n{text}"
+    sentence = verdict(duels(rows))
+    if sentence:
+        text = f"{sentence}\n\n{text}"
     if arguments.json is not None:
-        about = {"name": grid.name, "version": __version__, "cells": records(cells, found)}
+        about = {"name": grid.name, "version": __version__, "cells": records(cells, runs)}
         write_json(about, arguments.json)
     if arguments.csv is not None:
-        arguments.csv.write_text(as_csv(cells, found), encoding="utf-8")
+        arguments.csv.write_text(as_csv(cells, runs), encoding="utf-8")
     if arguments.markdown is not None:
         arguments.markdown.write_text(text, encoding="utf-8")
     else:
@@ -247,7 +247,7 @@ def _ending_text(run: Run) -> str:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for each in text.split(",") if (name := each.strip()))
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def _models(text: str) -> tuple[str, ...]:

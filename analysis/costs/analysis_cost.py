@@ -55,14 +55,14 @@ class CostRequest(Question[Probe]):
 
     def __post_init__(self) -> None:
         # Without the fields that play no part, so that one model is not probed twice.
-        asked = self.options
+        options = self.options
         rest = AnalysisOptions(
-            model=asked.model,
+            model=options.model,
             # Random weights take the images as the pre-trained ones do.
-            weights="pretrained" if asked.weights == "random" else asked.weights,
-            input_side=asked.input_side,
-            precision=asked.precision,
-            device=asked.device,
+            weights="pretrained" if options.weights == "random" else options.weights,
+            input_side=options.input_side,
+            precision=options.precision,
+            device=options.device,
         )
         object.__setattr__(self, "options", rest)
 

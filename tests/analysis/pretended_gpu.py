@@ -40,12 +40,12 @@ class Elsewhere(Tensor):
     def __new__(cls, held: Tensor, device: torch.device) -> Elsewhere:
         # To C++ it is on a backend of Python's own. Without autograd "cuda" would do, with it a
         # build of torch without CUDA ends the process.
-        made: Elsewhere = Tensor._make_wrapper_subclass(
+        tensor: Elsewhere = Tensor._make_wrapper_subclass(
             cls, held.size(), strides=held.stride(), storage_offset=held.storage_offset(),
             dtype=held.dtype, device=torch.device("pretended", 0),
         )  # fmt: skip
-        made.held, made.said = held, torch.device(device.type, device.index or 0)
-        return made
+        tensor.held, tensor.said = held, torch.device(device.type, device.index or 0)
+        return tensor
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
@@ -67,9 +67,9 @@ class _Pretending(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         kwargs = kwargs or {}
-        asked = kwargs.get("device")
-        away = any(isinstance(each, Elsewhere) for each in tree_leaves((args, kwargs)))
-        if away or (asked is not None and torch.device(asked).type not in ("cpu", "meta")):
+        requested = kwargs.get("device")
+        away = any(isinstance(leaf, Elsewhere) for leaf in tree_leaves((args, kwargs)))
+        if away or (requested is not None and torch.device(requested).type not in ("cpu", "meta")):
             return _run(func, args, kwargs)
         return func(*args, **kwargs)
 
@@ -113,15 +113,15 @@ def moved(model: nn.Module, device: str) -> nn.Module:
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-    away = [each for each in given if isinstance(each, Elsewhere)]
-    to = _destination(func, args, kwargs, given, away)
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    away = [tensor for tensor in tensors if isinstance(tensor, Elsewhere)]
+    to = _destination(func, args, kwargs, tensors, away)
     there = to is not None and to.type != "cpu"
     if there and "device" in kwargs:
         kwargs = kwargs | {"device": torch.device("cpu")}
     args, kwargs = tree_map(lambda t: t.held if isinstance(t, Elsewhere) else t, (args, kwargs))
-    found = func(*args, **kwargs)
-    known = {id(each.held): each for each in away}  # in place, or given as `out`
+    result = func(*args, **kwargs)
+    known = {id(tensor.held): tensor for tensor in away}  # in place, or given as `out`
 
     def wrapped(value: Any) -> Any:
         if not isinstance(value, Tensor) or isinstance(value, Elsewhere):
@@ -132,27 +132,29 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             raise TypeError(f"{func}: the MPS framework doesn't support float64")
         return Elsewhere(value, to)
 
-    return tree_map(wrapped, found)
+    return tree_map(wrapped, result)
 
 
 def _destination(
-    func: Any, args: Any, kwargs: dict[str, Any], given: list[Tensor], away: list[Elsewhere]
+    func: Any, args: Any, kwargs: dict[str, Any], tensors: list[Tensor], away: list[Elsewhere]
 ) -> torch.device | None:
     """Where the result is. Raises what a real device would, and what it would do wrong unsaid."""
-    asked = kwargs.get("device")
+    requested = kwargs.get("device")
     device = away[0].device if away else None
     if func is _ATEN.copy_.default:
         to, source, dtype = args[0].device, args[1], args[0].dtype
     elif func is _ATEN._to_copy.default:
-        to, source = torch.device(asked) if asked is not None else args[0].device, args[0]
+        to, source = torch.device(requested) if requested is not None else args[0].device, args[0]
         dtype = kwargs.get("dtype") or source.dtype
     else:
-        here = [each for each in given if not isinstance(each, Elsewhere) and each.dim() > 0]
+        here = [
+            tensor for tensor in tensors if not isinstance(tensor, Elsewhere) and tensor.dim() > 0
+        ]
         # Indices may lie on the CPU: torch moves them.
         movable = func in _INDEXING and isinstance(args[0], Elsewhere)
-        if away and any(not movable or each.is_floating_point() for each in here):
+        if away and any(not movable or tensor.is_floating_point() for tensor in here):
             raise RuntimeError(f"{func}: expected all tensors on {device}, but some are on the CPU")
-        return torch.device(asked) if asked is not None else device
+        return torch.device(requested) if requested is not None else device
     if source.device.type == "mps" and dtype == torch.float64:
         raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
     if to.type == "mps" and kwargs.get("non_blocking"):

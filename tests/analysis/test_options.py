@@ -11,24 +11,24 @@ from analysis.options import AnalysisOptions, Recipe, RunOptions
 
 
 def problems(make: type, **fields: object) -> list[str]:
-    with pytest.raises(OptionError) as found:
+    with pytest.raises(OptionError) as error:
         make(**fields)
-    return str(found.value).split("; `")
+    return str(error.value).split("; `")
 
 
 def test_every_bad_field_of_a_recipe_is_told() -> None:
-    told = problems(
+    sentences = problems(
         Recipe, epochs=0, batch_size=-1, learning_rate=float("nan"), optimizer="rmsprop",
         momentum=1.0, weight_decay=-0.5, augmentation="cutout", seed=-1,
     )  # fmt: skip
-    assert [each.strip("`").partition("`")[0] for each in told] == [
+    assert [sentence.strip("`").partition("`")[0] for sentence in sentences] == [
         "optimizer", "augmentation", "epochs", "batch_size", "learning_rate", "momentum",
         "weight_decay", "seed",
     ]  # fmt: skip
-    assert "epochs` must be at least 1, got 0" in told[2]
-    assert "learning_rate` must be above 0, got nan" in told[4]
-    assert "momentum` must be in [0, 1), got 1" in told[5]
-    assert "auto, sgd, adamw; got 'rmsprop'" in told[0]
+    assert "epochs` must be at least 1, got 0" in sentences[2]
+    assert "learning_rate` must be above 0, got nan" in sentences[4]
+    assert "momentum` must be in [0, 1), got 1" in sentences[5]
+    assert "auto, sgd, adamw; got 'rmsprop'" in sentences[0]
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_every_bad_field_of_a_recipe_is_told() -> None:
     ],
 )
 def test_a_recipe_refuses(field: str, value: float) -> None:
-    (told,) = problems(Recipe, **{field: value})
-    assert told.startswith(f"`{field}` must be ")
-    assert told.endswith(f"got {value:g}" if isinstance(value, float) else f"got {value}")
+    (sentence,) = problems(Recipe, **{field: value})
+    assert sentence.startswith(f"`{field}` must be ")
+    assert sentence.endswith(f"got {value:g}" if isinstance(value, float) else f"got {value}")
 
 
 def test_what_a_recipe_takes_at_its_limits() -> None:
@@ -58,14 +58,14 @@ def test_what_a_recipe_takes_at_its_limits() -> None:
 
 
 def test_every_bad_field_of_a_run_is_told() -> None:
-    told = problems(RunOptions, preset="mine", train_samples=0, rho=1.5)
-    assert [each.strip("`").partition("`")[0] for each in told] == [
+    sentences = problems(RunOptions, preset="mine", train_samples=0, rho=1.5)
+    assert [sentence.strip("`").partition("`")[0] for sentence in sentences] == [
         "preset",
         "rho",
         "train_samples",
     ]
-    assert told[1] == "rho` must be in (0, 1], got 1.5"
-    assert told[2] == "train_samples` must be at least 1, got 0"
+    assert sentences[1] == "rho` must be in (0, 1], got 1.5"
+    assert sentences[2] == "train_samples` must be at least 1, got 0"
     for rho in (0.0, -0.1, float("nan"), float("inf")):
         (only,) = problems(RunOptions, rho=rho)
         assert only == f"`rho` must be in (0, 1], got {rho:g}"
@@ -73,11 +73,11 @@ def test_every_bad_field_of_a_run_is_told() -> None:
 
 
 def test_every_bad_field_of_an_analysis_is_told() -> None:
-    told = problems(
+    sentences = problems(
         AnalysisOptions, precision="half", device="tpu", memory=-1, input_side=-1, pooling="all",
         split="dev", samples=3, batch_size=0, severity=6, seed=-1,
     )  # fmt: skip
-    assert len(told) == 10
+    assert len(sentences) == 10
 
 
 @pytest.mark.parametrize(

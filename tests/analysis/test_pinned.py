@@ -41,7 +41,9 @@ def test_the_json_of_analyze_stays(model: str, home: Path, tmp_path: Path) -> No
     assert {key: result[key] for key in pinned} == pinned
 
 
-@pytest.mark.parametrize("pinned", HOME["analyses"], ids=lambda each: each["fingerprint"][:6])
+@pytest.mark.parametrize(
+    "pinned", HOME["analyses"], ids=lambda analysis: analysis["fingerprint"][:6]
+)
 def test_an_analysis_of_an_earlier_version_opens(
     pinned: dict[str, Any], old_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

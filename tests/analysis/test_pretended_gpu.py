@@ -80,7 +80,7 @@ def training(device: str) -> None:
         layers = [name for name, module in model.named_modules() if module._parameters]
         evidence = gradient_evidence(model, data.tensor[:8], data.labels[:8], layers)
         metrics = finetune(model, data, data, data, recipe=recipe)
-        losses = [each.loss for each in metrics if isinstance(each, StepMetrics)]
+        losses = [metric.loss for metric in metrics if isinstance(metric, StepMetrics)]
         return [*evidence["relative"].dropna(), *losses]
 
     with pretended(device):  # images that are there already

@@ -41,15 +41,15 @@ class Part:
 
 PARTS = {
     "forward": Part(
-        lambda asked: forward.measure(asked.models, asked.variants, asked.repeats, _say),
+        lambda options: forward.measure(options.models, options.variants, options.repeats, _say),
         forward.show,
     ),
     "rerun": Part(lambda _: rerun.measure(), rerun.show),
-    "pocket": Part(lambda asked: pocket.measure(asked.repeats), pocket.show),
-    "first": Part(lambda asked: first_view.measure(asked.repeats), first_view.show),
+    "pocket": Part(lambda options: pocket.measure(options.repeats), pocket.show),
+    "first": Part(lambda options: first_view.measure(options.repeats), first_view.show),
     "memory": Part(lambda _: memory.measure(_say), memory.show),
     "loop": Part(lambda _: loop.measure(), loop.show),
-    "click": Part(lambda asked: click.measure(asked.repeats), click.show),
+    "click": Part(lambda options: click.measure(options.repeats), click.show),
     "large": Part(lambda _: large.measure(_say), large.show),
     "strategies": Part(lambda _: strategies.measure(_say), strategies.show),
 }
@@ -67,7 +67,7 @@ def main() -> None:
         _say(name)
         measured = part.measure(arguments)
         several = isinstance(measured, list)
-        results[name] = [asdict(each) for each in measured] if several else asdict(measured)
+        results[name] = [asdict(result) for result in measured] if several else asdict(measured)
         print()
         part.show(measured)
     if arguments.json:

@@ -97,5 +97,5 @@ def _wait_until_idle(server: Server) -> None:
 def _computed(server: Server) -> float:
     """Seconds of a core that the server and its workers have taken so far."""
     process = psutil.Process(server.process.pid)
-    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
+    times = [part.cpu_times() for part in (process, *process.children(recursive=True))]
+    return float(sum(spent.user + spent.system for spent in times))

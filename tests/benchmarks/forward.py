@@ -65,9 +65,9 @@ def _measure_model(
             runs[variant].append(run_module("tests.benchmarks.variants", model, variant))
     layers, other = None, {}
     if {"plain", "ours"} <= runs.keys():
-        expected, found = runs["plain"][0]["betti"], runs["ours"][0]["betti"]
-        names = list(expected | found)
-        pairs = {name: [expected.get(name), found.get(name)] for name in names}
+        expected, measured = runs["plain"][0]["betti"], runs["ours"][0]["betti"]
+        names = list(expected | measured)
+        pairs = {name: [expected.get(name), measured.get(name)] for name in names}
         layers, other = (
             len(names),
             {name: pair for name, pair in pairs.items() if pair[0] != pair[1]},

@@ -59,8 +59,8 @@ class LoopResult:
 def measure() -> LoopResult:
     """Take all pairs in a fresh process."""
     with tempfile.TemporaryDirectory() as home:
-        found = run_module("tests.benchmarks.loop", environment={"BETTISCOPE_HOME": home})
-    return LoopResult(**{key: [Pairs(**each) for each in pairs] for key, pairs in found.items()})
+        answer = run_module("tests.benchmarks.loop", environment={"BETTISCOPE_HOME": home})
+    return LoopResult(**{key: [Pairs(**pair) for pair in pairs] for key, pairs in answer.items()})
 
 
 def show(result: LoopResult) -> None:
@@ -129,7 +129,7 @@ def train_by_hand(
     optimizer = torch.optim.SGD([*decayed, *spared], lr=rate, momentum=recipe.momentum)
     steps = math.ceil(len(train.labels) / recipe.batch_size)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * steps)
-    told = []
+    losses = []
     torch.manual_seed(recipe.seed)
     for _ in range(recipe.epochs):
         training_mode(model)  # frozen norms stay in eval mode
@@ -144,10 +144,10 @@ def train_by_hand(
                     parameter.mul_(1 - scheduler.get_last_lr()[0] * recipe.weight_decay)
             optimizer.step()
             scheduler.step()
-            told.append((loss.item(), (logits.argmax(1) == labels).float().mean().item()))
-        told.append(_evaluate_by_hand(model, validation, recipe.batch_size))
-    told.append(_evaluate_by_hand(model, test, recipe.batch_size))
-    return told
+            losses.append((loss.item(), (logits.argmax(1) == labels).float().mean().item()))
+        losses.append(_evaluate_by_hand(model, validation, recipe.batch_size))
+    losses.append(_evaluate_by_hand(model, test, recipe.batch_size))
+    return losses
 
 
 def _evaluate_by_hand(model: nn.Module, data: TensorImages, batch: int) -> tuple[float, float]:

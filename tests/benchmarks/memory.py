@@ -53,8 +53,8 @@ def measure(say: Callable[[str], None]) -> list[MemoryResult]:
         for model in MODELS:
             say(f"memory of {model}")
             environment = {"BETTISCOPE_HOME": home}
-            found = run_module("tests.benchmarks.memory", model, environment=environment)
-            results += [MemoryResult(**each) for each in found]
+            answers = run_module("tests.benchmarks.memory", model, environment=environment)
+            results += [MemoryResult(**answer) for answer in answers]
     return results
 
 
@@ -62,7 +62,7 @@ def show(results: list[MemoryResult]) -> None:
     rows = []
     for _, group in groupby(results, key=lambda result: result.model):
         full, *others = group
-        rows += [_row(each, full) for each in (full, *others)]
+        rows += [_row(result, full) for result in (full, *others)]
     head = ["model", "strategy", "batch", "predicted MB", "measured MB", "ratio", "target", ""]
     show_table([*head, "saved", "analytic MB", "analytic saved"], rows)
     print(
@@ -114,4 +114,4 @@ def measure_model(model: str) -> list[MemoryResult]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=MODELS)
-    print(json.dumps([asdict(each) for each in measure_model(parser.parse_args().model)]))
+    print(json.dumps([asdict(result) for result in measure_model(parser.parse_args().model)]))

@@ -102,10 +102,10 @@ def _run(page: Any) -> None:
 
 
 def _widget(page: Any, key: str) -> Any:
-    found = [widget for kind in WIDGETS for widget in page.get(kind) if widget.key == key]
-    if not found:
+    widgets = [widget for kind in WIDGETS for widget in page.get(kind) if widget.key == key]
+    if not widgets:
         raise SystemExit(f"the page has no widget with the key {key!r}")
-    return found[0]
+    return widgets[0]
 
 
 if __name__ == "__main__":

@@ -104,8 +104,8 @@ def _run_once(strategy: str, seed: int) -> dict[str, Any]:
         arguments = [*COMMAND.split(), "--strategy", strategy, "--seed", str(seed)]
         arguments += ["--json", str(path)]
         run_python("-m", "analysis", *arguments, environment={"BETTISCOPE_HOME": home})
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return result
 
 
 def _row(result: StrategyResult) -> list[str]:

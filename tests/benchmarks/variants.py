@@ -39,13 +39,13 @@ def plain(model: nn.Module, images: Tensor) -> Betti:
 
     The copy is part of it: an in-place ReLU writes into the tensor that the hook was given.
     """
-    kept: dict[str, list[Tensor]] = {}
+    activations: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             tensor = output[0] if isinstance(output, tuple) else output
             assert isinstance(tensor, Tensor)
-            kept.setdefault(name, []).append(tensor.flatten(1).clone())
+            activations.setdefault(name, []).append(tensor.flatten(1).clone())
 
         return hook
 
@@ -59,7 +59,7 @@ def plain(model: nn.Module, images: Tensor) -> Betti:
     for handle in handles:
         handle.remove()
     betti = {}
-    for name, parts in kept.items():
+    for name, parts in activations.items():
         cloud = torch.cat(parts).numpy()
         births_and_deaths = ripser(cloud, maxdim=1)["dgms"][1]
         betti[name] = float((births_and_deaths[:, 1] > births_and_deaths[:, 0]).sum())

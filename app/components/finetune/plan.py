@@ -68,8 +68,8 @@ def render_plan(
         elif busy:
             st.caption("The predictions appear again after the runs.")
         changed = shown is not None and options != shown.options
-        asked = _render_start(len(strategies) * seeds, shown, recipe, busy, changed=changed)
-    if asked and shown is not None and recipe is not None:
+        clicked = _render_start(len(strategies) * seeds, shown, recipe, busy, changed=changed)
+    if clicked and shown is not None and recipe is not None:
         first = shown.options.seed
         try:
             runs = [
@@ -200,8 +200,8 @@ def _render_expectation(
     def draw() -> bool:
         answers: dict[MemoryRequest, MemoryEstimate | str | None] = {}
         for request in wanted:
-            found = estimates().get(request)
-            answers[request] = found
+            answer = estimates().get(request)
+            answers[request] = answer
         if pending and all(answer is not None for answer in answers.values()):
             return True
         whole = answers[full]

@@ -52,8 +52,8 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
     grid = Grid(
         NAME,
         tuple(models),
-        tuple(each if each.shift == "none" else replace(each, severity=severity)
-              for each in chosen),
+        tuple(choice if choice.shift == "none" else replace(choice, severity=severity)
+              for choice in chosen),
         tuple(strategies),
         tuple(range(seeds)),
         base,
@@ -76,7 +76,9 @@ def data_options() -> list[str]:
     own = [name for name in own_datasets() if not needs_look(name)]
     usable = [name for name in (*DATASETS, *own) if not dataset_spec(name).why_untrainable]
     shifts = [shift for shift in SHIFTS if shift != "none"]
-    return [each for name in usable for each in (name, *(f"{name}+{shift}" for shift in shifts))]
+    return [
+        dataset for name in usable for dataset in (name, *(f"{name}+{shift}" for shift in shifts))
+    ]
 
 
 def _option(data: DataChoice) -> str:
@@ -142,14 +144,14 @@ def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOption
 
 def _sidebar_text(sidebar: AnalysisOptions, choice: Choice) -> str:
     """What comes from the sidebar; of how it is computed, what is not as usual."""
-    told = [f"ρ = {choice.rho:.2f}", f"normalisation “{choice.normalization}”"]
-    told += [f"preset “{choice.preset}”"]
+    settings = [f"ρ = {choice.rho:.2f}", f"normalisation “{choice.normalization}”"]
+    settings += [f"preset “{choice.preset}”"]
     if sidebar.input_side:
-        told.append(f"image side {sidebar.input_side}")
+        settings.append(f"image side {sidebar.input_side}")
     if sidebar.precision != AnalysisOptions.precision:
-        told.append(f"precision {sidebar.precision}")
+        settings.append(f"precision {sidebar.precision}")
     if sidebar.device != AnalysisOptions.device:
-        told.append(f"device {sidebar.device}")
+        settings.append(f"device {sidebar.device}")
     if sidebar.memory:
-        told.append(f"memory limit {sidebar.memory / 1e9:g} GB")
-    return f"{', '.join(told[:-1])} and {told[-1]} are those of the sidebar."
+        settings.append(f"memory limit {sidebar.memory / 1e9:g} GB")
+    return f"{', '.join(settings[:-1])} and {settings[-1]} are those of the sidebar."

@@ -32,7 +32,7 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
             choice = render_choice()  # first, since the preset bounds the number of images
         with above:
             options = render_subject(PRESETS[choice.preset])
-            asked = st.button(
+            clicked = st.button(
                 "Analyse",
                 type="primary",
                 width="stretch",
@@ -40,7 +40,7 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
                 help="Run the images through the model once and measure every layer. "
                 "A saved analysis opens at once.",
             )
-        if options is not None and asked:
+        if options is not None and clicked:
             session().analysis.request(options)
         elif options is not None and session().analysis.target is None and _may_start(options):
             session().analysis.target = options

@@ -136,10 +136,10 @@ def _known(model: str) -> ModelSpec | None:
 
 def _render_dataset() -> tuple[str, str, int]:
     uploads, offered = session().uploads, [*DATASETS, *own_datasets(), *session().uploads.folders]
-    asked = st.query_params.get("dataset", "")  # as the list shows it
+    linked = st.query_params.get("dataset", "")  # as the list shows it
     opened = "dataset" not in st.session_state  # later the address may be behind
-    if asked and opened and asked not in map(dataset_name, offered):
-        uploads.missing_dataset = asked
+    if linked and opened and linked not in map(dataset_name, offered):
+        uploads.missing_dataset = linked
     dataset = st.selectbox(
         "Dataset",
         offered,
@@ -179,14 +179,14 @@ def _render_dataset() -> tuple[str, str, int]:
 def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     most = dataset_spec(dataset).sizes["train"]
     least = preset.batch_size if preset.pooling == "per-batch" else MIN_SAMPLES
-    uploads, held = session().uploads, st.session_state.get("samples")
-    if held is not None:
-        if held != uploads.reduced_images:  # another number was typed, which replaces the first
+    uploads, shown = session().uploads, st.session_state.get("samples")
+    if shown is not None:
+        if shown != uploads.reduced_images:  # another number was typed, which replaces the first
             uploads.reduced_images = -1
-        asked = held if uploads.reduced_images < 0 else uploads.requested_images
-        fits = max(least, min(asked, most))
-        if fits != held:
-            uploads.requested_images, uploads.reduced_images = asked, fits
+        requested = shown if uploads.reduced_images < 0 else uploads.requested_images
+        fits = max(least, min(requested, most))
+        if fits != shown:
+            uploads.requested_images, uploads.reduced_images = requested, fits
             st.session_state["samples"] = fits
     left, right = st.columns(2)
     samples = left.number_input(

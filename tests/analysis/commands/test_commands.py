@@ -39,24 +39,24 @@ def analyze(*arguments: str) -> int:
 
 def test_the_json_is_that_of_the_design(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
-    asked = ["--model", "pocket-vgg", "--dataset", "fashion", "--samples", "12", "--rho", "0.3"]
-    assert analyze(*asked, "--json", str(path)) == 0
-    found = json.loads(path.read_text())
-    told = {"model", "dataset", "samples", "seed", "normalization", "rho", "layers"}
-    assert told | {"seconds", "version"} <= set(found)
-    assert (found["model"], found["dataset"], found["samples"]) == ("pocket-vgg", "fashion", 12)
+    arguments = ["--model", "pocket-vgg", "--dataset", "fashion", "--samples", "12", "--rho", "0.3"]
+    assert analyze(*arguments, "--json", str(path)) == 0
+    report = json.loads(path.read_text())
+    settings = {"model", "dataset", "samples", "seed", "normalization", "rho", "layers"}
+    assert settings | {"seconds", "version"} <= set(report)
+    assert (report["model"], report["dataset"], report["samples"]) == ("pocket-vgg", "fashion", 12)
     keys = {"layer", "kind", "b1", "score", "rank", "selected", "activation_size", "parameters"}
-    assert all(keys | {"clusters"} <= set(layer) for layer in found["layers"])
+    assert all(keys | {"clusters"} <= set(layer) for layer in report["layers"])
 
     report = analyze_named(AnalysisOptions(model="pocket-vgg", dataset="fashion", samples=12))
     scores = score(report)
-    for layer in found["layers"]:
+    for layer in report["layers"]:
         assert layer["score"] == pytest.approx(layer["b1"] / layer["activation_size"])
         assert layer["score"] == scores[layer["layer"]]
-    ranked = sorted((x for x in found["layers"] if x["rank"]), key=lambda x: x["rank"])
+    ranked = sorted((x for x in report["layers"] if x["rank"]), key=lambda x: x["rank"])
     assert [x["rank"] for x in ranked] == list(range(1, 10))
     assert [x["selected"] for x in ranked] == [True] * 3 + [False] * 6  # round(0.3 · 9)
-    assert [x["layer"] for x in found["layers"] if x["head"]] == ["classifier.3"]
+    assert [x["layer"] for x in report["layers"] if x["head"]] == ["classifier.3"]
 
 
 def test_without_a_file_the_json_goes_to_standard_output(
@@ -64,8 +64,8 @@ def test_without_a_file_the_json_goes_to_standard_output(
 ) -> None:
     assert analyze("--model", "pocket-vgg", "--samples", "8", "--normalization", "none") == 0
     captured = capsys.readouterr()
-    found = json.loads(captured.out)
-    assert all(x["score"] == x["b1"] for x in found["layers"])
+    report = json.loads(captured.out)
+    assert all(x["score"] == x["b1"] for x in report["layers"])
     assert "Forward pass  features.0" in captured.err
 
 
@@ -79,12 +79,12 @@ def test_csv_has_one_row_a_layer(tmp_path: Path) -> None:
 
 
 def test_a_preset_decides_what_is_not_given(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--model", "pocket-vgg", "--preset", "released", "--rho", "0.09"]
-    assert analyze(*asked) == 0
+    arguments = ["--model", "pocket-vgg", "--preset", "released", "--rho", "0.09"]
+    assert analyze(*arguments) == 0
     captured = capsys.readouterr()
-    found = json.loads(captured.out)
-    assert found["samples"] == 128
-    assert not any(x["selected"] for x in found["layers"])  # floor(0.09 · 10)
+    report = json.loads(captured.out)
+    assert report["samples"] == 128
+    assert not any(x["selected"] for x in report["layers"])  # floor(0.09 · 10)
     assert "selects no layer" in captured.err
 
 
@@ -112,14 +112,14 @@ def test_a_preset_decides_what_is_not_given(capsys: pytest.CaptureFixture[str]) 
     ],
 )
 def test_bad_input_is_one_clear_line(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert analyze(*arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()
 
-    assert re.search(told, line)
+    assert re.search(message, line)
 
 
 def test_the_summary_and_the_shortest_loop_change_the_scores(
@@ -164,12 +164,12 @@ def test_a_full_disk_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_json_says_what_was_analysed(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--model", "pocket-vgg", "--samples", "8", "--shift", "blur", "--severity", "5"]
-    assert analyze(*asked, "--split", "test") == 0
-    found = json.loads(capsys.readouterr().out)
-    told = {"shift": "blur", "severity": 5, "split": "test", "pooling": "pooled"}
-    assert told.items() <= found.items()
-    assert (found["weights"], found["preset"]) == ("pretrained", "recommended")
+    arguments = ["--model", "pocket-vgg", "--samples", "8", "--shift", "blur", "--severity", "5"]
+    assert analyze(*arguments, "--split", "test") == 0
+    report = json.loads(capsys.readouterr().out)
+    settings = {"shift": "blur", "severity": 5, "split": "test", "pooling": "pooled"}
+    assert settings.items() <= report.items()
+    assert (report["weights"], report["preset"]) == ("pretrained", "recommended")
 
 
 @pytest.mark.parametrize("arguments", [["analyze", "--samples", "many"], ["fly"], []])
@@ -244,59 +244,59 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pat
 
 
 def test_the_json_of_a_fine_tune_is_that_of_the_design(tuned: tuple[dict[str, Any], Path]) -> None:
-    found, _ = tuned
+    outcome, _ = tuned
     whole = {
         "trainable_parameters": int, "total_parameters": int, "seed": int, "version": str,
         "best_val_accuracy": float, "last_val_accuracy": float, "test_accuracy": float,
         "seconds": float, "strategy": str, "layers": list, "epochs": list, "peak_memory": dict,
     }  # fmt: skip
-    assert all(type(found[key]) is kind for key, kind in whole.items())
-    each = {"epoch": int, "train_loss": float, "val_accuracy": float, "seconds": float}
-    assert len(found["epochs"]) == 2
-    for epoch in found["epochs"]:
-        assert all(type(epoch[key]) is kind for key, kind in each.items())
+    assert all(type(outcome[key]) is kind for key, kind in whole.items())
+    types = {"epoch": int, "train_loss": float, "val_accuracy": float, "seconds": float}
+    assert len(outcome["epochs"]) == 2
+    for epoch in outcome["epochs"]:
+        assert all(type(epoch[key]) is kind for key, kind in types.items())
     kinds = {"parameters", "gradients", "optimizer", "activations", "other"}
-    assert set(found["peak_memory"]) == {"total", *kinds}
-    assert all(type(size) is int for size in found["peak_memory"].values())
+    assert set(outcome["peak_memory"]) == {"total", *kinds}
+    assert all(type(size) is int for size in outcome["peak_memory"].values())
 
 
 def test_the_numbers_of_a_fine_tune_agree(tuned: tuple[dict[str, Any], Path]) -> None:
-    found, _ = tuned
-    accuracies = [epoch["val_accuracy"] for epoch in found["epochs"]]
-    assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
-    assert found["best_val_accuracy"] == max(accuracies)
-    assert found["last_val_accuracy"] == accuracies[-1]
-    assert all(0 <= a <= 1 for a in (*accuracies, found["test_accuracy"]))
-    assert found["test_accuracy"] * 360 == pytest.approx(round(found["test_accuracy"] * 360))
+    outcome, _ = tuned
+    accuracies = [epoch["val_accuracy"] for epoch in outcome["epochs"]]
+    assert [epoch["epoch"] for epoch in outcome["epochs"]] == [1, 2]
+    assert outcome["best_val_accuracy"] == max(accuracies)
+    assert outcome["last_val_accuracy"] == accuracies[-1]
+    assert all(0 <= a <= 1 for a in (*accuracies, outcome["test_accuracy"]))
+    assert outcome["test_accuracy"] * 360 == pytest.approx(round(outcome["test_accuracy"] * 360))
     model = load_model("pocket-vgg")
-    trained = [model.get_submodule(layer) for layer in found["layers"]]
+    trained = [model.get_submodule(layer) for layer in outcome["layers"]]
     counted = sum(p.numel() for module in trained for p in module.parameters())
-    assert found["trainable_parameters"] == counted
-    assert found["total_parameters"] == sum(p.numel() for p in model.parameters())
-    assert found["layers"][-1] == "classifier.3"
-    memory = found["peak_memory"]
+    assert outcome["trainable_parameters"] == counted
+    assert outcome["total_parameters"] == sum(p.numel() for p in model.parameters())
+    assert outcome["layers"][-1] == "classifier.3"
+    memory = outcome["peak_memory"]
     assert memory["total"] == sum(size for kind, size in memory.items() if kind != "total")
-    assert memory["parameters"] == 4 * found["total_parameters"]
-    assert memory["optimizer"] == 4 * found["trainable_parameters"]
-    assert found["predicted_peak_memory"] == memory
-    assert sum(epoch["seconds"] for epoch in found["epochs"]) <= found["seconds"]
-    told = {"strategy": "adabet", "model": "pocket-vgg", "dataset": "digits", "seed": 3}
-    told |= {"train_samples": 40, "samples": 8, "rho": 0.1, "batch_size": 16}
-    assert told.items() <= found.items()
-    assert found["learning_rate"] == 0.05
-    assert found["selection"]["used_labels"] is False
-    assert found["selection"]["seconds"] > 0
+    assert memory["parameters"] == 4 * outcome["total_parameters"]
+    assert memory["optimizer"] == 4 * outcome["trainable_parameters"]
+    assert outcome["predicted_peak_memory"] == memory
+    assert sum(epoch["seconds"] for epoch in outcome["epochs"]) <= outcome["seconds"]
+    settings = {"strategy": "adabet", "model": "pocket-vgg", "dataset": "digits", "seed": 3}
+    settings |= {"train_samples": 40, "samples": 8, "rho": 0.1, "batch_size": 16}
+    assert settings.items() <= outcome.items()
+    assert outcome["learning_rate"] == 0.05
+    assert outcome["selection"]["used_labels"] is False
+    assert outcome["selection"]["seconds"] > 0
 
 
 def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -> None:
-    found, weights = tuned
+    outcome, weights = tuned
     model = load_model("pocket-vgg", weights="random", seed=9)
     model.load_state_dict(safetensors.torch.load_file(weights))
     data = load_dataset("digits", split="test")
     with torch.no_grad():
         guesses = model(prepare_images("pocket-vgg", data.images)).argmax(1)
     assert (guesses == torch.from_numpy(data.labels)).float().mean().item() == pytest.approx(
-        found["test_accuracy"]
+        outcome["test_accuracy"]
     )
 
 
@@ -324,18 +324,18 @@ def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -
     ],
 )  # fmt: skip
 def test_a_bad_fine_tune_is_one_clear_line(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert finetune(*SHORT, *arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     line = captured.err.splitlines()[-1]
-    if "no longer" not in told:  # that one is found while training
+    if "no longer" not in message:  # that one is found while training
         assert captured.err.count("\n") == 1
     if len(arguments) < 9:
-        assert re.search(told, line)
+        assert re.search(message, line)
     else:
-        assert sorted(re.findall(r"`(\w+)` must be", line)) == sorted(told.split())
+        assert sorted(re.findall(r"`(\w+)` must be", line)) == sorted(message.split())
 
 
 def test_a_result_outlives_weights_that_cannot_be_saved(
@@ -347,16 +347,24 @@ def test_a_result_outlives_weights_that_cannot_be_saved(
     monkeypatch.setattr("safetensors.torch.save", fail)
     path = tmp_path / "out.json"
     weights = str(tmp_path / "w")
-    asked = [*SHORT, "--strategy", "head", "--json", str(path), "--save-weights", weights]
-    assert finetune(*asked) == 2
+    arguments = [*SHORT, "--strategy", "head", "--json", str(path), "--save-weights", weights]
+    assert finetune(*arguments) == 2
     assert "could not be saved" in capsys.readouterr().err.splitlines()[-1]
     assert json.loads(path.read_text())["strategy"] == "head"
 
 
 def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
-    asked = [*SHORT, "--epochs", "1000", "--strategy", "head", "--json", str(tmp_path / "out.json")]
+    arguments = [
+        *SHORT,
+        "--epochs",
+        "1000",
+        "--strategy",
+        "head",
+        "--json",
+        str(tmp_path / "out.json"),
+    ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "analysis", "finetune", *asked],
+        [sys.executable, "-m", "analysis", "finetune", *arguments],
         stderr=subprocess.PIPE, text=True, preexec_fn=restore_ctrl_c,
     )  # fmt: skip
     assert process.stderr is not None
@@ -388,10 +396,10 @@ def test_what_takes_long_is_predicted_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "out.json"
-    asked = ["--model", "pocket-vgg", "--samples", "12", "--json", str(path)]
-    assert analyze(*asked) == 0
+    arguments = ["--model", "pocket-vgg", "--samples", "12", "--json", str(path)]
+    assert analyze(*arguments) == 0
     assert "predicted" not in capsys.readouterr().err
-    assert analyze(*asked, "--seed", "1", "--memory", "8") == 0
+    assert analyze(*arguments, "--seed", "1", "--memory", "8") == 0
     first = capsys.readouterr().err.splitlines()[0]
     assert re.fullmatch(r"predicted: \d+ s, \d+ MB of memory", first)
 
@@ -420,11 +428,11 @@ def test_what_is_left_out_is_told(
     broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "out.json"
-    asked = ["--model", "pocket-vgg", "--dataset", str(broken)]
-    assert analyze(*asked, "--json", str(path)) == 0
+    arguments = ["--model", "pocket-vgg", "--dataset", str(broken)]
+    assert analyze(*arguments, "--json", str(path)) == 0
     assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
     assert list(json.loads(path.read_text())["left_out"]) == ["dog/no.png"]
-    assert finetune(*asked, "--epochs", "1", "--json", str(path)) == 0
+    assert finetune(*arguments, "--epochs", "1", "--json", str(path)) == 0
     assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
 
 
@@ -434,14 +442,14 @@ def test_weights_that_are_not_finite_are_told(
     state = load_model("pocket-vgg").state_dict()
     state["features.0.weight"].fill_(float("nan"))
     torch.save(state, tmp_path / "nan.pt")
-    asked = ["--model", "pocket-vgg", "--samples", "8", "--weights", str(tmp_path / "nan.pt")]
+    arguments = ["--model", "pocket-vgg", "--samples", "8", "--weights", str(tmp_path / "nan.pt")]
     path = tmp_path / "out.json"
-    assert analyze(*asked, "--json", str(path)) == 0
-    told = capsys.readouterr().err
-    assert "note: The activations of 10 of 10 layers are not finite" in told
-    assert "note: No layer can be chosen" in told
-    assert "use a larger value" not in told
-    assert finetune(*asked, "--train-samples", "40", "--json", str(path)) == 2
+    assert analyze(*arguments, "--json", str(path)) == 0
+    notes = capsys.readouterr().err
+    assert "note: The activations of 10 of 10 layers are not finite" in notes
+    assert "note: No layer can be chosen" in notes
+    assert "use a larger value" not in notes
+    assert finetune(*arguments, "--train-samples", "40", "--json", str(path)) == 2
     assert "The loss is not finite before the first step" in capsys.readouterr().err
 
 

@@ -34,8 +34,8 @@ TINY += ["--strategies", "full,head", "--epochs", "2", "--train-samples"]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
-    told = {"model": "m", "data": "d"}  # as the stand-in does
-    monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: told)
+    addition = {"model": "m", "data": "d"}  # as the stand-in does
+    monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: addition)
     return tmp_path
 
 
@@ -53,9 +53,9 @@ def test_a_sweep_tells_each_cell_and_writes_what_came_of_it(
     assert re.search(r"about \d+ s left", lines[0])
     assert lines[3].startswith("   4/4  pocket-vgg on digits+noise:5: Head only, seed 0: 62.5 %")
     assert "left" not in lines[3]
-    told = json.loads(written[0].read_text())
-    assert told["name"] == "mine"
-    assert [(c["strategy"], c["shift"], c["test_accuracy"]) for c in told["cells"]] == [
+    profile = json.loads(written[0].read_text())
+    assert profile["name"] == "mine"
+    assert [(c["strategy"], c["shift"], c["test_accuracy"]) for c in profile["cells"]] == [
         ("full", "none", 0.625), ("head", "none", 0.625),
         ("full", "noise", 0.625), ("head", "noise", 0.625),
     ]  # fmt: skip
@@ -119,14 +119,14 @@ def test_a_device_that_is_not_there_is_told_before_any_cell_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    asked = [*TINY, QUICK, "--device", "cuda"]
-    assert main(asked) == 2
+    arguments = [*TINY, QUICK, "--device", "cuda"]
+    assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert "`device` must be auto or cpu on this machine, got 'cuda'" in err
-    assert main([*asked, "--list"]) == 0
+    assert main([*arguments, "--list"]) == 0
     # What a cluster's workers have is not known here.
-    assert main([*asked, "--dask", "nonsense"]) == 2
+    assert main([*arguments, "--dask", "nonsense"]) == 2
     assert "a scheduler's address" in capsys.readouterr().err
     assert RunStore().runs() == []
 
@@ -177,12 +177,12 @@ def test_paths_may_be_given_as_elsewhere_and_become_absolute(
     monkeypatch.chdir(home)
     (home / "pictures").mkdir()
     (home / "a+b").mkdir()
-    given = ["--models", "net.py:build, pocket-vgg", "--weights", "tuned.pt"]
+    options = ["--models", "net.py:build, pocket-vgg", "--weights", "tuned.pt"]
     folders = f"digits+rotation:4,./pictures,pictures+noise:2,folder:{home}/a+b,a+b/c+blur"
-    asked = parser.parse_args(["sweep", *given, "--datasets", folders])
-    assert asked.models == (f"{home}/net.py:build", "pocket-vgg")
-    assert asked.weights == f"file:{home}/tuned.pt"
-    assert asked.datasets == (
+    arguments = parser.parse_args(["sweep", *options, "--datasets", folders])
+    assert arguments.models == (f"{home}/net.py:build", "pocket-vgg")
+    assert arguments.weights == f"file:{home}/tuned.pt"
+    assert arguments.datasets == (
         DataChoice("digits", "rotation", 4),
         DataChoice(f"folder:{home}/pictures"),
         DataChoice(f"folder:{home}/pictures", "noise", 2),
@@ -203,8 +203,8 @@ def test_a_folder_and_a_network_of_ones_own_are_swept(
                 home / "pictures" / kind / f"{number}.png"
             )
     (home / "net.py").write_text("def build(classes):\n    raise NotImplementedError\n")
-    asked = ["sweep", "--models", "net.py:build", "--datasets", "pictures+noise:2"]
-    assert main([*asked, "--strategies", "head", "--train-samples", QUICK]) == 0
+    arguments = ["sweep", "--models", "net.py:build", "--datasets", "pictures+noise:2"]
+    assert main([*arguments, "--strategies", "head", "--train-samples", QUICK]) == 0
     capsys.readouterr()
     (run,) = RunStore().runs()
     analysis = run.options.analysis

@@ -76,8 +76,8 @@ def test_several_passes_take_longer_and_say_so() -> None:
 
 def test_the_peak_is_of_the_whole_process() -> None:
     prediction = cost(40)
-    taken = PROBE.footprint.of_matrices(40) + PROBE.footprint.of_pass(40)
-    assert prediction.peak_bytes == 400 * MB + 40 * 1000 + taken
+    needed = PROBE.footprint.of_matrices(40) + PROBE.footprint.of_pass(40)
+    assert prediction.peak_bytes == 400 * MB + 40 * 1000 + needed
 
 
 def test_an_analysis_that_does_not_fit_names_one_that_would() -> None:
@@ -99,8 +99,8 @@ def test_an_analysis_that_does_not_fit_names_one_that_would() -> None:
 
 def test_images_count_only_if_they_are_prepared_at_once() -> None:
     large = replace(PROBE, input_bytes=HELD_BYTES // 100)
-    held, lazy = cost(100, probe=large), cost(101, probe=large)
-    assert held.peak_bytes - lazy.peak_bytes > 0.9 * HELD_BYTES
+    in_memory, lazy = cost(100, probe=large), cost(101, probe=large)
+    assert in_memory.peak_bytes - lazy.peak_bytes > 0.9 * HELD_BYTES
 
 
 def test_with_a_gpu_the_peak_is_that_of_the_gpu() -> None:
@@ -128,8 +128,8 @@ def test_a_probe_predicts_the_cost_of_an_analysis(name: str) -> None:
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     # The ledger sees neither the program nor what kernels and the allocator take.
     assert prediction.fits
-    taken = report.peak_bytes - weights
-    assert taken < prediction.peak_bytes - probed.held_bytes < taken + 100 * MB
+    measured = report.peak_bytes - weights
+    assert measured < prediction.peak_bytes - probed.held_bytes < measured + 100 * MB
     assert report.seconds / 20 < prediction.seconds < 20 * report.seconds
 
 

@@ -28,17 +28,17 @@ def plain(level: int, side: int = 6) -> Image.Image:
 
 
 def png_bytes(level: int = 0, side: int = 6) -> bytes:
-    held = io.BytesIO()
-    plain(level, side).save(held, "PNG")
-    return held.getvalue()
+    buffer = io.BytesIO()
+    plain(level, side).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def jpeg_bytes(side: int = 64) -> bytes:
     """Noise: no part of it can be left out."""
     pixels = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
-    held = io.BytesIO()
-    Image.fromarray(pixels).save(held, "JPEG", quality=95)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
 
 
 def huge_png(width: int, height: int) -> bytes:

@@ -23,25 +23,25 @@ from scipy.io import savemat
 
 def jpeg(level: int) -> bytes:
     """A photograph of one grey, of a size of its own."""
-    held = io.BytesIO()
-    Image.new("RGB", (20 + level, 30), (level,) * 3).save(held, "JPEG", quality=100)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    Image.new("RGB", (20 + level, 30), (level,) * 3).save(buffer, "JPEG", quality=100)
+    return buffer.getvalue()
 
 
 def tarred(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode=mode) as archive:  # type: ignore[call-overload]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def matlab(**variables: Any) -> bytes:
-    held = io.BytesIO()
-    savemat(held, variables)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    savemat(buffer, variables)
+    return buffer.getvalue()
 
 
 def pets() -> dict[str, bytes]:

@@ -57,12 +57,12 @@ def left(home: Path) -> list[Path]:
 def refusal(path: Path, home: Path) -> str:
     """What is said of an archive that must be refused and leave nothing."""
     before = path.read_bytes()
-    with pytest.raises(AssetError) as told:
+    with pytest.raises(AssetError) as error:
         import_archive(path, "upload.zip")
     assert path.read_bytes() == before
     assert left(home) == []
     assert own_datasets() == []
-    message = str(told.value)
+    message = str(error.value)
     assert message.startswith("upload.zip was refused: ")
     assert message.endswith(". Nothing was kept.")
     return message.removeprefix("upload.zip was refused: ").removesuffix(". Nothing was kept.")
@@ -70,16 +70,16 @@ def refusal(path: Path, home: Path) -> str:
 
 def test_an_archive_of_class_folders_becomes_a_dataset(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", PETS)
-    told: list[Progress] = []
-    made = import_archive(path, "My Pets (1).zip", progress=told.append)
-    assert own_datasets() == [made.dataset]
-    assert made.dataset.startswith("own:my-pets-1-")
-    assert (made.images, made.classes, made.skipped) == (10, 2, ())
-    assert {p.stage for p in told} == {"Unpack", "Check the images"}
-    spec = dataset_spec(made.dataset)
+    reports: list[Progress] = []
+    imported = import_archive(path, "My Pets (1).zip", progress=reports.append)
+    assert own_datasets() == [imported.dataset]
+    assert imported.dataset.startswith("own:my-pets-1-")
+    assert (imported.images, imported.classes, imported.skipped) == (10, 2, ())
+    assert {p.stage for p in reports} == {"Unpack", "Check the images"}
+    spec = dataset_spec(imported.dataset)
     assert spec.class_names == ("cat", "dog")
     assert (spec.title, spec.why_untrainable) == ("my-pets-1", "")
-    data = load_dataset(made.dataset)
+    data = load_dataset(imported.dataset)
     assert [level_of(image) for image in data.images] == [
         10 * label + k % 5 for label, k in zip(data.labels, data.indices, strict=True)
     ]
@@ -92,8 +92,8 @@ def test_images_alone_have_no_labels_and_one_folder_around_them_is_peeled_off(
     around = {f"photos/{name}": content for name, content in flat.items()}
     deep = {f"data/photos/{name}": content for name, content in flat.items()}
     for number, (files, classes) in enumerate(((flat, 0), (around, 0), (deep, 1))):
-        made = import_archive(zipped(tmp_path / f"{number}.zip", files), f"{number}.zip")
-        assert (made.images, made.classes) == (4, classes)
+        imported = import_archive(zipped(tmp_path / f"{number}.zip", files), f"{number}.zip")
+        assert (imported.images, imported.classes) == (4, classes)
 
 
 def test_litter_is_ignored_and_other_files_are_named(tmp_path: Path, home: Path) -> None:
@@ -104,9 +104,9 @@ def test_litter_is_ignored_and_other_files_are_named(tmp_path: Path, home: Path)
         "pets/cat/.hidden.png": b"x",
     }
     files = PETS | litter | {"pets/readme.txt": b"hello", "pets/cat/cut.jpg": jpeg_bytes()[:-2000]}
-    made = import_archive(zipped(tmp_path / "a.zip", files), "a.zip")
-    assert made.images == 10
-    assert made.skipped == (
+    imported = import_archive(zipped(tmp_path / "a.zip", files), "a.zip")
+    assert imported.images == 10
+    assert imported.skipped == (
         ("cat/cut.jpg", "it is damaged or cut short"),
         ("pets/readme.txt", "it is not an image"),
     )
@@ -117,9 +117,9 @@ def test_litter_is_ignored_and_other_files_are_named(tmp_path: Path, home: Path)
 def test_names_of_any_script(tmp_path: Path) -> None:
     files = {f"кошки/{k}.PNG": png_bytes(k) for k in range(4)}
     files |= {f"犬/{k}.Png": png_bytes(k) for k in range(4)}
-    made = import_archive(zipped(tmp_path / "a.zip", files), "Мои звери.zip")
-    assert made.dataset.startswith("own:мои-звери-")
-    assert dataset_spec(made.dataset).class_names == ("кошки", "犬")
+    imported = import_archive(zipped(tmp_path / "a.zip", files), "Мои звери.zip")
+    assert imported.dataset.startswith("own:мои-звери-")
+    assert dataset_spec(imported.dataset).class_names == ("кошки", "犬")
     assert import_archive(
         zipped(tmp_path / "b.zip", {"a.png": png_bytes()}), "../…!.zip"
     ).dataset.startswith("own:images-")
@@ -156,9 +156,11 @@ def bitmap(level: int) -> bytes:
 def test_uploads_are_listed_newest_first_and_removed(tmp_path: Path, home: Path) -> None:
     names = []
     for k in range(3):
-        made = import_archive(zipped(tmp_path / f"{k}.zip", {"a.png": png_bytes(k)}), f"{k}.zip")
-        names.append(made.dataset)
-        os.utime(home / "datasets" / made.dataset.removeprefix("own:"), (k, k))
+        imported = import_archive(
+            zipped(tmp_path / f"{k}.zip", {"a.png": png_bytes(k)}), f"{k}.zip"
+        )
+        names.append(imported.dataset)
+        os.utime(home / "datasets" / imported.dataset.removeprefix("own:"), (k, k))
     assert own_datasets() == names[::-1]
     remove_dataset(names[1])
     assert own_datasets() == [names[2], names[0]]
@@ -197,9 +199,9 @@ def test_a_name_that_escapes_is_refused(name: str, reason: str, tmp_path: Path, 
     stand_in = "N" * len(name.encode())
     path = zipped(tmp_path / "a.zip", PETS | {stand_in: png_bytes()})
     path.write_bytes(path.read_bytes().replace(stand_in.encode(), name.encode()))
-    told = refusal(path, home)
-    assert reason in told
-    assert name.rstrip() in told
+    message = refusal(path, home)
+    assert reason in message
+    assert name.rstrip() in message
     assert not (tmp_path / "out.png").exists()
 
 
@@ -215,8 +217,8 @@ def test_the_name_to_write_to_is_checked_too(
         return infos
 
     monkeypatch.setattr(zipfile.ZipFile, "infolist", renamed)
-    told = refusal(zipped(tmp_path / "a.zip", PETS), home)
-    assert told.startswith("“pets/cat/3.png”: its name is an absolute path")
+    message = refusal(zipped(tmp_path / "a.zip", PETS), home)
+    assert message.startswith("“pets/cat/3.png”: its name is an absolute path")
     assert not (tmp_path / "out.png").exists()
 
 
@@ -292,8 +294,8 @@ def test_archives_in_the_archive_are_refused(inner: str, tmp_path: Path, home: P
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_ways_of_packing_are_refused(method: int, tmp_path: Path, home: Path) -> None:
-    told = refusal(zipped(tmp_path / "a.zip", PETS, method), home)
-    assert told.startswith("“pets/cat/0.png”: its compression method is not supported")
+    message = refusal(zipped(tmp_path / "a.zip", PETS, method), home)
+    assert message.startswith("“pets/cat/0.png”: its compression method is not supported")
 
 
 def test_an_unknown_way_of_packing_is_refused(tmp_path: Path, home: Path) -> None:
@@ -341,11 +343,11 @@ def test_random_damage_never_shows_a_traceback(tmp_path: Path, home: Path) -> No
         path = tmp_path / f"{k}.zip"
         path.write_bytes(data)
         try:
-            made = import_archive(path, "a.zip")
+            imported = import_archive(path, "a.zip")
         except AssetError:
             refused += 1
         else:
-            remove_dataset(made.dataset)
+            remove_dataset(imported.dataset)
         assert left(home) == []
     assert refused > 30
 
@@ -359,8 +361,8 @@ def test_a_bomb_of_one_file_is_refused(tmp_path: Path, home: Path) -> None:
 
 
 def test_a_drawing_may_pack_well(tmp_path: Path) -> None:
-    made = import_archive(zipped(tmp_path / "a.zip", {"a.bmp": drawing()}), "a.zip")
-    assert made.images == 1
+    imported = import_archive(zipped(tmp_path / "a.zip", {"a.bmp": drawing()}), "a.zip")
+    assert imported.images == 1
 
 
 def drawing() -> bytes:
@@ -508,47 +510,47 @@ def test_a_killed_import_is_not_listed_and_cleaned_up_later(tmp_path: Path, home
     young = import_archive(zipped(tmp_path / "b.zip", {"a.png": png_bytes()}), "b.zip")
     assert part.exists()  # it might still be at work
     os.utime(part, (time.time() - 3700,) * 2)
-    made = import_archive(path, "a.zip")
+    imported = import_archive(path, "a.zip")
     assert not part.exists()
-    assert made.images == 1500
-    assert set(own_datasets()) == {young.dataset, made.dataset}
+    assert imported.images == 1500
+    assert set(own_datasets()) == {young.dataset, imported.dataset}
 
 
 def test_two_imports_at_once_make_one_dataset(tmp_path: Path, home: Path) -> None:
     path = zipped(tmp_path / "a.zip", PETS)
     gate = threading.Barrier(2, timeout=30)
-    made: list[Imported] = []
+    imports: list[Imported] = []
 
     def together(progress: Progress) -> None:
         if progress.stage == "Check the images" and progress.done == progress.total:
             gate.wait()  # both have unpacked, neither is in place
 
     def run() -> None:
-        made.append(import_archive(path, "a.zip", progress=together))
+        imports.append(import_archive(path, "a.zip", progress=together))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 2
-    assert made[0] == made[1]
-    assert own_datasets() == [made[0].dataset]
+    assert len(imports) == 2
+    assert imports[0] == imports[1]
+    assert own_datasets() == [imports[0].dataset]
     assert len(list((home / "datasets").iterdir())) == 1
-    assert len(load_dataset(made[0].dataset)) == 6
+    assert len(load_dataset(imports[0].dataset)) == 6
 
 
 def test_an_import_is_known_to_other_processes_without_another_look(tmp_path: Path) -> None:
-    made = import_archive(zipped(tmp_path / "a.zip", PETS), "a.zip")
+    imported = import_archive(zipped(tmp_path / "a.zip", PETS), "a.zip")
     folders._known.clear()
-    assert not needs_look(made.dataset)
+    assert not needs_look(imported.dataset)
 
 
 def test_a_folder_is_looked_through_where_it_is(tmp_path: Path, home: Path) -> None:
     root = class_folders(tmp_path / "pets", {"cat": 4, "dog": 4})
-    made = import_archive(root, "")
-    assert made == Imported(f"folder:{root}", 8, 2, ())
-    assert not needs_look(made.dataset)
+    imported = import_archive(root, "")
+    assert imported == Imported(f"folder:{root}", 8, 2, ())
+    assert not needs_look(imported.dataset)
     assert not (home / "datasets").exists()
 
 
@@ -559,9 +561,9 @@ def test_what_is_not_there_is_told(tmp_path: Path, home: Path) -> None:
 
 
 def test_a_worker_answers_an_import(tmp_path: Path) -> None:
-    path, told = zipped(tmp_path / "a.zip", PETS), []
+    path, reports = zipped(tmp_path / "a.zip", PETS), []
     request = ImportRequest(path, "a.zip")
     assert hash(request) == hash(ImportRequest(path, "a.zip"))
-    made = ANSWERS[ImportRequest](request, told.append)
-    assert pickle.loads(pickle.dumps(made)) == import_archive(path, "a.zip")
-    assert told
+    imported = ANSWERS[ImportRequest](request, reports.append)
+    assert pickle.loads(pickle.dumps(imported)) == import_archive(path, "a.zip")
+    assert reports

@@ -100,9 +100,9 @@ def test_a_draw_of_too_many_or_none_says_how_many_there_are() -> None:
 
 
 def test_every_problem_is_told_at_once() -> None:
-    with pytest.raises(OptionError) as told:
+    with pytest.raises(OptionError) as error:
         load_dataset("mnist", split="dev", shift="fog", severity=6, seed=-1)  # type: ignore[arg-type]
-    assert str(told.value) == (
+    assert str(error.value) == (
         "`dataset` must be one of digits, fashion, pets, flowers, dogs, cub, cifar10, cifar100, "
         "fashion-mnist, folder:/…; got 'mnist'; "
         "`split` must be one of train, validation, test; got 'dev'; "

@@ -58,10 +58,10 @@ CLASSES = {"pets": [0, 2, 36], "flowers": [0, 101], "dogs": [0, 119], "cub": [0,
 class Small:
     """The small archive of one dataset, in place of the real one."""
 
-    def __init__(self, name: str, url: str, asked: list[str]) -> None:
-        self.url, self.asked = url, asked
+    def __init__(self, name: str, url: str, requests: list[str]) -> None:
+        self.url, self.asked = url, requests
         train, test = SMALL[name]
-        held = 2 if name == "flowers" else train // 5
+        validation = 2 if name == "flowers" else train // 5
         files = ORIGINALS[name]()
         real = DOWNLOADS[name]
         self.files = {Path(f.to).name: files[Path(f.to).name] for f in real.files}
@@ -71,7 +71,7 @@ class Small:
                 Remote(f"{url}/{Path(f.to).name}", f.to, f"md5:{md5(files[Path(f.to).name])}")
                 for f in real.files
             ),
-            sizes={"train": train - held, "validation": held, "test": test},
+            sizes={"train": train - validation, "validation": validation, "test": test},
         )
 
 
@@ -79,14 +79,14 @@ class Small:
 def small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
     folder = tmp_path / "served"
     folder.mkdir()
-    with served(folder) as (url, asked):
-        made = Small(name, url, asked)
-        for file, content in made.files.items():
+    with served(folder) as (url, requests):
+        originals = Small(name, url, requests)
+        for file, content in originals.files.items():
             (folder / file).write_bytes(content)
-        monkeypatch.setitem(DATASETS, name, spec_of_download(made.download))
-        monkeypatch.setitem(downloadable.DOWNLOADS, name, made.download)
+        monkeypatch.setitem(DATASETS, name, spec_of_download(originals.download))
+        monkeypatch.setitem(downloadable.DOWNLOADS, name, originals.download)
         _patch_checksums(name, monkeypatch)
-        yield made
+        yield originals
 
 
 def _patch_checksums(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +101,8 @@ def _patch_checksums(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             VISION.OxfordIIITPet, "_RESOURCES", patched(VISION.OxfordIIITPet._RESOURCES)
         )
     elif name == "flowers":
-        given = VISION.Flowers102._file_dict
-        changed = {kind: (file, files[file]) for kind, (file, _) in given.items()}
+        original = VISION.Flowers102._file_dict
+        changed = {kind: (file, files[file]) for kind, (file, _) in original.items()}
         monkeypatch.setattr(VISION.Flowers102, "_file_dict", changed)
     elif name.startswith("cifar"):
         cifar = VISION.CIFAR10 if name == "cifar10" else VISION.CIFAR100
@@ -112,8 +112,8 @@ def _patch_checksums(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         meta = cifar.meta | {"md5": files[cifar.meta["filename"]]}
         monkeypatch.setattr(cifar, "meta", meta)
     else:
-        made = {"dogs": StanfordDogs, "cub": CUB200}.get(name, VISION.FashionMNIST)
-        monkeypatch.setattr(made, "resources", patched(made.resources))
+        reader = {"dogs": StanfordDogs, "cub": CUB200}.get(name, VISION.FashionMNIST)
+        monkeypatch.setattr(reader, "resources", patched(reader.resources))
 
 
 def test_listing_needs_no_download(home: Path) -> None:
@@ -162,9 +162,9 @@ def test_class_names_are_torchvision_s() -> None:
 @every
 def test_a_dataset_is_fetched_unpacked_and_read(small: Small, name: str, home: Path) -> None:
     assert not is_fetched(name)
-    told: list[Progress] = []
-    splits = {s: load_dataset(name, split=s, progress=told.append) for s in SPLITS}
-    assert {p.stage for p in told} == {"Download", "Unpack"}
+    reports: list[Progress] = []
+    splits = {s: load_dataset(name, split=s, progress=reports.append) for s in SPLITS}
+    assert {p.stage for p in reports} == {"Download", "Unpack"}
     assert sorted(set(small.asked)) == sorted(f"/{file}" for file in small.files)
     assert len(small.asked) == len(small.files)
     assert is_fetched(name)
@@ -175,8 +175,8 @@ def test_a_dataset_is_fetched_unpacked_and_read(small: Small, name: str, home: P
     # The official test images stay the test images, and come after the others.
     assert splits["test"].indices.tolist() == list(range(SMALL[name][0], sum(SMALL[name])))
     if name != "flowers":  # a fifth of each class of the training images
-        held = np.bincount(splits["validation"].labels, minlength=200)[CLASSES[name]]
-        assert held.tolist() == [SMALL[name][0] // 5 // len(CLASSES[name])] * len(CLASSES[name])
+        counts = np.bincount(splits["validation"].labels, minlength=200)[CLASSES[name]]
+        assert counts.tolist() == [SMALL[name][0] // 5 // len(CLASSES[name])] * len(CLASSES[name])
     assert {p.name for p in (home / "datasets-fetched").iterdir()} == {"archives", name}
     packed = [p for p in home.rglob("*") if p.suffix in {".tgz", ".tar", ".gz", ".part"}]
     assert packed == []
@@ -203,8 +203,8 @@ def test_photographs_stay_files_and_have_their_labels(small: Small, name: str) -
 def label_of(name: str, level: int) -> int:
     if name == "cub":
         return [0, 199][level // 7]
-    each = {"pets": (15, 5, 2), "dogs": (10, 5, 2)}[name]
-    train, of_train, of_test = each
+    per_class = {"pets": (15, 5, 2), "dogs": (10, 5, 2)}[name]
+    train, of_train, of_test = per_class
     number = level // of_train if level < train else (level - train) // of_test
     return CLASSES[name][number]
 
@@ -217,12 +217,12 @@ def test_the_official_split_of_cub_is_kept(small: Small, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["flowers"])
 def test_flowers_have_an_official_validation_split(small: Small, name: str) -> None:
-    found = {}
+    indices = {}
     for split in SPLITS:
         data = load_dataset(name, split=split, seed=3)
-        found[split] = [image.shape[2] - 20 for image in data.images]
-        assert data.labels.tolist() == [0 if k % 2 else 101 for k in found[split]]
-    assert found == {"train": [11, 12], "validation": [1, 4], "test": [2, 3, 5, 6, 7, 8, 9, 10]}
+        indices[split] = [image.shape[2] - 20 for image in data.images]
+        assert data.labels.tolist() == [0 if k % 2 else 101 for k in indices[split]]
+    assert indices == {"train": [11, 12], "validation": [1, 4], "test": [2, 3, 5, 6, 7, 8, 9, 10]}
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion-mnist"])
@@ -246,12 +246,12 @@ def test_small_images_come_as_arrays(small: Small, name: str) -> None:
 def test_only_what_is_drawn_becomes_floats(
     small: Small, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[int] = []
+    counts: list[int] = []
     floats = loading._floats
 
-    def counted(*given: Any) -> np.ndarray:
-        made.append(len(given[-1]))
-        return floats(*given)
+    def counted(*arguments: Any) -> np.ndarray:
+        counts.append(len(arguments[-1]))
+        return floats(*arguments)
 
     monkeypatch.setattr(loading, "_floats", counted)
     for shift in SHIFTS:
@@ -260,7 +260,7 @@ def test_only_what_is_drawn_becomes_floats(
         whole = dict(zip(data.indices.tolist(), data.images, strict=True))
         expected = np.stack([whole[k] for k in drawn.indices.tolist()])
         assert np.allclose(drawn.images, expected, atol=1e-6)
-    assert sorted(made) == [3] * (len(SHIFTS) - 1) + [16] * len(SHIFTS)  # noise: all at once
+    assert sorted(counts) == [3] * (len(SHIFTS) - 1) + [16] * len(SHIFTS)  # noise: all at once
 
 
 @pytest.mark.parametrize("name", ["cub", "cifar10"])
@@ -268,10 +268,10 @@ def test_what_was_fetched_is_read_without_network_or_torch(
     small: Small, name: str, home: Path
 ) -> None:
     plain = load_dataset(name)
-    asked = len(small.asked)
+    before = len(small.asked)
     again = load_dataset(name, shift="noise")
     assert np.array_equal(plain.indices, again.indices)
-    assert len(small.asked) == asked
+    assert len(small.asked) == before
     program = (
         "import sys; from dataclasses import replace; import analysis.datasets as d;"
         "from analysis.datasets.downloadable import spec_of_download; s = d.DATASETS[sys.argv[1]];"
@@ -301,9 +301,9 @@ def test_a_killed_unpacking_does_not_pass_for_whole(small: Small, name: str, hom
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert list((home / "datasets-fetched").glob(".part-*/cub/CUB_200_2011/images"))
     assert not is_fetched(name)
-    asked = len(small.asked)
+    before = len(small.asked)
     assert len(load_dataset(name)) == 8
-    assert len(small.asked) == asked  # the archive was whole, and is there
+    assert len(small.asked) == before  # the archive was whole, and is there
 
 
 @pytest.mark.parametrize("name", ["cub"])

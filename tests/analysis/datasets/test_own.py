@@ -43,9 +43,9 @@ def name_of(root: Path) -> str:
 
 def looks(name: str) -> list[Progress]:
     """Every image that had to be decoded to describe a dataset."""
-    told: list[Progress] = []
-    dataset_spec(name, told.append)
-    return told
+    reports: list[Progress] = []
+    dataset_spec(name, reports.append)
+    return reports
 
 
 def test_class_folders_are_a_labelled_dataset(pets: Path) -> None:
@@ -71,10 +71,10 @@ def test_images_may_lie_at_any_depth(tmp_path: Path) -> None:
     assert spec.size == 9
 
 
-@pytest.mark.parametrize("held", ["val", "Test"])
-def test_folders_named_after_splits_are_no_classes(held: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["val", "Test"])
+def test_folders_named_after_splits_are_no_classes(name: str, tmp_path: Path) -> None:
     root = class_folders(
-        tmp_path / "a", {"train/cat": 10, "train/dog": 5, f"{held}/cat": 2, f"{held}/dog": 1}
+        tmp_path / "a", {"train/cat": 10, "train/dog": 5, f"{name}/cat": 2, f"{name}/dog": 1}
     )
     (root / "stray.png").write_bytes(png_bytes(99))
     (root / "train" / "stray.png").write_bytes(png_bytes(98))
@@ -86,11 +86,11 @@ def test_folders_named_after_splits_are_no_classes(held: str, tmp_path: Path) ->
         ("stray.png", "it lies beside the folders of the splits"),
         ("train/stray.png", "it lies beside the class folders"),
     )
-    told = "18 images in 2 classes, in splits of their own (12 train, 3 validation, 3 test)"
-    assert told in spec.description
+    description = "18 images in 2 classes, in splits of their own (12 train, 3 validation, 3 test)"
+    assert description in spec.description
     tested = load_dataset(name_of(root), split="test")
     assert isinstance(tested.images, FileImages)
-    assert {name.split("/")[0] for name in tested.images.names} == {held}
+    assert {name.split("/")[0] for name in tested.images.names} == {name}
     assert tested.labels.tolist() == [0, 0, 1]
 
 
@@ -343,9 +343,9 @@ def test_nothing_in_the_folder_is_changed(pets: Path) -> None:
         ("own:", "there is no upload"),
     ],
 )
-def test_a_wrong_name_is_one_sentence(name: str, told: str) -> None:
+def test_a_wrong_name_is_one_sentence(name: str, sentence: str) -> None:
     (problem,) = dataset_problem(name)
-    assert told in problem
+    assert sentence in problem
     with pytest.raises(OptionError, match="`dataset`"):
         dataset_spec(name)
     with pytest.raises(OptionError, match=r"`dataset`.*`severity` must be"):
@@ -368,9 +368,9 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
 
 def test_a_folder_is_looked_through_once(pets: Path, home: Path) -> None:
     assert needs_look(name_of(pets))
-    told = looks(name_of(pets))
-    assert [(p.done, p.total) for p in told] == [(k, 15) for k in range(1, 16)]
-    assert told[0].layer == "cat/0.png"
+    reports = looks(name_of(pets))
+    assert [(p.done, p.total) for p in reports] == [(k, 15) for k in range(1, 16)]
+    assert reports[0].layer == "cat/0.png"
     assert not needs_look(name_of(pets))
     folders._known.clear()  # as in another process
     assert looks(name_of(pets)) == []
@@ -519,7 +519,7 @@ def test_a_fine_tune_says_why_it_cannot_be(tmp_path: Path) -> None:
 def test_what_is_remembered_is_read_only_under_its_rules(pets: Path, home: Path) -> None:
     dataset_spec(name_of(pets))
     (memory,) = (home / "folders").iterdir()
-    found = json.loads(memory.read_bytes())
-    memory.write_text(json.dumps(found | {"rules": -1}), encoding="utf-8")
+    index = json.loads(memory.read_bytes())
+    memory.write_text(json.dumps(index | {"rules": -1}), encoding="utf-8")
     folders._known.clear()
     assert len(looks(name_of(pets))) == 15

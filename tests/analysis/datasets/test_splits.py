@@ -60,10 +60,10 @@ def test_images_that_come_in_splits_stay_in_them() -> None:
     assert splits["validation"].tolist() == list(range(52, 60))
 
 
-@pytest.mark.parametrize("held", ["validation", "test"])
-def test_a_fifth_of_the_training_images_is_for_validation_if_nothing_else_is(held: Split) -> None:
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_fifth_of_the_training_images_is_for_validation_if_nothing_else_is(split: Split) -> None:
     labels = np.tile(np.arange(2), 30)
-    named: list[Split] = [held] * 20 + ["train"] * 40
+    named: list[Split] = [split] * 20 + ["train"] * 40
     splits = own_splits(labels, 0, named)
     assert splits["test"].tolist() == list(range(20))
     assert counts_of(splits, labels) == {"train": [16, 16], "validation": [4, 4], "test": [10, 10]}
@@ -82,17 +82,17 @@ def test_own_splits_follow_the_seed() -> None:
 
 def test_official_splits_are_kept() -> None:
     labels = np.tile(np.arange(4), 30)
-    given: dict[Split, np.ndarray] = {"train": np.arange(40, 120), "test": np.arange(40)}
+    original: dict[Split, np.ndarray] = {"train": np.arange(40, 120), "test": np.arange(40)}
     sizes: dict[Split, int] = {"train": 64, "validation": 16, "test": 40}
-    splits = official_splits(labels, given, sizes, 0)
+    splits = official_splits(labels, original, sizes, 0)
     assert np.array_equal(splits["test"], np.arange(40))
-    held = np.concatenate([splits["train"], splits["validation"]])
-    assert np.array_equal(np.sort(held), np.arange(40, 120))
+    training = np.concatenate([splits["train"], splits["validation"]])
+    assert np.array_equal(np.sort(training), np.arange(40, 120))
     assert counts_of(splits, labels) == {
         "train": [16] * 4, "validation": [4] * 4, "test": [10] * 4,
     }  # fmt: skip
-    assert not np.array_equal(splits["train"], official_splits(labels, given, sizes, 1)["train"])
-    whole = given | {"validation": np.arange(5)}
+    assert not np.array_equal(splits["train"], official_splits(labels, original, sizes, 1)["train"])
+    whole = original | {"validation": np.arange(5)}
     assert official_splits(labels, whole, sizes, 0) == whole
 
 

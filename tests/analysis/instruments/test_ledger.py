@@ -157,8 +157,8 @@ def test_the_peak_is_that_of_torchs_allocator(trained: str, inside: int, tmp_pat
     names = ["conv1", "bn1", "conv2", "bn2", "fc"]
     for name in names[: names.index(trained)]:
         model.get_submodule(name).requires_grad_(False).eval()
-    kept = [p for p in model.parameters() if p.requires_grad]
-    optimizer = SGD(kept, lr=0.1, momentum=0.9)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = SGD(trained, lr=0.1, momentum=0.9)
     images, labels = torch.randn(16, 3, 12, 12), torch.arange(16) % 5
 
     # oneDNN's convolutions copy into layouts of their own, and how depends on the processor.
@@ -168,7 +168,7 @@ def test_the_peak_is_that_of_torchs_allocator(trained: str, inside: int, tmp_pat
             lambda: training_step(model, optimizer, images, labels), tmp_path / "trace.json"
         )
         tracked = tracked_step(model, optimizer, images, labels).peak.total
-    there = [*model.parameters(), *model.buffers(), *kept, images, labels]  # kept: the momentum
+    there = [*model.parameters(), *model.buffers(), *trained, images, labels]  # kept: the momentum
     assert tracked == sum(t.numel() * t.element_size() for t in there) + peak - inside
 
 

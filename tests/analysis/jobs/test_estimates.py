@@ -28,9 +28,9 @@ PATIENCE = 60  # seconds
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
-    found = Jobs()
-    yield found
-    found.close()
+    jobs = Jobs()
+    yield jobs
+    jobs.close()
 
 
 def wait_for(estimates: Estimates, request: Question[Answer]) -> Answer | str:
@@ -104,17 +104,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_a_question_that_is_no_longer_asked_is_dropped(clock: SimpleNamespace) -> None:
     fake = FakeJobs()
     estimates = Estimates(fake)  # type: ignore[arg-type]
-    begun, silent, asked = (MemoryRequest(f"m{i}", 10, "everything") for i in range(3))
+    begun, silent, waiting = (MemoryRequest(f"m{i}", 10, "everything") for i in range(3))
     assert estimates.get(begun) is None
     wait_until(lambda: fake.asked)
     assert estimates.get(silent) is None
     clock.now += 4
-    assert estimates.get(asked) is None
+    assert estimates.get(waiting) is None
     clock.now += 4
     fake.open = True
-    wait_for(estimates, asked)
+    wait_for(estimates, waiting)
     wait_until(lambda: not estimates._working)
-    assert fake.asked == [begun, asked]
+    assert fake.asked == [begun, waiting]
     assert isinstance(estimates.known(begun), MemoryEstimate)
 
 
@@ -161,16 +161,18 @@ def test_the_size_of_the_images_is_the_weights_own_or_the_chosen_one() -> None:
     recipe = Recipe(batch_size=2)
     network = load_model("squeezenet1_1", weights="random", num_classes=10)
     everything = {name for name, _ in network.named_parameters()}
-    for asked, side in ((0, 224), (112, 112)):
-        request = MemoryRequest("squeezenet1_1", 10, "everything", recipe=recipe, input_side=asked)
+    for requested, side in ((0, 224), (112, 112)):
+        request = MemoryRequest(
+            "squeezenet1_1", 10, "everything", recipe=recipe, input_side=requested
+        )
         by_hand = predict_peak(network, (3, side, side), trained=everything, recipe=recipe)
         assert estimate(request).peak == by_hand
 
 
 def test_random_weights_ask_the_same_question_as_pretrained_ones() -> None:
-    asked = [MemoryRequest("vit_b_32", 10, "head", weights=w) for w in ("pretrained", "random")]
-    assert asked[0] == asked[1]
-    assert asked[0] != MemoryRequest("vit_b_32", 10, "head", weights="file:/mine.pt")
+    requests = [MemoryRequest("vit_b_32", 10, "head", weights=w) for w in ("pretrained", "random")]
+    assert requests[0] == requests[1]
+    assert requests[0] != MemoryRequest("vit_b_32", 10, "head", weights="file:/mine.pt")
 
 
 def test_other_answers_are_cached_as_well(jobs: Jobs) -> None:
@@ -187,7 +189,7 @@ def test_other_answers_are_cached_as_well(jobs: Jobs) -> None:
 def test_a_missing_device_is_reported(jobs: Jobs) -> None:
     if len(available_devices()) > 1:
         pytest.skip("there is a GPU")
-    asked = CostRequest(AnalysisOptions(model="pocket-vgg", device="cuda"))
-    sentence = str(wait_for(Estimates(jobs), asked))
+    request = CostRequest(AnalysisOptions(model="pocket-vgg", device="cuda"))
+    sentence = str(wait_for(Estimates(jobs), request))
     assert "`device` must be " in sentence
     assert "got 'cuda'" in sentence

@@ -34,9 +34,9 @@ LONG = AnalysisOptions(model="vgg16", weights="random", samples=40)
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
-    found = Jobs()
-    yield found
-    found.close()
+    jobs = Jobs()
+    yield jobs
+    jobs.close()
 
 
 @pytest.fixture
@@ -219,9 +219,9 @@ def test_a_worker_that_grew_large_is_replaced(jobs: Jobs, monkeypatch: pytest.Mo
     first = jobs.start(QUICK)
     wait_until(ended(first))
     wait_until(lambda: jobs._pool._spare is first.worker)
-    held = first.worker.resident_bytes
-    assert 50e6 < held < analysis.jobs.jobs.LARGEST_KEPT
-    monkeypatch.setattr(analysis.jobs.jobs, "LARGEST_KEPT", held // 2)
+    resident = first.worker.resident_bytes
+    assert 50e6 < resident < analysis.jobs.jobs.LARGEST_KEPT
+    monkeypatch.setattr(analysis.jobs.jobs, "LARGEST_KEPT", resident // 2)
     second = jobs.start(AnalysisOptions(model="pocket-vgg", samples=9))
     assert second.worker is first.worker
     wait_until(lambda: ended(second)() and not second.worker.alive)

@@ -104,18 +104,18 @@ def test_other_widths_become_float32_and_it_is_said(
 ) -> None:
     other = {k: v.to(kind) if v.is_floating_point() else v for k, v in state.items()}
     torch.save(other, tmp_path / "mine.pt")
-    found = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").weights
+    weights = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").weights
     word = str(kind).removeprefix("torch.")
-    assert found.notes == (f"The weights of mine.pt were {word}; they are float32 now.",)
-    assert found.state["fc.weight"].dtype == torch.float32
-    assert torch.equal(found.state["fc.weight"], other["fc.weight"].float())
+    assert weights.notes == (f"The weights of mine.pt were {word}; they are float32 now.",)
+    assert weights.state["fc.weight"].dtype == torch.float32
+    assert torch.equal(weights.state["fc.weight"], other["fc.weight"].float())
 
 
 def test_numbers_that_are_none_are_noted(tmp_path: Path, state: State) -> None:
     broken = {**state, "fc.bias": torch.full_like(state["fc.bias"], torch.nan)}
     torch.save(broken, tmp_path / "mine.pt")
-    found = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").weights
-    assert found.notes == ("These tensors of mine.pt contain NaN or infinite numbers: fc.bias.",)
+    weights = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt").weights
+    assert weights.notes == ("These tensors of mine.pt contain NaN or infinite numbers: fc.bias.",)
     torch.save(state, tmp_path / "whole.pt")
     assert fit_checkpoint(MODELS[NAME], tmp_path / "whole.pt").weights.notes == ()
 
@@ -127,9 +127,9 @@ def test_what_does_not_fit_is_listed(tmp_path: Path, state: State) -> None:
     wrong["conv1.weight"] = torch.zeros(16, 3, 7, 7)
     wrong["bn1.weight"] = torch.ones(16, dtype=torch.int64)
     torch.save(wrong, tmp_path / "mine.pt")
-    with pytest.raises(AssetError) as told:
+    with pytest.raises(AssetError) as error:
         loads(tmp_path / "mine.pt")
-    assert str(told.value) == (
+    assert str(error.value) == (
         "mine.pt does not contain the weights of pocket-resnet20: "
         "1 missing: layer1.0.conv1.weight; "
         "1 unknown to it: extra.weight; "
@@ -142,9 +142,9 @@ def test_long_lists_are_cut_and_the_right_model_is_named(tmp_path: Path) -> None
     with torch.no_grad():
         other = load_model("squeezenet1_1", weights="random", num_classes=3).state_dict()
     torch.save(other, tmp_path / "mine.pt")
-    with pytest.raises(AssetError) as told:
+    with pytest.raises(AssetError) as error:
         loads(tmp_path / "mine.pt", "mnasnet0_5")
-    sentence = str(told.value)
+    sentence = str(error.value)
     assert "50 unknown to it: features.0.weight, " in sentence
     assert sentence.count("features.") == 10
     assert " and 40 more;" in sentence
@@ -387,9 +387,9 @@ def test_a_vision_transformer_s_checkpoint_tells_its_side(tmp_path: Path) -> Non
     assert side_of_input("vit_b_32", weights=weights) == 96
     image = np.zeros((1, 1, 28, 28), np.float32)
     assert prepare_images("vit_b_32", image, weights=weights).shape == (1, 3, 96, 96)
-    found = fit_checkpoint(MODELS["vit_b_32"], path)
-    assert found.network.image_size == 96
-    assert found.weights.classes == 2
+    fitted = fit_checkpoint(MODELS["vit_b_32"], path)
+    assert fitted.network.image_size == 96
+    assert fitted.weights.classes == 2
     header = {key: claimed(list(shape), 0, 0) for key, shape in shapes.items()}
     file = tmp_path / "MINE.SafeTensors"
     file.write_bytes(safetensors_bytes(header, b""))  # the header alone tells the side

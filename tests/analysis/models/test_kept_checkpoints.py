@@ -42,8 +42,8 @@ def kept(home: Path) -> list[Path]:
 
 def test_a_checkpoint_is_kept_and_loads(tmp_path: Path, home: Path) -> None:
     request = upload(tmp_path)
-    told: list[Progress] = []
-    checkpoint = keep_checkpoint(request, told.append)
+    reports: list[Progress] = []
+    checkpoint = keep_checkpoint(request, reports.append)
     expected = torch.load(request.path, weights_only=True)
     request.path.unlink()
     assert checkpoint.classes == 4
@@ -55,7 +55,7 @@ def test_a_checkpoint_is_kept_and_loads(tmp_path: Path, home: Path) -> None:
     assert path.suffix == ".safetensors"
     state = load_model(NAME, weights=checkpoint.weights).state_dict()
     assert all(torch.equal(state[key], expected[key]) for key in expected)
-    assert [step.stage for step in told] == ["Reading", "Keeping"]
+    assert [step.stage for step in reports] == ["Reading", "Keeping"]
     assert own_checkpoints(NAME) == [checkpoint.weights]
     assert own_checkpoints("resnet50") == []
     assert weights_problem(NAME, checkpoint.weights) == []
@@ -71,7 +71,7 @@ def test_the_same_weights_are_kept_once_and_the_newest_comes_first(tmp_path: Pat
     assert own_checkpoints(NAME) == [other.weights, first.weights]
     os.utime(path)
     assert own_checkpoints(NAME) == [first.weights, other.weights]
-    prints = {weights_fingerprint(NAME, each.weights, 0) for each in (first, other)}
+    prints = {weights_fingerprint(NAME, checkpoint.weights, 0) for checkpoint in (first, other)}
     assert len(prints) == 2
 
 
@@ -137,9 +137,9 @@ def test_a_full_disk_is_told(tmp_path: Path, home: Path, monkeypatch: pytest.Mon
 
 
 def test_a_worker_answers_the_request(tmp_path: Path) -> None:
-    told: list[Progress] = []
-    checkpoint = ANSWERS[CheckpointRequest](upload(tmp_path), told.append)
+    reports: list[Progress] = []
+    checkpoint = ANSWERS[CheckpointRequest](upload(tmp_path), reports.append)
     assert pickle.loads(pickle.dumps(checkpoint)) == checkpoint
     assert isinstance(checkpoint, Checkpoint)
     assert own_checkpoints(NAME) == [checkpoint.weights]
-    assert told
+    assert reports

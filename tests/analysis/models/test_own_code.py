@@ -134,9 +134,9 @@ def test_a_function_may_take_the_classes_and_the_network_tell_its_side(tmp_path:
     ],
 )  # fmt: skip
 def test_faults_are_one_sentence_with_their_line(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(ModelError, match=reason) as told:
+    with pytest.raises(ModelError, match=reason) as error:
         load_model(write(tmp_path, text))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_network_without_a_layer_for_the_classes_is_told(tmp_path: Path) -> None:

@@ -140,8 +140,8 @@ def test_checkpoints_must_be_there_and_of_a_known_kind(tmp_path: Path) -> None:
         ("pocket-vit", "pretrained", 0, 32),
     ],
 )
-def test_the_side_of_the_input(name: str, weights: str, asked: int, side: int) -> None:
-    assert side_of_input(name, weights=weights, input_side=asked) == side
+def test_the_side_of_the_input(name: str, weights: str, requested: int, side: int) -> None:
+    assert side_of_input(name, weights=weights, input_side=requested) == side
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_the_side_of_the_input(name: str, weights: str, asked: int, side: int) -
     ],
 )
 def test_sides_that_a_network_cannot_take(
-    name: str, weights: str, asked: int, sentence: str
+    name: str, weights: str, requested: int, sentence: str
 ) -> None:
     with pytest.raises(OptionError, match=f"^`input_side` {sentence}"):
         prepare_images(
-            name, np.zeros((1, 1, 28, 28), np.float32), weights=weights, input_side=asked
+            name, np.zeros((1, 1, 28, 28), np.float32), weights=weights, input_side=requested
         )

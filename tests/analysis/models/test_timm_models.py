@@ -67,14 +67,14 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / file).write_text(text)
-    held = {name: sys.modules.pop(name) for name in list(sys.modules) if _timm_s(name)}
+    modules = {name: sys.modules.pop(name) for name in list(sys.modules) if _timm_s(name)}
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     built_side.cache_clear()
     yield
     for name in [name for name in sys.modules if _timm_s(name)]:
         del sys.modules[name]
-    sys.modules.update(held)
+    sys.modules.update(modules)
     built_side.cache_clear()
 
 

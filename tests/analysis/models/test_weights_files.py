@@ -83,11 +83,11 @@ def test_weights_are_fetched_into_torch_hub_s_cache(
     cache: Path, online: Path, publish: Callable[..., State]
 ) -> None:
     state = publish(online)
-    told: list[Progress] = []
-    assert same(load_model(NAME, progress=told.append), state)
+    reports: list[Progress] = []
+    assert same(load_model(NAME, progress=reports.append), state)
     assert [path.name for path in cache.iterdir()] == [FILE]
     size = (online / FILE).stat().st_size
-    assert told[-1] == Progress("Download", FILE, size, size)
+    assert reports[-1] == Progress("Download", FILE, size, size)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
@@ -241,9 +241,9 @@ def test_out_of_reach_is_told_before_torch_is_imported(cache: Path) -> None:
         f"code = main(['analyze', '--model', {NAME!r}, '--samples', '4']);"
         "print(code, 'torch' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert told.stdout.split() == ["2", "False"], told.stderr
-    assert "could not be downloaded from 127.0.0.1 (no network?). Use weights" in told.stderr
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert process.stdout.split() == ["2", "False"], process.stderr
+    assert "could not be downloaded from 127.0.0.1 (no network?). Use weights" in process.stderr
 
 
 def test_a_saved_analysis_needs_no_weights(

@@ -194,7 +194,7 @@ def test_a_finished_run_is_handed_over_before_its_weights_are_saved(
     monkeypatch.setattr(analysis.runs.recorder, "_END_PATIENCE", 0.0)
     (run,) = recorder.store.runs()
     train(TrainingRequest(run.id, recorder.store.path, ME), lambda _: None, handed.append)
-    assert [(each.ending.state, each.ending.result) for each in before] == [("done", RESULT)]
+    assert [(run.ending.state, run.ending.result) for run in before] == [("done", RESULT)]
     assert handed[-1].ending.result == RESULT
     assert handed[-1].ending.state == "done"
     assert "weights were not saved. Memory ran out" in handed[-1].ending.error

@@ -268,8 +268,8 @@ def test_no_two_workers_get_one_run(store: RunStore) -> None:
         return [stores[number % 4].claim_next(ME, worker, limit=10) for _ in range(3)]
 
     with ThreadPoolExecutor(8) as threads:
-        taken = [run for runs in threads.map(take, range(8)) for run in runs if run is not None]
-    assert sorted(taken) == sorted(ids[:10])  # the limit holds, and the longest wait comes first
+        leased = [run for runs in threads.map(take, range(8)) for run in runs if run is not None]
+    assert sorted(leased) == sorted(ids[:10])  # the limit holds, and the longest wait comes first
     assert len(store.leases()) == 10
 
 

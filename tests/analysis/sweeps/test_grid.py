@@ -62,8 +62,8 @@ def test_a_cell_named_twice_runs_once() -> None:
 def test_a_smaller_split_is_used_whole_with_a_note() -> None:
     most = dataset_spec("digits").sizes["train"]
     grid = replace(SMALL, base=replace(SMALL.base, train_samples=most + 1))
-    taken = {(cell.analysis.dataset, cell.train_samples) for cell in grid.cells()}
-    assert taken == {("digits", most), ("fashion", most + 1)}
+    sizes = {(cell.analysis.dataset, cell.train_samples) for cell in grid.cells()}
+    assert sizes == {("digits", most), ("fashion", most + 1)}
     (note,) = grid.notes()
     assert "digits has 1,078 images" in note
     assert SMALL.notes() == []
@@ -77,8 +77,8 @@ def test_few_images_are_all_analysed(tmp_path: Path) -> None:
     few = f"folder:{tmp_path}"
     cells = replace(SMALL, datasets=(DataChoice(few), DataChoice("digits"))).cells()
     most = dataset_spec(few).sizes["train"]
-    taken = {(cell.analysis.dataset, cell.analysis.samples) for cell in cells}
-    assert taken == {(few, most), ("digits", 40)}
+    sizes = {(cell.analysis.dataset, cell.analysis.samples) for cell in cells}
+    assert sizes == {(few, most), ("digits", 40)}
     assert most < 20
 
 

@@ -41,8 +41,8 @@ def test_among_runs_that_are_not_done_an_active_one_counts(store: RunStore) -> N
     last = keep_failed(store, FULL)
     first = keep_failed(store, HEAD)
     second = keep_failed(store, HEAD)
-    found = {cell.strategy: run.id for cell, run in runs_of([FULL, HEAD], store.runs()).items()}
-    assert found == {"full": queued, "head": second}
+    ids = {cell.strategy: run.id for cell, run in runs_of([FULL, HEAD], store.runs()).items()}
+    assert ids == {"full": queued, "head": second}
     assert first != second != last
 
 
@@ -86,8 +86,8 @@ def test_an_own_network_is_the_same_cell_for_any_seed(store: RunStore, tmp_path:
 
 def test_states_are_counted(store: RunStore) -> None:
     keep_cell(store, FULL)
-    found = runs_of([FULL, HEAD], store.runs())
-    assert states([FULL, HEAD], found) == {"done": 1, "missing": 1}
+    runs = runs_of([FULL, HEAD], store.runs())
+    assert states([FULL, HEAD], runs) == {"done": 1, "missing": 1}
 
 
 def test_time_grows_with_the_work_and_is_estimated_from_similar_runs(store: RunStore) -> None:

@@ -119,8 +119,8 @@ def widths() -> list[str]:
     return [part.fp32_precision for part in parts]
 
 
-@pytest.mark.parametrize("asked", ["nothing", "less in all", "full in convolutions"])
-def test_full_width_is_asked_for_everywhere_and_set_back(asked: str) -> None:
+@pytest.mark.parametrize("precision", ["nothing", "less in all", "full in convolutions"])
+def test_full_width_is_asked_for_everywhere_and_set_back(precision: str) -> None:
     untouched = widths()
 
     def inside() -> None:
@@ -135,16 +135,16 @@ def test_full_width_is_asked_for_everywhere_and_set_back(asked: str) -> None:
             raise KeyError
 
     try:
-        if asked == "less in all":
+        if precision == "less in all":
             torch.backends.cudnn.allow_tf32 = True
             torch.set_float32_matmul_precision("medium")
-        if asked == "full in convolutions":
+        if precision == "full in convolutions":
             torch.backends.cudnn.conv.fp32_precision = "ieee"
         before = widths()
         with pytest.raises(KeyError):
             inside()
         assert widths() == before
-        if asked == "less in all":
+        if precision == "less in all":
             assert torch.backends.cudnn.allow_tf32
             assert torch.get_float32_matmul_precision() == "medium"
     finally:
@@ -159,8 +159,8 @@ def test_full_width_is_asked_for_everywhere_and_set_back(asked: str) -> None:
 def test_the_cache_that_is_freed_is_the_devices(
     kind: str, freed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[str] = []
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: found.append("cuda"))
-    monkeypatch.setattr(torch.mps, "empty_cache", lambda: found.append("mps"))
+    emptied: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append("cuda"))
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: emptied.append("mps"))
     free_cache(torch.device(kind))
-    assert found == freed
+    assert emptied == freed

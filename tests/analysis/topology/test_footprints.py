@@ -100,9 +100,11 @@ def test_libraries_that_load_later_are_counted() -> None:
 
 
 def test_torchs_cache_counts_as_free(monkeypatch: Any) -> None:
-    kept = [3 * 10**9]
-    monkeypatch.setattr("analysis.topology.footprints.free_cache", lambda _: kept.clear())
-    monkeypatch.setattr("analysis.topology.footprints.free_bytes", lambda _: 4 * 10**9 - sum(kept))
+    resident = [3 * 10**9]
+    monkeypatch.setattr("analysis.topology.footprints.free_cache", lambda _: resident.clear())
+    monkeypatch.setattr(
+        "analysis.topology.footprints.free_bytes", lambda _: 4 * 10**9 - sum(resident)
+    )
     assert free_budget(torch.device("cuda")) == Budget(4 * 10**9, 4 * 10**9)
 
 

@@ -88,9 +88,9 @@ def test_a_missing_device_is_reported_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
     missing = next(d for d in ("cuda", "mps") if d not in available_devices())
-    asked = replace(OPTIONS, device=missing)
+    options = replace(OPTIONS, device=missing)
     with pytest.raises(OptionError, match=f"`device` must be .* on this machine, got '{missing}'"):
-        analyze_named(asked)
+        analyze_named(options)
     with pytest.raises(OptionError, match=f"`device` must be .* on this machine, got '{missing}'"):
-        Training(RunOptions(asked))
-    assert Training(RunOptions(replace(asked, device="cpu"))).device == "cpu"
+        Training(RunOptions(options))
+    assert Training(RunOptions(replace(options, device="cpu"))).device == "cpu"

@@ -47,9 +47,9 @@ class Counted:
         self.sizes: list[int] = []
         model.register_forward_pre_hook(self._note)
 
-    def _note(self, _: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if not isinstance(given[0], FakeTensor):
-            self.sizes.append(len(given[0]))
+    def _note(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if not isinstance(inputs[0], FakeTensor):
+            self.sizes.append(len(inputs[0]))
 
     def __deepcopy__(self, _: object) -> Counted:
         return self
@@ -213,12 +213,14 @@ def test_an_analysis_that_cannot_fit_is_refused_before_the_passes() -> None:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_distances_of_half_precision_activations_have_full_precision(precision: Any) -> None:
-    model, inputs, kept = network(), images(), {}
+    model, inputs, clouds = network(), images(), {}
     for name, module in model.named_children():
-        module.register_forward_hook(lambda _, __, out, name=name: kept.update({name: out.clone()}))
+        module.register_forward_hook(
+            lambda _, __, out, name=name: clouds.update({name: out.clone()})
+        )
     report = analyze(model, inputs, precision=precision)
     for layer in report.layers:
-        cloud = kept[layer.name]
+        cloud = clouds[layer.name]
         assert cloud.dtype == getattr(torch, precision)
         assert len(cloud) == SAMPLES
         expected = squareform(pdist(cloud.double().flatten(1).numpy()))

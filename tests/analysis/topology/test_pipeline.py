@@ -45,12 +45,12 @@ def images(count: int = 24) -> Tensor:
 
 def raw_clouds(model: nn.Module, inputs: Tensor, batch_size: int = 8) -> dict[str, np.ndarray]:
     """Every module's outputs by the plain recipe: batch by batch, and all kept."""
-    kept: dict[str, list[Tensor]] = {}
+    clouds: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Any:
         def hook(_: nn.Module, __: object, output: Any) -> None:
             tensor = output[0] if isinstance(output, tuple) else output
-            kept.setdefault(name, []).append(tensor.detach().clone().flatten(1))
+            clouds.setdefault(name, []).append(tensor.detach().clone().flatten(1))
 
         return hook
 
@@ -60,7 +60,7 @@ def raw_clouds(model: nn.Module, inputs: Tensor, batch_size: int = 8) -> dict[st
             model(batch)
     for handle in handles:
         handle.remove()
-    return {name: torch.cat(parts).numpy() for name, parts in kept.items()}
+    return {name: torch.cat(parts).numpy() for name, parts in clouds.items()}
 
 
 @pytest.mark.parametrize("dataset", ["digits", "fashion"])
@@ -285,7 +285,7 @@ def test_the_allocators_cache_is_freed_when_an_analysis_ends(
     fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
-    held: list[int] = []
+    resident: list[int] = []
     models: list[weakref.ref[nn.Module]] = []
 
     def loading(*arguments: Any, **named: Any) -> nn.Module:
@@ -295,7 +295,7 @@ def test_the_allocators_cache_is_freed_when_an_analysis_ends(
 
     def look(device: torch.device) -> None:
         assert device == torch.device("cpu")
-        held.append(sum(model() is not None for model in models))
+        resident.append(sum(model() is not None for model in models))
 
     monkeypatch.setattr(analysis.topology.pipeline, "load_model", loading)
     monkeypatch.setattr(analysis.topology.pipeline, "free_cache", look)
@@ -304,7 +304,7 @@ def test_the_allocators_cache_is_freed_when_an_analysis_ends(
     if fails:
         with pytest.raises(OptionError, match="`memory` must be more than"):
             analyze_named(options)
-        assert len(held) == 1
+        assert len(resident) == 1
     else:
         gc.collect()
         gc.disable()  # nothing may wait for it: it can be long in coming
@@ -312,4 +312,4 @@ def test_the_allocators_cache_is_freed_when_an_analysis_ends(
             analyze_named(options)
         finally:
             gc.enable()
-        assert held == [0]  # only what nobody holds can be freed
+        assert resident == [0]  # only what nobody holds can be freed

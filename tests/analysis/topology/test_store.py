@@ -236,7 +236,7 @@ def test_writers_at_the_same_time_never_leave_a_mixture(folder: Path) -> None:
     while any(writer.is_alive() for writer in writers):
         loaded = load_analysis(KEY)
         assert loaded is not None
-        assert any((loaded.layers[0].distances == each).all() for each in known)
+        assert any((loaded.layers[0].distances == matrix).all() for matrix in known)
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(list(folder.iterdir())) == 1
 

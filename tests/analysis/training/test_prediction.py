@@ -202,9 +202,9 @@ GELU, FLAT = 3 * 16 * 32, 48 * 32
         ("5", FIRST + SECOND, FLAT),
     ],
 )
-def test_the_analytic_model_by_hand(layers: str, frozen: int, kept: int) -> None:
+def test_the_analytic_model_by_hand(layers: str, frozen: int, trained: int) -> None:
     trained = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
-    bits = 32 * (FIRST + SECOND + HEAD - frozen) + 4 * frozen + 8 * kept
+    bits = 32 * (FIRST + SECOND + HEAD - frozen) + 4 * frozen + 8 * trained
     peak = analytic_bytes(small(), (2, 6, 6), trained=trained)
     assert peak == pytest.approx(bits / 8, abs=0.5)  # whole bytes
 

@@ -46,8 +46,8 @@ def draw(rows: pd.DataFrame, **options: Any) -> go.Figure:
 
 
 def trace(figure: go.Figure, name: str) -> Any:
-    (found,) = [t for t in figure.data if t.name == name]
-    return found
+    (trace,) = [t for t in figure.data if t.name == name]
+    return trace
 
 
 def notes(figure: go.Figure) -> dict[str, Any]:

@@ -141,9 +141,9 @@ def test_a_reopened_page_continues_its_analysis() -> None:
     again = opened(**long)
     assert "stop" in [b.key for b in again.button]
     assert again.session_state["session"].analysis.job is page.session_state["session"].analysis.job
-    for each in (page, again):
-        each.run()
-        each.button(key="stop").click().run()
+    for view in (page, again):
+        view.run()
+        view.button(key="stop").click().run()
     assert "stop" not in [b.key for b in opened(**long).button]
 
 

@@ -83,8 +83,8 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_the_results() -> No
         ("head", 3), ("last", 3), ("head", 4), ("last", 4),
     ]  # fmt: skip
     assert {r.options.analysis.seed for r in started} == {3, 4}
-    for each in started[1::2]:
-        app.cache.run_queue().stop(each.id)
+    for run in started[1::2]:
+        app.cache.run_queue().stop(run.id)
     assert {r.options.train_samples for r in started} == {64}
     assert {r.options.recipe.epochs for r in started} == {1}
     wait_until(over)

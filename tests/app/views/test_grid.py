@@ -128,7 +128,7 @@ def test_start_stop_and_continue(store: RunStore) -> None:
     # The one that had begun keeps what it measured; the other is replaced without a word.
     assert [run.options.strategy for run in store.runs()] == ["head", "full", "full"]
     assert [run.options.strategy for run in store.runs(deleted=True)] == ["head"]
-    assert not any("deleted" in each.label for each in opened("runs").expander)
+    assert not any("deleted" in expander.label for expander in opened("runs").expander)
     button(page, "Stop 2 runs").click().run()
     settled(page, lambda page: "2 stopped" in progress(page))
 
@@ -182,9 +182,9 @@ def test_the_caption_names_the_settings_of_the_sidebar(store: RunStore) -> None:
         "2.5 GB are those of the sidebar." in texts(page)
     )
     button(page, "Start 2 runs").click().run()
-    (asked, _) = (run.options.analysis for run in store.runs())
-    assert (asked.input_side, asked.precision) == (64, "bfloat16")
-    assert (asked.device, asked.memory) == ("cpu", 2_500_000_000)
+    (analysis, _) = (run.options.analysis for run in store.runs())
+    assert (analysis.input_side, analysis.precision) == (64, "bfloat16")
+    assert (analysis.device, analysis.memory) == ("cpu", 2_500_000_000)
 
 
 def test_only_a_change_of_runs_redraws_the_page(

@@ -113,7 +113,7 @@ def test_filters_narrow_the_table(three: list[Run]) -> None:
 def test_a_link_restores_the_compared_runs(three: list[Run]) -> None:
     page = opened("runs", runs=f"{three[0].id} {three[2].id} nonsense")
     assert not page.exception
-    assert "2 runs side by side" in [each.value for each in page.subheader]
+    assert "2 runs side by side" in [subheader.value for subheader in page.subheader]
     assert len(page.get("plotly_chart")) == 4
     differing = page.dataframe[1].value.set_index("setting")
     assert differing.index.tolist() == ["strategy", "layers"]

@@ -22,8 +22,8 @@ def runs(store: RunStore, **accuracies: list[float]) -> list[Run]:
     """One run for each strategy and seed."""
     return [
         finished_run(store, run_options(strategy.replace("_", "-"), seed), accuracy=accuracy)
-        for strategy, each in accuracies.items()
-        for seed, accuracy in enumerate(each)
+        for strategy, accuracy in accuracies.items()
+        for seed, accuracy in enumerate(accuracy)
     ]
 
 
@@ -33,7 +33,7 @@ def sentence(store: RunStore, **accuracies: list[float]) -> str:
 
 def test_means_and_spreads_are_over_seeds(store: RunStore) -> None:
     table, _ = standings(runs(store, adabet=[0.9, 0.92, 0.97], size=[0.8, 0.8, 0.8]))
-    assert [each.strategy for each in table] == ["adabet", "size"]
+    assert [standing.strategy for standing in table] == ["adabet", "size"]
     assert table[0].mean == pytest.approx(0.93)
     assert table[0].spread == pytest.approx(0.0360555, rel=1e-5)  # √(0.0026 / 2)
     assert table[1].spread == 0
@@ -41,7 +41,7 @@ def test_means_and_spreads_are_over_seeds(store: RunStore) -> None:
 
 def test_a_strategy_that_lacks_a_seed_does_not_affect_others(store: RunStore) -> None:
     table, left_out = standings(runs(store, adabet=[0.9, 0.8], size=[0.8, 0.6], head=[0.5]))
-    assert [(each.strategy, each.seeds, each.mean) for each in table] == [
+    assert [(standing.strategy, standing.seeds, standing.mean) for standing in table] == [
         ("adabet", (0, 1), pytest.approx(0.85)),
         ("size", (0, 1), pytest.approx(0.7)),
     ]
@@ -50,7 +50,10 @@ def test_a_strategy_that_lacks_a_seed_does_not_affect_others(store: RunStore) ->
 
 def test_of_equally_many_results_those_of_more_strategies_count(store: RunStore) -> None:
     table, left_out = standings(runs(store, adabet=[0.9, 0.1], size=[0.8]))
-    assert [(each.strategy, each.seeds) for each in table] == [("adabet", (0,)), ("size", (0,))]
+    assert [(standing.strategy, standing.seeds) for standing in table] == [
+        ("adabet", (0,)),
+        ("size", (0,)),
+    ]
     assert left_out == []
 
 

@@ -52,8 +52,8 @@ def packed(folder: Path) -> Path:
     """The files of a folder as a zip."""
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as archive:
-        for each in sorted(folder.iterdir()):
-            archive.write(each, each.name)
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
     return path
 
 
@@ -97,7 +97,7 @@ def test_a_folder_is_analysed_where_it_is_and_again_when_it_has_changed(tmp_path
     second = analyse(page, folder)
     assert second != first
     page.switch_page("views/finetune.py").run()
-    assert "no labels" in "\n".join(each.value for each in page.warning)
+    assert "no labels" in "\n".join(warning.value for warning in page.warning)
     assert button(page, "Start 3 runs").disabled
 
 
@@ -222,17 +222,17 @@ def test_of_two_who_wait_for_a_folder_one_may_stop() -> None:
 
 
 def test_typed_numbers_of_images_stay(tmp_path: Path) -> None:
-    kept = import_archive(packed(fill(tmp_path / "few", seed=9)), "few.zip").dataset
+    few = import_archive(packed(fill(tmp_path / "few", seed=9)), "few.zip").dataset
     page = opened(samples="500")
     for dataset, typed, shown in (
-        (kept, None, COUNT), ("digits", None, 500),  # what was asked for comes back
-        (kept, COUNT - 2, COUNT - 2), ("digits", COUNT, COUNT),
+        (few, None, COUNT), ("digits", None, 500),  # what was asked for comes back
+        (few, COUNT - 2, COUNT - 2), ("digits", COUNT, COUNT),
     ):  # fmt: skip
         page.selectbox(key="dataset").set_value(dataset).run()
         if typed:
             page.number_input(key="samples").set_value(typed).run()
         assert page.number_input(key="samples").value == shown
-    remove_dataset(kept)
+    remove_dataset(few)
 
 
 def test_a_checkpoint_is_chosen_until_others_are() -> None:
@@ -247,7 +247,7 @@ def test_a_checkpoint_is_chosen_until_others_are() -> None:
     assert not page.exception
     assert not page.success
     page.selectbox(key="weights").set_value(chosen).run()
-    next(each for each in page.button if each.label.startswith("Delete mine")).click().run()
+    next(button for button in page.button if button.label.startswith("Delete mine")).click().run()
     assert not page.exception
     assert "was deleted" in page.toast[0].value
     assert page.selectbox(key="weights").value == "pretrained"
@@ -270,18 +270,18 @@ def test_of_a_zip_and_a_folder_the_one_given_last_is_chosen(tmp_path: Path) -> N
     page = opened()
     upload(page, "own_images_0", "zipped.zip", packed(zipped).read_bytes())
     settled(page, lambda page: page.selectbox(key="dataset").value.startswith("own:zipped-"))
-    kept = page.selectbox(key="dataset").value
+    dataset = page.selectbox(key="dataset").value
     name_folder(page, folder)
     assert "8 images, without labels" in page.success[0].value
-    remove_dataset(kept)
+    remove_dataset(dataset)
 
 
 def test_an_upload_is_kept_until_it_is_deleted(tmp_path: Path) -> None:
-    kept = import_archive(packed(fill(tmp_path / "shots", seed=4)), "shots.zip").dataset
+    dataset = import_archive(packed(fill(tmp_path / "shots", seed=4)), "shots.zip").dataset
     page = opened()
-    page.selectbox(key="dataset").set_value(kept).run()
+    page.selectbox(key="dataset").set_value(dataset).run()
     assert not page.exception
-    delete = next(each for each in page.button if each.label.startswith("Delete shots-"))
+    delete = next(button for button in page.button if button.label.startswith("Delete shots-"))
     delete.click().run()
     assert not page.exception
     assert own_datasets() == []
