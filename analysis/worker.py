@@ -98,7 +98,7 @@ class _Inbox:
         self._before_exit: Callable[[], object] | None = None
         threading.Thread(target=self._read, daemon=True).start()
 
-    def when_server_dies(self, before_exit: Callable[[], object]) -> None:
+    def on_server_exit(self, before_exit: Callable[[], object]) -> None:
         self._before_exit = before_exit
 
     def _read(self) -> None:
@@ -148,7 +148,7 @@ def main() -> None:
     while True:
         request = inbox.requests.get()
         if isinstance(request, TrainingRequest):
-            train(request, inbox.when_server_dies, send)
+            train(request, inbox.on_server_exit, send)
             sys.stderr.flush()
             os._exit(0)  # a normal exit would wait for the thread that reads the input
         send(_answer(request, send))

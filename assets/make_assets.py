@@ -1,8 +1,8 @@
 """Make everything in assets/: pre-train the pocket zoo and cut the bundled Fashion-MNIST sample.
 
-Run from the repository root: `python -m assets.make_assets`. Stopped half-way, it goes on from
-the last finished epoch (assets/.work). A model whose file and recipe still match the manifest is
-left alone. Accuracies are measured once, after the last epoch, on the 10,000 test images.
+Run from the repository root: `python -m assets.make_assets`. After an interruption it continues
+after the last finished epoch (assets/.work). It skips a model whose file and recipe match the
+manifest. Accuracies are measured once, after the last epoch, on the 10,000 test images.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def sha256(path: Path) -> str:
 
 
 def fashion_folder() -> Path:
-    """The folder of the four IDX files: Debian's package where there is apt, else torchvision."""
+    """The folder of the four IDX files: from Debian's package, or without apt from torchvision."""
     if not DEBIAN_DATA.exists() and shutil.which("apt-get"):
         subprocess.run(["apt-get", "install", "-y", "-q", "dataset-fashion-mnist"], check=False)
     if DEBIAN_DATA.exists():
@@ -188,10 +188,10 @@ def make_model(name: str, folder: Path) -> None:
         and done["sha256"] == sha256(path)
         and done["recipe"] == asdict(recipe)
     ):
-        print(f"{name} is there already")
+        print(f"{name} is up to date")
         return
     model = train(name, recipe, *load_split(folder, "train"))
-    # Read back what was written: the accuracy told is that of the file, not of the session.
+    # Read the file back: the reported accuracy is that of the file, not of the network in memory.
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(state, path, metadata={"trained_on": "Fashion-MNIST", "model": name})
     model = POCKET_BUILDERS[name](num_classes=10)
@@ -234,15 +234,15 @@ def readme(manifest: dict[str, dict[str, Any]]) -> str:
 README = """\
 # Bundled models and data
 
-Made by [make_assets.py](make_assets.py), which writes this page too: `make assets` does it all
-again, in an hour or two on two cores, and goes on where it was stopped. BettiScope checks each
+[make_assets.py](make_assets.py) makes these files and writes this page. `make assets` makes them
+again, in one or two hours on two cores; after an interruption it continues. BettiScope checks each
 file against its checksum in [manifest.json](manifest.json) before it uses it.
 
 ## The pocket zoo
 
 Four small members of the paper's four families for 3 × 32 × 32 images, trained here from scratch
 on the 60,000 training images of Fashion-MNIST (28 × 28 grey pixels, padded to 32 × 32, repeated
-to three channels, normalised with mean 0.286 and standard deviation 0.353). All of them: seed 0,
+to three channels, normalised with mean 0.286 and standard deviation 0.353). All use seed 0,
 batches of 128, one epoch of warm-up and cosine decay, label smoothing 0.05, images mirrored and
 shifted by up to two pixels. The accuracy is that of the file, measured once, after the last
 epoch, on the 10,000 test images.
@@ -275,8 +275,8 @@ with their labels; the pocket models were not trained on them. © 2017 Zalando S
 > OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 
 Source: H. Xiao, K. Rasul, R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking
-Machine Learning Algorithms*, arXiv:1708.07747 (2017); the full set is Debian's package
-`dataset-fashion-mnist`, or what torchvision fetches.
+Machine Learning Algorithms*, arXiv:1708.07747 (2017); the full set is in Debian's package
+`dataset-fashion-mnist`; torchvision downloads it too.
 
 ## Checksums (SHA-256)
 
@@ -288,7 +288,7 @@ Machine Learning Algorithms*, arXiv:1708.07747 (2017); the full set is Debian's 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=sorted(RECIPES), help="make this model alone")
+    parser.add_argument("--only", choices=sorted(RECIPES), help="make only this model")
     arguments = parser.parse_args()
     WORK.mkdir(exist_ok=True)
     folder = fashion_folder()

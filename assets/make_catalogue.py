@@ -1,7 +1,7 @@
-"""Read analysis/models/torchvision_models.json off the installed torchvision.
+"""Write analysis/models/torchvision_models.json from the installed torchvision.
 
 Run from the repository root after changing torchvision's version: `python -m
-assets.make_catalogue`. Nothing is fetched: torchvision itself says what its weights are.
+assets.make_catalogue`. Nothing is downloaded: torchvision itself describes its weights.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _SETS = {
     "IMAGENET1K_SWAG_LINEAR_V1": "SWAG, with a linear classifier of ImageNet-1k",
 }
 _FIXED = {"ViT", "MaxViT"}
-# Pixels, where torchvision states the side of the training: a Swin pads what is smaller.
+# Pixels, where torchvision only gives the training size: a Swin pads smaller images.
 _SMALLEST = {"Swin": 32, "Swin V2": 32, "ViT": 1, "MaxViT": 1}
 CLASSES = 1000
 
@@ -70,7 +70,7 @@ def _title(name: str) -> tuple[str, str]:
 def _weight_set(weights: Any) -> dict[str, Any]:
     address, _, file = weights.url.rpartition("/")
     if address + "/" != WEIGHTS_ADDRESS:
-        raise SystemExit(f"{weights} lies elsewhere: {weights.url}")
+        raise SystemExit(f"{weights} has an unexpected address: {weights.url}")
     accuracy = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
     return {
         "name": weights.name,
@@ -84,7 +84,7 @@ def _weight_set(weights: Any) -> dict[str, Any]:
 
 
 def _head(network: nn.Module) -> str:
-    """The last module that gives so many classes."""
+    """The last module with one output per class."""
     sizes = {
         name: module.weight.shape[0]
         for name, module in network.named_modules()

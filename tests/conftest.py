@@ -6,5 +6,5 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the browser's: they take longest, and at the end one process would wait idle."""
+    """Run the browser tests first: they take longest, and last they would leave one process idle."""
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)

@@ -94,7 +94,7 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same bytes; NaN equals NaN, and 0 is not -0."""
+    """Whether two tensors have the same bytes: NaN equals NaN, and 0 differs from -0."""
     return a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
 
 

@@ -1,4 +1,4 @@
-"""Start the dashboard as the README does, and a browser to view it."""
+"""Start the dashboard as README says, and a browser to view it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import IO
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60.0  # seconds; a machine may be busy
+PATIENCE = 60.0  # seconds; the machine may be busy
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 
 
@@ -28,11 +28,11 @@ class Server:
 
     url: str
     process: subprocess.Popen[bytes]
-    started: float  # seconds it took from the start to the first answer
+    started: float  # seconds from the start to the first answer
 
 
 def restore_ctrl_c() -> None:
-    """Let a child react to Ctrl+C, which what starts in a shell's background ignores."""
+    """Let a child process react to Ctrl+C; a shell's background jobs ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

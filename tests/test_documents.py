@@ -13,14 +13,14 @@ ENDINGS = {".py", ".md", ".toml", ".txt", ".png", ".svg", ".css", ".json", ".npz
 
 
 def named_paths(text: str) -> set[str]:
-    """What stands in back-ticks and looks like a path: it has a slash or a known ending."""
+    """Text in back-ticks that looks like a path: it has a slash or a known ending."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     spans = re.findall(r"`([\w./*-]+)`", prose)
     return {span for span in spans if "/" in span or Path(span).suffix in ENDINGS}
 
 
 def linked_paths(text: str) -> set[str]:
-    """Targets of links and images, those on the web and anchors left out."""
+    """Targets of links and images, without web addresses and anchors."""
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
     return {target.partition("#")[0] for target in targets if not re.match(r"\w+:|#", target)}
 
@@ -36,7 +36,7 @@ def test_each_path_of_the_architecture_exists() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_each_link_leads_somewhere(document: str) -> None:
+def test_each_link_has_a_target(document: str) -> None:
     path = ROOT / document
     assert missing(linked_paths(path.read_text(encoding="utf-8")), path.parent) == []
 

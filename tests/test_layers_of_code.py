@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(path.parent.name for path in (ROOT / "app/components").glob("*/__init__.py"))
 
-# What computes topology, scores or a choice of layers, trains, or writes to the store: a page goes
-# through `app.cache` or a worker.
+# Modules and names that compute topology, scores or a choice of layers, train, or write to the
+# store. A page uses them through `app.cache` or a worker.
 COMPUTING = {
     *("torch", "torchvision", "ripser", "persim", "sklearn", "scipy", "sqlite3"),
     *("analysis.instruments.activations", "analysis.instruments.ledger"),
@@ -33,7 +33,7 @@ COMPUTING = {
     *("analysis.sweeps.sweep", "analysis.sweeps.dask_cluster", "analysis.worker"),
 }  # fmt: skip
 
-# A folder, and what no file under it may import, lazily or not.
+# Folders, and the imports forbidden to every file under them, lazy or not.
 FORBIDDEN = {
     "analysis": {"streamlit", "plotly", "app"},
     "app/charts": {"streamlit", "app.components", "app.views", "app.state", "app.cache"},
@@ -55,7 +55,7 @@ def imported(source: str) -> set[str]:
 
 
 def breaches(source: str, forbidden: set[str]) -> set[str]:
-    """The imports that are forbidden, or lie inside what is forbidden."""
+    """The imports that are forbidden or inside a forbidden package."""
     return {
         name
         for name in imported(source)
@@ -64,7 +64,7 @@ def breaches(source: str, forbidden: set[str]) -> set[str]:
 
 
 def cache_decorators(source: str) -> set[str]:
-    """Streamlit's `cache_*` where a file names them."""
+    """The names of Streamlit's `cache_*` that a file uses."""
     tree = ast.parse(source)
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     from_streamlit = {
@@ -75,7 +75,7 @@ def cache_decorators(source: str) -> set[str]:
 
 def python_files(folder: str) -> list[Path]:
     files = sorted((ROOT / folder).rglob("*.py"))
-    assert files, f"{folder} holds no Python file, so nothing would be checked"
+    assert files, f"{folder} has no Python file, so nothing would be checked"
     return files
 
 
@@ -110,7 +110,7 @@ def test_only_the_cache_module_caches() -> None:
 
 
 def test_torchvision_comes_after_its_guard() -> None:
-    """Beside a CPU-only torch, whoever imports torchvision first must be the guard."""
+    """With a CPU-only torch, the guard must import torchvision first."""
     unguarded = {
         str(path.relative_to(ROOT))
         for folder in ("analysis", "app", "assets")
@@ -135,7 +135,7 @@ def test_a_forbidden_import_is_seen(source: str) -> None:
     assert breaches(source, {"streamlit"})
 
 
-def test_what_computes_exists() -> None:
+def test_each_computing_module_exists() -> None:
     """A module that was renamed must be renamed in the list."""
     missing = set()
     for name in COMPUTING:
@@ -147,7 +147,7 @@ def test_what_computes_exists() -> None:
     assert missing == set()
 
 
-def test_a_similar_name_is_no_breach() -> None:
+def test_a_similar_name_is_not_a_breach() -> None:
     assert breaches("import streamlit_extras\nfrom application import main", {"app"}) == set()
 
 

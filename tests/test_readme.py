@@ -1,4 +1,4 @@
-"""What README says to type works as it stands there."""
+"""The commands and the example in README work as written."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_command_of_the_listing_runs(
             for number in range(4):
                 pixels = random.integers(256, size=(40, 40, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(pictures / kind / f"{number}.png")
-    # As it stands it takes too long for a test; the last of an option's values counts.
+    # As written they take too long for a test; the last value of an option counts.
     words += {"finetune": ["--epochs", "1", "--train-samples", "32"], "sweep": ["--list"]}.get(
         words[0], []
     )

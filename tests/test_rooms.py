@@ -32,8 +32,8 @@ ORDER = (
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-# `analysis` itself gives names from every room when they are first used; for type checkers it
-# imports them all. Its modules import from the rooms, never from it.
+# `analysis` itself imports a name from its room when the name is first used, and all names for type
+# checkers. Its modules import from the rooms, never from `analysis`.
 FACADE = "analysis"
 MOST_FLAT = {"analysis": 14, "app/components": 8}
 
@@ -48,7 +48,7 @@ def modules(*packages: str) -> dict[str, Path]:
 
 
 def imports(source: str, known: set[str]) -> set[str]:
-    """Known modules that a file imports, wherever in it: lazily and for type checkers too."""
+    """Known modules that a file imports anywhere, lazy and type-checking imports included."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -60,7 +60,7 @@ def imports(source: str, known: set[str]) -> set[str]:
 
 
 def arrows(*packages: str) -> dict[str, set[str]]:
-    """What each module imports of the two packages."""
+    """The modules of the two packages that each module imports."""
     known = modules("analysis", "app")
     return {
         name: imports(path.read_text(encoding="utf-8"), set(known)) - {name}
@@ -111,8 +111,8 @@ def test_few_modules_lie_flat(folder: str) -> None:
     assert len(list((ROOT / folder).glob("*.py"))) <= MOST_FLAT[folder]
 
 
-def test_new_rooms_load_nothing_by_themselves() -> None:
-    """Else naming one module of a room would load torch for all of them."""
+def test_an_empty_init_keeps_imports_light() -> None:
+    """Otherwise importing one module of a room would load torch."""
     for package in (path.parent for path in (ROOT / "analysis").rglob("__init__.py")):
         if package.name not in ("analysis", "datasets", "models"):
             assert (package / "__init__.py").read_text() == "", package

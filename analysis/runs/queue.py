@@ -208,7 +208,7 @@ class RunQueue:
     def _claim(self) -> None:
         with self._faults.catch("claim"):
             while not self._closed and len(self._own_store.leases()) < self._limit:
-                if not self._own_store.waiting():
+                if not self._own_store.has_queued():
                     return
                 worker = self._pool.take()
                 try:

@@ -168,7 +168,7 @@ class Recorder:
 
 def train(
     request: TrainingRequest,
-    when_server_dies: Callable[[Callable[[], object]], None],
+    on_server_exit: Callable[[Callable[[], object]], None],
     hand_over: Callable[[Unsaved], None],
 ) -> None:
     """Train a run, and record its metrics and its ending.
@@ -176,13 +176,13 @@ def train(
     Parameters
     ----------
     request : TrainingRequest
-    when_server_dies : callable
+    on_server_exit : callable
         Takes what to do when the server is gone, before this process ends.
     hand_over : callable
         Takes what could not be written to the store; of several calls the last counts.
     """
     recorder = Recorder(request)
-    when_server_dies(lambda: recorder.end(Ending("interrupted", CLOSED), _STOP_PATIENCE))
+    on_server_exit(lambda: recorder.end(Ending("interrupted", CLOSED), _STOP_PATIENCE))
     try:
         unsaved = _train(request, recorder, hand_over)
     except Exception as error:  # the user gets a sentence, the log the traceback

@@ -56,7 +56,7 @@ class Run:
     fingerprints: Mapping[str, str] = field(default_factory=dict)  # of the model and the data
 
     @property
-    def swept(self) -> bool:
+    def is_grid_cell(self) -> bool:
         """Whether it is a cell of a grid."""
         return self.group.startswith(SWEPT)
 

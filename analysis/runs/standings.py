@@ -28,7 +28,7 @@ class Standing:
         return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
 
 
-def comparable(run: Run) -> Hashable:
+def comparison_key(run: Run) -> Hashable:
     """A key that is equal for runs whose accuracies can be compared.
 
     Strategy and seed may differ, and how AdaBet scores; model, data, budget, recipe and device

@@ -238,7 +238,7 @@ class RunStore:
 
     # For the queue and its workers.
 
-    def waiting(self) -> bool:
+    def has_queued(self) -> bool:
         """Whether a run is queued."""
         with self._database.read() as db:
             query = "SELECT 1 FROM runs WHERE state = 'queued' LIMIT 1"

@@ -22,7 +22,7 @@ from app.state import Choice
 
 def group_of(runs: list[Run]) -> list[Run]:
     """The group of runs to show: the running one, else a waiting one, else the last."""
-    own = [run for run in runs if not run.swept]  # the page Grid shows the others
+    own = [run for run in runs if not run.is_grid_cell]  # the page Grid shows the others
     first = {state: run for run in reversed(own) for state in [run.state]}
     chosen = first.get("running") or first.get("queued") or next(iter(own), None)
     others = sum(run.active for run in runs if chosen is None or run.group != chosen.group)

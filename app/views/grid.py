@@ -15,7 +15,7 @@ controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 
 st.title("Does it hold across models and data?", anchor=False)
 try:
-    swept = any(run.swept for run in run_queue().store.runs())  # then the form is folded
+    swept = any(run.is_grid_cell for run in run_queue().store.runs())  # then the form is folded
     with st.container(key="grid_form"), st.expander("What to run", expanded=not swept):
         # If the sidebar's settings are invalid, the sidebar itself says so.
         grid = render_form(controls[0] or AnalysisOptions(), controls[1])

@@ -1,1 +1,1 @@
-"""What BettiScope costs, measured: `python -m tests.benchmarks` (or `make bench`)."""
+"""Measure the time and memory that BettiScope takes: `python -m tests.benchmarks` (or `make bench`)."""

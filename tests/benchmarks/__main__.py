@@ -28,14 +28,14 @@ from tests.benchmarks import (
 from tests.benchmarks.process import SAME_FOR_ALL
 from tests.benchmarks.variants import VARIANTS
 
-BUSY = 0.5  # load for each core, from which on times mean little
+BUSY = 0.5  # load per core; above it, times mean little
 
 
 @dataclass(frozen=True)
 class Part:
     """One thing to measure."""
 
-    measure: Callable[[argparse.Namespace], Any]  # to a dataclass, or a list of one
+    measure: Callable[[argparse.Namespace], Any]  # returns a dataclass, or a list of them
     show: Callable[[Any], None]
 
 
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _machine() -> dict[str, object]:
-    """What the numbers depend on, besides the code."""
+    """Everything that the numbers depend on, apart from the code."""
     return {
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

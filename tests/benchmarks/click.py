@@ -1,8 +1,8 @@
 """How long from the click on Start to the first point on the plot, and to the end of the run.
 
 The run is the default one: adabet on pocket-resnet20 and the digits, 500 images, 8 epochs, ρ 0.1.
-Server, browser and page are new for each number, and the waiting worker is ready, as it is for a
-person who has looked at the page for some seconds.
+Server, browser and page are new for each number. An idle worker is ready, as it is for a user who
+has looked at the page for a few seconds.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from tests.benchmarks.table import show_table, verdict
 from tests.serving import DESKTOP, PATIENCE, Server, chromium, serve
 
 FIRST_POINT_SECONDS, DONE_SECONDS = 3.0, 20.0
-LOOK = 0.5  # seconds between two looks at how much the server and its workers compute
-IDLE = 0.1  # seconds of a core between two looks, below which they wait
+LOOK = 0.5  # seconds between two readings of the server's and its workers' computing time
+IDLE = 0.1  # core seconds between two readings; below it they are idle
 QUIET_LOOKS = 4
-POLL = 50  # milliseconds between two looks of the browser at its page
-# What Plotly was given may be packed; `_fullData` is what it draws. A trace without any point
-# stands in the legend all the same.
+POLL = 50  # milliseconds between two checks in the browser
+# Plotly's input may be packed; `_fullData` is what it draws. A trace without points is in the
+# legend too.
 HAS_POINT = """() => {
     const charts = document.querySelectorAll('.st-key-chart_accuracy .js-plotly-plot');
     const traces = Array.from(charts).flatMap(chart => chart._fullData || []);
     return traces.some(trace => Array.from(trace.y || []).some(Number.isFinite));
 }"""
-# A tile tells its seconds when the run is done; until then, which epoch it is in.
+# A tile shows seconds once the run is done; until then it shows the epoch.
 IS_DONE = """() => {
     const tile = document.querySelector('.st-key-live_tiles [data-testid=stMetricDelta]');
     return Boolean(tile && / s( ·|$)/.test(tile.innerText.trim()));
@@ -39,8 +39,8 @@ IS_DONE = """() => {
 
 @dataclass(frozen=True)
 class ClickResult:
-    first_point: list[float]  # seconds from the click, one a repeat
-    done: list[float]  # seconds from the click, one a repeat
+    first_point: list[float]  # seconds from the click, one per repeat
+    done: list[float]  # seconds from the click, one per repeat
 
 
 def measure(repeats: int) -> ClickResult:
@@ -82,12 +82,12 @@ def _click_once() -> tuple[float, float]:
 
 
 def _wait_until_idle(server: Server) -> None:
-    """Wait until predictions are made, and a worker has started that waits for the click."""
+    """Wait until the predictions are ready and an idle worker has started."""
     end = time.monotonic() + PATIENCE
     quiet, before = 0, _computed(server)
     while quiet < QUIET_LOOKS:
         if time.monotonic() > end:
-            raise SystemExit("the server and its workers do not come to rest")
+            raise SystemExit("the server and its workers stay busy")
         time.sleep(LOOK)
         now = _computed(server)
         quiet = quiet + 1 if abs(now - before) < IDLE else 0
@@ -95,7 +95,7 @@ def _wait_until_idle(server: Server) -> None:
 
 
 def _computed(server: Server) -> float:
-    """Seconds of a core that the server and its workers have taken so far."""
+    """Core seconds that the server and its workers have taken so far."""
     process = psutil.Process(server.process.pid)
     times = [part.cpu_times() for part in (process, *process.children(recursive=True))]
     return float(sum(spent.user + spent.system for spent in times))

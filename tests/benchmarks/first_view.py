@@ -1,7 +1,7 @@
 """How long until the dashboard is served, and until a browser has drawn the default view in full.
 
 `make app` analyses the default model when it installs, so the first visit finds it; "nothing
-saved" is the first visit where that was not done, opened at the very moment the server answers.
+saved" is a first visit without that analysis, opened as soon as the server answers.
 """
 
 from __future__ import annotations

@@ -35,10 +35,12 @@ class ModelResult:
 
     model: str
     seconds: dict[str, float]  # by variant
-    added_bytes: dict[str, float]  # by variant, peak resident memory over the loaded model
+    added_bytes: dict[str, float]  # by variant, peak resident memory above that of the loaded model
     all_seconds: dict[str, list[float]]  # by variant, each repeat
-    layers: int | None  # None: not both recipes ran
-    other_betti: dict[str, list[float | None]]  # where b₁ differs: the plain recipe's, ours
+    layers: int | None  # None if only one recipe ran
+    other_betti: dict[
+        str, list[float | None]
+    ]  # layers whose b₁ differs: the plain recipe's b₁, ours
 
     def ratio(self, over: str, kind: str = "seconds") -> float | None:
         """Ours divided by another variant, or None if one of them did not run."""
@@ -51,7 +53,7 @@ class ModelResult:
 def measure(
     models: list[str], variants: list[str], repeats: int, say: Callable[[str], None]
 ) -> list[ModelResult]:
-    """Run each variant in fresh processes, the variants taking turns."""
+    """Run each variant in fresh processes, in turns."""
     return [_measure_model(model, variants, repeats, say) for model in models]
 
 

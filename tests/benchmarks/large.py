@@ -1,6 +1,6 @@
 """Many images within a budget of memory: time, peak, and the same numbers as in one pass.
 
-`python -m tests.benchmarks.large PART` measures one part, in a process that gives its memory back.
+`python -m tests.benchmarks.large PART` measures one part, so that its memory is freed at the end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.benchmarks.table import show_table, verdict
 
 MODEL, DATASET, WEIGHTS = "resnet50", "digits", "random"
 SAMPLES, BUDGET = 400, 4_000_000_000  # images, and bytes of the whole process
-FEW, TIGHT = 48, 350_000_000  # images that go into one pass, and bytes that ask for several
+FEW, TIGHT = 48, 350_000_000  # images that fit one pass, and a limit in bytes that needs several
 TOLERANCE = 1e-5  # of a distance
 
 
@@ -53,7 +53,7 @@ class SameNumbers:
 
 @dataclass(frozen=True)
 class LargeResult:
-    """What many images took, and whether the numbers are those of one pass."""
+    """The cost of many images, and a comparison of the numbers with those of one pass."""
 
     large: WithinBudget
     same: SameNumbers
@@ -71,7 +71,7 @@ def measure(say: Callable[[str], None]) -> LargeResult:
 
 
 def show(result: LargeResult) -> None:
-    """Print what was measured beside what must hold."""
+    """Print the measured numbers beside their targets."""
     large, same = result.large, result.same
     print(
         f"{MODEL} ({WEIGHTS} weights) on {SAMPLES} images of {DATASET}: {large.passes} passes, "
@@ -91,7 +91,7 @@ def show(result: LargeResult) -> None:
 
 
 class _Passes:
-    """Counts the passes that an analysis makes, by its progress."""
+    """Counts the passes of an analysis from its progress."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""What the training loop costs over one written by hand, and a tracked step over an untracked one.
+"""The time of the training loop against one written by hand, and of a tracked step against a plain one.
 
 `python -m tests.benchmarks.loop` measures both in one process.
 """
@@ -37,7 +37,7 @@ STEP_PAIRS = 15
 
 @dataclass(frozen=True)
 class Pairs:
-    """Seconds of one thing and of another, taken in turns."""
+    """Seconds of two things, measured in turns."""
 
     model: str
     strategy: str
@@ -46,7 +46,7 @@ class Pairs:
 
     @property
     def ratios(self) -> list[float]:
-        """Of each pair, the first over the second."""
+        """The first divided by the second, for each pair."""
         return [a / b for a, b in zip(self.first, self.second, strict=True)]
 
 
@@ -194,7 +194,7 @@ def _seconds(work: Callable[..., None], *arguments: object) -> float:
 
 
 def _in_columns(pairs: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """All but the first pair, which was for warming up."""
+    """All but the first pair, which was a warm-up."""
     return [first for first, _ in pairs[1:]], [second for _, second in pairs[1:]]
 
 

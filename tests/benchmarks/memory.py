@@ -1,7 +1,7 @@
 """The memory of training: predicted, measured, and by the paper's analytic model.
 
-`python -m tests.benchmarks.memory MODEL` measures one model, in a process that gives its memory
-back.
+`python -m tests.benchmarks.memory MODEL` measures one model, so that its memory is freed at the
+end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MODELS = (
     "mobilenet_v2",
 )
 STRATEGIES = ("full", "adabet", "head")
-TOLERANCE = 0.01  # of what is measured
+TOLERANCE = 0.01  # of the measured peak
 MB = 1e6  # bytes
 
 
@@ -66,10 +66,10 @@ def show(results: list[MemoryResult]) -> None:
     head = ["model", "strategy", "batch", "predicted MB", "measured MB", "ratio", "target", ""]
     show_table([*head, "saved", "analytic MB", "analytic saved"], rows)
     print(
-        "Peak of live tensor bytes in a training step. ratio: predicted / measured. saved: less "
-        "than\nfull training, measured. analytic: the model behind the paper's figures, after "
+        "Peak of live tensor bytes in a training step. ratio: predicted / measured. saved: against "
+        "full\ntraining, measured. analytic: the model behind the paper's figures, after "
         f"TinyTL (frozen\nweights at 4 bit, batches of {ANALYTIC_BATCH}, no gradients or optimiser "
-        "state): not to be compared with the others."
+        "state). Do not compare it with the others."
     )
 
 

@@ -1,4 +1,4 @@
-"""Fresh processes, all under one environment, and the memory that this process has taken."""
+"""Fresh processes with one environment, and the memory of the current process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# torch reads them once. `import analysis` sets them for the user's sake; here each process gets
-# them from outside, so that every variant has the same huge pages and the same way of waiting.
+# torch reads these once. `import analysis` sets them for users; here each process receives them,
+# so that every variant has the same huge pages and waits in the same way.
 SAME_FOR_ALL = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -48,13 +48,13 @@ def resident_bytes() -> int:
 def peak_resident_bytes() -> int:
     """The highest resident memory of this process since `forget_peak` (`VmHWM`, Linux only).
 
-    `resource.getrusage` would also count what the parent process held at the fork.
+    `resource.getrusage` would also count the parent's memory at the fork.
     """
     return _status_field("VmHWM")
 
 
 def forget_peak() -> None:
-    """Start `VmHWM` again from the present: loading a model may have taken more for a moment."""
+    """Reset `VmHWM`: loading a model may have taken more for a moment."""
     _CLEAR_REFS.write_text("5")
 
 

@@ -1,7 +1,7 @@
 """How long the Explore page's script runs after ρ or the normalisation moved.
 
 The report has ResNet50's 107 layers and is analysed once, into a folder of its own, before the
-clock starts. `python -m tests.benchmarks.rerun` opens the page on what `BETTISCOPE_HOME` holds.
+clock starts. `python -m tests.benchmarks.rerun` opens the page with `BETTISCOPE_HOME`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def show(result: RerunResult) -> None:
 
 
 def time_reruns() -> RerunResult:
-    """Move one widget at a time in Streamlit's test driver; its own work is counted too."""
+    """Move one widget at a time in Streamlit's test driver, whose own work is counted too."""
     from streamlit.testing.v1 import AppTest
 
     from analysis.selection.scores import NORMALIZATIONS
@@ -84,7 +84,7 @@ def time_reruns() -> RerunResult:
 
 
 def _open(page: Any) -> None:
-    """Run the page until its table has one row a layer: without it, nothing is worth timing."""
+    """Run the page until its table has one row per layer, so that the times are of a full page."""
     deadline = time.monotonic() + PATIENCE
     while True:
         _run(page)

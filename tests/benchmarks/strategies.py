@@ -1,4 +1,4 @@
-"""What every strategy reaches and costs, over seeds, each run by the command line."""
+"""The accuracy and cost of every strategy over several seeds, by the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HEAD = [
 
 @dataclass(frozen=True)
 class StrategyResult:
-    """Lists have one entry a seed."""
+    """Lists have one entry per seed."""
 
     strategy: str
     trained: list[float]  # share of the parameters, in (0, 1]
@@ -55,7 +55,7 @@ def measure(say: Callable[[str], None]) -> list[StrategyResult]:
 
 
 def show(results: list[StrategyResult]) -> None:
-    """Print the table as text, then as Markdown, and the differences that are asked for."""
+    """Print the table as text, then as Markdown, then the accuracies beside their targets."""
     rows = [_row(result) for result in results]
     show_table(HEAD, rows)
     print(

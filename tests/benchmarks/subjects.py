@@ -16,19 +16,19 @@ FULL_SIZE_BATCH = 8  # images; the paper's
 
 
 def weights_of(model: str) -> str:
-    """Those that are there without a network."""
+    """The weights that need no download."""
     return "pretrained" if MODELS[model].source == "pocket" else "random"
 
 
 def batch_of(model: str) -> int:
-    """Images in a step: as the dashboard trains, but fewer of full size."""
+    """Images per step: as many as the dashboard trains on, but fewer at full size."""
     return Recipe().batch_size if MODELS[model].source == "pocket" else FULL_SIZE_BATCH
 
 
 def frozen_model(model: str, strategy: str) -> nn.Module:
-    """A network with a new head, of which only what a strategy chooses trains.
+    """A network with a new head; only the layers of a strategy are trainable.
 
-    The analysis that the choice may need is saved in the folder that `BETTISCOPE_HOME` names.
+    If the strategy needs an analysis, it is saved in the folder that `BETTISCOPE_HOME` names.
     """
     weights = weights_of(model)
     network = load_model(model, weights=weights, num_classes=len(DATASETS[DATASET].class_names))
@@ -38,7 +38,7 @@ def frozen_model(model: str, strategy: str) -> nn.Module:
 
 
 def images_for(model: str, split: Split, count: int | None = None) -> TensorImages:
-    """So many images of a split, or all of them, as the network takes them."""
+    """`count` images of a split, or all of them, prepared for the network."""
     drawn = load_dataset(DATASET, split=split)
     if count is not None:
         drawn = drawn.sample(count, seed=0)

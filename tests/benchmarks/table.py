@@ -13,7 +13,7 @@ def show_table(head: list[str], rows: list[list[str]]) -> None:
 
 
 def show_markdown(head: list[str], rows: list[list[str]]) -> None:
-    """Print the same as a Markdown table, to be put into a document."""
+    """Print the same as a Markdown table, for a document."""
     rule = ["---", *("---:" for _ in head[1:])]
     for row in [head, rule, *rows]:
         print(f"| {' | '.join(row)} |")

@@ -27,7 +27,7 @@ Betti = dict[str, float]  # layer name to b₁
 
 
 def bare(model: nn.Module, images: Tensor) -> Betti:
-    """A forward pass in batches; what comes out is dropped."""
+    """A forward pass in batches without using its outputs."""
     with torch.inference_mode():
         for batch in images.split(BATCH):
             model(batch)
@@ -37,7 +37,7 @@ def bare(model: nn.Module, images: Tensor) -> Betti:
 def plain(model: nn.Module, images: Tensor) -> Betti:
     """The plain recipe: hooks keep every activation, then Ripser takes each layer's cloud.
 
-    The copy is part of it: an in-place ReLU writes into the tensor that the hook was given.
+    The copy is needed: an in-place ReLU writes into the tensor that the hook received.
     """
     activations: dict[str, list[Tensor]] = {}
 
@@ -67,7 +67,7 @@ def plain(model: nn.Module, images: Tensor) -> Betti:
 
 
 def ours(model: nn.Module, images: Tensor) -> Betti:
-    """BettiScope as anyone would call it: b₁, diagrams and clusters of every layer."""
+    """BettiScope as a user calls it: b₁, diagrams and clusters of every layer."""
     return {layer.name: layer.b1 for layer in analyze(model, images).layers}
 
 

@@ -158,7 +158,7 @@ def _render_buttons(cells: Sequence[RunOptions], run_of: RunOfCell) -> None:
 def _start(cells: Sequence[RunOptions], run_of: RunOfCell) -> None:
     # Runs that were stopped before they began hold no results; the new ones replace them.
     empty = [run for run in run_of.values() if run.state == "stopped" and run.started is None]
-    run_queue().store.delete([run.id for run in empty if run.swept])
+    run_queue().store.delete([run.id for run in empty if run.is_grid_cell])
     run_queue().start(cells, group=f"{SWEPT}page")
 
 

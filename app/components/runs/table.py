@@ -214,7 +214,7 @@ def render_undo() -> None:
     comparison = session().comparison
     candidates = run_queue().store.runs(deleted=True)
     # A grid that continues replaces runs that were stopped before they began.
-    deleted = {run.id: run for run in candidates if not (run.swept and run.started is None)}
+    deleted = {run.id: run for run in candidates if not (run.is_grid_cell and run.started is None)}
     comparison.deleted_ids = [run_id for run_id in comparison.deleted_ids if run_id in deleted]
     if comparison.deleted_ids:
         text, button = st.columns([5, 1], vertical_alignment="center")

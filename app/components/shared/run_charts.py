@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import plotly.graph_objects as go
 import streamlit as st
 
-from analysis.runs.standings import comparable
+from analysis.runs.standings import comparison_key
 from analysis.runs.store import Run
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import size_unit
@@ -124,7 +124,7 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
         unit=unit,
         y_title="Test accuracy",
         strategies=[strategy.title for strategy in STRATEGIES.values()],
-        front=len({comparable(run) for run in done}) < 2,
+        front=len({comparison_key(run) for run in done}) < 2,
         palette=PALETTES[appearance()],
         height=HEIGHT,
     )

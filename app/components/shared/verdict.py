@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.runs.standings import Standing, comparable, standings
+from analysis.runs.standings import Standing, comparison_key, standings
 from analysis.runs.store import Run
 from analysis.selection.strategies import STRATEGIES
 
@@ -16,7 +16,7 @@ def verdict_sentence(runs: Sequence[Run]) -> str:
     done = [run for run in runs if run.result is not None]
     if not done:
         return ""
-    if len({comparable(run) for run in done}) > 1:
+    if len({comparison_key(run) for run in done}) > 1:
         return "These runs differ in more than strategy and seed, so no winner is named."
     table, left_out = standings(done)
     seeds = len(table[0].seeds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.runs.standings import comparable
+from analysis.runs.standings import comparison_key
 from analysis.runs.store import RunStore
 from tests.run_factories import finished_run, run_options
 
@@ -31,4 +31,4 @@ def test_which_options_keep_runs_apart(
     other = replace(options, analysis=replace(options.analysis, **change))  # type: ignore[arg-type]
     store = RunStore(tmp_path / "runs.sqlite")
     one, two = (finished_run(store, run) for run in (options, other))
-    assert (comparable(one) == comparable(two)) == equal
+    assert (comparison_key(one) == comparison_key(two)) == equal

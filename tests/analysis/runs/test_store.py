@@ -61,7 +61,7 @@ def test_a_store_that_does_not_exist_holds_no_runs_and_is_not_created(tmp_path: 
     assert store.run("nobody") is None
     assert store.metrics("nobody") == RunMetrics()
     assert store.revision() == 0
-    assert not store.waiting()
+    assert not store.has_queued()
     assert store.purge() == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -282,7 +282,7 @@ def test_stop_ends_a_queued_run_and_asks_a_running_one(store: RunStore) -> None:
     lease = store.lease_of(running)
     assert lease is not None
     assert lease.stop_requested
-    assert not store.waiting()
+    assert not store.has_queued()
     assert store.claim_next(ME, ME, limit=9) is None
 
 
@@ -335,7 +335,7 @@ def test_a_running_run_is_not_deleted_and_a_queued_run_is_stopped(store: RunStor
         store.delete([queued, running])
     assert len(store.runs()) == 2
     store.delete([queued])
-    assert not store.waiting()
+    assert not store.has_queued()
     store.restore([queued])
     run = store.run(queued)
     assert run is not None

@@ -99,7 +99,7 @@ def test_a_cell_is_saved_like_any_run(stand_in: Path) -> None:
     store = RunStore()
     first, second = sweep(grid("quick", 2))
     assert store.runs() == [second, first]
-    assert (first.state, first.group, first.swept) == ("done", "grid:tiny", True)
+    assert (first.state, first.group, first.is_grid_cell) == ("done", "grid:tiny", True)
     assert first.options == grid("quick", 2).cells()[0]
     assert first.result is not None
     assert first.result.test_accuracy == 0.625
@@ -224,7 +224,7 @@ def test_no_queue_sees_a_cell_before_it_has_ended(stand_in: Path) -> None:
         queue.recover()
         (run,) = queue.store.runs()
         assert run.state == "done"
-        assert not queue.store.waiting()
+        assert not queue.store.has_queued()
     finally:
         queue.close()
     assert len(log_entries(stand_in)) == 1
