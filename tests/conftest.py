@@ -6,5 +6,5 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser tests first: they take longest, and last they would leave one process idle."""
+    """Run the browser tests first: they take longest, and one process would be idle at the end."""
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)

@@ -1,1 +1,1 @@
-"""Measure the time and memory that BettiScope takes: `python -m tests.benchmarks` (or `make bench`)."""
+"""BettiScope's time and memory, measured: `python -m tests.benchmarks` (or `make bench`)."""

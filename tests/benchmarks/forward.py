@@ -38,9 +38,7 @@ class ModelResult:
     added_bytes: dict[str, float]  # by variant, peak resident memory above that of the loaded model
     all_seconds: dict[str, list[float]]  # by variant, each repeat
     layers: int | None  # None if only one recipe ran
-    other_betti: dict[
-        str, list[float | None]
-    ]  # layers whose b₁ differs: the plain recipe's b₁, ours
+    other_betti: dict[str, list[float | None]]  # by layer where they differ: plain's, ours
 
     def ratio(self, over: str, kind: str = "seconds") -> float | None:
         """Ours divided by another variant, or None if one of them did not run."""

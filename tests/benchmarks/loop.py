@@ -1,4 +1,4 @@
-"""The time of the training loop against one written by hand, and of a tracked step against a plain one.
+"""The time of `finetune` against a loop by hand, and of a tracked step against an untracked one.
 
 `python -m tests.benchmarks.loop` measures both in one process.
 """
