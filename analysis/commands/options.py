@@ -156,8 +156,11 @@ def fill_images(arguments: argparse.Namespace, split: str, defaults: dict[str, i
 
 
 def report_left_out(dataset: str) -> dict[str, str]:
-    """Print which files of the user's dataset cannot be used, and return each with the reason."""
-    skipped = dataset_spec(dataset).skipped
+    """Print how the user's images were read and which cannot be used; return those with reasons."""
+    spec = dataset_spec(dataset)
+    skipped = spec.skipped
+    for note in spec.notes:
+        print(f"note: {note}", file=sys.stderr)
     if skipped:
         print(f"note: skipped {len(skipped):,}: {some_of(skipped)}", file=sys.stderr)
     return dict(skipped)

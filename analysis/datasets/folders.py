@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.datasets.image_files import BrokenImage, check, display_name, is_image_name
+from analysis.datasets.value_ranges import Scales, ValueRange, common_scales
 from analysis.errors import OptionError
 from analysis.options import Split
 from analysis.progress import Progress, ProgressCallback
 from analysis.system.home import home, replacing
 
 _RULES = 1  # raise it whenever the same folder would be read differently
+_CHECKS = 2  # raise it whenever more is kept of each image
 _THREADS = 4
 _SETTLED = 2 * 10**9  # ns; two changes in quick succession may leave the same folder time
 _NAMED = 3  # files that a sentence names
@@ -29,6 +31,7 @@ _SPLIT_NAMES: dict[str, Split] = {
 }  # fmt: skip
 
 Skipped = tuple[str, str]  # a name, and the reason
+Checked = tuple[str, ValueRange | None]  # why an image cannot be used; values beyond 8 bits
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Folder:
     skipped: tuple[Skipped, ...]
     digest: str  # of the names, sizes and times of all its images
     others: int  # files that are not images
+    scales: Scales = ()  # of values beyond 8 bits
+    notes: tuple[str, ...] = ()  # sentences: what was guessed
 
 
 @dataclass
@@ -100,7 +105,7 @@ def scan_folder(root: Path, progress: ProgressCallback | None = None) -> Folder:
     if known is not None and known.folder.digest == listing.digest:
         folder = known.folder
     else:
-        folder = _classify(root, listing, _reasons(root, listing, progress))
+        folder = _classify(root, listing, _check_all(root, listing, progress))
     _known[root] = _Seen(folder, tuple(listing.directories), began)
     return folder
 
@@ -217,30 +222,34 @@ def _key(item: tuple[str, tuple[int, int]]) -> str:
     return f"{size} {changed} {name}"
 
 
-def _reasons(root: Path, listing: _Listing, progress: ProgressCallback | None) -> dict[str, str]:
-    """Why each image cannot be used; an empty reason if it can."""
+def _check_all(
+    root: Path, listing: _Listing, progress: ProgressCallback | None
+) -> dict[str, Checked]:
+    """Why each image cannot be used (empty if it can), and its values beyond 8 bits."""
     earlier = _load_reasons(root)
     keys = {item[0]: _key(item) for item in listing.images.items()}
     new = [name for name, key in keys.items() if key not in earlier]
     fresh = dict(zip(new, _check_images(root, new, progress), strict=True))
-    reasons = {n: fresh[n] if n in fresh else earlier[key] for n, key in keys.items()}
-    if fresh or len(earlier) != len(reasons):
-        content = {"rules": _RULES, "images": {keys[n]: reason for n, reason in reasons.items()}}
+    checked = {n: fresh[n] if n in fresh else earlier[key] for n, key in keys.items()}
+    if fresh or len(earlier) != len(checked):
+        images = {keys[n]: result for n, result in checked.items()}
+        content = {"rules": [_RULES, _CHECKS], "images": images}
         with suppress(OSError), replacing(_reasons_file(root)) as file:  # else it is scanned again
             file.write(json.dumps(content).encode())
-    return reasons
+    return checked
 
 
-def _check_images(root: Path, names: list[str], progress: ProgressCallback | None) -> Iterator[str]:
-    def reason(name: str) -> str:
+def _check_images(
+    root: Path, names: list[str], progress: ProgressCallback | None
+) -> Iterator[Checked]:
+    def result(name: str) -> Checked:
         try:
-            check(root / name)
+            return "", check(root / name)
         except BrokenImage as error:
-            return str(error)
-        return ""
+            return str(error), None
 
     pool = ThreadPoolExecutor(_THREADS)
-    problems = pool.map(reason, names)
+    problems = pool.map(result, names)
     try:
         for done, (name, problem) in enumerate(zip(names, problems, strict=True), 1):
             if progress is not None:
@@ -254,19 +263,24 @@ def _reasons_file(root: Path) -> Path:
     return home() / "folders" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}.json"
 
 
-def _load_reasons(root: Path) -> dict[str, str]:
+def _load_reasons(root: Path) -> dict[str, Checked]:
     try:
         content = json.loads(_reasons_file(root).read_bytes())
-        return dict(content["images"]) if content["rules"] == _RULES else {}
+        if content["rules"] != [_RULES, _CHECKS]:
+            return {}
+        return {
+            key: (str(reason), ValueRange(*values) if values else None)
+            for key, (reason, values) in content["images"].items()
+        }
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 
 
-def _classify(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folder:
+def _classify(root: Path, listing: _Listing, checked: dict[str, Checked]) -> Folder:
     skipped = listing.skipped + [
-        (display_name(n), reason) for n, reason in reasons.items() if reason
+        (display_name(n), reason) for n, (reason, _) in checked.items() if reason
     ]
-    names = sorted(name for name, reason in reasons.items() if not reason)
+    names = sorted(name for name, (reason, _) in checked.items() if not reason)
     if not names:
         raise OptionError(_no_image(root, listing, tuple(skipped)))
     depth = _outer_depth(names)
@@ -291,6 +305,7 @@ def _classify(root: Path, listing: _Listing, reasons: dict[str, str]) -> Folder:
         skipped=tuple(skipped),
         digest=listing.digest,
         others=listing.others,
+        scales=common_scales(r for name in names if (r := checked[name][1]) is not None),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from analysis.datasets.value_ranges import Scale, Scales, ValueRange, common_scales
 from analysis.errors import AssetError
 
 Picture = NDArray[np.float32]  # (3, h, w), values in [0, 1]
@@ -44,16 +45,17 @@ def display_name(name: str | Path) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def decode(path: Path) -> Picture:
+def decode(path: Path, scales: Scales = ()) -> Picture:
     """Decode one image file, or the first frame of an animation.
 
     The image is turned upright by its EXIF data, transparency becomes white, and grey becomes
-    three equal channels. 16-bit values are divided by 65535; other values beyond 8 bits that
-    leave [0, 1] are rescaled from their minimum and maximum.
+    three equal channels. Values beyond 8 bits are scaled.
 
     Parameters
     ----------
     path : Path
+    scales : tuple, optional
+        From `common_scales`, of the whole dataset; without them, this image has its own.
 
     Returns
     -------
@@ -66,11 +68,16 @@ def decode(path: Path) -> Picture:
         With the reason.
     """
     with _open_image(path) as image:
-        return _pixels(_turn_upright(image))
+        return _pixels(_turn_upright(image), dict(scales))
 
 
-def check(path: Path) -> None:
+def check(path: Path) -> ValueRange | None:
     """Check that `decode` will succeed, at a fraction of its cost.
+
+    Returns
+    -------
+    ValueRange or None
+        The values of an image beyond 8 bits; None for 8-bit colours.
 
     Raises
     ------
@@ -78,8 +85,10 @@ def check(path: Path) -> None:
         With the reason.
     """
     with _open_image(path, draft=True) as image:
-        # NaN may be anywhere; one pixel shows whether colours convert.
-        _pixels(image if image.mode.startswith(_NUMBERS) else image.crop((0, 0, 1, 1)))
+        if image.mode.startswith(_NUMBERS):
+            return _value_range(image, _numbers(image))
+        _pixels(image.crop((0, 0, 1, 1)), {})  # one pixel shows whether colours convert
+        return None
 
 
 @contextmanager
@@ -127,9 +136,12 @@ def _turn_upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _pixels(image: Image.Image) -> Picture:
+def _pixels(image: Image.Image, scales: dict[str, Scale]) -> Picture:
     if image.mode.startswith(_NUMBERS):
-        grey = _unit_range(image)
+        values = _numbers(image)
+        own = _value_range(image, values)
+        scale = scales.get(own.kind) or common_scales([own])[0][1]
+        grey = scale.apply(values)
         return np.repeat(grey[None], 3, axis=0)
     if image.has_transparency_data:
         layered = _channels(image.convert("RGBA"))
@@ -143,16 +155,16 @@ def _channels(image: Image.Image) -> NDArray[np.float32]:
     return values
 
 
-def _unit_range(image: Image.Image) -> NDArray[np.float32]:
+def _numbers(image: Image.Image) -> NDArray[np.float64]:
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
         raise BrokenImage("it contains values that are not numbers")
-    least, most = values.min(), values.max()
-    if image.mode.startswith("I") and least >= 0 and most <= 65535:
-        return (values / 65535).astype(np.float32)
-    if least < 0 or most > 1:
-        values = (values - least) / (most - least or 1)
-    return values.astype(np.float32)
+    return values
+
+
+def _value_range(image: Image.Image, values: NDArray[np.float64]) -> ValueRange:
+    kind = "integer" if image.mode.startswith("I") else "float"
+    return ValueRange(kind, float(values.min()), float(values.max()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +179,7 @@ class FileImages(Sequence[Picture]):
     names: tuple[str, ...]  # files, relative to `root`
     # Changes an image, given its position in the whole dataset; None: no change.
     alter: Callable[[Picture, int], Picture] | None = None
+    scales: Scales = ()  # of the whole dataset
     positions: tuple[int, ...] = ()  # in the whole dataset; empty: 0, 1, 2, …
     # A sentence: what to do about an image that can no longer be read.
     remedy: str = "Restore the file, or try again to scan the folder anew."
@@ -200,7 +213,7 @@ class FileImages(Sequence[Picture]):
     def _decode(self, k: int) -> Picture:
         name = self.names[k]
         try:
-            image = decode(self.root / name)
+            image = decode(self.root / name, self.scales)
         except BrokenImage as error:
             where = f"{display_name(name)} in {display_name(self.root)}"
             raise AssetError(

@@ -24,6 +24,7 @@ from analysis.datasets.splits import (
     own_splits,
     why_untrainable,
 )
+from analysis.datasets.value_ranges import scale_note
 from analysis.errors import AssetError, OptionError
 from analysis.options import SPLITS, Split
 from analysis.progress import ProgressCallback
@@ -170,10 +171,11 @@ def _make_spec(name: str, folder: Folder) -> DatasetSpec:
 
     def fingerprint() -> str:
         # An upload's name contains the digest of its content; a folder's digest, the files' times.
-        return f"{name.removeprefix(OWN) if kept else 'folder'}-{digest_now(folder.root)}"
+        scaled = "".join(f"-{kind}-{s.least:g}-{s.most:g}" for kind, s in folder.scales)
+        return f"{name.removeprefix(OWN) if kept else 'folder'}-{digest_now(folder.root)}{scaled}"
 
     def load(progress: ProgressCallback | None = None) -> Content:
-        images = FileImages(folder.root.resolve(), folder.names)
+        images = FileImages(folder.root.resolve(), folder.names, scales=folder.scales)
         return Content(images, labels, splits_by_seed)
 
     return DatasetSpec(
@@ -189,7 +191,12 @@ def _make_spec(name: str, folder: Folder) -> DatasetSpec:
         fingerprint=fingerprint,
         why_untrainable=_why_untrainable(folder, labels),
         skipped=folder.skipped,
+        notes=_notes(folder),
     )
+
+
+def _notes(folder: Folder) -> tuple[str, ...]:
+    return tuple(filter(None, (*folder.notes, scale_note(folder.scales))))
 
 
 def _why_untrainable(folder: Folder, labels: Labels) -> str:
@@ -213,4 +220,5 @@ def _description(folder: Folder, sizes: dict[Split, int]) -> str:
     if folder.others:
         text += f"; {folder.others:,} other file{'s' * (folder.others != 1)} ignored"
     repeated = [name for name, n in Counter(folder.class_names).items() if n > 1]
-    return text + (f"; several folders are shown as “{repeated[0]}”" if repeated else "") + "."
+    text += (f"; several folders are shown as “{repeated[0]}”" if repeated else "") + "."
+    return " ".join((text, *_notes(folder)))

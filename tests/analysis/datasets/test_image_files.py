@@ -122,11 +122,17 @@ def test_a_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:
     ("name", "values", "expected"),
     [
         ("16.png", np.array([[0, 13107], [26214, 65535]], np.uint16), [0, 0.2, 0.4, 1]),
-        ("16.tif", np.array([[0, 13107], [26214, 32767]], np.uint16), [0, 0.2, 0.4, 32767 / 65535]),
+        (
+            "16.tif",
+            np.array([[0, 13107], [26214, 32767]], np.uint16),
+            [0, 13107 / 32767, 26214 / 32767, 1],
+        ),
         ("32.tif", np.array([[-100, 0], [50, 100]], np.int32), [0, 0.5, 0.75, 1]),
         ("unit.tif", np.array([[0.25, 0.5], [0.5, 0.75]], np.float32), [0.25, 0.5, 0.5, 0.75]),
         ("float.tif", np.array([[0, 100], [200, 400]], np.float32), [0, 0.25, 0.5, 1]),
-        ("flat.tif", np.array([[7, 7], [7, 7]], np.float32), [0, 0, 0, 0]),
+        ("flat.tif", np.array([[7, 7], [7, 7]], np.float32), [1, 1, 1, 1]),
+        ("bytes.tif", np.array([[0, 51], [102, 200]], np.float32), [0, 0.2, 0.4, 200 / 255]),
+        ("12.png", np.array([[0, 819], [1638, 4000]], np.uint16), [0, 0.2, 0.4, 4000 / 4095]),
     ],
 )
 def test_numbers_are_scaled_to_their_range(

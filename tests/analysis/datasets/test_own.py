@@ -331,7 +331,7 @@ def test_nothing_in_the_folder_is_changed(pets: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "sentence"),
     [
         ("folder:/nowhere/at/all", "/nowhere/at/all does not exist"),
         ("folder:cats", '"folder:" and an absolute path'),
