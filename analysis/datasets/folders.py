@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.datasets.image_files import BrokenImage, check, display_name, is_image_name
+from analysis.datasets.layout import read_layout
 from analysis.datasets.value_ranges import Scales, ValueRange, common_scales
 from analysis.errors import OptionError
 from analysis.options import Split
@@ -24,11 +25,6 @@ _CHECKS = 2  # raise it whenever more is kept of each image
 _THREADS = 4
 _SETTLED = 2 * 10**9  # ns; two changes in quick succession may leave the same folder time
 _NAMED = 3  # files that a sentence names
-_SPLIT_NAMES: dict[str, Split] = {
-    "train": "train", "training": "train",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 
 Skipped = tuple[str, str]  # a name, and the reason
 Checked = tuple[str, ValueRange | None]  # why an image cannot be used; values beyond 8 bits
@@ -48,6 +44,7 @@ class Folder:
     others: int  # files that are not images
     scales: Scales = ()  # of values beyond 8 bits
     notes: tuple[str, ...] = ()  # sentences: what was guessed
+    rules: str = ""  # of the layout, for the fingerprint
 
 
 @dataclass
@@ -79,8 +76,8 @@ def scan_folder(root: Path, progress: ProgressCallback | None = None) -> Folder:
     Images lie in one folder per class, at any depth, or directly in the folder and then have no
     labels. With both, images beside two or more class folders are left out; beside a single
     folder, all images are used without labels. Outer folders around all class folders are
-    skipped. All this may lie in folders "train", "val" and "test" (at least "train" and one
-    other), which are then splits, not classes.
+    skipped. All this may lie in folders such as "train", "val" and "test" (at least "train" and
+    one other), which are then splits, not classes.
 
     Hidden files and links that leave the folder are ignored. Each image is decoded once, in
     threads, and only if no earlier scan has decoded it.
@@ -283,60 +280,23 @@ def _classify(root: Path, listing: _Listing, checked: dict[str, Checked]) -> Fol
     names = sorted(name for name, (reason, _) in checked.items() if not reason)
     if not names:
         raise OptionError(_no_image(root, listing, tuple(skipped)))
-    depth = _outer_depth(names)
-    split_of, at = _split_folders(names, depth), depth
-    if split_of:
-        depth += 1
-        names = _all_in_folders(names, depth, "the folders of the splits", skipped)
-        depth += _outer_depth([name.split("/", depth)[depth] for name in names])
-    classes = sorted({name.split("/")[depth] for name in names if name.count("/") > depth})
-    if len(classes) > 1:
-        names = _all_in_folders(names, depth + 1, "the class folders", skipped)
-    elif any(name.count("/") == depth for name in names):
-        classes = []
+    layout = read_layout(names)
+    classes = sorted(set(layout.classes) - {""})
     number = {name: k for k, name in enumerate(classes)}
-    splits = tuple(split_of[name.split("/")[at]] for name in names) if split_of else ()
+    ranges = (checked[name][1] for name in layout.names)
     return Folder(
         root=root,
-        names=tuple(names),
-        labels=tuple(number.get(name.split("/")[depth], 0) for name in names),
+        names=tuple(layout.names),
+        labels=tuple(number.get(name, 0) for name in layout.classes),
         class_names=tuple(display_name(name) for name in classes),
-        splits=splits if "train" in splits and len(set(splits)) > 1 else (),
-        skipped=tuple(skipped),
+        splits=tuple(layout.splits),
+        skipped=tuple(skipped + layout.skipped),
         digest=listing.digest,
         others=listing.others,
-        scales=common_scales(r for name in names if (r := checked[name][1]) is not None),
+        scales=common_scales(values for values in ranges if values is not None),
+        notes=tuple(layout.notes),
+        rules=layout.rules,
     )
-
-
-def _outer_depth(names: list[str]) -> int:
-    """How many outer folders enclose all the class folders."""
-    depth = 0
-    while len({name.split("/")[depth] for name in names}) == 1:
-        inside = {name.split("/")[depth + 1] for name in names if name.count("/") > depth + 1}
-        beside = any(name.count("/") <= depth + 1 for name in names)
-        if not inside or (beside and len(inside) == 1):
-            break
-        depth += 1
-    return depth
-
-
-def _split_folders(names: list[str], depth: int) -> dict[str, Split]:
-    """The split of each folder at that depth, if all of them are named after splits."""
-    folders = {name.split("/")[depth] for name in names if name.count("/") > depth}
-    known = [name for name in folders if name.lower() in _SPLIT_NAMES]
-    split_of = {name: _SPLIT_NAMES[name.lower()] for name in known}
-    splits = set(split_of.values())
-    are_splits = len(known) == len(folders) and len(splits) > 1 and "train" in splits
-    return split_of if are_splits else {}
-
-
-def _all_in_folders(names: list[str], depth: int, which: str, skipped: list[Skipped]) -> list[str]:
-    """The names at that depth or deeper; the others are skipped."""
-    skipped += [
-        (display_name(name), f"it lies beside {which}") for name in names if name.count("/") < depth
-    ]
-    return [name for name in names if name.count("/") >= depth]
 
 
 def _no_image(root: Path, listing: _Listing, skipped: tuple[Skipped, ...]) -> str:

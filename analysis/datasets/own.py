@@ -172,6 +172,7 @@ def _make_spec(name: str, folder: Folder) -> DatasetSpec:
     def fingerprint() -> str:
         # An upload's name contains the digest of its content; a folder's digest, the files' times.
         scaled = "".join(f"-{kind}-{s.least:g}-{s.most:g}" for kind, s in folder.scales)
+        scaled += f"-{folder.rules}" if folder.rules else ""
         return f"{name.removeprefix(OWN) if kept else 'folder'}-{digest_now(folder.root)}{scaled}"
 
     def load(progress: ProgressCallback | None = None) -> Content:

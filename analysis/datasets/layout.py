@@ -1,0 +1,177 @@
+"""Read classes and splits from the paths of images."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import dataclass, field
+
+from analysis.datasets.image_files import display_name
+from analysis.datasets.split_names import SURE, looks_like_split, plain, split_folders
+from analysis.options import Split
+
+_NAMED = 4  # folders that a sentence names
+
+
+@dataclass
+class Layout:
+    """Where each image belongs."""
+
+    names: list[str] = field(default_factory=list)  # relative to the root, sorted
+    classes: list[str] = field(default_factory=list)  # of each name; "" without classes
+    splits: list[Split] = field(default_factory=list)  # of each name; empty without splits
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    rules: str = ""  # which rules beyond the oldest decided; part of the fingerprint
+
+
+def read_layout(names: list[str]) -> Layout:
+    """Find outer folders, splits and classes among sorted paths."""
+    layout = Layout(names=names)
+    depth = _outer_depth(names)
+    tops = {name.split("/")[depth] for name in names if name.count("/") > depth}
+    split_of = _accepted_splits(names, depth, tops, layout)
+    inner = {name: name.split("/", depth)[depth] for name in names}
+    if split_of:
+        inner = _inside_splits(inner, split_of, layout)
+    elif odd := sorted(top for top in tops if looks_like_split(top)):
+        layout.notes.append(
+            f"Taken as classes, although named like splits: {_quote(odd)}. "
+            "Put every image into train, val or test if they are splits."
+        )
+    classes = {plain(path.split("/")[0]) for path in inner.values() if "/" in path}
+    if len(classes) > 1:
+        layout.skipped += [
+            (display_name(name), "it lies beside the class folders")
+            for name, path in inner.items()
+            if "/" not in path
+        ]
+        inner = {name: path for name, path in inner.items() if "/" in path}
+    elif any("/" not in path for path in inner.values()):
+        classes = set()
+    layout.names = sorted(inner)
+    layout.classes = [inner[n].split("/")[0] if classes else "" for n in layout.names]
+    layout.splits = [split_of[n.split("/")[depth]] for n in layout.names] if split_of else []
+    if not ("train" in layout.splits and len(set(layout.splits)) > 1):
+        layout.splits = []
+    _join_spellings(layout)
+    return layout
+
+
+def _outer_depth(names: list[str]) -> int:
+    """How many outer folders enclose all the class folders."""
+    depth = 0
+    while len({name.split("/")[depth] for name in names}) == 1:
+        inside = {name.split("/")[depth + 1] for name in names if name.count("/") > depth + 1}
+        beside = any(name.count("/") <= depth + 1 for name in names)
+        if not inside or (beside and len(inside) == 1):
+            break
+        depth += 1
+    return depth
+
+
+def _accepted_splits(
+    names: list[str], depth: int, tops: set[str], layout: Layout
+) -> dict[str, Split]:
+    split_of = split_folders(tops)
+    others = tops - set(split_of)
+    if not split_of:
+        return {}
+    known = _classes_in(names, depth, set(split_of))
+    if others and not known:
+        return {}
+    for other in others:  # splits without labels, or with the same classes once more
+        if not _classes_in(names, depth, {other}) <= known:
+            return {}
+    if others or not {plain(name) for name in split_of} <= SURE:
+        layout.rules = "splits"
+    if not {plain(name) for name in split_of} <= SURE:
+        each = [f"“{display_name(name)}” ({split})" for name, split in sorted(split_of.items())]
+        more = f" and {len(each) - _NAMED} more" if len(each) > _NAMED else ""
+        layout.notes.append(
+            f"Folders taken as splits by their names: {', '.join(each[:_NAMED])}{more}. "
+            "Rename them if they are classes."
+        )
+    return split_of
+
+
+def _classes_in(names: list[str], depth: int, folders: set[str]) -> set[str]:
+    paths = [name.split("/", depth)[depth] for name in names]
+    found: set[str] = set()
+    for folder in folders:
+        inside = [path.partition("/")[2] for path in paths if path.startswith(folder + "/")]
+        inside = _unwrap(inside, folder)
+        found |= {plain(path.split("/")[0]) for path in inside if "/" in path}
+    return found
+
+
+def _unwrap(paths: list[str], folder: str) -> list[str]:
+    """Paths inside a split's folder, without folders around all of its classes."""
+    if not paths:
+        return paths
+    depth = _outer_depth(paths)
+    paths = [path.split("/", depth)[depth] for path in paths]
+    if all("/" in p and plain(p.split("/")[0]) == plain(folder) for p in paths):
+        paths = [path.partition("/")[2] for path in paths]  # the same name once more
+    return paths
+
+
+def _inside_splits(
+    inner: dict[str, str], split_of: dict[str, Split], layout: Layout
+) -> dict[str, str]:
+    """Each path without its split's folder; what is in no split, or unlabelled, is left out."""
+    result: dict[str, str] = {}
+    unlabelled: dict[str, dict[str, str]] = {}
+    for name, path in inner.items():
+        if path.split("/")[0] not in split_of or "/" not in path:
+            reason = "it lies beside the folders of the splits"
+            layout.skipped.append((display_name(name), reason))
+    for folder in split_of:
+        names = [name for name, path in inner.items() if path.startswith(folder + "/")]
+        paths = _unwrap([inner[name].partition("/")[2] for name in names], folder)
+        paths_of = dict(zip(names, paths, strict=True))
+        labelled = any("/" in path for path in paths)
+        (result if labelled else unlabelled.setdefault(folder, {})).update(paths_of)
+    if not result:
+        return {name: path for paths in unlabelled.values() for name, path in paths.items()}
+    for folder, paths_of in unlabelled.items():
+        reason = f"the folder “{display_name(folder)}” has no class folders"
+        layout.skipped += [(display_name(name), reason) for name in paths_of]
+    return result
+
+
+def _join_spellings(layout: Layout) -> None:
+    """One class for each name, in whatever spelling of Unicode, or of case in another split.
+
+    Names that differ in case and stand side by side are two classes, such as "A" and "a".
+    """
+    parents: dict[str, set[str]] = {}
+    for name, own in zip(layout.names, layout.classes, strict=True):
+        above = name.rpartition(f"{own}/")[0] if own else ""
+        parents.setdefault(own, set()).add(above)
+    spelling: dict[str, str] = {}
+    for own in sorted(parents):
+        for other in spelling.values():
+            same_letters = os.fsencode(other) != os.fsencode(own) and plain(other) == plain(own)
+            only_unicode = same_letters and _composed(other) == _composed(own)
+            if only_unicode or (same_letters and not parents[own] & parents[other]):
+                spelling[own] = other
+                parents[other] |= parents[own]
+                break
+        spelling.setdefault(own, own)
+    joined = sorted({first for own, first in spelling.items() if own != first})
+    if joined:
+        layout.classes = [spelling[own] for own in layout.classes]
+        layout.rules += "+spellings"
+        layout.notes.append(
+            f"Folders that spell a name differently are one class: {_quote(joined)}."
+        )
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _quote(names: list[str]) -> str:
+    shown = ", ".join(f"“{display_name(name)}”" for name in names[:_NAMED])
+    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
