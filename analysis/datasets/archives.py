@@ -26,7 +26,7 @@ MAX_FILES = 200_000
 MAX_BYTES = 20 * 2**30  # of all files together, unpacked
 MAX_FILE_BYTES = 2**29  # of one file, unpacked
 MAX_RATIO = 200  # unpacked to packed; images compress little, even flat drawings rarely this well
-FREE_RATIO_BYTES = 2**24  # files that unpack to less may have any ratio
+FREE_RATIO_BYTES = 2**24  # files, and archives, that unpack to less may have any ratio
 _NESTED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"}
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}  # and all hidden files
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags: encrypted, strongly encrypted, encrypted directory
@@ -197,6 +197,12 @@ def _check_entries(name: str, archive: zipfile.ZipFile) -> Iterator[_Entry]:
         if not info.is_dir():
             files.add(plain)
             entries.append(_Entry(info, PurePosixPath(info.filename).parts))
+    packed = sum(info.compress_size for info in infos)
+    if archive.filename is not None:  # entries that share their bytes pack to less than they say
+        packed = min(packed, Path(archive.filename).stat().st_size)
+    if total > max(FREE_RATIO_BYTES, MAX_RATIO * packed):
+        reason = f"it unpacks to more than {MAX_RATIO} times its size, which no images do"
+        raise _refusal(name, reason)
     for entry in entries:
         for above in PurePosixPath(unicodedata.normalize("NFC", entry.name)).parents:
             if str(above) in files:

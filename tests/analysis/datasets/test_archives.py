@@ -567,3 +567,9 @@ def test_a_worker_answers_an_import(tmp_path: Path) -> None:
     imported = ANSWERS[ImportRequest](request, reports.append)
     assert pickle.loads(pickle.dumps(imported)) == import_archive(path, "a.zip")
     assert reports
+
+
+def test_the_ratio_counts_for_the_archive_as_a_whole(tmp_path: Path, home: Path) -> None:
+    flat = bytes(2**20)  # each alone may have any ratio
+    path = zipped(tmp_path / "a.zip", {f"pets/cat/{k}.bmp": flat for k in range(17)})
+    assert refusal(path, home) == "it unpacks to more than 200 times its size, which no images do"
