@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from analysis.datasets.folders import Folder, Skipped, forget, scan_folder, scan_renamed
 from analysis.datasets.image_files import display_name, is_image_name
 from analysis.datasets.own import FOLDER, OWN, kept_folder, temporary_folder
+from analysis.datasets.zip_names import maker_names
 from analysis.errors import AssetError, OptionError
 from analysis.progress import Progress, ProgressCallback
 from analysis.system.downloads import digest_of
@@ -185,18 +186,19 @@ def _check_entries(name: str, archive: zipfile.ZipFile) -> Iterator[_Entry]:
         )
     files: set[str] = set()
     entries = []
-    for info in infos:
+    for info, full in zip(infos, maker_names(infos), strict=True):
         # Newer Pythons unpack to a name from an extra field, which may differ.
-        problem = _name_problem(info.orig_filename) or _name_problem(info.filename)
+        listed = info.orig_filename if full == info.filename else full
+        problem = _name_problem(listed) or _name_problem(full)
         problem = problem or _kind_problem(info) or _size_problem(info)
-        plain = unicodedata.normalize("NFC", str(PurePosixPath(info.filename)))
+        plain = unicodedata.normalize("NFC", str(PurePosixPath(full)))
         if not problem and not info.is_dir() and plain in files:
             problem = "it appears twice"
         if problem:
-            raise _refusal(name, f"“{display_name(info.orig_filename)}”: {problem}")
+            raise _refusal(name, f"“{display_name(listed)}”: {problem}")
         if not info.is_dir():
             files.add(plain)
-            entries.append(_Entry(info, PurePosixPath(info.filename).parts))
+            entries.append(_Entry(info, PurePosixPath(full).parts))
     packed = sum(info.compress_size for info in infos)
     if archive.filename is not None:  # entries that share their bytes pack to less than they say
         packed = min(packed, Path(archive.filename).stat().st_size)

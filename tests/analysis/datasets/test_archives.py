@@ -573,3 +573,29 @@ def test_the_ratio_counts_for_the_archive_as_a_whole(tmp_path: Path, home: Path)
     flat = bytes(2**20)  # each alone may have any ratio
     path = zipped(tmp_path / "a.zip", {f"pets/cat/{k}.bmp": flat for k in range(17)})
     assert refusal(path, home) == "it unpacks to more than 200 times its size, which no images do"
+
+
+@pytest.mark.parametrize(
+    ("names", "encoding"),
+    [
+        (("A\u0308pfel", "ябл"), "utf-8"),
+        (("りんご", "表"), "cp932"),
+        (("Äpfel", "Öl"), "cp437"),
+    ],
+)
+def test_names_are_read_as_their_maker_meant_them(
+    names: tuple[str, str], encoding: str, tmp_path: Path
+) -> None:
+    files, data = {}, {}
+    for n, name in enumerate(names):
+        raw = name.encode(encoding)
+        stand_in = bytes([65 + n]) * len(raw)
+        data[stand_in] = raw
+        files |= {f"{stand_in.decode()}/{k}.png": png_bytes(9 * n + k) for k in range(4)}
+    path = zipped(tmp_path / "a.zip", files)
+    content = path.read_bytes()
+    for stand_in, raw in data.items():
+        content = content.replace(stand_in + b"/", raw + b"/")
+    path.write_bytes(content)
+    imported = import_archive(path, "a.zip")
+    assert set(dataset_spec(imported.dataset).class_names) == set(names)
