@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 # The rest is for other processes, and for memory that grows while an analysis runs.
 HOST_SHARE, DEVICE_SHARE = 0.6, 0.8
-_CGROUP = Path("/sys/fs/cgroup")  # Linux, version 2
+_CGROUP = Path("/sys/fs/cgroup")  # Linux
+_OWN_GROUPS = Path("/proc/self/cgroup")
+# Files with the limit and what is used, and the entry of memory.stat that can be dropped.
+_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_VERSION_2 = ("memory.max", "memory.current", "inactive_file")
 
 
 def free_bytes(device: torch.device) -> int:
@@ -41,15 +45,36 @@ def free_cache(device: torch.device) -> None:
 
 
 def _left_to_container() -> float:
-    """Bytes left under the control group's limit, which the machine's numbers ignore."""
+    """Bytes left under the control groups' limits, which the machine's numbers ignore.
+
+    Any group from this process's own up to the root may set one, in version 1 or 2.
+    """
     try:
-        limit, used = (int((_CGROUP / f"memory.{n}").read_text()) for n in ("max", "current"))
-        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        lines = []
+    left = math.inf
+    for line in [*lines, "0::/"]:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = _CGROUP / "memory" if controllers else _CGROUP
+        files = _VERSION_1 if controllers else _VERSION_2
+        inside = Path(path.lstrip("/"))
+        # In a container, the path may be the host's, and its own group stands at the root.
+        for group in {base, base / inside, *(base / above for above in inside.parents)}:
+            left = min(left, _left_to_group(group, files))
+    return left
+
+
+def _left_to_group(group: Path, files: tuple[str, str, str]) -> float:
+    limit_file, used_file, cache = files
+    try:
+        limit, used = (int((group / name).read_text()) for name in (limit_file, used_file))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no such group, or the limit is "max"
         return math.inf
-    return max(
-        0, limit - used + int(stat.get("inactive_file", 0))
-    )  # the kernel can drop this cache
+    return max(0, limit - used + int(stat.get(cache, 0)))  # the kernel can drop this cache
 
 
 def resident_bytes() -> int:

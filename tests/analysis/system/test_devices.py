@@ -78,6 +78,26 @@ def test_a_containers_limit_counts(
         assert free_bytes(CPU) == expected
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_limit_up_the_tree_of_control_groups_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: int
+) -> None:
+    base = tmp_path / "memory" if version == 1 else tmp_path
+    limit, used, cache = [
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ("memory.max", "memory.current", "inactive_file"),
+    ][version - 1]
+    (base / "user" / "job" / "step").mkdir(parents=True)
+    (base / "user" / "job" / limit).write_text("1000000\n")
+    (base / "user" / "job" / used).write_text("500000\n")
+    (base / "user" / "job" / "memory.stat").write_text(f"{cache} 100000\n")
+    own = tmp_path / "own"
+    own.write_text(("4:memory:" if version == 1 else "0::") + "/user/job/step\n")
+    monkeypatch.setattr(analysis.system.memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(analysis.system.memory, "_OWN_GROUPS", own)
+    assert free_bytes(CPU) == 360_000
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_widths_are_autocasts(precision: str) -> None:
     layer, seen = nn.Linear(4, 4), torch.randn(2, 4)
