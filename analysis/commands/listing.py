@@ -28,7 +28,7 @@ def _list_models(arguments: argparse.Namespace) -> None:
     for name in _matching(arguments.search, MODELS):
         spec = MODELS[name]
         sets = ", ".join(weights.name for weights in spec.weight_sets)
-        print(f"{name:20}{spec.description}" + (f" [{sets}]" if sets else ""))
+        print(f"{name:19} {spec.description}" + (f" [{sets}]" if sets else ""))
     if not arguments.search:
         print(
             "\nThe names in brackets are weight sets (--weights); without one the default is "
@@ -40,17 +40,17 @@ def _list_models(arguments: argparse.Namespace) -> None:
 def _list_datasets(arguments: argparse.Namespace) -> None:
     own = {name: dataset_spec(name) for name in own_datasets()}
     for name in _matching(arguments.search, known := DATASETS | own):
-        print(f"{name:20}{known[name].description}")
+        print(f"{name:19} {known[name].description}")
     if not arguments.search:
         print("\nShifts (--shift, with --severity 1 to 5)")
         for name, shift in SHIFTS.items():
-            print(f"{name:20}{shift.help}")
+            print(f"{name:19} {shift.help}")
 
 
 def _list_strategies(arguments: argparse.Namespace) -> None:
     for name in _matching(arguments.search, STRATEGIES):
         strategy = STRATEGIES[name]
-        print(f"{name:12}{strategy.help} [{strategy.source}]")
+        print(f"{name:11} {strategy.help} [{strategy.source}]")
 
 
 def _matching(search: str, names: Iterable[str]) -> list[str]:

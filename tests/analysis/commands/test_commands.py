@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import signal
@@ -89,7 +90,7 @@ def test_a_preset_decides_what_is_not_given(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--model", "alexnat"], "`model` must be one of the .*such as alexnet.*; got 'alexnat'"),
         (["--dataset", "cats"], "got 'cats'"),
@@ -301,7 +302,7 @@ def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--strategy", "mine"], "`strategy` must be one of adabet, .*; got 'mine'"),
         (["--train-samples", "1079"], "`train_samples` must be at most 1078, got 1079"),
@@ -466,3 +467,24 @@ def test_a_small_folder_is_analysed_whole_without_being_asked_for(
     assert json.loads(captured.out)["samples"] == 7
     assert "note: --samples is 7" in captured.err
     assert main(["analyze", "--dataset", str(pictures), "--samples", "8"]) == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1251", "cp932"])
+@pytest.mark.parametrize("arguments", [["models"], ["datasets"], ["strategies"], ["models", "ÿ"]])
+def test_a_console_of_any_encoding_gets_substitutes(
+    encoding: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    assert main(arguments) == 2 * (len(arguments) - 1)
+    streams[1].flush()
+    assert any(stream.buffer.getvalue() for stream in streams)  # type: ignore[attr-defined]
+
+
+def test_a_long_name_does_not_run_into_the_next_column(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(home / "datasets" / "a-name-of-an-upload-that-is-long-0123456789ab", {"a": 4})
+    assert main(["datasets", "upload-that-is-long"]) == 0
+    assert "-0123456789ab 4 images" in capsys.readouterr().out
