@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from analysis.datasets.folders import Folder, Skipped, forget, scan_folder, scan_renamed
-from analysis.datasets.image_files import display_name, is_image_name
+from analysis.datasets.image_files import display_name, is_image_name, why_unread
 from analysis.datasets.own import FOLDER, OWN, kept_folder, temporary_folder
 from analysis.datasets.zip_names import maker_names
 from analysis.errors import AssetError, OptionError
@@ -141,7 +141,8 @@ def _unpack(
             entries = list(_check_entries(name, archive))
             images = [entry for entry in entries if is_image_name(entry.name)]
             if not images:
-                raise _refusal(name, "it contains no image")
+                unread = next(filter(None, (why_unread(entry.name) for entry in entries)), "")
+                raise _refusal(name, unread or "it contains no image")
             total = sum(entry.info.file_size for entry in images)
             if total > shutil.disk_usage(to.parent).free:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -161,7 +162,10 @@ def _unpack(
 
 def _skip_others(entries: list[_Entry]) -> tuple[Skipped, ...]:
     others = [entry for entry in entries if not is_image_name(entry.name)]
-    return tuple((display_name(entry.name), "it is not an image") for entry in others)
+    return tuple(
+        (display_name(entry.name), why_unread(entry.name) or "it is not an image")
+        for entry in others
+    )
 
 
 def _open(path: Path) -> zipfile.ZipFile:

@@ -12,7 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.datasets.image_files import BrokenImage, check, display_name, is_image_name
+from analysis.datasets.image_files import (
+    BrokenImage,
+    check,
+    display_name,
+    is_image_name,
+    why_unread,
+)
 from analysis.datasets.layout import read_layout
 from analysis.datasets.value_ranges import Scales, ValueRange, common_scales
 from analysis.errors import OptionError
@@ -200,6 +206,8 @@ def _list_into(root: Path, inside: str, listing: _Listing) -> None:
             with suppress(FileNotFoundError):  # deleted since the folder was listed
                 stat = entry.stat()
                 listing.images[name] = (stat.st_size, stat.st_mtime_ns)
+        elif reason := why_unread(entry.name):
+            listing.skipped.append((display_name(name), reason))
         else:
             listing.others += 1
 

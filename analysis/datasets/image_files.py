@@ -40,6 +40,12 @@ def is_image_name(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
 
 
+def why_unread(name: str) -> str:
+    """Why a file that is an image to its owner is left out; empty for any other file."""
+    heic = Path(name).suffix.lower() in (".heic", ".heif", ".hif")
+    return "HEIC images are not read: convert them to JPEG or PNG" if heic else ""
+
+
 def display_name(name: str | Path) -> str:
     """A file name as text, even if its bytes are not valid text."""
     return os.fsencode(name).decode("utf-8", "replace")
@@ -108,6 +114,8 @@ def _open_image(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         empty = path.stat().st_size == 0
         reason = "it is empty" if empty else "it is damaged, or not in a known image format"
+        if path.suffix.lower() == ".avif" and "AVIF" not in _formats():
+            reason = "this Pillow does not read AVIF: update it, or convert the images to JPEG"
         raise BrokenImage(reason) from error
     except FileNotFoundError as error:
         raise BrokenImage("it no longer exists") from error

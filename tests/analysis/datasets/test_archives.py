@@ -599,3 +599,15 @@ def test_names_are_read_as_their_maker_meant_them(
     path.write_bytes(content)
     imported = import_archive(path, "a.zip")
     assert set(dataset_spec(imported.dataset).class_names) == set(names)
+
+
+def test_heic_is_named_in_folders_and_archives(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "a", {"cat": 2, "dog": 2})
+    (root / "cat" / "phone.HEIC").write_bytes(b"heic")
+    files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*.*")}
+    imported = import_archive(zipped(tmp_path / "a.zip", files), "a.zip")
+    expected = ("cat/phone.HEIC", "HEIC images are not read: convert them to JPEG or PNG")
+    assert imported.skipped == dataset_spec(f"folder:{root}").skipped == (expected,)
+    alone = zipped(tmp_path / "b.zip", {"cat/1.heic": b"heic"})
+    with pytest.raises(AssetError, match="HEIC images are not read"):
+        import_archive(alone, "b.zip")
