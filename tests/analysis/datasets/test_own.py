@@ -523,3 +523,14 @@ def test_what_is_remembered_is_read_only_under_its_rules(pets: Path, home: Path)
     memory.write_text(json.dumps(index | {"rules": -1}), encoding="utf-8")
     folders._known.clear()
     assert len(looks(name_of(pets))) == 15
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", "{} ", "'{}'", '"{}"', "file://{}", "~/my pets: 1 ", "file://localhost{}"]
+)
+def test_a_path_may_be_written_as_people_paste_it(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = class_folders(tmp_path / "my pets: 1", {"cat": 1, "dog": 1})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert dataset_spec("folder:" + form.format(root)).class_names == ("cat", "dog")
