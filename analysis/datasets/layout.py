@@ -122,6 +122,8 @@ def _inside_splits(
     """Each path without its split's folder; what is in no split, or unlabelled, is left out."""
     result: dict[str, str] = {}
     unlabelled: dict[str, dict[str, str]] = {}
+    all_inside = [path.partition("/")[2] for path in inner.values() if "/" in path]
+    common = _outer_depth(all_inside)  # what the oldest rules unwrap
     for name, path in inner.items():
         if path.split("/")[0] not in split_of or "/" not in path:
             reason = "it lies beside the folders of the splits"
@@ -130,6 +132,8 @@ def _inside_splits(
         names = [name for name, path in inner.items() if path.startswith(folder + "/")]
         paths = _unwrap([inner[name].partition("/")[2] for name in names], folder)
         paths_of = dict(zip(names, paths, strict=True))
+        if any(inner[n].split("/", common + 1)[-1] != path for n, path in paths_of.items()):
+            layout.rules = "splits"
         labelled = any("/" in path for path in paths)
         (result if labelled else unlabelled.setdefault(folder, {})).update(paths_of)
     if not result:

@@ -88,3 +88,12 @@ def test_two_spellings_of_a_class_are_one() -> None:
 
 def test_capital_and_small_letters_side_by_side_are_two_classes() -> None:
     assert layout_of("A", "a", "b")[0] == {"A", "a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("inside", "rules"), [("", ""), ("data/", ""), ("{}/", "splits"), ("{}_images/", "splits")]
+)
+def test_folders_nested_once_more_have_a_fingerprint_of_their_own(inside: str, rules: str) -> None:
+    names = [f"{s}/{inside.format(s)}{c}/0.png" for s in ("test", "train") for c in "ab"]
+    layout = read_layout(names)
+    assert (set(layout.classes), layout.rules) == ({"a", "b"}, rules)
