@@ -16,10 +16,14 @@ from torch.backends import cuda, mkldnn
 
 from analysis.results import Float32
 
+# The most by which a distance may be wrong, as a share of it: float32's 6e-8, times the 20 of
+# `_CANCELLED`, and a few for the sums. Slices keep it from growing with the dimension.
+RELATIVE_ERROR = 5e-6
+
 _SLICE = 5 << 16  # elements of one slice: 1.3 MB in float32, within a core's cache
 _WIDEST = 1 << 13  # coordinates: float32 sums over more of them lose digits
 # A squared distance is a difference of Gram entries. Below this share of them it has too few of
-# the dtype's digits for a relative error of 1e-5.
+# the dtype's digits for `RELATIVE_ERROR`.
 _CANCELLED = {torch.float32: 0.05, torch.float64: 1e-9}
 _UNDERFLOW = {torch.float32: 1e-30, torch.float64: 0.0}  # mean square of one coordinate
 
@@ -35,9 +39,9 @@ def pairwise_distances(cloud: Tensor) -> Float32 | None:
     Returns
     -------
     ndarray (N, N) of float32, or None
-        Symmetric with a zero diagonal; relative error at most 1e-5, even for points far from the
-        origin and for close or coincident points. None if the cloud or a distance in it is not
-        finite.
+        Symmetric with a zero diagonal; relative error at most `RELATIVE_ERROR`, even for
+        points far from the origin and for close or coincident points. None if the cloud or a
+        distance in it is not finite.
 
     Notes
     -----

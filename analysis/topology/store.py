@@ -17,6 +17,8 @@ from analysis.models import weights_fingerprint
 from analysis.options import AnalysisOptions
 from analysis.results import Clustering, Float32, LayerTopology, TopologyReport
 from analysis.system.home import home, replacing
+from analysis.topology.persistence import without_rounding
+from analysis.topology.summaries import average
 from analysis.version import ANALYSIS_VERSION
 
 
@@ -164,7 +166,17 @@ def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
         for i, facts in enumerate(meta["layers"])
     ]
     report = TopologyReport(layers=tuple(layers), **meta["report"])
+    shortest = report.min_persistence
+    report = replace(report, layers=tuple(_without_rounding(each, shortest) for each in layers))
     return replace(report, never_run=tuple(report.never_run), outside=tuple(report.outside))
+
+
+def _without_rounding(layer: LayerTopology, shortest: float) -> LayerTopology:
+    """The layer as it would be computed now: older files hold loops of rounding."""
+    loops = tuple(map(without_rounding, layer.diagrams))
+    if sum(map(len, loops)) == sum(map(len, layer.diagrams)):
+        return layer
+    return replace(layer, diagrams=loops, b1=average(loops, "b1", shortest))
 
 
 def _split(diagrams: Float32, lengths: list[list[int]]) -> list[tuple[Float32, ...]]:

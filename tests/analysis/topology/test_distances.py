@@ -8,9 +8,9 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
-from analysis.topology.distances import pairwise_distances
+from analysis.topology.distances import RELATIVE_ERROR, pairwise_distances
 
-TOLERANCE = 1e-5
+TOLERANCE = RELATIVE_ERROR
 
 
 def reference(cloud: Tensor) -> np.ndarray:

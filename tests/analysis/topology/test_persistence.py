@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ripser import ripser
 
+from analysis.topology.distances import pairwise_distances
 from analysis.topology.persistence import persistence, persistences
 from tests.factories import blobs, circle, distances_of
 
@@ -24,7 +28,7 @@ def test_a_circle_has_one_loop_born_at_its_spacing() -> None:
 def test_two_circles_far_apart_have_two_loops() -> None:
     points = np.concatenate([circle(20), circle(20) + 50])
     loops = persistence(distances_of(points))[1]
-    assert (np.diff(loops, axis=1) > 0.1).sum() == 2  # float32 leaves others of no length
+    assert (np.diff(loops, axis=1) > 0.1).sum() == 2  # and a short one between the circles
 
 
 def test_a_line_has_no_loop() -> None:
@@ -54,3 +58,47 @@ def test_processes_give_the_same_diagrams_in_the_same_order() -> None:
     for pair, cloud in zip(persistences(clouds), clouds, strict=True):
         for mine, alone in zip(pair, persistence(cloud), strict=True):
             np.testing.assert_array_equal(mine, alone)
+
+
+def exact_b1(points: np.ndarray) -> int:
+    """b₁ of points with whole coordinates, from squared distances, which have no rounding."""
+    squared = ((points[:, None] - points[None]) ** 2).sum(-1).astype(np.float32)
+    loops = ripser(squared, distance_matrix=True, maxdim=1)["dgms"][1]
+    return int((loops[:, 1] > loops[:, 0]).sum())
+
+
+def b1_of(cloud: torch.Tensor) -> int:
+    distances = pairwise_distances(cloud)
+    assert distances is not None
+    return len(persistence(distances)[1])
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 3.0, 1e-6, 1e6, 1e-30, 1e15])
+def test_equal_distances_make_no_loops_of_rounding_at_any_scale(scale: float) -> None:
+    signs = np.sign(np.random.default_rng(0).normal(size=(100, 16))).astype(np.int64)
+    assert b1_of(torch.tensor(signs, dtype=torch.float32) * scale) == exact_b1(signs) > 20
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 40),
+    dimension=st.integers(1, 60),
+    values=st.integers(1, 4),
+    copies=st.integers(0, 8),
+    scale=st.sampled_from([1.0, 0.1, 3.0, 1e-6, 1e6, 0.7]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_b1_of_few_values_ties_and_copies_is_that_of_exact_distances(
+    seed: int,
+    count: int,
+    dimension: int,
+    values: int,
+    copies: int,
+    scale: float,
+    dtype: torch.dtype,
+) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, values, (count, dimension))
+    points = np.concatenate([points, points[rng.integers(0, count, copies)]])
+    assert b1_of(torch.tensor(points, dtype=dtype) * scale) == exact_b1(points)
