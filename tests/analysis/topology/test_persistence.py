@@ -82,11 +82,11 @@ def test_equal_distances_make_no_loops_of_rounding_at_any_scale(scale: float) ->
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    count=st.integers(1, 40),
-    dimension=st.integers(1, 60),
-    values=st.integers(1, 4),
+    count=st.integers(30, 80),
+    dimension=st.integers(6, 40),
+    values=st.integers(1, 3),
     copies=st.integers(0, 8),
-    scale=st.sampled_from([1.0, 0.1, 3.0, 1e-6, 1e6, 0.7]),
+    scale=st.sampled_from([0.1, 3.0, 1e-6, 1e6, 0.7]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_b1_of_few_values_ties_and_copies_is_that_of_exact_distances(

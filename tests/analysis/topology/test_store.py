@@ -255,3 +255,13 @@ def test_the_device_counts_only_in_half_precision() -> None:
     half = dataclasses.replace(OPTIONS, precision="bfloat16")
     assert fingerprint(dataclasses.replace(half, device="cpu")) != fingerprint(half)
     assert fingerprint(dataclasses.replace(half, memory=10**9)) == fingerprint(half)
+
+
+def test_an_older_file_opens_without_its_loops_of_rounding(saved: TopologyReport) -> None:
+    first = saved.layers[0]
+    noisy = np.concatenate([first.diagram, np.array([[1, 1 + 1e-6]], np.float32)])
+    old = dataclasses.replace(first, diagrams=(noisy,), b1=2.0)
+    save_analysis(KEY, dataclasses.replace(saved, layers=(old, *saved.layers[1:])))
+    loaded = load_analysis(KEY)
+    assert loaded is not None
+    assert_same(loaded, saved)
