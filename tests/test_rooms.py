@@ -99,7 +99,7 @@ def test_no_module_imports_the_facade() -> None:
     assert [name for name, imported in arrows("analysis").items() if FACADE in imported] == []
 
 
-def test_there_is_no_circle() -> None:
+def test_modules_import_each_other_in_no_circle() -> None:
     try:
         TopologicalSorter(arrows("analysis", "app")).prepare()
     except CycleError as error:
@@ -107,7 +107,7 @@ def test_there_is_no_circle() -> None:
 
 
 @pytest.mark.parametrize("folder", MOST_FLAT)
-def test_few_modules_lie_flat(folder: str) -> None:
+def test_a_folder_has_few_modules(folder: str) -> None:
     assert len(list((ROOT / folder).glob("*.py"))) <= MOST_FLAT[folder]
 
 

@@ -16,7 +16,7 @@ def problems(make: type, **fields: object) -> list[str]:
     return str(error.value).split("; `")
 
 
-def test_every_bad_field_of_a_recipe_is_told() -> None:
+def test_every_bad_field_of_a_recipe_is_reported() -> None:
     sentences = problems(
         Recipe, epochs=0, batch_size=-1, learning_rate=float("nan"), optimizer="rmsprop",
         momentum=1.0, weight_decay=-0.5, augmentation="cutout", seed=-1,
@@ -52,12 +52,12 @@ def test_a_recipe_refuses(field: str, value: float) -> None:
     assert sentence.endswith(f"got {value:g}" if isinstance(value, float) else f"got {value}")
 
 
-def test_what_a_recipe_takes_at_its_limits() -> None:
+def test_a_recipe_takes_its_limits() -> None:
     Recipe(epochs=1, batch_size=1, momentum=0.0, weight_decay=0.0, seed=0, learning_rate=1e-30)
     Recipe(seed=2**32 - 1, momentum=0.999)
 
 
-def test_every_bad_field_of_a_run_is_told() -> None:
+def test_every_bad_field_of_a_run_is_reported() -> None:
     sentences = problems(RunOptions, preset="mine", train_samples=0, rho=1.5)
     assert [sentence.strip("`").partition("`")[0] for sentence in sentences] == [
         "preset",
@@ -72,7 +72,7 @@ def test_every_bad_field_of_a_run_is_told() -> None:
     RunOptions(rho=1.0, train_samples=1)
 
 
-def test_every_bad_field_of_an_analysis_is_told() -> None:
+def test_every_bad_field_of_an_analysis_is_reported() -> None:
     sentences = problems(
         AnalysisOptions, precision="half", device="tpu", memory=-1, input_side=-1, pooling="all",
         split="dev", samples=3, batch_size=0, severity=6, seed=-1,
@@ -115,7 +115,7 @@ def test_options_with_the_same_numbers_have_the_same_deciding_value(
         ({"samples": 41}, False),
     ],
 )
-def test_what_decides_a_run(change: dict[str, Any], same: bool) -> None:
+def test_the_options_that_decide_a_run(change: dict[str, Any], same: bool) -> None:
     one, other = RunOptions(), RunOptions(analysis=AnalysisOptions(**change))
     assert (one.deciding() == other.deciding()) == same
 

@@ -32,7 +32,7 @@ def test_the_lazy_table_and_the_type_checkers_agree() -> None:
     assert lazy == names_for_type_checkers()
 
 
-def test_all_names_what_is_lazy_and_the_version() -> None:
+def test_all_holds_the_lazy_names_and_the_version() -> None:
     assert sorted([*analysis._MODULES, "__version__"]) == sorted(analysis.__all__)
 
 

@@ -154,7 +154,7 @@ def test_a_long_analysis_shows_where_it_is_and_stops(visit: Visit) -> None:
     assert tile(page, "Selected") == "4 of 42 layers"
 
 
-def test_pinned_layers_stand_side_by_side(visit: Visit) -> None:
+def test_pinned_layers_are_side_by_side(visit: Visit) -> None:
     page = visit()
     cards = page.locator("[class*=st-key-pinned_]:visible")
     for count, row in enumerate((2, 7), start=1):

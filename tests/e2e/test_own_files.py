@@ -49,6 +49,8 @@ def upload(page: Page, popover: str, name: str, content: bytes) -> Locator:
     """Upload a file in a popover of the sidebar, and return its alert."""
     page.get_by_test_id("stSidebar").get_by_role("button", name=popover).click()
     body = page.get_by_test_id("stPopoverBody")
+    # A page that is drawn again at this moment may replace the field, and the file would be lost.
+    page.locator("[data-test-script-state=notRunning]").wait_for()
     mime = "application/octet-stream"
     body.locator("input[type=file]").set_input_files(
         {"name": name, "mimeType": mime, "buffer": content}

@@ -79,7 +79,7 @@ def test_csv_has_one_row_a_layer(tmp_path: Path) -> None:
     assert len(rows) == 10
 
 
-def test_a_preset_decides_what_is_not_given(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preset_decides_the_options_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--model", "pocket-vgg", "--preset", "released", "--rho", "0.09"]
     assert analyze(*arguments) == 0
     captured = capsys.readouterr()
@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err.splitlines()[-1] == "error: No space left on device"
 
 
-def test_the_json_says_what_was_analysed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_has_the_options_of_the_analysis(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--model", "pocket-vgg", "--samples", "8", "--shift", "blur", "--severity", "5"]
     assert analyze(*arguments, "--split", "test") == 0
     report = json.loads(capsys.readouterr().out)
@@ -174,7 +174,7 @@ def test_the_json_says_what_was_analysed(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("arguments", [["analyze", "--samples", "many"], ["fly"], []])
-def test_what_argparse_refuses_is_one_line_too(
+def test_a_refusal_of_argparse_is_one_line_too(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -184,7 +184,7 @@ def test_what_argparse_refuses_is_one_line_too(
 
 
 @pytest.mark.parametrize("size", ["inf", "nan", "1e400", "-1", "much"])
-def test_a_budget_that_is_no_number_is_one_clear_line(
+def test_a_budget_that_is_not_a_number_is_one_clear_line(
     size: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -289,7 +289,7 @@ def test_the_numbers_of_a_fine_tune_agree(tuned: tuple[dict[str, Any], Path]) ->
     assert outcome["selection"]["seconds"] > 0
 
 
-def test_saved_weights_score_what_was_told(tuned: tuple[dict[str, Any], Path]) -> None:
+def test_saved_weights_reach_the_reported_accuracy(tuned: tuple[dict[str, Any], Path]) -> None:
     outcome, weights = tuned
     model = load_model("pocket-vgg", weights="random", seed=9)
     model.load_state_dict(safetensors.torch.load_file(weights))
@@ -354,7 +354,7 @@ def test_a_result_outlives_weights_that_cannot_be_saved(
     assert json.loads(path.read_text())["strategy"] == "head"
 
 
-def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
+def test_ctrl_c_prints_no_traceback(tmp_path: Path) -> None:
     arguments = [
         *SHORT,
         "--epochs",
@@ -393,7 +393,7 @@ def test_strategies_are_listed_with_their_sources(capsys: pytest.CaptureFixture[
     assert "Surgical fine-tuning" in lines[list(STRATEGIES).index("first")]
 
 
-def test_what_takes_long_is_predicted_first(
+def test_a_long_analysis_is_predicted_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "out.json"
@@ -425,7 +425,7 @@ def broken(tmp_path: Path) -> Path:
     return root
 
 
-def test_what_is_left_out_is_told(
+def test_left_out_files_are_reported(
     broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "out.json"
@@ -437,7 +437,7 @@ def test_what_is_left_out_is_told(
     assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
 
 
-def test_weights_that_are_not_finite_are_told(
+def test_weights_that_are_not_finite_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = load_model("pocket-vgg").state_dict()
@@ -454,7 +454,7 @@ def test_weights_that_are_not_finite_are_told(
     assert "The loss is not finite before the first step" in capsys.readouterr().err
 
 
-def test_a_small_folder_is_analysed_whole_without_being_asked_for(
+def test_a_small_folder_is_analysed_whole_by_default(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng, pictures = np.random.default_rng(0), tmp_path / "pictures"

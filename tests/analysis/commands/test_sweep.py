@@ -31,15 +31,13 @@ TINY += ["--strategies", "full,head", "--epochs", "2", "--train-samples"]
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
-    addition = {"model": "m", "data": "d"}  # as the stand-in does
-    monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: addition)
-    return tmp_path
+    fingerprints = {"model": "m", "data": "d"}  # those of the stand-in
+    monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: fingerprints)
 
 
-def test_a_sweep_tells_each_cell_and_writes_what_came_of_it(
+def test_a_sweep_reports_each_cell_and_writes_its_tables(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = [home / name for name in ("grid.json", "grid.csv", "grid.md")]
@@ -77,7 +75,7 @@ def test_a_sweep_tells_each_cell_and_writes_what_came_of_it(
     assert len(RunStore().runs()) == 4
 
 
-def test_cells_that_fail_are_told_and_the_exit_code_says_so(
+def test_failed_cells_are_reported_and_the_exit_code_is_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -101,7 +99,7 @@ def test_the_pocket_grid_is_the_default_and_listing_runs_nothing(
     assert RunStore().runs() == []
 
 
-def test_everything_wrong_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_are_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = ["sweep", "--grid", "huge", "--models", "resnet5000", "--datasets", "digits+tilt:3"]
     wrong += ["--strategies", "best", "--seeds", "0,x", "--epochs", "0", "--rho", "2"]
     wrong += ["--workers", "0", "--train-samples", "0", "--device", "tpu"]
@@ -115,7 +113,7 @@ def test_everything_wrong_is_told_in_one_line(capsys: pytest.CaptureFixture[str]
         assert part in err, part
 
 
-def test_a_device_that_is_not_there_is_told_before_any_cell_fails(
+def test_a_missing_device_is_reported_before_any_cell_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -154,7 +152,7 @@ def test_a_smaller_split_is_said_before_it_runs(capsys: pytest.CaptureFixture[st
     assert "The train split of digits has 1,078 images" in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_work(
+def test_a_file_that_cannot_be_written_is_reported_before_the_work(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*TINY, QUICK, "--csv", str(home / "nowhere" / "grid.csv")]) == 2
@@ -192,7 +190,7 @@ def test_paths_may_be_given_as_elsewhere_and_become_absolute(
     assert parser.parse_args(["sweep", "--weights", "file:net"]).weights == f"file:{home}/net"
 
 
-def test_a_folder_and_a_network_of_ones_own_are_swept(
+def test_a_sweep_takes_the_users_folder_and_network(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(home)

@@ -170,7 +170,7 @@ def test_uploads_are_listed_newest_first_and_removed(tmp_path: Path, home: Path)
 
 
 @pytest.mark.parametrize("name", ["own:none-12", "own:..", "own:", "folder:/tmp", "digits"])
-def test_only_what_was_uploaded_can_be_removed(name: str, home: Path) -> None:
+def test_only_uploads_can_be_removed(name: str, home: Path) -> None:
     home.mkdir()
     with pytest.raises(OptionError, match="`dataset`"):
         remove_dataset(name)
@@ -324,7 +324,7 @@ def cut_in_front(data: bytes) -> bytes:
         lambda data: data[:-6] + struct.pack("<I", 2**31) + data[-2:],
     ],
 )
-def test_what_is_no_zip_is_refused(
+def test_a_file_that_is_not_a_zip_is_refused(
     spoil: Callable[[bytes], bytes], tmp_path: Path, home: Path
 ) -> None:
     path = zipped(tmp_path / "a.zip", PETS)
@@ -392,7 +392,7 @@ def test_limits_are_kept(
     assert refusal(zipped(tmp_path / "a.zip", PETS), home).startswith(reason)
 
 
-def test_what_claims_to_be_large_is_refused_unread(tmp_path: Path, home: Path) -> None:
+def test_a_file_with_a_large_stated_size_is_refused_unread(tmp_path: Path, home: Path) -> None:
     path = changed(
         zipped(tmp_path / "a.zip", PETS), "pets/dog/4.png", 24, struct.pack("<I", 2**32 - 2)
     )
@@ -412,13 +412,13 @@ def lying_zip(path: Path, content: bytes, claimed: int, checksum: int) -> Path:
     return path
 
 
-def test_lying_zip_can_tell_the_truth(tmp_path: Path) -> None:
+def test_lying_zip_can_be_honest(tmp_path: Path) -> None:
     content = png_bytes()
     path = lying_zip(tmp_path / "a.zip", content, len(content), zlib.crc32(content))
     assert import_archive(path, "a.zip").images == 1
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path: Path, home: Path) -> None:
+def test_a_name_that_is_not_text_is_refused(tmp_path: Path, home: Path) -> None:
     """The header of a file says UTF-8, and the directory, which is read first, does not."""
     path = zipped(tmp_path / "a.zip", {"a.png": png_bytes()})
     data = bytearray(path.read_bytes())
@@ -429,9 +429,7 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path, home: Path) -> None:
 
 
 @pytest.mark.parametrize("claimed", [100, 2**20 - 1, 2**20 + 1])
-def test_a_header_that_lies_about_the_size_is_refused(
-    claimed: int, tmp_path: Path, home: Path
-) -> None:
+def test_a_header_with_a_false_size_is_refused(claimed: int, tmp_path: Path, home: Path) -> None:
     content = png_bytes() + b"\0" * (2**20 - len(png_bytes()))
     path = lying_zip(tmp_path / "a.zip", content, claimed, zlib.crc32(content))
     assert refusal(path, home) == "“a.png”: it is damaged, or not what the archive says"
@@ -554,7 +552,7 @@ def test_a_folder_is_looked_through_where_it_is(tmp_path: Path, home: Path) -> N
     assert not (home / "datasets").exists()
 
 
-def test_what_is_not_there_is_told(tmp_path: Path, home: Path) -> None:
+def test_missing_things_are_reported(tmp_path: Path, home: Path) -> None:
     with pytest.raises(OptionError, match=f"{tmp_path}/none does not exist"):
         import_archive(tmp_path / "none", "")
     assert not home.exists()

@@ -17,7 +17,7 @@ both = pytest.mark.parametrize("name", ["digits", "fashion"])
 
 
 @both
-def test_the_registry_describes_what_its_loaders_give(name: str) -> None:
+def test_the_registry_agrees_with_its_loaders(name: str) -> None:
     spec = DATASETS[name]
     images, labels, _ = spec.load()
     assert spec.name == name
@@ -99,7 +99,7 @@ def test_a_draw_of_too_many_or_none_says_how_many_there_are() -> None:
             train.sample(n, seed=0)
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     with pytest.raises(OptionError) as error:
         load_dataset("mnist", split="dev", shift="fog", severity=6, seed=-1)  # type: ignore[arg-type]
     assert str(error.value) == (

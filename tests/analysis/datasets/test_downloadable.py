@@ -160,7 +160,7 @@ def test_class_names_are_torchvision_s() -> None:
 
 
 @every
-def test_a_dataset_is_fetched_unpacked_and_read(small: Small, name: str, home: Path) -> None:
+def test_a_dataset_is_downloaded_unpacked_and_read(small: Small, name: str, home: Path) -> None:
     assert not is_fetched(name)
     reports: list[Progress] = []
     splits = {s: load_dataset(name, split=s, progress=reports.append) for s in SPLITS}
@@ -243,7 +243,7 @@ def test_small_images_come_as_arrays(small: Small, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cifar10"])
-def test_only_what_is_drawn_becomes_floats(
+def test_only_drawn_images_become_floats(
     small: Small, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
@@ -264,7 +264,7 @@ def test_only_what_is_drawn_becomes_floats(
 
 
 @pytest.mark.parametrize("name", ["cub", "cifar10"])
-def test_what_was_fetched_is_read_without_network_or_torch(
+def test_a_downloaded_dataset_is_read_without_network_or_torch(
     small: Small, name: str, home: Path
 ) -> None:
     plain = load_dataset(name)
@@ -325,7 +325,7 @@ def test_an_archive_with_other_images_is_refused(small: Small, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["cub"])
-def test_without_network_one_sentence_says_what_works(
+def test_without_a_network_one_sentence_says_how_to_go_on(
     small: Small, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = replace(small.download.files[0], url="http://127.0.0.1:9/CUB_200_2011.tgz")
@@ -348,7 +348,9 @@ def test_a_damaged_index_says_what_to_delete(small: Small, name: str, home: Path
 
 
 @pytest.mark.parametrize("name", ["cub"])
-def test_what_a_broken_off_deletion_left_is_replaced(small: Small, name: str, home: Path) -> None:
+def test_the_remains_of_an_interrupted_deletion_are_replaced(
+    small: Small, name: str, home: Path
+) -> None:
     load_dataset(name)
     (home / "datasets-fetched" / name / fetching.INDEX).unlink()
     assert len(load_dataset(name)) == 8
@@ -356,7 +358,7 @@ def test_what_a_broken_off_deletion_left_is_replaced(small: Small, name: str, ho
 
 
 @pytest.mark.parametrize("name", ["cub"])
-def test_a_home_that_cannot_be_written_to_is_told(small: Small, name: str, home: Path) -> None:
+def test_a_home_that_cannot_be_written_to_is_reported(small: Small, name: str, home: Path) -> None:
     home.mkdir()
     (home / "datasets-fetched").write_text("in the way", encoding="utf-8")
     with pytest.raises(AssetError, match="CUB-200-2011 could not be written to"):
@@ -378,7 +380,7 @@ def with_local(small: Small, folder: Path, *, right: bool) -> Download:
 
 @pytest.mark.parametrize("name", ["fashion-mnist"])
 @pytest.mark.parametrize("right", [True, False])
-def test_files_of_a_system_package_need_not_be_fetched(
+def test_files_of_a_system_package_need_not_be_downloaded(
     small: Small, name: str, right: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(

@@ -284,7 +284,7 @@ def test_an_image_is_altered_by_its_place_in_the_whole(five: FileImages) -> None
     assert np.allclose(next(iter(part)), five[2] + 0.2)
 
 
-def test_nothing_is_opened_before_it_is_asked_for(five: FileImages) -> None:
+def test_an_image_is_opened_only_when_it_is_needed(five: FileImages) -> None:
     (five.root / "3.png").unlink()
     some = five[[3, 1]]
     assert levels(some[[1]]) == [1]

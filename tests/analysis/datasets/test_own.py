@@ -64,7 +64,7 @@ def test_class_folders_are_a_labelled_dataset(pets: Path) -> None:
         assert np.array_equal(data.labels, data.indices >= 10)
 
 
-def test_images_may_lie_at_any_depth(tmp_path: Path) -> None:
+def test_images_may_be_at_any_depth(tmp_path: Path) -> None:
     class_folders(tmp_path / "a", {"x/1/2": 4, "x/0": 1, "y": 4})
     spec = dataset_spec(name_of(tmp_path / "a"))
     assert spec.class_names == ("x", "y")
@@ -142,7 +142,7 @@ def test_no_image_is_in_two_splits(tmp_path: Path) -> None:
     assert sorted(np.concatenate(drawn)) == list(range(20))
 
 
-def test_a_train_folder_too_small_to_be_divided_is_told(tmp_path: Path) -> None:
+def test_a_train_folder_too_small_to_be_divided_is_reported(tmp_path: Path) -> None:
     counts = {"train/cat": 3, "train/dog": 9, "test/cat": 4, "test/dog": 4}
     spec = dataset_spec(name_of(class_folders(tmp_path / "a", counts)))
     reason = "“cat” (3) has too few images to train on in the train folder: each class needs 4."
@@ -203,7 +203,7 @@ def test_names_may_be_of_any_script_and_their_suffixes_large(tmp_path: Path) -> 
     assert spec.size == 8
 
 
-def test_a_name_that_is_no_text_is_shown_as_it_can(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_shown_with_substitutes(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "a", {"cat": 4})
     odd = os.fsencode(root) + b"/\xff"
     Path(os.fsdecode(odd)).mkdir()
@@ -432,7 +432,7 @@ def test_an_old_folder_is_not_listed_again(pets: Path, monkeypatch: pytest.Monke
         dataset_spec(name_of(pets))
 
 
-def test_a_folder_that_is_gone_is_told(pets: Path) -> None:
+def test_a_missing_folder_is_reported(pets: Path) -> None:
     spec = dataset_spec(name_of(pets))
     data = load_dataset(name_of(pets))
     shutil.rmtree(pets)
@@ -449,7 +449,7 @@ def test_a_moved_folder_keeps_its_fingerprint(pets: Path, tmp_path: Path) -> Non
     assert dataset_spec(name_of(tmp_path / "elsewhere")).fingerprint() == before
 
 
-def test_what_cannot_be_remembered_is_looked_at_again(
+def test_a_folder_that_cannot_be_remembered_is_read_again(
     pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
@@ -516,7 +516,7 @@ def test_a_fine_tune_says_why_it_cannot_be(tmp_path: Path) -> None:
         Training(options)
 
 
-def test_what_is_remembered_is_read_only_under_its_rules(pets: Path, home: Path) -> None:
+def test_a_remembered_folder_is_used_only_under_the_same_rules(pets: Path, home: Path) -> None:
     dataset_spec(name_of(pets))
     (memory,) = (home / "folders").iterdir()
     index = json.loads(memory.read_bytes())

@@ -101,7 +101,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def test_a_question_that_is_no_longer_asked_is_dropped(clock: SimpleNamespace) -> None:
+def test_a_request_that_nobody_waits_for_is_dropped(clock: SimpleNamespace) -> None:
     fake = FakeJobs()
     estimates = Estimates(fake)  # type: ignore[arg-type]
     begun, silent, waiting = (MemoryRequest(f"m{i}", 10, "everything") for i in range(3))

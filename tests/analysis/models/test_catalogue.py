@@ -18,7 +18,7 @@ def test_the_table_is_that_of_the_installed_torchvision() -> None:
     assert len(FULL_SIZE) == 80
 
 
-def test_what_torchvision_documents_of_some() -> None:
+def test_some_models_match_torchvisions_documentation() -> None:
     resnet = MODELS["resnet50"]
     assert (resnet.title, resnet.family, resnet.head) == ("ResNet-50", "ResNet", "fc")
     assert resnet.description == "Sixteen bottleneck blocks, 25.6 million parameters."
@@ -44,7 +44,7 @@ SMALLEST = {MODELS[name].family: name for name in reversed(FULL_SIZE[4:])}  # of
 
 
 @pytest.mark.parametrize("name", SMALLEST.values())
-def test_skeletons_have_the_head_that_is_asked_for(name: str) -> None:
+def test_skeletons_have_the_requested_head(name: str) -> None:
     model = empty_network(name, 7)
     assert model.get_parameter(f"{MODELS[name].head}.weight").shape[0] == 7
     assert all(tensor.is_meta for tensor in model.state_dict().values())

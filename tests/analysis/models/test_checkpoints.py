@@ -88,7 +88,7 @@ def test_safetensors_and_old_torch_files_load(tmp_path: Path, state: State) -> N
         assert same(loads(tmp_path / name), state)
 
 
-def test_the_head_tells_the_classes_and_may_be_replaced(tmp_path: Path, state: State) -> None:
+def test_the_head_gives_the_classes_and_may_be_replaced(tmp_path: Path, state: State) -> None:
     torch.save(state, tmp_path / "mine.pt")
     assert loads(tmp_path / "mine.pt").get_submodule("fc").out_features == 7
     changed = loads(tmp_path / "mine.pt", num_classes=3, seed=1)
@@ -120,7 +120,7 @@ def test_numbers_that_are_none_are_noted(tmp_path: Path, state: State) -> None:
     assert fit_checkpoint(MODELS[NAME], tmp_path / "whole.pt").weights.notes == ()
 
 
-def test_what_does_not_fit_is_listed(tmp_path: Path, state: State) -> None:
+def test_misfits_are_listed(tmp_path: Path, state: State) -> None:
     wrong = dict(state)
     del wrong["layer1.0.conv1.weight"]
     wrong["extra.weight"] = torch.zeros(2)
@@ -203,7 +203,7 @@ def test_the_harm_is_real(tmp_path: Path) -> None:
     assert (tmp_path / "harmed").exists()
 
 
-def test_a_whole_model_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
+def test_a_whole_model_is_refused_with_a_way_to_save_weights(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "mine.pt")
     with pytest.raises(
         AssetError, match=r"asks for torch\.nn\.modules\.linear\.Linear\. Save only the weights"
@@ -357,7 +357,7 @@ def test_a_fine_tune_s_weights_are_a_checkpoint(tmp_path: Path) -> None:
     assert model.get_submodule("fc").out_features == 10
 
 
-def test_mnasnet_takes_weights_that_tell_no_version(tmp_path: Path) -> None:
+def test_mnasnet_takes_weights_without_a_version(tmp_path: Path) -> None:
     """torchvision's MNASNet refuses a state dict without the version of its layout."""
     model = load_model("mnasnet0_5", weights="random")
     weights = dict(model.state_dict())
@@ -378,7 +378,7 @@ def zeros_of(shapes: dict[str, tuple[int, ...]]) -> State:
     return {key: zeros[: math.prod(shape)].view(shape) for key, shape in shapes.items()}
 
 
-def test_a_vision_transformer_s_checkpoint_tells_its_side(tmp_path: Path) -> None:
+def test_a_vision_transformer_s_checkpoint_gives_its_side(tmp_path: Path) -> None:
     shapes = {key: tuple(t.shape) for key, t in empty_network("vit_b_32", 2).state_dict().items()}
     shapes["encoder.pos_embedding"] = (1, 3 * 3 + 1, 768)  # 96 pixels in patches of 32
     path = tmp_path / "mine.pt"

@@ -75,7 +75,7 @@ def test_the_same_weights_are_kept_once_and_the_newest_comes_first(tmp_path: Pat
     assert len(prints) == 2
 
 
-def test_what_is_refused_is_not_kept(tmp_path: Path, home: Path) -> None:
+def test_a_refused_file_is_not_kept(tmp_path: Path, home: Path) -> None:
     request = upload(tmp_path)
     with pytest.raises(
         AssetError, match=r"My model \(best\)\.pt does not contain the weights of pock"
@@ -99,7 +99,7 @@ def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path, home: Path, name: 
     assert path.parent == home / "checkpoints" / NAME
 
 
-def test_only_what_is_kept_is_deleted(tmp_path: Path, home: Path) -> None:
+def test_only_kept_checkpoints_are_deleted(tmp_path: Path, home: Path) -> None:
     checkpoint = keep_checkpoint(upload(tmp_path))
     precious = tmp_path / "precious.pt"
     precious.write_bytes(b"mine")
@@ -120,13 +120,15 @@ def test_only_what_is_kept_is_deleted(tmp_path: Path, home: Path) -> None:
     assert "an existing file" in weights_problem(NAME, checkpoint.weights)[0]
 
 
-def test_a_home_that_cannot_be_written_to_is_told(tmp_path: Path, home: Path) -> None:
+def test_a_home_that_cannot_be_written_to_is_reported(tmp_path: Path, home: Path) -> None:
     home.write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=rf"could not be saved in {home}/checkpoints/{NAME} \("):
         keep_checkpoint(upload(tmp_path))
 
 
-def test_a_full_disk_is_told(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
 

@@ -32,7 +32,7 @@ def test_pretrained_networks_are_as_accurate_as_the_manifest_says(name: str) -> 
 
 
 @pocket
-def test_accuracies_reach_what_the_zoo_promises(name: str) -> None:
+def test_accuracies_reach_those_of_the_zoo(name: str) -> None:
     promised = {"pocket-mobilenetv2": 0.90, "pocket-vit": 0.87}.get(name, 0.92)
     stated = asset_entry(name).test_accuracy
     assert stated is not None

@@ -95,14 +95,14 @@ def test_the_last_layer_to_run_is_replaced(tmp_path: Path) -> None:
     assert empty_network(name, 6).get_parameter("3.weight").is_meta
 
 
-def test_a_network_of_one_side_is_asked_to_tell_it(tmp_path: Path) -> None:
+def test_a_network_of_one_side_must_state_it(tmp_path: Path) -> None:
     text = "from torch.nn import *\ndef build(): return Sequential(Flatten(), Linear(3072, 10))\n"
     name = write(tmp_path, text)
     with pytest.raises(ModelError, match=r"\(3, 224, 224\).*set the network's attribute `input_"):
         load_model(name, num_classes=3)
 
 
-def test_a_function_may_take_the_classes_and_the_network_tell_its_side(tmp_path: Path) -> None:
+def test_a_function_may_take_the_classes_and_a_network_state_its_side(tmp_path: Path) -> None:
     (tmp_path / "neighbour.py").write_text("WIDTH = 7")
     name = write(tmp_path, COUNTED, "make")
     before = list(sys.path)
@@ -139,7 +139,7 @@ def test_faults_are_one_sentence_with_their_line(tmp_path: Path, text: str, reas
     assert "\n" not in str(error.value)
 
 
-def test_a_network_without_a_layer_for_the_classes_is_told(tmp_path: Path) -> None:
+def test_a_network_without_a_layer_for_the_classes_is_reported(tmp_path: Path) -> None:
     name = write(tmp_path, "from torch import nn\ndef build():\n    return nn.BatchNorm2d(3)\n")
     assert load_model(name) is not None
     with pytest.raises(

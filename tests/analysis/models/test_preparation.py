@@ -85,7 +85,7 @@ def test_mirrored_views_are_taken_as_they_look() -> None:
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (2, 4, 28, 28), (0, 1, 28, 28)])
-def test_other_shapes_are_told(shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_reported(shape: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match=r"`images` must have the shape \(N, 1 or 3, height"):
         prepare_images("pocket-vit", np.zeros(shape, np.float32))
 

@@ -59,7 +59,7 @@ def test_pocket_weights_are_the_manifest_s(name: str) -> None:
     assert weights_fingerprint(name, "pretrained", 0) == asset_entry(name).sha256
 
 
-def test_fingerprints_tell_weights_apart() -> None:
+def test_different_weights_have_different_fingerprints() -> None:
     assert weights_fingerprint("resnet50", "pretrained", 0) == "IMAGENET1K_V2-11ad3fa6"
     assert weights_fingerprint("resnet50", "pretrained", 1) == "IMAGENET1K_V2-11ad3fa6"
     assert weights_fingerprint("resnet50", "IMAGENET1K_V2", 1) == "IMAGENET1K_V2-11ad3fa6"
@@ -79,7 +79,7 @@ def test_the_fingerprint_of_a_checkpoint_is_of_its_content(tmp_path: Path) -> No
     assert weights_fingerprint("resnet50", f"file:{copy}", 3) != prints[0]
 
 
-def test_unknown_names_are_told_with_those_alike() -> None:
+def test_unknown_names_are_reported_with_similar_ones() -> None:
     unknown = (
         r"`model` must be one of the 84 that `python -m analysis models` lists, such as .*"
         r"\bresnet50\b.*; got 'resnet51'"
@@ -96,11 +96,11 @@ def test_unknown_names_are_told_with_those_alike() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "timm/", "model.py:", "model.py:1st", ":build"])
-def test_what_is_no_name_at_all_is_unknown(name: str) -> None:
+def test_a_malformed_name_is_unknown(name: str) -> None:
     assert "must be one of the 84" in model_problem(name)[0]
 
 
-def test_a_file_alone_is_asked_for_its_function() -> None:
+def test_a_file_without_a_function_is_refused_with_its_functions() -> None:
     assert model_problem("net.py") == ["`model` must name the function as well, net.py:FUNCTION"]
 
 

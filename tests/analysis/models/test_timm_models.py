@@ -123,7 +123,7 @@ def test_a_checkpoint_of_one_s_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_what_timm_does_not_know_or_have_is_one_sentence() -> None:
+def test_a_model_unknown_to_timm_is_one_sentence() -> None:
     with pytest.raises(
         OptionError,
         match="got 'timm/tini_net'; similar names: timm/tiny_net, timm/tiny_ne",

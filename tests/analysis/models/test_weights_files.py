@@ -79,7 +79,7 @@ def test_cached_weights_need_no_network(cache: Path, publish: Callable[..., Stat
     assert same(load_model(NAME, weights="IMAGENET1K_V1"), state)
 
 
-def test_weights_are_fetched_into_torch_hub_s_cache(
+def test_weights_are_downloaded_into_torch_hubs_cache(
     cache: Path, online: Path, publish: Callable[..., State]
 ) -> None:
     state = publish(online)
@@ -91,7 +91,7 @@ def test_weights_are_fetched_into_torch_hub_s_cache(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
-def test_a_damaged_cached_file_is_fetched_again(
+def test_a_damaged_cached_file_is_downloaded_again(
     cache: Path, online: Path, publish: Callable[..., State], damage: str
 ) -> None:
     state = publish(online)
@@ -205,7 +205,7 @@ def test_a_set_for_larger_images_makes_a_larger_network(monkeypatch: pytest.Monk
     assert model.image_size == 384
 
 
-def test_a_set_without_a_classifier_gets_one_that_is_always_alike(
+def test_a_set_without_a_classifier_always_gets_the_same_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(
@@ -234,7 +234,7 @@ def test_the_cache_is_torch_hub_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert str(cached_file(some_set(NAME)).parent) == f"{torch.hub.get_dir()}/checkpoints"
 
 
-def test_out_of_reach_is_told_before_torch_is_imported(cache: Path) -> None:
+def test_an_unreachable_server_is_reported_before_torch_is_imported(cache: Path) -> None:
     program = (
         "import sys, analysis.models.catalogue as c; from analysis.__main__ import main;"
         "c.WEIGHTS_ADDRESS = 'http://127.0.0.1:1/';"

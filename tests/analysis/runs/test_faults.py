@@ -136,7 +136,7 @@ def test_a_long_write_in_one_thread_is_an_error_in_another(store: RunStore) -> N
 
 
 @pytest.mark.parametrize("log_too", [False, True])
-def test_a_file_that_is_no_store_is_set_aside_whole(store: RunStore, log_too: bool) -> None:
+def test_a_file_that_is_not_a_store_is_set_aside_whole(store: RunStore, log_too: bool) -> None:
     rubbish = b"rubbish" * 1000
     store.path.write_bytes(rubbish)
     if log_too:

@@ -45,11 +45,22 @@ from tests.analysis.run_faults import (
 LATE = 0.5  # seconds that a busy machine may add to a bound
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
+@pytest.fixture(autouse=True)
+def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
-    return tmp_path
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The run of each check that the queue has made of its workers."""
+    made, check = [], RunQueue._watch
+
+    def count(queue: RunQueue, training: Any) -> None:
+        check(queue, training)
+        made.append(training.run_id)
+
+    monkeypatch.setattr(RunQueue, "_watch", count)
+    return made
 
 
 @pytest.fixture
@@ -149,10 +160,13 @@ def test_a_warm_worker_has_its_first_step_in_the_store_at_once(queue: RunQueue) 
     assert worker_of(queue, run_id).pid == spare.pid
 
 
-def test_the_next_worker_starts_only_after_the_first_epoch(queue: RunQueue) -> None:
+def test_the_next_worker_starts_only_after_the_first_epoch(
+    checks: list[str], queue: RunQueue
+) -> None:
     (run_id,) = queue.start([run_of_kind("waits", epochs=1000)])
     wait_until(has_steps(queue, run_id))
-    time.sleep(0.5)  # two checks of the queue
+    before = len(checks)
+    wait_until(lambda: len(checks) >= before + 2)
     assert [p.pid for p in workers()] == [worker_of(queue, run_id).pid]
     (queue.store.path.parent / "go").touch()
     wait_until(lambda: len(workers()) == 2)
@@ -200,15 +214,17 @@ def test_a_run_is_done_even_if_its_weights_cannot_be_saved(
 
 
 def test_a_run_is_done_before_its_weights_are_saved_and_stop_comes_too_late(
-    queue: RunQueue, home: Path
+    checks: list[str], queue: RunQueue, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(analysis.runs.queue, "_STOP_GRACE", 0.0)
     (run_id,) = queue.start([run_of_kind("slow to save")])
     wait_until(has_ended(queue, run_id))
     done, revision = run_of(queue, run_id), queue.store.revision()
     assert done.state == "done"
     assert done.result is not None
     queue.stop(run_id)
-    time.sleep(1.3 + LATE)  # the time that a worker has to stop
+    before = len(checks)
+    wait_until(lambda: len(checks) >= before + 2)
     assert worker_of(queue, run_id).alive
     (home / "go").touch()
     wait_until(queue.store.weights_path(run_id).exists)
@@ -618,7 +634,7 @@ def test_metrics_from_while_the_store_is_locked_are_written_afterwards(
     wait_until(has_steps(queue, run_id))
     with lock_file(queue.store.path):
         (home / "go").touch()
-        time.sleep(1.5)  # longer than one write waits
+        wait_until(lambda: "ends" in (home / "log").read_text())
         assert len(queue.store.metrics(run_id).steps) <= 2
         with pytest.raises(StoreError, match="Another program has locked the run store"):
             queue.start([run_of_kind("quick")])

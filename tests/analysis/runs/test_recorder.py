@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,8 +90,15 @@ def test_a_run_that_another_process_ended_is_lost(recorder: Recorder) -> None:
     assert recorder.store.runs()[0].state == "interrupted"
 
 
-def fail_with_bug(*_: object, **__: object) -> Any:
-    raise sqlite3.ProgrammingError("a bug")
+class Bug:
+    """A method of the store with a bug; counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, *_: object, **__: object) -> Any:
+        self.calls += 1
+        raise sqlite3.ProgrammingError("a bug")
 
 
 def heartbeat(recorder: Recorder) -> float:
@@ -102,10 +108,11 @@ def heartbeat(recorder: Recorder) -> float:
 def test_a_bug_in_checking_for_stop_does_not_end_the_writing(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    bug = Bug()
     with monkeypatch.context() as patch:
-        patch.setattr(recorder.store, "lease_of", fail_with_bug)
+        patch.setattr(recorder.store, "lease_of", bug)
         recorder.start({})
-        time.sleep(0.5)  # two checks
+        wait_until(lambda: bug.calls >= 2)
         recorder.put(step(1))
         wait_until(lambda: steps(recorder) == [1], 10)
         before = heartbeat(recorder)
@@ -119,10 +126,11 @@ def test_a_bug_in_checking_for_stop_does_not_end_the_writing(
 def test_a_bug_in_writing_does_not_end_the_checks_for_stop(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder.store, "record", fail_with_bug)
+    bug = Bug()
+    monkeypatch.setattr(recorder.store, "record", bug)
     recorder.start({})
     recorder.put(step(1))
-    time.sleep(0.5)
+    wait_until(lambda: bug.calls >= 2)
     recorder.store.request_stop(recorder.store.runs()[0].id)
     wait_until(recorder.stopped.is_set, 10)
     recorder.end(Ending("stopped"), patience=0)
@@ -152,7 +160,7 @@ def test_versions_and_fingerprints_are_written_as_soon_as_possible(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(recorder.store, "record", fail_with_bug)
+        patch.setattr(recorder.store, "record", Bug())
         recorder.start({"model": "m"})
         recorder.set_device("cuda")
     recorder.end(Ending("done"), patience=1)

@@ -36,7 +36,7 @@ ANALYSIS = AnalysisOptions(samples=12, seed=4)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def one_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:  # one home: the topology is computed once
         patch.setenv("BETTISCOPE_HOME", str(tmp_path_factory.mktemp("home")))
         yield

@@ -60,7 +60,7 @@ def test_other_options_are_another_cell(store: RunStore, others: dict[str, objec
     assert runs_of([FULL], store.runs()) == {}
 
 
-def test_what_changes_no_number_is_the_same_cell(store: RunStore) -> None:
+def test_options_that_change_no_number_give_the_same_cell(store: RunStore) -> None:
     run = keep_cell(store, replace(FULL, analysis=replace(FULL.analysis, memory=10**9, severity=1)))
     assert runs_of([FULL], store.runs()) == {FULL: run}
     shifted = replace(FULL, analysis=replace(FULL.analysis, shift="blur", severity=1))

@@ -51,12 +51,6 @@ REAL = replace(grid("quick", 1), base=RunOptions(train_samples=40, recipe=Recipe
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
 def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder with the log of the workers."""
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
@@ -157,7 +151,7 @@ def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(stand_in: Path
     assert (done.options.recipe.seed, done.state) == (1, "done")
 
 
-def test_cells_beside_one_that_kills_its_workers_are_done(stand_in: Path) -> None:
+def test_other_cells_finish_when_one_kills_its_workers(stand_in: Path) -> None:
     runs = list(sweep(grid("killed", 3), workers=2))
     assert seeds_and_states(runs) == [(0, "failed"), (1, "done"), (2, "done")]
     assert seeds_and_states(RunStore().runs()) == seeds_and_states(runs)

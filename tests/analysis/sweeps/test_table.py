@@ -64,7 +64,7 @@ def test_a_row_sums_the_seeds_up(runs: dict[RunOptions, Run]) -> None:
     assert cell.seconds == pytest.approx(5.5)  # half a second of it chose the layers
 
 
-def test_measured_savings_and_claims_stand_apart(runs: dict[RunOptions, Run]) -> None:
+def test_measured_savings_and_claims_look_different(runs: dict[RunOptions, Run]) -> None:
     rows = {(row.model, row.data.shift): row for row in rows_of(CELLS, runs)}
     assert rows["resnet50", "none"].saving == pytest.approx(50.0)
     assert rows["resnet50", "none"].claim is not None
@@ -145,7 +145,7 @@ def test_the_markdown_has_a_table_for_each_number(runs: dict[RunOptions, Run]) -
     assert len(widths) == 1
 
 
-def test_what_is_not_done_is_a_dash() -> None:
+def test_a_missing_cell_is_a_dash() -> None:
     text = markdown(rows_of(CELLS, {}), GRID.strategies, seeds=2)
     assert "| resnet50 | pets | – | – | – | – |" in text
 

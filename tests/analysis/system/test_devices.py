@@ -43,7 +43,7 @@ def test_auto_prefers_cuda_then_mps(
     assert available_devices()[-1] == "cpu"
 
 
-def test_a_device_that_is_not_there_is_told_with_those_that_are(
+def test_a_missing_device_is_reported_with_those_that_exist(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pretend(monkeypatch, cuda=False, mps=True)
@@ -109,7 +109,7 @@ def test_half_widths_are_autocasts(precision: str) -> None:
 
 
 @pytest.mark.parametrize("failing", ["silently", "loudly"])
-def test_a_width_that_a_device_cannot_do_is_told(
+def test_an_unsupported_precision_is_reported(
     monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     def refuse(*_: object) -> torch.autocast:
@@ -140,7 +140,7 @@ def widths() -> list[str]:
 
 
 @pytest.mark.parametrize("precision", ["nothing", "less in all", "full in convolutions"])
-def test_full_width_is_asked_for_everywhere_and_set_back(precision: str) -> None:
+def test_full_precision_is_set_everywhere_and_restored(precision: str) -> None:
     untouched = widths()
 
     def inside() -> None:

@@ -40,7 +40,7 @@ def test_clusters_match_scikit_learns_on_the_raw_cloud(quantile: float) -> None:
     assert (pairs <= clusters.eps).mean() == pytest.approx(quantile, abs=0.01)
 
 
-def test_the_knee_lies_on_the_k_distance_curve() -> None:
+def test_the_knee_is_on_the_k_distance_curve() -> None:
     cloud = blobs(20)
     neighbours = NearestNeighbors(n_neighbors=MIN_NEIGHBOURS).fit(cloud)
     curve = neighbours.kneighbors(cloud)[0][:, -1]

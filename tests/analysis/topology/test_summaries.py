@@ -31,7 +31,7 @@ def test_every_summary_is_covered_above() -> None:
     assert set(SUMMARIES) == {"b1", "betti-maximum", "total-persistence", "entropy"}
 
 
-def test_the_betti_curve_counts_what_is_alive() -> None:
+def test_the_betti_curve_counts_living_features() -> None:
     scales, counts = betti_curve(DIAGRAM)
     assert scales.tolist() == [1, 2, 3, 3.5, 4, 4.5]
     assert counts.tolist() == [1, 2, 1, 2, 1, 0]

@@ -25,7 +25,7 @@ from tests.factories import POCKET, same_bits, state_of
 
 
 @pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def one_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     def few(name: str, *, split: Split, **options: Any) -> ImageDataset:
         """Few images for validation and test, on which these tests do not depend."""
         drawn = load_dataset(name, split=split, **options)

@@ -49,7 +49,7 @@ def test_a_stored_run_may_name_files_that_are_gone(change: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("name", ["model", "dataset", "shift"])
-def test_a_stored_run_may_not_name_what_no_registry_has(name: str) -> None:
+def test_a_stored_run_with_an_unknown_name_is_refused(name: str) -> None:
     options = RunOptions(AnalysisOptions(**{name: "no such"}))  # type: ignore[arg-type]
     assert len(name_problems(options, stored=True)) == 1
 

@@ -48,7 +48,7 @@ def test_one_sample_is_one_bar_stacked_in_the_order_of_the_kinds(palette):
     assert high - low >= 8
 
 
-def test_nine_samples_stand_side_by_side_labelled_with_their_steps():
+def test_nine_samples_are_labelled_with_their_steps():
     figure = memory_figure(samples(9), PEAK, palette=LIGHT)
     assert list(bars(figure)[0].x) == list(range(9))
     assert list(figure.layout.xaxis.tickvals) == [0, 2, 4, 6, 8]
@@ -66,7 +66,7 @@ def test_the_axis_of_a_live_run_does_not_grow():
     assert more[1] > 14.4
 
 
-def test_many_samples_stand_without_gaps():
+def test_many_samples_are_drawn_without_gaps():
     few, many = (memory_figure(samples(n), PEAK, palette=LIGHT) for n in (29, 30))
     assert few.layout.bargap > 0
     assert bars(few)[0].marker.line.width > 0

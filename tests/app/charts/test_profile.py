@@ -83,7 +83,7 @@ def test_a_ranked_head_is_the_best_like_any_layer(rows):
     np.testing.assert_allclose(trace(draw(rows), "score").x, [0.025, 0.05, np.nan, 0.1, 1.0])
 
 
-def test_the_threshold_stands_at_the_scaled_score(rows):
+def test_the_threshold_is_at_the_scaled_score(rows):
     (line,) = draw(rows, threshold=0.2).layout.shapes
     assert (line.xref, line.x0, line.x1) == ("x3", 0.5, 0.5)
     assert line.line.dash == "dash"
@@ -139,7 +139,7 @@ def test_each_row_can_be_clicked_across_its_whole_width(rows, columns):
             assert start == pytest.approx(end)
 
 
-def test_only_the_cells_react_to_the_pointer_and_lie_on_top(rows):
+def test_only_the_cells_react_to_the_pointer(rows):
     figure = draw(rows)
     assert figure.data[-1].name == "cells"
     numbers = [int(t.xaxis[1:] or 1) for t in figure.data]

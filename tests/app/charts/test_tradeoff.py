@@ -40,7 +40,7 @@ def unbeaten(costs, gains):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_the_front_is_what_brute_force_finds(seed):
+def test_the_front_equals_that_of_brute_force(seed):
     rng = np.random.default_rng(seed)
     size = int(rng.integers(1, 40))
     if seed % 2:
@@ -150,7 +150,7 @@ def test_hovering_shows_the_run_and_its_numbers():
     assert "Pareto" not in beaten
 
 
-def test_axes_say_what_they_are_in_which_unit():
+def test_axes_have_titles_with_units():
     layout = draw(y_title="Test accuracy").layout
     assert layout.xaxis.title.text == "Peak memory (MB)"
     assert (layout.yaxis.title.text, layout.yaxis.ticksuffix) == ("Test accuracy", " %")

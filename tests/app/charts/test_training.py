@@ -137,7 +137,7 @@ def test_accuracy_is_always_from_0_to_100_percent():
 
 
 @BOTH
-def test_without_points_a_note_says_what_comes(draw):
+def test_without_points_a_note_says_when_they_come(draw):
     for runs in ([], [Curve("adabet", 0)]):
         figure = draw(runs, epochs=8, palette=LIGHT)
         assert [a.text for a in figure.layout.annotations] == [NO_POINT]
@@ -146,7 +146,7 @@ def test_without_points_a_note_says_what_comes(draw):
 
 
 @BOTH
-def test_a_waiting_run_is_already_in_the_legend_beside_one_that_runs(draw):
+def test_the_legend_has_waiting_runs_too(draw):
     figure = draw([RUN, Curve("head", 1)], epochs=8, palette=LIGHT)
     legend = [t.name for t in figure.data if t.showlegend is not False]
     assert legend[:2] == ["adabet", "head"]

@@ -59,7 +59,7 @@ def test_explore_predicts_the_memory_of_the_selection_against_full_training() ->
     assert not page.exception
 
 
-def test_the_plan_says_what_each_strategy_would_train_and_take() -> None:
+def test_the_plan_has_the_parameters_and_memory_of_each_strategy() -> None:
     page = opened("finetune", strategies=["adabet", "fisher", "full"])
     settled(page, lambda p: "…" not in p.dataframe[0].value["Predicted peak"].tolist())
     plan = page.dataframe[0].value.set_index("Strategy")

@@ -74,14 +74,14 @@ def test_a_clear_winner_over_seeds(store: RunStore) -> None:
     assert "does not beat" not in text
 
 
-def test_a_lead_within_the_spread_is_no_win(store: RunStore) -> None:
+def test_a_lead_within_the_spread_is_not_a_win(store: RunStore) -> None:
     text = sentence(store, adabet=[0.90, 0.96], size=[0.95, 0.93])
     assert "**Size alone** did best" in text
     assert "within the spread over seeds: no clear winner" in text
     assert "AdaBet does not beat size alone here." in text
 
 
-def test_one_seed_is_no_evidence(store: RunStore) -> None:
+def test_one_seed_is_not_evidence(store: RunStore) -> None:
     assert sentence(store, adabet=[0.9]) == (
         "AdaBet classifies 90.0 % of the test images correctly. One seed is not evidence."
     )

@@ -102,7 +102,7 @@ def test_a_folder_is_analysed_where_it_is_and_again_when_it_has_changed(tmp_path
 
 
 @pytest.mark.usefixtures("local")
-def test_of_two_folders_of_one_name_the_one_that_is_chosen_is_taken(tmp_path: Path) -> None:
+def test_of_two_folders_of_one_name_the_chosen_one_is_used(tmp_path: Path) -> None:
     folders = [fill(tmp_path / parent / "train", seed=2) for parent in ("a", "b")]
     page = opened()
     for folder in folders:
@@ -116,7 +116,7 @@ def test_of_two_folders_of_one_name_the_one_that_is_chosen_is_taken(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("local")
-def test_a_folder_that_is_gone_is_told_and_the_page_goes_on(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_and_the_page_works(tmp_path: Path) -> None:
     folder = fill(tmp_path / "stick", seed=3)
     page = opened()
     name_folder(page, folder)
@@ -134,7 +134,7 @@ def test_a_folder_that_is_gone_is_told_and_the_page_goes_on(tmp_path: Path) -> N
     assert not page.warning
 
 
-def test_without_a_browser_on_this_computer_no_folder_is_asked_for(
+def test_a_browser_on_another_computer_sees_no_field_for_folders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for here in (True, False):
