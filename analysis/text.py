@@ -60,7 +60,7 @@ def duration_text(seconds: float) -> str:
 def size_unit(size: float) -> tuple[str, float]:
     """The name and the bytes of the unit that suits a size in bytes."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= 2 * scale:
+        if size >= scale:
             return unit, scale
     return "bytes", 1.0
 

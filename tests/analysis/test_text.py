@@ -93,8 +93,8 @@ def test_durations_have_the_unit_that_suits_them(seconds: float, text: str) -> N
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 bytes"), (1999, "1999 bytes"), (2000, "2 kB"), (11_540_000, "11.54 MB"),
-     (1_999_000_000, "1999 MB"), (2_849_000_000, "2.849 GB")],
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (11_540_000, "11.54 MB"),
+     (1_999_000_000, "1.999 GB"), (2_849_000_000, "2.849 GB")],
 )  # fmt: skip
 def test_sizes_have_the_unit_that_suits_them(size: float, text: str) -> None:
     assert size_text(size) == text
