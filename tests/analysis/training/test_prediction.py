@@ -195,7 +195,7 @@ GELU, FLAT = 3 * 16 * 32, 48 * 32
 
 
 @pytest.mark.parametrize(
-    ("layers", "frozen", "kept"),
+    ("layers", "frozen", "kept_bits"),
     [
         ("025", 0, IMAGE + RELU + GIVEN + GELU + FLAT),
         ("05", SECOND, IMAGE + RELU + GELU + FLAT),
@@ -203,9 +203,9 @@ GELU, FLAT = 3 * 16 * 32, 48 * 32
         ("5", FIRST + SECOND, FLAT),
     ],
 )
-def test_the_analytic_model_by_hand(layers: str, frozen: int, trained: int) -> None:
+def test_the_analytic_model_by_hand(layers: str, frozen: int, kept_bits: int) -> None:
     trained = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
-    bits = 32 * (FIRST + SECOND + HEAD - frozen) + 4 * frozen + 8 * trained
+    bits = 32 * (FIRST + SECOND + HEAD - frozen) + 4 * frozen + 8 * kept_bits
     peak = analytic_bytes(small(), (2, 6, 6), trained=trained)
     assert peak == pytest.approx(bits / 8, abs=0.5)  # whole bytes
 

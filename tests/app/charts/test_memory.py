@@ -126,12 +126,12 @@ def test_hovering_shows_the_allocator_where_one_exists():
     ("size", "unit"),
     [
         (0, "bytes"),
-        (1999, "bytes"),
-        (2000, "kB"),
-        (2 * MB - 1, "kB"),
-        (2 * MB, "MB"),
-        (1999 * MB, "MB"),
-        (2000 * MB, "GB"),
+        (999, "bytes"),
+        (1000, "kB"),
+        (MB - 1, "kB"),
+        (MB, "MB"),
+        (999 * MB, "MB"),
+        (1000 * MB, "GB"),
         (80_000 * MB, "GB"),
     ],
 )
