@@ -126,7 +126,7 @@ def test_checkpoints_must_be_there_and_of_a_known_kind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "asked", "side"),
+    ("name", "weights", "requested", "side"),
     [
         ("resnet50", "pretrained", 0, 224),
         ("resnet50", "random", 96, 96),
@@ -145,7 +145,7 @@ def test_the_side_of_the_input(name: str, weights: str, requested: int, side: in
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "asked", "sentence"),
+    ("name", "weights", "requested", "sentence"),
     [
         ("vit_b_16", "random", 96, "must be 224 for vit_b_16 with these weights, got 96"),
         ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1", 224, "must be 384 for vit_b_16 with these"),
