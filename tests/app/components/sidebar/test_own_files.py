@@ -52,8 +52,8 @@ def packed(folder: Path) -> Path:
     """The files of a folder as a zip."""
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as archive:
-        for path in sorted(folder.iterdir()):
-            archive.write(path, path.name)
+        for file in sorted(folder.iterdir()):
+            archive.write(file, file.name)
     return path
 
 
