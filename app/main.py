@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.cache import jobs, run_queue
+from app.components.shared.links import drop_infinite_numbers
 from app.components.sidebar.sidebar import render_sidebar
 from app.state import session
 
@@ -35,6 +36,7 @@ page = st.navigation(
     ],
     position="top",  # which leaves the sidebar to the controls
 )
+drop_infinite_numbers()
 st.session_state["controls"] = render_sidebar()
 if session().analysis.is_new_request and page.url_path in (
     "runs",

@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
+from app.origins import OwnOriginOnly
 
 # What the first visit imports, the slow ones first; together they take two seconds.
 _LATE = (
@@ -46,4 +48,8 @@ async def _lifespan(_: object) -> AsyncIterator[None]:
     yield
 
 
-app = st.App(str(Path(__file__).with_name("main.py")), lifespan=_lifespan)
+app = st.App(
+    str(Path(__file__).with_name("main.py")),
+    lifespan=_lifespan,
+    middleware=[Middleware(OwnOriginOnly)],
+)
