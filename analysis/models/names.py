@@ -54,6 +54,8 @@ def model_problem(name: str) -> list[str]:
             f"`model` must be one of the {len(MODELS)} that `python -m analysis models` lists, "
             f"such as {', '.join(close)}; got {name!r}"
         ]
+    if spec.source == "timm" and ":" in name:  # such as hf-hub:, a repository of anybody's
+        return [f"`model` must be one of timm's own models, got {name!r}"]
     if spec.source == "timm" and find_spec("timm") is None:
         return [f"`model` is {name!r}, but timm is not installed: pip install timm"]
     if spec.source == "code" and not Path(name.rpartition(":")[0]).is_file():

@@ -23,6 +23,7 @@ from analysis.models import (
     weights_problem,
 )
 from analysis.models.loading import built_side, empty_network
+from analysis.models.names import model_problem
 from analysis.system import downloads
 
 # What BettiScope calls of timm, over one tiny network.
@@ -135,6 +136,11 @@ def test_a_model_unknown_to_timm_is_one_sentence() -> None:
     ):
         load_model("timm/tiny_net_2")
     assert "must be one of pretrained, random, or" in weights_problem("timm/tiny_net", "V1")[0]
+
+
+@pytest.mark.parametrize("name", ["timm/hf-hub:somebody/net", "timm/local-dir:/net"])
+def test_a_repository_of_anybodys_is_refused(name: str) -> None:
+    assert model_problem(name) == [f"`model` must be one of timm's own models, got {name!r}"]
 
 
 @pytest.mark.usefixtures("stand_in")
