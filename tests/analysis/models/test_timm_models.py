@@ -23,7 +23,6 @@ from analysis.models import (
     weights_problem,
 )
 from analysis.models.loading import built_side, empty_network
-from analysis.models.names import model_problem
 from analysis.system import downloads
 
 # What BettiScope calls of timm, over one tiny network.
