@@ -42,22 +42,22 @@ def test_the_json_is_that_of_the_design(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     arguments = ["--model", "pocket-vgg", "--dataset", "fashion", "--samples", "12", "--rho", "0.3"]
     assert analyze(*arguments, "--json", str(path)) == 0
-    report = json.loads(path.read_text())
+    output = json.loads(path.read_text())
     settings = {"model", "dataset", "samples", "seed", "normalization", "rho", "layers"}
-    assert settings | {"seconds", "version"} <= set(report)
-    assert (report["model"], report["dataset"], report["samples"]) == ("pocket-vgg", "fashion", 12)
+    assert settings | {"seconds", "version"} <= set(output)
+    assert (output["model"], output["dataset"], output["samples"]) == ("pocket-vgg", "fashion", 12)
     keys = {"layer", "kind", "b1", "score", "rank", "selected", "activation_size", "parameters"}
-    assert all(keys | {"clusters"} <= set(layer) for layer in report["layers"])
+    assert all(keys | {"clusters"} <= set(layer) for layer in output["layers"])
 
     report = analyze_named(AnalysisOptions(model="pocket-vgg", dataset="fashion", samples=12))
     scores = score(report)
-    for layer in report["layers"]:
+    for layer in output["layers"]:
         assert layer["score"] == pytest.approx(layer["b1"] / layer["activation_size"])
         assert layer["score"] == scores[layer["layer"]]
-    ranked = sorted((x for x in report["layers"] if x["rank"]), key=lambda x: x["rank"])
+    ranked = sorted((x for x in output["layers"] if x["rank"]), key=lambda x: x["rank"])
     assert [x["rank"] for x in ranked] == list(range(1, 10))
     assert [x["selected"] for x in ranked] == [True] * 3 + [False] * 6  # round(0.3 · 9)
-    assert [x["layer"] for x in report["layers"] if x["head"]] == ["classifier.3"]
+    assert [x["layer"] for x in output["layers"] if x["head"]] == ["classifier.3"]
 
 
 def test_without_a_file_the_json_goes_to_standard_output(

@@ -35,8 +35,8 @@ def tracked_step(model: nn.Module, optimizer: Optimizer, images: Tensor, labels:
 
 
 def tracked_steps(model: nn.Module, images: Tensor, classes: int) -> Iterator[MemoryUse]:
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = SGD(trained, lr=0.1, momentum=0.9)
+    tensors = [p for p in model.parameters() if p.requires_grad]
+    optimizer = SGD(tensors, lr=0.1, momentum=0.9)
     labels = torch.arange(len(images)) % classes
     for _ in range(2):
         yield tracked_step(model, optimizer, images, labels).peak
@@ -168,7 +168,7 @@ def test_the_peak_is_that_of_torchs_allocator(trained: str, inside: int, tmp_pat
             lambda: training_step(model, optimizer, images, labels), tmp_path / "trace.json"
         )
         tracked = tracked_step(model, optimizer, images, labels).peak.total
-    there = [*model.parameters(), *model.buffers(), *trained, images, labels]  # kept: the momentum
+    there = [*model.parameters(), *model.buffers(), *tensors, images, labels]  # kept: the momentum
     assert tracked == sum(t.numel() * t.element_size() for t in there) + peak - inside
 
 

@@ -22,8 +22,8 @@ def runs(store: RunStore, **accuracies: list[float]) -> list[Run]:
     """One run for each strategy and seed."""
     return [
         finished_run(store, run_options(strategy.replace("_", "-"), seed), accuracy=accuracy)
-        for strategy, accuracy in accuracies.items()
-        for seed, accuracy in enumerate(accuracy)
+        for strategy, of_seeds in accuracies.items()
+        for seed, accuracy in enumerate(of_seeds)
     ]
 
 
