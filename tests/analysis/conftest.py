@@ -9,7 +9,5 @@ import pytest
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    monkeypatch.setenv("BETTISCOPE_HOME", str(folder))
-    return folder
+    monkeypatch.setenv("BETTISCOPE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"

@@ -32,6 +32,7 @@ TINY += ["--strategies", "full,head", "--epochs", "2", "--train-samples"]
 
 @pytest.fixture(autouse=True)
 def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
     fingerprints = {"model": "m", "data": "d"}  # those of the stand-in
     monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: fingerprints)

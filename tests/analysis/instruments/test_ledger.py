@@ -35,8 +35,8 @@ def tracked_step(model: nn.Module, optimizer: Optimizer, images: Tensor, labels:
 
 
 def tracked_steps(model: nn.Module, images: Tensor, classes: int) -> Iterator[MemoryUse]:
-    tensors = [p for p in model.parameters() if p.requires_grad]
-    optimizer = SGD(tensors, lr=0.1, momentum=0.9)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = SGD(trained, lr=0.1, momentum=0.9)
     labels = torch.arange(len(images)) % classes
     for _ in range(2):
         yield tracked_step(model, optimizer, images, labels).peak
@@ -157,8 +157,8 @@ def test_the_peak_is_that_of_torchs_allocator(trained: str, inside: int, tmp_pat
     names = ["conv1", "bn1", "conv2", "bn2", "fc"]
     for name in names[: names.index(trained)]:
         model.get_submodule(name).requires_grad_(False).eval()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = SGD(trained, lr=0.1, momentum=0.9)
+    tensors = [p for p in model.parameters() if p.requires_grad]
+    optimizer = SGD(tensors, lr=0.1, momentum=0.9)
     images, labels = torch.randn(16, 3, 12, 12), torch.arange(16) % 5
 
     # oneDNN's convolutions copy into layouts of their own, and how depends on the processor.

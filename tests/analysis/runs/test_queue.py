@@ -47,6 +47,7 @@ LATE = 0.5  # seconds that a busy machine may add to a bound
 
 @pytest.fixture(autouse=True)
 def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
 
 

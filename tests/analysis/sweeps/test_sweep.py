@@ -53,6 +53,7 @@ REAL = replace(grid("quick", 1), base=RunOptions(train_samples=40, recipe=Recipe
 @pytest.fixture
 def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder with the log of the workers."""
+    home.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
     fingerprints = {"model": "m", "data": "d"}  # those of the stand-in
     monkeypatch.setattr(_Fingerprints, "of", lambda self, cell: fingerprints)
@@ -273,6 +274,7 @@ def test_workers_end_when_their_sweep_is_killed(stand_in: Path) -> None:
 
 
 def test_a_script_without_a_main_guard_gets_a_clear_error(home: Path) -> None:
+    home.mkdir()
     script = home / "script.py"
     script.write_text(
         "from analysis.errors import TrainingError\n"
