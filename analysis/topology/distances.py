@@ -16,10 +16,6 @@ from torch.backends import cuda, mkldnn
 
 from analysis.results import Float32
 
-# The most by which a distance may be wrong, as a share of it: float32's 6e-8, times the 20 of
-# `_CANCELLED`, and a few for the sums. Slices keep it from growing with the dimension.
-RELATIVE_ERROR = 5e-6
-
 _SLICE = 5 << 16  # elements of one slice: 1.3 MB in float32, within a core's cache
 _WIDEST = 1 << 13  # coordinates: float32 sums over more of them lose digits
 # A squared distance is a difference of Gram entries. Below this share of them it has too few of

@@ -17,7 +17,7 @@ from analysis.models import weights_fingerprint
 from analysis.options import AnalysisOptions
 from analysis.results import Clustering, Float32, LayerTopology, TopologyReport
 from analysis.system.home import home, replacing
-from analysis.topology.persistence import without_rounding
+from analysis.topology.rounding import without_rounding
 from analysis.topology.summaries import average
 from analysis.version import ANALYSIS_VERSION
 

@@ -8,7 +8,8 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
-from analysis.topology.distances import RELATIVE_ERROR, pairwise_distances
+from analysis.topology.distances import pairwise_distances
+from analysis.topology.rounding import RELATIVE_ERROR
 
 TOLERANCE = RELATIVE_ERROR
 
