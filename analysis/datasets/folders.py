@@ -131,7 +131,7 @@ def scan_renamed(before: Path, after: Path) -> Folder:
     """Scan a folder after its renaming; no image is decoded again."""
     _known.pop(before, None)
     with suppress(OSError):
-        _reasons_file(before).replace(_reasons_file(after))
+        _checks_file(before).replace(_checks_file(after))
     return scan_folder(after)
 
 
@@ -139,7 +139,7 @@ def forget(root: Path) -> None:
     """Discard the scan of a folder that no longer exists."""
     _known.pop(root, None)
     with suppress(OSError):
-        _reasons_file(root).unlink(missing_ok=True)
+        _checks_file(root).unlink(missing_ok=True)
 
 
 def is_scanned(root: Path) -> bool:
@@ -150,8 +150,8 @@ def is_scanned(root: Path) -> bool:
         listing = _list_folder(root)
     except OptionError:
         return True  # `scan_folder` reports it at once
-    reasons = _load_reasons(root)
-    return all(_key(item) in reasons for item in listing.images.items())
+    checked = _load_checks(root)
+    return all(_key(item) in checked for item in listing.images.items())
 
 
 def some_of(skipped: tuple[Skipped, ...]) -> str:
@@ -231,7 +231,7 @@ def _check_all(
     root: Path, listing: _Listing, progress: ProgressCallback | None
 ) -> dict[str, Checked]:
     """Why each image cannot be used (empty if it can), and its values beyond 8 bits."""
-    earlier = _load_reasons(root)
+    earlier = _load_checks(root)
     keys = {item[0]: _key(item) for item in listing.images.items()}
     new = [name for name, key in keys.items() if key not in earlier]
     fresh = dict(zip(new, _check_images(root, new, progress), strict=True))
@@ -239,7 +239,7 @@ def _check_all(
     if fresh or len(earlier) != len(checked):
         images = {keys[n]: result for n, result in checked.items()}
         content = {"rules": [_RULES, _CHECKS], "images": images}
-        with suppress(OSError), replacing(_reasons_file(root)) as file:  # else it is scanned again
+        with suppress(OSError), replacing(_checks_file(root)) as file:  # else it is scanned again
             file.write(json.dumps(content).encode())
     return checked
 
@@ -264,13 +264,13 @@ def _check_images(
         pool.shutdown(cancel_futures=True)
 
 
-def _reasons_file(root: Path) -> Path:
+def _checks_file(root: Path) -> Path:
     return home() / "folders" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}.json"
 
 
-def _load_reasons(root: Path) -> dict[str, Checked]:
+def _load_checks(root: Path) -> dict[str, Checked]:
     try:
-        content = json.loads(_reasons_file(root).read_bytes())
+        content = json.loads(_checks_file(root).read_bytes())
         if content["rules"] != [_RULES, _CHECKS]:
             return {}
         return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from dataclasses import dataclass, field
 
@@ -39,7 +38,7 @@ def read_layout(names: list[str]) -> Layout:
             f"Taken as classes, although named like splits: {_quote(odd)}. "
             "Put every image into train, val or test if they are splits."
         )
-    classes = {plain(path.split("/")[0]) for path in inner.values() if "/" in path}
+    classes = {path.split("/")[0] for path in inner.values() if "/" in path}
     if len(classes) > 1:
         layout.skipped += [
             (display_name(name), "it lies beside the class folders")
@@ -77,32 +76,30 @@ def _accepted_splits(
     others = tops - set(split_of)
     if not split_of:
         return {}
-    known = _classes_in(names, depth, set(split_of))
+    inside: dict[str, list[str]] = {top: [] for top in tops}  # paths below each folder
+    for name in names:
+        top, _, path = name.split("/", depth)[depth].partition("/")
+        if top in inside:
+            inside[top].append(path)
+    known = {name for folder in split_of for name in _classes_in(inside[folder], folder)}
     if others and not known:
         return {}
     for other in others:  # splits without labels, or with the same classes once more
-        if not _classes_in(names, depth, {other}) <= known:
+        if not _classes_in(inside[other], other) <= known:
             return {}
     if others or not {plain(name) for name in split_of} <= SURE:
         layout.rules = "splits"
     if not {plain(name) for name in split_of} <= SURE:
-        each = [f"“{display_name(name)}” ({split})" for name, split in sorted(split_of.items())]
-        more = f" and {len(each) - _NAMED} more" if len(each) > _NAMED else ""
+        taken = [f"“{display_name(name)}” ({split})" for name, split in sorted(split_of.items())]
         layout.notes.append(
-            f"Folders taken as splits by their names: {', '.join(each[:_NAMED])}{more}. "
+            f"Folders taken as splits by their names: {_list(taken)}. "
             "Rename them if they are classes."
         )
     return split_of
 
 
-def _classes_in(names: list[str], depth: int, folders: set[str]) -> set[str]:
-    paths = [name.split("/", depth)[depth] for name in names]
-    found: set[str] = set()
-    for folder in folders:
-        inside = [path.partition("/")[2] for path in paths if path.startswith(folder + "/")]
-        inside = _unwrap(inside, folder)
-        found |= {plain(path.split("/")[0]) for path in inside if "/" in path}
-    return found
+def _classes_in(paths: list[str], folder: str) -> set[str]:
+    return {plain(path.split("/")[0]) for path in _unwrap(paths, folder) if "/" in path}
 
 
 def _unwrap(paths: list[str], folder: str) -> list[str]:
@@ -139,6 +136,7 @@ def _inside_splits(
     if not result:
         return {name: path for paths in unlabelled.values() for name, path in paths.items()}
     for folder, paths_of in unlabelled.items():
+        layout.rules = "splits"
         reason = f"the folder “{display_name(folder)}” has no class folders"
         layout.skipped += [(display_name(name), reason) for name in paths_of]
     return result
@@ -154,15 +152,17 @@ def _join_spellings(layout: Layout) -> None:
         above = name.rpartition(f"{own}/")[0] if own else ""
         parents.setdefault(own, set()).add(above)
     spelling: dict[str, str] = {}
+    classes: dict[str, list[str]] = {}  # those that differ in spelling alone
     for own in sorted(parents):
-        for other in spelling.values():
-            same_letters = os.fsencode(other) != os.fsencode(own) and plain(other) == plain(own)
-            only_unicode = same_letters and _composed(other) == _composed(own)
-            if only_unicode or (same_letters and not parents[own] & parents[other]):
+        alike = classes.setdefault(plain(own), [])
+        for other in alike:
+            if _composed(other) == _composed(own) or not parents[own] & parents[other]:
                 spelling[own] = other
                 parents[other] |= parents[own]
                 break
-        spelling.setdefault(own, own)
+        else:
+            spelling[own] = own
+            alike.append(own)
     joined = sorted({first for own, first in spelling.items() if own != first})
     if joined:
         layout.classes = [spelling[own] for own in layout.classes]
@@ -177,5 +177,9 @@ def _composed(name: str) -> str:
 
 
 def _quote(names: list[str]) -> str:
-    shown = ", ".join(f"“{display_name(name)}”" for name in names[:_NAMED])
-    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return _list([f"“{display_name(name)}”" for name in names])
+
+
+def _list(items: list[str]) -> str:
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return ", ".join(items[:_NAMED]) + more

@@ -186,9 +186,10 @@ def _make_spec(name: str, folder: Folder) -> DatasetSpec:
 
     def fingerprint() -> str:
         # An upload's name contains the digest of its content; a folder's digest, the files' times.
-        scaled = "".join(f"-{kind}-{s.least:g}-{s.most:g}" for kind, s in folder.scales)
-        scaled += f"-{folder.rules}" if folder.rules else ""
-        return f"{name.removeprefix(OWN) if kept else 'folder'}-{digest_now(folder.root)}{scaled}"
+        # What newer rules decide is added only where they did, so that older keys stay.
+        added = "".join(f"-{kind}-{s.least:g}-{s.most:g}" for kind, s in folder.scales)
+        added += f"-{folder.rules}" if folder.rules else ""
+        return f"{name.removeprefix(OWN) if kept else 'folder'}-{digest_now(folder.root)}{added}"
 
     def load(progress: ProgressCallback | None = None) -> Content:
         images = FileImages(folder.root.resolve(), folder.names, scales=folder.scales)

@@ -44,10 +44,10 @@ def common_scales(ranges: Iterable[ValueRange]) -> Scales:
     255. Others are taken from the smallest value of the dataset, or from 0, to its largest.
     """
     joint: dict[str, ValueRange] = {}
-    for each in ranges:
-        so_far = joint.get(each.kind, each)
-        least, most = min(so_far.least, each.least), max(so_far.most, each.most)
-        joint[each.kind] = ValueRange(each.kind, least, most)
+    for one in ranges:
+        so_far = joint.get(one.kind, one)
+        least, most = min(so_far.least, one.least), max(so_far.most, one.most)
+        joint[one.kind] = ValueRange(one.kind, least, most)
     return tuple((kind, _scale(joint[kind])) for kind in sorted(joint))
 
 

@@ -165,9 +165,9 @@ def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
         )
         for i, facts in enumerate(meta["layers"])
     ]
+    shortest = meta["report"]["min_persistence"]
+    layers = [_without_rounding(layer, shortest) for layer in layers]
     report = TopologyReport(layers=tuple(layers), **meta["report"])
-    shortest = report.min_persistence
-    report = replace(report, layers=tuple(_without_rounding(each, shortest) for each in layers))
     return replace(report, never_run=tuple(report.never_run), outside=tuple(report.outside))
 
 

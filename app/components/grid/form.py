@@ -52,8 +52,8 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
     grid = Grid(
         NAME,
         tuple(models),
-        tuple(choice if choice.shift == "none" else replace(choice, severity=severity)
-              for choice in chosen),
+        tuple(data if data.shift == "none" else replace(data, severity=severity)
+              for data in chosen),
         tuple(strategies),
         tuple(range(seeds)),
         base,

@@ -97,3 +97,15 @@ def test_folders_nested_once_more_have_a_fingerprint_of_their_own(inside: str, r
     names = [f"{s}/{inside.format(s)}{c}/0.png" for s in ("test", "train") for c in "ab"]
     layout = read_layout(names)
     assert (set(layout.classes), layout.rules) == ({"a", "b"}, rules)
+
+
+def test_classes_that_differ_in_case_keep_their_labels_beside_a_stray_image() -> None:
+    layout = read_layout(["A/1.png", "a/2.png", "stray.png"])
+    assert layout.classes == ["A", "a"]
+    assert layout.skipped == [("stray.png", "it lies beside the class folders")]
+
+
+def test_a_split_without_labels_that_is_left_out_changes_the_fingerprint() -> None:
+    layout = read_layout(["dev/1.png", "test/a/2.png", "test/b/3.png", "train/a/4.png"])
+    assert "dev/1.png" not in layout.names
+    assert layout.rules == "splits"
