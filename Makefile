@@ -24,9 +24,10 @@ help:
 app: $(APP_STAMP)
 	$(RUN) -m streamlit run app/server.py
 
+# One thread each: two processes of torch with all cores each hold each other up.
 test: $(DEV_STAMP)
 	@.ci/find-chromium > /dev/null
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV_STAMP)
 	$(RUN) -m ruff check .
