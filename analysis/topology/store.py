@@ -18,6 +18,8 @@ from analysis.options import AnalysisOptions
 from analysis.results import Clustering, Float32, LayerTopology, TopologyReport
 from analysis.system.home import home, replacing
 from analysis.topology.rounding import without_rounding
+from analysis.topology.saved_checks import check_report
+from analysis.topology.saved_limit import mark_used, remove_least_recent
 from analysis.topology.summaries import average
 from analysis.version import ANALYSIS_VERSION
 
@@ -44,6 +46,8 @@ def fingerprint(options: AnalysisOptions) -> str:
 def save_analysis(key: str, report: TopologyReport) -> Path:
     """Write an analysis under its fingerprint, over an older one of the same.
 
+    Others that were used longest ago are removed if all together take more than `saved_limit`.
+
     Parameters
     ----------
     key : str
@@ -58,7 +62,8 @@ def save_analysis(key: str, report: TopologyReport) -> Path:
     Raises
     ------
     StoreError
-        If the folder cannot be written to; nothing half-written is left.
+        If the folder cannot be written to, when nothing half-written is left; or if the limit
+        is none.
     """
     path = _path(key)
     try:
@@ -70,6 +75,7 @@ def save_analysis(key: str, report: TopologyReport) -> Path:
             "and will be computed again next time. Free some space, or set BETTISCOPE_HOME to a "
             "folder that can be written to."
         ) from error
+    remove_least_recent(path)
     return path
 
 
@@ -89,7 +95,7 @@ def load_analysis(key: str) -> TopologyReport | None:
     path = _path(key)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return _report(dict(arrays), path.stem)
+            report = _report(dict(arrays), path.stem)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -103,6 +109,8 @@ def load_analysis(key: str) -> TopologyReport | None:
         raise StoreError(
             f"A saved analysis was damaged. It was set aside as {aside} and computed again."
         ) from error
+    mark_used(path)
+    return report
 
 
 def _path(key: str) -> Path:
@@ -165,10 +173,12 @@ def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
         )
         for i, facts in enumerate(meta["layers"])
     ]
-    shortest = meta["report"]["min_persistence"]
-    layers = [_without_rounding(layer, shortest) for layer in layers]
-    report = TopologyReport(layers=tuple(layers), **meta["report"])
-    return replace(report, never_run=tuple(report.never_run), outside=tuple(report.outside))
+    facts = meta["report"]
+    facts |= {name: tuple(facts[name]) for name in ("never_run", "outside")}
+    report = TopologyReport(layers=tuple(layers), **facts)
+    check_report(report)
+    shortest = report.min_persistence
+    return replace(report, layers=tuple(_without_rounding(each, shortest) for each in layers))
 
 
 def _without_rounding(layer: LayerTopology, shortest: float) -> LayerTopology:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import multiprocessing
+import operator
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +23,7 @@ from analysis.errors import StoreError
 from analysis.options import AnalysisOptions
 from analysis.results import TopologyReport
 from analysis.system.home import home
+from analysis.topology.saved_limit import LIMIT_VARIABLE, saved_bytes, saved_limit
 from analysis.topology.store import fingerprint, load_analysis, save_analysis
 from tests.factories import blobs, circle, layer, report
 
@@ -161,6 +166,89 @@ def test_a_damaged_file_is_set_aside_and_reported(
     assert load_analysis(KEY) is not None
 
 
+def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    """Alter a saved analysis: its arrays, and what it says beside them."""
+    with np.load(path) as saved:
+        arrays = dict(saved)
+    meta = json.loads(arrays["meta"].tobytes())
+    change(arrays, meta)
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(path, **arrays)
+
+
+def layer_fact(name: str, value: Any) -> Callable[[Any, Any], None]:
+    return lambda _, meta: meta["layers"][0].update({name: value})
+
+
+def report_fact(name: str, value: Any) -> Callable[[Any, Any], None]:
+    return lambda _, meta: meta["report"].update({name: value})
+
+
+def one_value(name: str, place: Any, value: float) -> Callable[[Any, Any], None]:
+    return lambda arrays, _: operator.setitem(arrays[name], place, value)
+
+
+def whole_array(name: str, change: Callable[[Any], Any]) -> Callable[[Any, Any], None]:
+    return lambda arrays, _: arrays.update({name: change(arrays[name])})
+
+
+ALTERATIONS: dict[str, Callable[[Any, Any], None]] = {
+    "text for b1": layer_fact("b1", "many"),
+    "NaN for b1": layer_fact("b1", float("nan")),
+    "a negative b1": layer_fact("b1", -1),
+    "a list for parameters": layer_fact("parameters", [1]),
+    "half an operation": layer_fact("flops", 0.5),
+    "a number for a name": layer_fact("name", 3),
+    "the name of another layer": layer_fact("name", "gone"),
+    "text in a shape": layer_fact("activation_shape", ["ten"]),
+    "text for finite": layer_fact("finite", "yes"),
+    "not finite": layer_fact("finite", False),
+    "text for samples": report_fact("samples", "20"),
+    "other samples": report_fact("samples", 19),
+    "no seconds": report_fact("seconds", None),
+    "true for the seed": report_fact("seed", True),
+    "an unknown pooling": report_fact("pooling", "both"),
+    "a number among names": report_fact("never_run", [1]),
+    "nothing among names": report_fact("outside", [None]),
+    "text for the radius": lambda _, meta: meta["eps"].__setitem__(0, "wide"),
+    "no radius": lambda _, meta: meta["eps"].__setitem__(0, None),
+    "a NaN distance": one_value("distances", (0, 1, 2), np.nan),
+    "an infinite distance": one_value("distances", (0, 1, 2), np.inf),
+    "a negative distance": one_value("distances", (0, 1, 2), -1),
+    "cut distances": whole_array("distances", lambda values: values[:, :, :-1]),
+    "flat distances": whole_array("distances", np.ravel),
+    "a layer less": whole_array("distances", lambda values: values[:-1]),
+    "texts for distances": whole_array("distances", lambda values: values.astype(str)),
+    "a NaN birth": one_value("loops", (0, 0), np.nan),
+    "a death before the birth": one_value("loops", (0, 1), 0),
+    "a loop without end": one_value("loops", (0, 1), np.inf),
+    "loops with three ends": whole_array("loops", lambda values: np.tile(values, 2)),
+    "a NaN component": one_value("components", (0, 1), np.nan),
+    "labels of real numbers": whole_array("labels", lambda values: values + 0.5),
+    "a label beyond": one_value("labels", (0, 0), 999),
+    "labels of fewer images": whole_array("labels", lambda values: values[:, :-1]),
+}
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS)
+def test_an_altered_file_is_set_aside_like_a_damaged_one(
+    alteration: str, saved: TopologyReport, folder: Path
+) -> None:
+    path = save_analysis(KEY, saved)
+    rewrite(path, ALTERATIONS[alteration])
+    with pytest.raises(StoreError, match=r"damaged\. It was set aside"):
+        load_analysis(KEY)
+    assert [p.suffix for p in folder.iterdir()] == [".damaged"]
+
+
+def test_a_file_that_is_only_rewritten_still_opens(saved: TopologyReport) -> None:
+    path = save_analysis(KEY, saved)
+    rewrite(path, lambda arrays, meta: None)
+    loaded = load_analysis(KEY)
+    assert loaded is not None
+    assert_same(loaded, saved)
+
+
 def test_no_flipped_byte_escapes(saved: TopologyReport, folder: Path) -> None:
     data = save_analysis(KEY, saved).read_bytes()
     path = folder / f"{KEY}.npz"
@@ -265,3 +353,64 @@ def test_an_older_file_opens_without_its_loops_of_rounding(saved: TopologyReport
     loaded = load_analysis(KEY)
     assert loaded is not None
     assert_same(loaded, saved)
+
+
+def save_three(saved: TopologyReport) -> list[Path]:
+    """Three analyses of one size, each used an hour after the one before."""
+    paths = [save_analysis(f"{n}{KEY[1:]}", saved) for n in range(3)]
+    for hour, path in enumerate(paths):
+        os.utime(path, (3600 * hour, 3600 * hour))
+    return paths
+
+
+def test_the_least_recently_used_analyses_make_room(
+    saved: TopologyReport, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, third = save_three(saved)
+    (folder.parent / "runs.sqlite").write_bytes(bytes(10**6))
+    (folder.parent / "uploads").mkdir()
+    (folder.parent / "uploads" / "old.npz").write_bytes(bytes(10**6))
+    monkeypatch.setenv(LIMIT_VARIABLE, str(3.5 * first.stat().st_size / 1e9))
+    assert load_analysis(first.stem) is not None  # used now, so the second is the oldest
+    fourth = save_analysis(f"3{KEY[1:]}", saved)
+    assert sorted(folder.iterdir()) == sorted([first, third, fourth])
+    assert saved_bytes(folder) <= saved_limit()
+    assert (folder.parent / "runs.sqlite").exists()
+    assert (folder.parent / "uploads" / "old.npz").exists()
+
+
+def test_the_latest_analysis_stays_whatever_the_limit(
+    saved: TopologyReport, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_three(saved)
+    monkeypatch.setenv(LIMIT_VARIABLE, "0")
+    latest = save_analysis(f"3{KEY[1:]}", saved)
+    assert list(folder.iterdir()) == [latest]
+
+
+def test_damaged_files_count_and_go_too(
+    saved: TopologyReport, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest, *_ = save_three(saved)
+    damaged = oldest.with_suffix(".damaged")
+    oldest.rename(damaged)
+    monkeypatch.setenv(LIMIT_VARIABLE, str(3.5 * damaged.stat().st_size / 1e9))
+    save_analysis(f"3{KEY[1:]}", saved)
+    assert not damaged.exists()
+    assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_size_is_named_and_removes_nothing(
+    text: str, saved: TopologyReport, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_three(saved)
+    monkeypatch.setenv(LIMIT_VARIABLE, text)
+    with pytest.raises(StoreError, match=rf"{LIMIT_VARIABLE} must be .* got '{text}'"):
+        save_analysis(f"3{KEY[1:]}", saved)
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_two_gigabytes_are_the_usual_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LIMIT_VARIABLE, raising=False)
+    assert saved_limit() == 2_000_000_000
