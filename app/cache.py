@@ -11,6 +11,7 @@ that `cache_data` would make.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -30,6 +31,7 @@ from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.system.processes import WorkerPool
 from analysis.topology.embedding import embed
 from analysis.topology.resummarize import resummarize
+from analysis.topology.saved_limit import saved_text
 from analysis.topology.store import fingerprint
 from app.charts.profile import Column, profile_figure
 from app.pictures import Picture, picture
@@ -67,6 +69,18 @@ def estimates() -> Estimates:
 def ended_metrics(run_id: str, revision: int) -> RunMetrics:
     """The metrics of a run that has ended, at its `revision`."""
     return run_queue().store.metrics(run_id)
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def saved_space(folder: Path) -> str:
+    """What the saved analyses in a folder take, and may take.
+
+    Raises
+    ------
+    StoreError
+        If the limit is none.
+    """
+    return saved_text(folder)
 
 
 @dataclass(frozen=True, eq=False)

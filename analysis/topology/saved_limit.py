@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from analysis.errors import StoreError
+from analysis.text import gigabytes
 
 LIMIT_VARIABLE = "BETTISCOPE_ANALYSES_GB"
 DEFAULT_LIMIT = 2.0  # GB
@@ -37,6 +38,17 @@ def saved_limit() -> int:
 def saved_bytes(folder: Path) -> int:
     """The bytes that the analyses in a folder take."""
     return sum(size for _, size, _ in _files(folder))
+
+
+def saved_text(folder: Path) -> str:
+    """What the analyses in a folder take, and may take, in one sentence.
+
+    Raises
+    ------
+    StoreError
+        If the limit is none.
+    """
+    return f"Saved analyses take {gigabytes(saved_bytes(folder))} of {gigabytes(saved_limit())}."
 
 
 def mark_used(path: Path) -> None:

@@ -113,8 +113,13 @@ def load_analysis(key: str) -> TopologyReport | None:
     return report
 
 
+def analyses_folder() -> Path:
+    """The folder of all saved analyses."""
+    return home() / "analyses"
+
+
 def _path(key: str) -> Path:
-    return home() / "analyses" / f"{key}.npz"
+    return analyses_folder() / f"{key}.npz"
 
 
 def _arrays(report: TopologyReport, key: str) -> dict[str, Any]:
@@ -173,8 +178,10 @@ def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
         )
         for i, facts in enumerate(meta["layers"])
     ]
-    facts = meta["report"]
-    facts |= {name: tuple(facts[name]) for name in ("never_run", "outside")}
+    facts: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in meta["report"].items()
+    }
     report = TopologyReport(layers=tuple(layers), **facts)
     check_report(report)
     shortest = report.min_persistence

@@ -8,6 +8,7 @@ from analysis.costs.analysis_cost import is_quick
 from analysis.options import PRESETS, AnalysisOptions
 from app.cache import jobs
 from app.components.sidebar.choice import render_choice
+from app.components.sidebar.saved_space import render_saved_space
 from app.components.sidebar.subject import render_subject
 from app.state import Choice, session
 
@@ -30,6 +31,7 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
         with below:
             st.divider()
             choice = render_choice()  # first, since the preset bounds the number of images
+            render_saved_space()
         with above:
             options = render_subject(PRESETS[choice.preset])
             clicked = st.button(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
 import analysis.topology.persistence
 import app.cache
@@ -13,7 +14,9 @@ import app.components.shared.obtain
 import app.components.sidebar.subject
 from analysis.options import AnalysisOptions
 from analysis.selection.ranking import ranking
+from analysis.text import gigabytes
 from analysis.topology.pipeline import analyze_named
+from analysis.topology.saved_limit import LIMIT_VARIABLE, saved_bytes
 from analysis.topology.store import fingerprint, load_analysis
 from tests.app.pages import button, opened, settled, table, texts, tile
 
@@ -309,3 +312,23 @@ def test_a_link_cannot_run_code(
         page.selectbox(key="model").set_value("pocket-resnet20").run()
     assert tile(page, "Selected") == "4 of 42 layers"
     assert not victim.exists()
+
+
+def test_the_sidebar_shows_what_is_used_and_the_limit(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "0.35")
+    st.cache_data.clear()
+    with (home / "analyses" / "large.npz").open("wb") as file:
+        file.truncate(178_000_000)  # sparse
+    used = saved_bytes(home / "analyses")
+    assert used > 178_000_000
+    assert f"Saved analyses take {gigabytes(used)} of 350 MB." in texts(opened())
+
+
+def test_a_limit_that_is_no_number_is_named_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "two")
+    st.cache_data.clear()
+    page = opened()
+    assert not page.exception
+    assert f"{LIMIT_VARIABLE} must be a number of gigabytes from 0, got 'two'" in texts(page)
