@@ -18,7 +18,7 @@ from typing import IO
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60.0  # seconds; the machine may be busy
+PATIENCE = 90.0  # seconds; the machine may be busy
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 
 

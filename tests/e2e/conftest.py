@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.serving import PATIENCE, ROOT, chromium, serve
 
 DRAWN = 1000 * PATIENCE  # milliseconds
+expect.set_options(timeout=DRAWN)
 OURS = re.compile(rf'File "{re.escape(str(ROOT))}/(app|analysis)/')
 
 

@@ -14,7 +14,6 @@ from tests.e2e.pages import stop
 
 pytestmark = pytest.mark.e2e
 Visit = Callable[..., Page]
-SOON = 90_000  # milliseconds; a machine may be busy
 
 
 def plot(page: Page, name: str) -> Locator:
@@ -37,7 +36,7 @@ def points(page: Page, trace: str) -> int:
 
 def wait_for_points(page: Page, trace: str, least: int) -> None:
     check = f"([name, least]) => ({POINTS})(name) >= least"
-    page.wait_for_function(check, arg=[trace, least], timeout=SOON)
+    page.wait_for_function(check, arg=[trace, least])
 
 
 def tile(page: Page, label: str) -> Locator:
@@ -46,7 +45,7 @@ def tile(page: Page, label: str) -> Locator:
 
 def open_page(page: Page, name: str, title: str) -> None:
     page.get_by_role("link", name=name).first.click()
-    expect(page.get_by_role("heading", name=title)).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("heading", name=title)).to_be_visible()
 
 
 def tick(page: Page, row: int) -> None:
@@ -68,7 +67,7 @@ def test_three_strategies_are_started_watched_reloaded_stopped_and_compared(
     page = visit()
     page.goto(re.sub(r"(https?://[^/]+).*", r"\1/finetune?epochs=60", page.url))
     start = page.get_by_role("button", name="Start 3 runs")
-    expect(start).to_be_enabled(timeout=SOON)
+    expect(start).to_be_enabled()
     page.screenshot(path=tmp_path / "plan.png")
     start.click()
 
@@ -80,41 +79,41 @@ def test_three_strategies_are_started_watched_reloaded_stopped_and_compared(
     expect(tile(page, "Size alone")).to_contain_text("waiting")
     expect(
         page.get_by_text(re.compile(r"AdaBet: step \d+ of 960 · [\d,]+ images/s"))
-    ).to_be_visible(timeout=SOON)
-    expect(plot(page, "memory")).to_contain_text("predicted", timeout=SOON)
+    ).to_be_visible()
+    expect(plot(page, "memory")).to_contain_text("predicted")
 
     # Reloading loses nothing.
     before = points(page, "AdaBet")
     page.reload()
     wait_for_points(page, "AdaBet", max(1, before))
-    expect(stop(page)).to_be_visible(timeout=SOON)
+    expect(stop(page)).to_be_visible()
 
     # Stop one: it keeps what it has, and the next one starts.
     stop(page).click()
-    expect(tile(page, "AdaBet")).to_contain_text("stopped", timeout=SOON)
+    expect(tile(page, "AdaBet")).to_contain_text("stopped")
     expect(tile(page, "AdaBet")).to_contain_text("%")
-    expect(page.get_by_text(re.compile(r"Size alone: step \d+"))).to_be_visible(timeout=SOON)
+    expect(page.get_by_text(re.compile(r"Size alone: step \d+"))).to_be_visible()
     wait_for_points(page, "Size alone", 1)
     page.get_by_role("button", name="Cancel 1 waiting").click()
-    expect(tile(page, "Head only")).to_contain_text("stopped", timeout=SOON)
+    expect(tile(page, "Head only")).to_contain_text("stopped")
     stop(page).click()
-    expect(tile(page, "Size alone")).to_contain_text("stopped", timeout=SOON)
-    expect(stop(page)).to_have_count(0, timeout=SOON)
+    expect(tile(page, "Size alone")).to_contain_text("stopped")
+    expect(stop(page)).to_have_count(0)
 
     # Compare two.
     open_page(page, "Runs", "What has been tried?")
     tick(page, 1)
-    expect(page.get_by_role("heading", name="Size alone")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("heading", name="Size alone")).to_be_visible()
     tick(page, 2)
-    expect(page.get_by_role("heading", name="2 runs side by side")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("heading", name="2 runs side by side")).to_be_visible()
     wait_for_points(page, "AdaBet", 1)
     wait_for_points(page, "Size alone", 1)
     assert points(page, "Head only") == 0
 
     # The link restores the comparison, and the runs can be taken away.
-    expect(page).to_have_url(re.compile(r"runs=\w+(\+|%20)\w+"), timeout=SOON)
+    expect(page).to_have_url(re.compile(r"runs=\w+(\+|%20)\w+"))
     page.reload()
-    expect(page.get_by_role("heading", name="2 runs side by side")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("heading", name="2 runs side by side")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="JSON").click()
     saved = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
@@ -126,8 +125,8 @@ def test_a_phone_has_the_whole_page_without_scrolling_sideways(visit: Visit) -> 
     page = visit("", width=390, height=844)
     for path, title in (("finetune", "Is training"), ("runs", "What has been tried?")):
         page.goto(re.sub(r"(https?://[^/]+).*", rf"\1/{path}", page.url))
-        expect(page.get_by_role("heading", name=title)).to_be_visible(timeout=SOON)
-        page.locator(".js-plotly-plot:visible").first.wait_for(timeout=SOON)
+        expect(page.get_by_role("heading", name=title)).to_be_visible()
+        page.locator(".js-plotly-plot:visible").first.wait_for()
         sideways = page.evaluate(
             "() => { const main = document.querySelector('[data-testid=stMain]');"
             " return main.scrollWidth - main.clientWidth; }"
