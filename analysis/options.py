@@ -319,6 +319,17 @@ class Recipe:
         raise_problems(option_problems(Recipe, vars(self)))
 
 
+def batch_sizes(count: int, size: int) -> list[int]:
+    """Images in each batch of an epoch; none is left alone, for norms that need two of them.
+
+    A last image by itself joins the batch before it.
+    """
+    sizes, rest = [size] * (count // size), count % size
+    if rest == 1 and sizes:
+        return [*sizes[:-1], size + 1]
+    return [*sizes, rest] if rest else sizes
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Everything that decides one fine-tune. Names are checked where they are used.
@@ -372,8 +383,9 @@ class RunOptions:
 
     @property
     def largest_step(self) -> Recipe:
-        """The recipe with the batch of the largest step: there may be fewer images than asked."""
-        return replace(self.recipe, batch_size=min(self.recipe.batch_size, self.train_samples))
+        """The recipe with the batch of the largest step, which may be smaller or larger by one."""
+        largest = max(batch_sizes(self.train_samples, self.recipe.batch_size))
+        return replace(self.recipe, batch_size=largest)
 
     def deciding(self) -> RunOptions:
         """The same value for all options that ask for the same numbers.

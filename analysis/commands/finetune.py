@@ -83,6 +83,8 @@ def _finetune(arguments: argparse.Namespace) -> None:
         log.add(item)
         if isinstance(item, Selection):
             print(_selection_text(item), file=sys.stderr)
+            if item.note:
+                print(f"note: {item.note}", file=sys.stderr)
         elif isinstance(item, EpochMetrics):
             print(_epoch_text(item, options.recipe.epochs), file=sys.stderr)
     assert log.selection is not None, "a training begins with the selection"
@@ -169,6 +171,7 @@ def _result(
         "train_samples": options.train_samples,
         **{k: v for k, v in dataclasses.asdict(options.recipe).items() if k != "epochs"},
         "layers": list(selection.layers),
+        "without_gradient": list(selection.without_gradient),
         "trainable_parameters": selection.trainable_parameters,
         "total_parameters": selection.total_parameters,
         "selection": {

@@ -2,12 +2,16 @@
 
 It follows storages, on any device and with fake tensors, so a view costs nothing. It does not see
 the temporary memory inside a kernel or the reserve of an allocator.
+
+It only observes. What the backward pass keeps is read from the graph: hooks of saved tensors would
+switch off torch's check for tensors that were altered since, and `torch.func` refuses to run under
+them.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +19,9 @@ from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
+from torch.autograd.graph import Node
 from torch.optim import Optimizer
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
 from analysis.instruments.memory_use import MemoryKind, MemoryUse
@@ -98,7 +102,6 @@ class Ledger(TorchDispatchMode):
                 self._hooks.callback(handle.remove)
         if self._optimizer is not None:
             self._hooks.callback(self._optimizer.register_step_post_hook(self._note_state).remove)
-        self._hooks.enter_context(saved_tensors_hooks(self._pack, _unpack))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -127,7 +130,7 @@ class Ledger(TorchDispatchMode):
     def _note(self, tensor: Tensor) -> _Storage | None:
         try:
             memory = tensor.untyped_storage()
-        except NotImplementedError:  # a sparse tensor has no storage of its own
+        except (NotImplementedError, RuntimeError):  # such as a sparse tensor, which has none
             return None
         known = self._live.get(memory._cdata)
         if known is not None:
@@ -149,10 +152,6 @@ class Ledger(TorchDispatchMode):
         storage.died = self._events
         self._bytes -= storage.size
 
-    def _pack(self, tensor: Tensor) -> Tensor:
-        self.hold([tensor], "activations")
-        return tensor.detach()  # the tensor itself would keep the graph that keeps it
-
     def _note_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None:
             self.hold([parameter.grad], "gradients")
@@ -171,5 +170,32 @@ def _forget(ledger: weakref.ref[Ledger], key: int, _: object) -> None:
         live._free(key)
 
 
-def _unpack(tensor: Tensor) -> Tensor:
-    return tensor
+def note_kept_tensors(loss: Tensor) -> None:
+    """Record as activations what the graph of a loss keeps, in the ledgers that are entered."""
+    ledgers = [mode for mode in _get_current_dispatch_mode_stack() if isinstance(mode, Ledger)]
+    if ledgers:
+        kept = list(_kept_tensors(loss.grad_fn))
+        for ledger in ledgers:
+            ledger.hold(kept, "activations")
+
+
+def _kept_tensors(root: Node | None) -> Iterator[Tensor]:
+    """The tensors that a graph keeps for its backward pass, without unpacking any of them.
+
+    Unpacking would check them, and recompute what checkpointing has left out.
+    """
+    nodes, seen = [root], {root}
+    while nodes:
+        node = nodes.pop()
+        if node is None:
+            continue
+        for name in dir(node):
+            if name.startswith("_raw_saved_"):
+                saved = getattr(node, name)
+                for item in saved if isinstance(saved, tuple) else (saved,):
+                    # Hooks of the network's own may have packed anything.
+                    if isinstance(tensor := getattr(item, "data", None), Tensor):
+                        yield tensor
+        following = {next_node for next_node, _ in node.next_functions} - seen
+        seen |= following
+        nodes.extend(following)

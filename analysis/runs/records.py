@@ -254,7 +254,8 @@ def _selection(text: str | None) -> Selection | None:
         return None
     values = json.loads(text)
     predicted = _memory_use(values.get("predicted"))
-    return Selection(**values | {"layers": tuple(values["layers"]), "predicted": predicted})
+    names = {name: tuple(values.get(name, ())) for name in ("layers", "without_gradient")}
+    return Selection(**values | names | {"predicted": predicted})
 
 
 def _result(text: str | None) -> FinetuneResult | None:

@@ -18,9 +18,15 @@ from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.system.devices import device_of, full_float32
 from analysis.topology.inputs import PreparedImages, load_split
 from analysis.topology.pipeline import analyze_named
-from analysis.training.freezing import freeze, parameters_of, trained_elements, trained_names
+from analysis.training.freezing import (
+    freeze,
+    owner_of,
+    parameters_of,
+    trained_elements,
+    trained_names,
+)
 from analysis.training.gradients import gradient_evidence
-from analysis.training.metrics import Selection
+from analysis.training.metrics import GradientGap, Selection
 from analysis.training.optimizers import optimizer_name
 
 
@@ -77,6 +83,27 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         used_labels=strategy.needs == "gradients",
         used_gradients=strategy.needs == "gradients",
         optimizer=optimizer_name(model, options.recipe),
+    )
+
+
+def without_gradient(model: nn.Module, selection: Selection, gap: GradientGap) -> Selection:
+    """The selection without the layers that get no gradient and so do not train."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    gone = {parameters[name] for name in gap.parameters}
+    trains = {name for name, p in parameters.items() if p.requires_grad and p not in gone}
+    kept: list[str] = []
+    lost: list[str] = []
+    for layer in selection.layers:
+        own = parameters_of(model, [layer], known=selection.layers)
+        (kept if trains.intersection(own) else lost).append(layer)
+    others = (owner_of(name) or name for name in gap.parameters)
+    owners = [o for o in dict.fromkeys(others) if not any(n.startswith(f"{o}.") for n in trains)]
+    return replace(
+        selection,
+        layers=tuple(kept),
+        trainable_parameters=selection.trainable_parameters - sum(p.numel() for p in gone),
+        without_gradient=tuple(dict.fromkeys((*lost, *owners))),
+        note=gap.why,
     )
 
 

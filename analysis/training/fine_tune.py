@@ -19,15 +19,17 @@ from analysis.system.devices import device_of, device_problem, pick_device
 from analysis.system.home import replacing
 from analysis.system.memory import free_cache
 from analysis.topology.inputs import PreparedImages, load_split, prepare_inputs
-from analysis.training.choosing import choose
+from analysis.training.choosing import choose, without_gradient
 from analysis.training.loop import TensorImages, finetune
-from analysis.training.metrics import Metric, Selection
+from analysis.training.metrics import GradientGap, Metric, Selection
 from analysis.training.names import name_problems
 from analysis.training.prediction import predict_peak
 
 
 class Training:
     """A fine-tune to iterate over once: a Selection first, then the items of `finetune`.
+
+    If chosen layers turn out to get no gradient, another Selection without them follows.
 
     Parameters
     ----------
@@ -76,18 +78,20 @@ class Training:
         model = self._model = _load(options).to(self.device)
         selection = choose(model, options)
         example = PreparedImages(options.analysis, train.sample(1, seed=0))[:]
-        yield replace(selection, predicted=_predict_memory(model, example, options))
+        selection = replace(selection, predicted=_predict_memory(model, example, options))
+        yield selection
         splits = [
             train,
             load_split(options.analysis, "validation"),
             load_split(options.analysis, "test"),
         ]
         try:
-            yield from finetune(
-                model,
-                *(_labelled_images(options, split) for split in splits),
-                recipe=options.recipe,
-            )
+            images = (_labelled_images(options, split) for split in splits)
+            for item in finetune(model, *images, recipe=options.recipe):
+                if isinstance(item, GradientGap):
+                    yield without_gradient(model, selection, item)
+                else:
+                    yield item
         finally:
             free_cache(device_of(model))
 

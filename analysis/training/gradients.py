@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from analysis.instruments.activations import first_tensor
+from analysis.instruments.ledger import note_kept_tensors
+from analysis.options import batch_sizes
 from analysis.training.freezing import freeze, parameters_of
 from analysis.training.loop import logits_of
+from analysis.training.network_errors import explain_network_errors
 
 
 def gradient_evidence(
@@ -38,18 +41,18 @@ def gradient_evidence(
         Indexed by layer. `fisher`: the mean over images and activations of (activation ×
         gradient)² / 2 (Theis et al. 2018, eq. 7, as in AdaBet's released code). `relative`: the
         norm of the gradient of the layer's parameters over the norm of the parameters (Lee et
-        al. 2023, Auto-RGN).
+        al. 2023, Auto-RGN). Missing (NaN) for layers that no gradient reaches.
     """
     model.eval()
     freeze(model, {name for name, _ in model.named_parameters()})
     model.zero_grad(set_to_none=True)
-    fisher = dict.fromkeys(layers, 0.0)
+    fisher: dict[str, float] = {}
     modules = dict(model.named_modules())
     images, labels = (t.to(next(model.parameters()).device) for t in (images, labels))
 
     def add(name: str, activation: Tensor, gradient: Tensor) -> None:
         information = (activation * gradient).square().mean() / 2
-        fisher[name] += information.item() * len(batch) / len(images)
+        fisher[name] = fisher.get(name, 0.0) + information.item() * len(batch) / len(images)
 
     def watch(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
         tensor = first_tensor(output)
@@ -63,15 +66,19 @@ def gradient_evidence(
         for name in layers:
             hook = modules[name].register_forward_hook(partial(watch, name))
             stack.callback(hook.remove)
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
+        sizes = batch_sizes(len(images), batch_size)
+        for batch, classes in zip(
+            torch.split(images, sizes), torch.split(labels, sizes), strict=True
+        ):
             # The sum, so that an image's gradient does not depend on the rest of its batch.
-            logits = logits_of(model, batch)
-            loss = cross_entropy(logits, labels[start : start + batch_size], reduction="sum")
-            loss.backward()  # type: ignore[no-untyped-call]
+            with explain_network_errors():
+                loss = cross_entropy(logits_of(model, batch), classes, reduction="sum")
+                note_kept_tensors(loss)
+                loss.backward()  # type: ignore[no-untyped-call]
     relative = {name: _relative_norm(model, name, layers) for name in layers}
     model.zero_grad(set_to_none=True)
-    return pd.DataFrame({"fisher": fisher, "relative": relative}).reindex(list(layers))
+    seen = {"fisher": pd.Series(fisher, dtype=float), "relative": pd.Series(relative)}
+    return pd.DataFrame(seen).reindex(list(layers))
 
 
 def _relative_norm(model: nn.Module, layer: str, known: Sequence[str]) -> float:

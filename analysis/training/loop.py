@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,20 +16,23 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from analysis.errors import TrainingError
-from analysis.instruments.ledger import Ledger
+from analysis.instruments.ledger import Ledger, note_kept_tensors
 from analysis.instruments.memory_use import MemoryUse
-from analysis.options import Recipe
+from analysis.options import Recipe, batch_sizes
 from analysis.system.devices import device_of
 from analysis.system.memory import allocator_peak, reset_allocator_peak, resident_bytes
 from analysis.training.augmentation import AUGMENT
 from analysis.training.freezing import training_mode
+from analysis.training.gradient_gaps import GradientWatch
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
+    GradientGap,
     MemorySample,
     Metric,
     StepMetrics,
 )
+from analysis.training.network_errors import explain_network_errors
 from analysis.training.optimizers import make_optimizer
 
 EVALUATION_BATCH = 128  # images at most
@@ -65,7 +68,7 @@ def finetune(
     *,
     recipe: Recipe | None = None,
     track_memory: bool = True,
-) -> Iterator[Metric]:
+) -> Iterator[Metric | GradientGap]:
     """Train the parameters that require gradients (see `freezing.freeze`), and yield metrics.
 
     Trains the model in place, on its own device, and leaves it in eval mode with the weights of
@@ -86,13 +89,14 @@ def finetune(
 
     Yields
     ------
-    StepMetrics, MemorySample, EpochMetrics
-        As they are measured; at the end one FinetuneResult.
+    StepMetrics, MemorySample, EpochMetrics, GradientGap
+        As they are measured; at the end one FinetuneResult. A gap comes only if parameters that
+        should train get no gradient, and again if that changes.
 
     Raises
     ------
     TrainingError
-        If nothing trains, a split is empty, or the loss is not finite.
+        If nothing trains, a split is empty, the network fails, or the loss is not finite.
     """
     recipe = recipe or Recipe()
     optimizer = make_optimizer(model, recipe)
@@ -101,7 +105,7 @@ def finetune(
     sampled: list[MemoryUse] = []
     epochs: list[EpochMetrics] = []
     # No more than in a step, so that validation does not take more memory than training.
-    batch = min(recipe.batch_size, EVALUATION_BATCH)
+    batch = max(2, min(recipe.batch_size, EVALUATION_BATCH))
     started = time.perf_counter()
     try:
         for epoch in range(1, recipe.epochs + 1):
@@ -128,6 +132,8 @@ def finetune(
                 )
             )
             yield epochs[-1]
+            if gap := loop.watch.gap():
+                yield gap
     finally:
         model.eval()
         optimizer.zero_grad()
@@ -150,10 +156,14 @@ def evaluate(
     model.eval()
     device, correct, loss = device_of(model), 0.0, 0.0
     with torch.no_grad():
-        for start in range(0, len(data.labels), batch_size):
-            indices = torch.arange(start, min(start + batch_size, len(data.labels)))
+        sizes = batch_sizes(len(data.labels), batch_size)
+        for indices in torch.split(torch.arange(len(data.labels)), sizes):
             labels = data.labels[indices].to(device)
-            logits = logits_of(model, data.images(indices).to(device))
+            images = data.images(indices).to(device)
+            if len(images) == 1:  # all there is, and networks may squeeze its axis away
+                images = torch.cat((images, images))
+            with explain_network_errors():
+                logits = logits_of(model, images)[: len(labels)]
             correct += (logits.argmax(1) == labels).sum().item()
             loss += cross_entropy(logits.float(), labels, reduction="sum").item()
     return correct / len(data.labels), loss / len(data.labels)
@@ -161,6 +171,8 @@ def evaluate(
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     """The model's output for images: logits, (N, classes).
+
+    Of one image they may also be (classes,), from networks that squeeze.
 
     Raises
     ------
@@ -171,6 +183,8 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     if isinstance(output, Tensor) and output.dim() == 2 and len(output) == len(images):
         return output
     is_tensor = isinstance(output, Tensor)
+    if isinstance(output, Tensor) and output.dim() == 1 and len(images) == 1 and len(output) > 1:
+        return output[None]
     kind = f"a tensor {tuple(output.shape)}" if is_tensor else type(output).__name__
     raise TrainingError(
         "To be fine-tuned, a network must return one tensor of logits, (images, classes). This one "
@@ -179,12 +193,22 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def training_step(
-    model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
+    model: nn.Module,
+    optimizer: Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    watch: GradientWatch | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Take one optimiser step; return the loss, a scalar, and the logits, (N, classes)."""
     logits = logits_of(model, images)
     loss = cross_entropy(logits, labels)
+    if watch is not None and not loss.requires_grad:
+        raise TrainingError(watch.nothing_trains())
+    note_kept_tensors(loss)
     loss.backward()  # type: ignore[no-untyped-call]
+    if watch is not None:
+        watch.look()
     optimizer.step()
     # Free them now, not before the next backward pass: the next forward pass needs the memory.
     optimizer.zero_grad(set_to_none=True)
@@ -248,18 +272,17 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self.device = device_of(self.model)
-        self.steps = math.ceil(len(self.train.labels) / self.recipe.batch_size)  # per epoch
-        self.scheduler = CosineAnnealingLR(self.optimizer, self.recipe.epochs * self.steps)
+        self.sizes = batch_sizes(len(self.train.labels), self.recipe.batch_size)
+        self.watch = GradientWatch(self.model)
+        self.scheduler = CosineAnnealingLR(self.optimizer, self.recipe.epochs * len(self.sizes))
 
     def epoch(
         self, epoch: int, started: float, totals: _Totals, track: bool
-    ) -> Iterator[StepMetrics | MemorySample]:
+    ) -> Iterator[StepMetrics | MemorySample | GradientGap]:
         training_mode(self.model)
         with self.random():
             order = torch.randperm(len(self.train.labels))
-        for position in range(self.steps):
-            start = position * self.recipe.batch_size
-            indices = order[start : start + self.recipe.batch_size]
+        for position, indices in enumerate(torch.split(order, self.sizes)):
             tracked = track and self._is_sampled(epoch, position)
             rate = float(self.scheduler.get_last_lr()[0])
             loss, correct, peak = self._step(indices, tracked)
@@ -276,6 +299,8 @@ class _Loop:
             totals.images += len(indices)
             totals.loss += loss * len(indices)
             totals.correct += correct
+            if self.step == 1 and (gap := self.watch.gap()):
+                yield gap
             yield StepMetrics(
                 step=self.step,
                 epoch=epoch,
@@ -294,12 +319,13 @@ class _Loop:
     def _is_sampled(self, epoch: int, position: int) -> bool:
         """Whether to measure a step's memory: the very first, and the second of each epoch.
 
-        By the second step the optimiser has its state. Where it is a smaller last batch, later
-        epochs measure their first step, which is full.
+        By the second step the optimiser has its state. Later epochs measure their first step if
+        the second is smaller, and all measure the last if it is larger.
         """
-        full = len(self.train.labels) // self.recipe.batch_size
-        second = self.steps > 1 and (epoch == 1 or full > 1)
-        return position == int(second) or (epoch == 1 and position == 0)
+        sizes = self.sizes
+        second = len(sizes) > 1 and (epoch == 1 or sizes[1] >= sizes[0])
+        largest = position > 0 and position == len(sizes) - 1 and sizes[-1] > sizes[0]
+        return largest or position == int(second) or (epoch == 1 and position == 0)
 
     def _step(self, indices: Tensor, tracked: bool) -> tuple[float, float, MemoryUse | None]:
         with self.random():
@@ -307,14 +333,19 @@ class _Loop:
             # Not `non_blocking`: MPS would read them after they are freed (pytorch#189690).
             images = images.to(self.device)
             labels = self.train.labels[indices].to(self.device)
-            peak = None
-            if tracked:
-                reset_allocator_peak(self.device)
-                with Ledger(self.model, self.optimizer, (images, labels)) as ledger:
-                    loss, logits = training_step(self.model, self.optimizer, images, labels)
-                peak = ledger.peak
-            else:
-                loss, logits = training_step(self.model, self.optimizer, images, labels)
+            ledger = None
+            with ExitStack() as stack:
+                stack.enter_context(explain_network_errors())
+                if self.step == 0:
+                    stack.enter_context(self.watch.listening())
+                if tracked:
+                    reset_allocator_peak(self.device)
+                    ledger = Ledger(self.model, self.optimizer, (images, labels))
+                    stack.enter_context(ledger)
+                loss, logits = training_step(
+                    self.model, self.optimizer, images, labels, watch=self.watch
+                )
+        peak = ledger.peak if ledger is not None else None
         self.step += 1
         self.scheduler.step()
         return loss.item(), (logits.argmax(1) == labels).sum().item(), peak

@@ -20,6 +20,17 @@ class Selection:
     used_gradients: bool
     optimizer: str = "sgd"  # or "adamw": the recipe's choice for this model
     predicted: MemoryUse | None = None  # at the peak of a training step, from fake tensors
+    # Modules that were chosen and got no gradient, so that they are not among `layers`.
+    without_gradient: tuple[str, ...] = ()
+    note: str = ""  # for the user: which those are, and why
+
+
+@dataclass(frozen=True)
+class GradientGap:
+    """Parameters that should train and have had no gradient so far; they keep every bit."""
+
+    parameters: tuple[str, ...] = ()
+    why: str = ""  # for the user: whose they are, and why; empty if there are none
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The optimiser of the parameters that require gradients.
 
     Weight decay is decoupled from the gradients (Loshchilov and Hutter 2019), also for SGD, and
-    leaves out norms and biases.
+    leaves out norms and biases, and what has no gradient.
 
     Raises
     ------
@@ -61,4 +61,6 @@ class _Decay:
     def __call__(self, optimizer: Optimizer, *_: object) -> None:
         with torch.no_grad():
             shrink = 1 - optimizer.param_groups[0]["lr"] * self._weight_decay
-            torch._foreach_mul_(self._parameters, shrink)
+            trained = [p for p in self._parameters if p.grad is not None]
+            if trained:
+                torch._foreach_mul_(trained, shrink)

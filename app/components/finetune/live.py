@@ -86,6 +86,8 @@ def _render_group(runs: list[Run]) -> None:
             st.error(f"**{names[run.id]}**: {run.error}")
         elif run.error:
             st.info(f"**{names[run.id]}**: {run.error}")
+        if run.selection is not None and run.selection.note:
+            st.warning(f"**{names[run.id]}**: {run.selection.note}")
     sentence = verdict_sentence(runs)
     if sentence:
         st.markdown(sentence)

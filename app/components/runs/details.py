@@ -27,6 +27,8 @@ def render_comparison(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.error:
             st.warning(f"**{names[run.id]}**: {run.error}")
+        if run.selection is not None and run.selection.note:
+            st.warning(f"**{names[run.id]}**: {run.selection.note}")
     strategies = {run.options.strategy for run in runs}
     render_curves(runs, by_strategy=len(strategies) == len(runs))
     left, right = st.columns(2, gap="medium")

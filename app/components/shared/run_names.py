@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from analysis.instruments.memory_use import MemoryUse
+from analysis.options import batch_sizes
 from analysis.runs.store import Run, RunMetrics
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import plural
@@ -73,7 +74,7 @@ def metrics_of(run: Run) -> RunMetrics:
 
 def steps_per_epoch(run: Run) -> int:
     """Optimiser steps in one pass over the training images."""
-    return math.ceil(run.options.train_samples / run.options.recipe.batch_size)
+    return len(batch_sizes(run.options.train_samples, run.options.recipe.batch_size))
 
 
 def curves_of(runs: Sequence[Run], *, by_strategy: bool) -> list[Curve]:

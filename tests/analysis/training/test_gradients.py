@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, cross_entropy, linear, relu
 
+from analysis.errors import TrainingError
 from analysis.training.gradients import gradient_evidence
 from tests.factories import hooks_left, same_bits, state_of
 
@@ -121,7 +122,7 @@ def test_weights_statistics_and_gradients_are_unchanged() -> None:
 
 def test_an_error_leaves_no_hook() -> None:
     model = network()
-    with pytest.raises(IndexError):
+    with pytest.raises(TrainingError, match="IndexError"):
         gradient_evidence(model, IMAGES, torch.full((7,), 9), LAYERS)
     assert hooks_left(model) == []
 

@@ -304,7 +304,7 @@ def test_an_error_in_the_backward_pass_leaves_nothing_behind(track: bool) -> Non
 
     model = network()
     model[0].weight.register_hook(fail)  # the last to get a gradient
-    with pytest.raises(RuntimeError, match="on purpose"):
+    with pytest.raises(TrainingError, match="RuntimeError: on purpose"):
         list(finetune(model, *[two_classes(10)] * 3, track_memory=track))
     assert not any(module.training for module in model.modules())
     assert hooks_left(model) == []
