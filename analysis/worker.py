@@ -29,7 +29,7 @@ from analysis.errors import (
     OptionError,
     is_out_of_memory,
 )
-from analysis.models import CheckpointRequest, keep_checkpoint
+from analysis.models import CheckpointRequest, keep_checkpoint, learn_code
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress, ProgressCallback
 from analysis.results import SavedAnalysis, TopologyReport
@@ -51,6 +51,7 @@ def _analyze(options: AnalysisOptions, send: ProgressCallback) -> SavedAnalysis 
     """Answer with only the key of a saved report, which may be large."""
     from analysis.topology.pipeline import analyze_named
 
+    learn_code(options.model, options.seed)
     key = fingerprint(options)
     report = analyze_named(options, key=key, progress=send)
     return SavedAnalysis(key, report.notes) if is_saved(key) else report

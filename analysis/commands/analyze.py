@@ -26,7 +26,7 @@ from analysis.costs.analysis_cost import CostRequest, Probe, analysis_cost, is_q
 from analysis.datasets import dataset_spec, is_fetched, load_dataset
 from analysis.errors import OptionError, raise_problems
 from analysis.jobs.jobs import Jobs
-from analysis.models import fetch_weights, model_spec
+from analysis.models import fetch_weights, learn_code, model_spec
 from analysis.options import PRESETS, AnalysisOptions, RunOptions
 from analysis.text import duration_text, gigabytes
 from analysis.topology.store import fingerprint, is_saved
@@ -76,6 +76,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     if (path := arguments.json or arguments.csv) is not None:
         check_writable(path)
 
+    learn_code(options.model, options.seed)
     key = fingerprint(options)
     if not is_saved(key):
         available = dataset_spec(options.dataset).sizes[options.split]

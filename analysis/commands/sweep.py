@@ -21,6 +21,7 @@ from analysis.commands.options import (
     write_json,
 )
 from analysis.errors import OptionError, raise_problems
+from analysis.models import learn_code
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.runs.records import Run
 from analysis.runs.store import RunStore
@@ -97,6 +98,8 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 def _sweep(arguments: argparse.Namespace) -> None:
     grid = _grid(arguments)
     cells, store = grid.cells(), RunStore()
+    for model, seed in {(cell.analysis.model, cell.analysis.seed): None for cell in cells}:
+        learn_code(model, seed)
     for path in (arguments.json, arguments.csv, arguments.markdown):
         if path is not None:
             check_writable(path)

@@ -19,6 +19,7 @@ from analysis.models.names import (
     weights_problem,
 )
 from analysis.models.registry import (
+    learn_code,
     list_models,
     load_model,
     prepare_images,
@@ -33,6 +34,7 @@ __all__ = [
     "WeightSet",
     "fetch_weights",
     "keep_checkpoint",
+    "learn_code",
     "list_models",
     "load_model",
     "megabytes_to_fetch",

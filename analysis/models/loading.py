@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -19,6 +21,7 @@ from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
 from analysis.models.checkpoints import FittedWeights, fit_state, without_prefix
+from analysis.models.code_facts import recorded_files, save_facts
 from analysis.models.input_side import built_side, side_of_input
 from analysis.models.names import FILE, model_spec, most_bytes
 from analysis.models.own_code import code_network, side_of_code
@@ -56,6 +59,13 @@ def build_model(
         if num_classes is not None:
             replace_head(model, head, num_classes)
     return model.eval()
+
+
+def learn_code(name: str, seed: int) -> None:
+    """Run the user's code once, and remember what it read and the weights it gave."""
+    with _seed_weights(seed), recorded_files() as files:
+        model, _ = code_network(name, None)
+    save_facts(name, seed, files, model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +274,15 @@ def _classes_of(network: nn.Module, head: str) -> int:
 
 @contextmanager
 def _seed_weights(seed: int) -> Iterator[None]:
-    # Weights are drawn on the CPU, so only its generator is seeded and restored.
+    # Weights are drawn on the CPU, so only its generator is seeded and restored; the user's code
+    # may draw them with Python or NumPy.
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        yield
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002

@@ -15,6 +15,7 @@ from types import ModuleType
 from torch import nn
 
 from analysis.errors import ModelError
+from analysis.models.code_facts import note_modules
 
 INPUT_SIDE = 224  # pixels, unless the network has an `input_size`
 
@@ -88,11 +89,18 @@ def _import_path(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        note_modules(sys.modules.keys() - before)
         sys.path.remove(str(folder))
-        for name in sys.modules.keys() - before:  # another file may have neighbours of that name
-            top = name.partition(".")[0]
-            if top not in before and _lies_at(folder / top, sys.modules[name]):
-                del sys.modules[name]
+        # Another file may have neighbours of that name. All are found before any goes: a package
+        # without an `__init__.py` looks its parent up to say where it lies.
+        neighbours = [
+            name
+            for name in sys.modules.keys() - before
+            if (top := name.partition(".")[0]) not in before
+            and _lies_at(folder / top, sys.modules[name])
+        ]
+        for name in neighbours:
+            del sys.modules[name]
 
 
 def _lies_at(place: Path, module: ModuleType) -> bool:

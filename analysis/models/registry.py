@@ -5,8 +5,6 @@ This module must not import torch: the dashboard lists models without it.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.errors import AssetError, raise_problems
+from analysis.errors import raise_problems
 from analysis.models.catalogue import MODELS
+from analysis.models.code_facts import code_digest, file_digest
 from analysis.models.input_side import side_of_input
 from analysis.models.names import FILE, model_and_weights_problems, model_spec
 from analysis.progress import ProgressCallback
 from analysis.system.assets import asset_entry
-from analysis.system.downloads import digest_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -133,8 +131,9 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
     -------
     str
         The SHA-256 of a pocket model's file or of a checkpoint, torchvision's name and hash of
-        its weights, or "random:" and the seed; for the user's code, also a SHA-256 of its file
-        and of the Python files beside it, which it may import.
+        its weights, or "random:" and the seed; for the user's code, also a SHA-256 of its file,
+        of the Python files beside it, and of what it read and gave when it was last run: see
+        `learn_code`. Nothing is run here.
 
     Raises
     ------
@@ -145,9 +144,10 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
     """
     raise_problems(model_and_weights_problems(name, weights))
     spec = model_spec(name)
-    code = f":{_code_digest(Path(name.rpartition(':')[0]))}" if spec.source == "code" else ""
+    own = not weights.startswith(FILE)
+    code = f":{code_digest(name, seed, with_weights=own)}" if spec.source == "code" else ""
     if weights.startswith(FILE):
-        return FILE + _digest(Path(weights.removeprefix(FILE))) + code
+        return FILE + file_digest(Path(weights.removeprefix(FILE))) + code
     if weights == "random" or code:
         return f"random:{seed}{code}"
     if spec.source == "pocket":
@@ -156,17 +156,20 @@ def weights_fingerprint(name: str, weights: str, seed: int) -> str:
     return f"{chosen.name}-{chosen.sha256}" if chosen else f"timm-{version('timm')}"
 
 
-def _code_digest(path: Path) -> str:
-    files = sorted(file for file in path.resolve().parent.glob("*.py") if file.is_file())
-    listed = "\n".join(f"{file.name} {_digest(file)}" for file in files)
-    return hashlib.sha256(os.fsencode(listed)).hexdigest()
+def learn_code(name: str, seed: int) -> None:
+    """Run the user's code, so that `weights_fingerprint` covers all that it reads.
 
+    Whoever is about to run it anyway calls this first. Other models need nothing.
 
-def _digest(path: Path) -> str:
-    try:
-        return digest_of(path.resolve())
-    except OSError as error:
-        raise AssetError(f"{path} cannot be read ({error.strerror}).") from error
+    Raises
+    ------
+    OptionError, ModelError
+        If the name is unknown, or the code fails.
+    """
+    if model_spec(name).source == "code":
+        from analysis.models.loading import learn_code as learn
+
+        learn(name, seed)
 
 
 def _image_problems(images: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> list[str]:

@@ -21,7 +21,7 @@ from analysis.errors import (
     raise_problems,
 )
 from analysis.instruments.activations import LayerInfo
-from analysis.models import load_model
+from analysis.models import learn_code, load_model
 from analysis.options import (
     MIN_SAMPLES,
     POOLINGS,
@@ -175,7 +175,9 @@ def analyze_named(
         With a sentence for the user.
     """
     notes = []
-    key = key or fingerprint(options)
+    if not key:
+        learn_code(options.model, options.seed)
+        key = fingerprint(options)
     try:
         saved = load_analysis(key)
         if saved is not None:

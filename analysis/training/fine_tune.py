@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from analysis.datasets import ImageDataset, dataset_problem, dataset_spec
 from analysis.errors import AnalysisError, StoreError, TrainingError, raise_problems
 from analysis.instruments.memory_use import MemoryUse
-from analysis.models import load_model, weights_fingerprint
+from analysis.models import learn_code, load_model, weights_fingerprint
 from analysis.options import RunOptions
 from analysis.system.devices import device_of, device_problem, pick_device
 from analysis.system.home import replacing
@@ -63,8 +63,9 @@ class Training:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Of the weights and the data, as "model" and "data"."""
+        """Of the weights and the data, as "model" and "data". The user's code is run for it."""
         analysis = self.options.analysis
+        learn_code(analysis.model, analysis.seed)
         return {
             "model": weights_fingerprint(analysis.model, analysis.weights, analysis.seed),
             "data": dataset_spec(analysis.dataset).fingerprint(),
