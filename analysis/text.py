@@ -39,6 +39,11 @@ def percent_text(part: float, whole: float) -> str:
     return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %"
 
 
+def share_text(share: float) -> str:
+    """A share with one decimal, so that one number reads the same everywhere: "2.5 %"."""
+    return f"{100 * share:.1f} %"
+
+
 def saving_text(part: float, full: float) -> str:
     """How much smaller or larger one number is than the other: "30 % less"."""
     percent = 100 * (1 - part / full)

@@ -26,7 +26,6 @@ from analysis.results import Float64, Integers, TopologyReport
 from analysis.runs.queue import RunQueue
 from analysis.runs.store import RunMetrics
 from analysis.selection.ranking import ranking
-from analysis.selection.scores import NORMALIZATIONS
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.system.processes import WorkerPool
 from analysis.topology.embedding import embed
@@ -181,7 +180,6 @@ def profile(
         columns=columns,
         palette=PALETTES[appearance],
         row_height=ROW if len(_rows) <= TALL else DENSE_ROW,
-        normalization_title=NORMALIZATIONS[choice.normalization].title,
         opened=opened,
     )
 

@@ -84,9 +84,12 @@ class Analysis:
 
 @dataclass
 class Profile:
-    """What the layer profile and the microscope remember."""
+    """What the layer profile and the microscope remember; the URL carries what was chosen."""
 
+    model: str = ""  # whose layers these are; empty before the first analysis is shown
+    chosen_layer: str | None = None  # by hand or by a link; None: the best layer is open
     pinned_layers: list[str] = field(default_factory=list)
+    unknown_layers: list[str] = field(default_factory=list)  # in a link, to be said once
     figure_key: tuple[object, ...] | None = None  # what the figure was last built from
     open_row: str = ""  # the layer that this figure shows as open
 
@@ -165,16 +168,43 @@ def session() -> Session:
     return state
 
 
-def open_layer(names: list[str], suggestion: str) -> str:
-    """The layer under the microscope, from the URL; `suggestion` if that names none."""
-    if st.session_state.get("layer") not in names:
-        st.session_state["layer"] = suggestion
+def open_layer(model: str, names: list[str], best: str) -> str:
+    """The layer under the microscope: the one chosen for this model, else the best.
+
+    The layers of a link are read when its first analysis is shown. A choice ends with its model,
+    even if another model has a layer of that name.
+    """
+    profile = session().profile
+    if not profile.model:
+        profile.chosen_layer = st.query_params.get("layer")
+        pinned = list(dict.fromkeys(st.query_params.get_all("pin")))
+        linked = [*pinned, *st.query_params.get_all("layer")]
+        profile.unknown_layers = [name for name in linked if name not in names]
+        profile.pinned_layers = [name for name in pinned if name in names][:MAX_PINNED]
+    elif profile.model != model:
+        profile.chosen_layer, profile.pinned_layers = None, []
+    profile.model = model
+    if profile.chosen_layer not in names:
+        profile.chosen_layer = None
+    profile.pinned_layers = [name for name in profile.pinned_layers if name in names]
+    st.session_state["layer"] = best if profile.chosen_layer is None else profile.chosen_layer
+    _put_into_link("layer", [] if profile.chosen_layer is None else [profile.chosen_layer])
+    _put_into_link("pin", profile.pinned_layers)
     return str(st.session_state["layer"])
 
 
-def set_open_layer(name: str) -> None:
+def choose_layer(name: str) -> None:
     """Open a layer under the microscope; call it only in callbacks, before its widget is drawn."""
-    st.session_state["layer"] = name
+    session().profile.chosen_layer = name
+
+
+def _put_into_link(name: str, values: list[str]) -> None:
+    if values == st.query_params.get_all(name):
+        return
+    if values:
+        st.query_params[name] = values
+    else:
+        del st.query_params[name]
 
 
 def appearance() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.text import plural
+from analysis.text import plural, share_text
 from app.charts.layer_names import short_names
 from app.charts.profile_columns import (
     CLEAR,
@@ -47,7 +47,6 @@ def profile_figure(
     columns: tuple[Column, ...] = COLUMNS,
     palette: Palette,
     row_height: int = 15,
-    normalization_title: str = "best layer = 1",
     opened: str | None = None,
 ) -> go.Figure:
     """Draw the layers from top to bottom, in the order of `rows`.
@@ -66,8 +65,6 @@ def profile_figure(
     palette : Palette
     row_height : int, default=15
         Pixels.
-    normalization_title : str, default="best layer = 1"
-        Under the title of the score, e.g. "÷ activation size".
     opened : str, optional
         The layer whose row is marked as open when the figure is first drawn. The browser marks
         clicked cells itself, and a figure that changes loses Streamlit's selection.
@@ -89,9 +86,9 @@ def profile_figure(
         DRAW[column](sketch, rows, panel)
         if column == "score":
             scale = ScoreScale.of(rows)
-            log = ", log" if scale.lowest is not None else ""
+            log = "score (log)" if scale.lowest is not None else "score"
             sketch.layout[axis_key(panel)]["title"] = column_title(
-                palette, "score", normalization_title + log
+                palette, log, "share of the best"
             )
             if threshold is not None:
                 position = float(scale.place(np.array(threshold)))
@@ -207,7 +204,7 @@ def _hover_text(row: dict[Any, Any], best: float) -> str:
         rank = f", rank {row['rank']:.0f}" if pd.notna(row["rank"]) else ", not ranked"
         lines.append(f"score: {row['score']:.3g} ({row['score'] / best:.2f} of the best{rank})")
     if pd.notna(row["clusters"]):
-        noise = f", {row['noise_share']:.0%} noise" if pd.notna(row["noise_share"]) else ""
+        noise = f", {share_text(row['noise_share'])} noise" if pd.notna(row["noise_share"]) else ""
         lines.append(f"DBSCAN clusters: {row['clusters']}{noise}")
     unit, scale = byte_unit(row["activation_bytes"])
     lines += [

@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.options import AnalysisOptions
 from app.cache import layer_rows, report_for_choice
 from app.components.explore.microscope import render_microscope, render_pinned
-from app.components.explore.overview import render_overview
+from app.components.explore.overview import render_overview, report_unknown_layers
 from app.components.explore.profile import render_profile
 from app.components.explore.table import render_table
 from app.components.shared.obtain import render_obtained
@@ -28,7 +28,9 @@ if shown is not None:
         shown = dataclasses.replace(shown, report=report, key=key)
     rows, report = layer_rows(shown.key, choice, shown.report), shown.report
     best = rows.loc[rows["rank"] == 1, "layer"]
-    layer = open_layer(report.names, report.names[0] if best.empty else best.iloc[0])
+    suggestion = report.names[0] if best.empty else best.iloc[0]
+    layer = open_layer(shown.options.model, report.names, suggestion)
+    report_unknown_layers(shown.options.model)
 
     render_overview(shown, rows, choice)
     wide, close = st.columns([8, 5], gap="medium")

@@ -14,6 +14,7 @@ from analysis.text import (
     percent_text,
     plural,
     saving_text,
+    share_text,
     signed,
     size_text,
     size_unit,
@@ -67,6 +68,15 @@ def test_differences_have_a_sign() -> None:
 def test_small_shares_have_a_decimal(part: int, text: str) -> None:
     assert percent_text(part, 40) == text
     assert percent_text(part, 0) == "0.0 %"
+
+
+def test_shares_have_one_decimal_whatever_their_size() -> None:
+    assert [share_text(share) for share in (0, 0.025, 0.125, 1)] == [
+        "0.0 %",
+        "2.5 %",
+        "12.5 %",
+        "100.0 %",
+    ]
 
 
 def test_savings_are_less_or_more() -> None:

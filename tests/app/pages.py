@@ -16,7 +16,7 @@ MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 PATIENCE = 60  # seconds
 
 
-def opened(view: str = "explore", **query: str) -> AppTest:
+def opened(view: str = "explore", **query: str | list[str]) -> AppTest:
     """A page in a fresh session, with the parameters of its link."""
     page = AppTest.from_file(str(MAIN), default_timeout=30)
     for name, value in query.items():

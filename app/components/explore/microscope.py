@@ -8,13 +8,13 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.results import LayerTopology
-from analysis.text import plural
+from analysis.text import plural, share_text
 from analysis.topology.summaries import SUMMARIES, average, betti_curve, long_intervals
 from app.cache import DrawnImages, drawn_images, embedding
 from app.charts.diagram import barcode_figure, betti_curve_figure, diagram_figure
 from app.charts.embedding import embedding_figure
 from app.components.explore.thumbnails import render_thumbnails
-from app.state import MAX_PINNED, Choice, Shown, appearance, session
+from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
 from app.theme import PALETTES, chart_config
 
 NOISE = "noise"
@@ -39,8 +39,7 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
         "Layer under the microscope",
         rows["layer"].tolist(),
         key="layer",
-        bind="query-params",
-        on_change=_redraw_profile,
+        on_change=_choose_layer,
         format_func=lambda name: name or "(model)",
         help="Choose a layer here, or click its row in the profile.",
     )
@@ -80,7 +79,6 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
 def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     """Draw the pinned layers side by side."""
     profile = session().profile
-    profile.pinned_layers = [name for name in profile.pinned_layers if name in shown.report.names]
     if not profile.pinned_layers:
         return
     st.subheader("Pinned layers", anchor=False)
@@ -189,9 +187,9 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
         return
     assert layer.clustering is not None
     count, noise = layer.clustering.count, layer.clustering.noise_share
+    radius = f"radius {layer.clustering.eps:.4g}"
     st.caption(
-        f"{plural(count, 'DBSCAN cluster')}, {noise:.0%} noise · radius {layer.clustering.eps:.4g}",
-        help=MAP_HELP,
+        f"{plural(count, 'DBSCAN cluster')}, {share_text(noise)} noise · {radius}", help=MAP_HELP
     )
     # Longer names appear only on hover.
     short = data.classes and max(map(len, data.classes)) <= 2
@@ -248,5 +246,6 @@ def _toggle_pin(name: str) -> None:
         pinned.append(name)
 
 
-def _redraw_profile() -> None:
-    session().profile.figure_key = None
+def _choose_layer() -> None:
+    choose_layer(st.session_state["layer"])
+    session().profile.figure_key = None  # the profile shows the open row when it is next drawn

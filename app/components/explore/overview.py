@@ -6,11 +6,12 @@ import pandas as pd
 import streamlit as st
 
 from analysis.selection.ranking import NONE_CAN_BE_CHOSEN
-from analysis.text import count_text, percent_text, plural
+from analysis.text import count_text, first_of, percent_text, plural
 from app.components.explore.sentences import clusters_sentence, size_sentence
+from app.components.shared.help_texts import literal
 from app.components.shared.memory_tile import render_memory_tile
 from app.components.shared.obtain import describe
-from app.state import Choice, Shown
+from app.state import Choice, Shown, session
 
 CORRELATION_HELP = (
     "Spearman's rank correlation: +1 if layers with more loops have more clusters, −1 if fewer. "
@@ -40,6 +41,17 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
     for warning in shown.report.warnings():
         st.warning(warning)
+
+
+def report_unknown_layers(model: str) -> None:
+    """Name the layers of a link that the model does not have."""
+    unknown, session().profile.unknown_layers = session().profile.unknown_layers, []
+    if unknown:
+        st.toast(
+            f"The link names {first_of(map(literal, unknown))}, which {model} does not have. "
+            "The best layer is shown instead.",
+            duration="infinite",
+        )
 
 
 def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:

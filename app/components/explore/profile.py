@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.cache import TALL, profile
 from app.charts.profile import COLUMNS, Column
-from app.state import Choice, Shown, appearance, session, set_open_layer
+from app.state import Choice, Shown, appearance, choose_layer, session
 from app.theme import chart_config
 
 HEIGHT = 960  # pixels of a profile that scrolls
@@ -62,4 +62,4 @@ def _open_row(shown: Shown, choice: Choice, layer: str) -> str:
 def _open(key: str) -> None:
     points = st.session_state[key].selection.points
     if points:  # a second click on the same row empties the selection: the layer stays open
-        set_open_layer(points[-1]["customdata"][0])
+        choose_layer(points[-1]["customdata"][0])

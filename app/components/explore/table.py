@@ -24,7 +24,7 @@ COLUMNS = {
     "parameters": ("Parameters", "Numbers in this layer that training can change."),
     "flops": ("FLOPs", "Floating-point operations per image; a multiply-add counts as two."),
 }
-FORMATS = {"score": "%.3g", "noise_share": "percent", "b1": "%.4g"}
+FORMATS = {"score": "%.3g", "noise_share": "%.1f %%", "b1": "%.4g"}
 
 
 def render_table(shown: Shown, rows: pd.DataFrame) -> None:
@@ -42,7 +42,7 @@ def render_table(shown: Shown, rows: pd.DataFrame) -> None:
         help="Save every column of this table.",
     )
     st.dataframe(
-        rows,
+        rows.assign(noise_share=100 * rows["noise_share"]),
         hide_index=True,
         column_order=list(COLUMNS),
         column_config={

@@ -193,7 +193,7 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
         "Images",
         least,
         None,  # what is too many is told below; a browser would refuse it without a word
-        min(_DEFAULT.samples, max(least, most)),
+        min(preset.samples, max(least, most)),  # the link leaves out what its preset sets
         preset.batch_size,
         key="samples",
         bind="query-params",

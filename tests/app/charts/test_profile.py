@@ -184,7 +184,7 @@ def test_hover_texts_have_words_and_units(rows):
     for part in (
         "b₁: 15 loops",
         "score: 0.4 (1.00 of the best, rank 1)",
-        "DBSCAN clusters: 3, 10% noise",
+        "DBSCAN clusters: 3, 10.0 % noise",
         "32.77 kB per image",
         "327,680 numbers",
         "parameters: 64",
@@ -214,12 +214,12 @@ def test_large_activations_are_given_in_megabytes(rows):
     assert "MB per image" in figure.layout.xaxis5.title.text
 
 
-def test_columns_have_titles_and_the_score_names_its_normalization(rows):
-    figure = draw(rows, normalization_title="÷ activation size")
+def test_columns_have_titles_and_the_score_is_titled_by_what_its_axis_shows(rows):
+    figure = draw(rows)
     titles = [figure.layout[f"xaxis{n}"].title.text for n in range(2, 6)]
     plain = [re.sub("<[^>]*>", " ", title).split() for title in titles]
     assert [words[0] for words in plain] == ["b₁", "score", "clusters", "activation"]
-    assert plain[1] == ["score", "÷", "activation", "size"]
+    assert plain[1] == ["score", "share", "of", "the", "best"]
     assert {figure.layout[f"xaxis{n}"].side for n in range(2, 6)} == {"top"}
 
 
@@ -280,9 +280,9 @@ def test_scores_that_differ_much_are_drawn_on_a_log_scale(rows: pd.DataFrame) ->
     assert line.x0 == pytest.approx(0.5)
     axis = figure.layout[bars.xaxis.replace("x", "xaxis")]
     assert list(axis.ticktext) == ["0.01", "1"]
-    assert ", log" in axis.title.text
+    assert "score (log)" in axis.title.text
     near = profile_figure(rows, threshold=None, palette=LIGHT)
-    assert ", log" not in str(near.layout)
+    assert "(log)" not in str(near.layout)
 
 
 def test_parameters_are_drawn_in_a_unit_that_fits(rows: pd.DataFrame) -> None:

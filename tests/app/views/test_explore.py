@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 import analysis.topology.persistence
 import app.cache
@@ -19,6 +20,7 @@ from analysis.topology.pipeline import analyze_named
 from analysis.topology.saved_limit import LIMIT_VARIABLE, saved_bytes
 from analysis.topology.store import fingerprint, load_analysis
 from tests.app.pages import button, opened, settled, table, texts, tile
+from tests.factories import POCKET
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -253,6 +255,77 @@ def test_a_preset_sets_images_and_normalization() -> None:
     page.slider(key="rho").set_value(0.01).run()
     assert "rounds down to none" in texts(page)
     assert tile(page, "Selected") == "0 of 43 layers"
+
+
+def reopened(page: AppTest) -> AppTest:
+    """The link of a page, opened by somebody else."""
+    return opened(**page.query_params)
+
+
+def test_the_first_layer_chosen_by_hand_survives_the_link() -> None:
+    page = opened()
+    first = table(page)["layer"].iloc[0]
+    assert page.selectbox(key="layer").value != first
+    page.selectbox(key="layer").set_value(first).run()
+    again = reopened(page)
+    assert again.selectbox(key="layer").value == first
+    again.slider(key="rho").set_value(0.5).run()
+    assert again.selectbox(key="layer").value == first
+
+
+def test_without_a_choice_the_best_layer_is_open() -> None:
+    page = opened()
+    page.selectbox(key="normalization").set_value("parameters").run()
+    rows = ranking(load_analysis(fingerprint(AnalysisOptions())), normalization="parameters")
+    best = rows.loc[rows["rank"] == 1, "layer"].item()
+    assert page.selectbox(key="layer").value == best
+    assert reopened(page).selectbox(key="layer").value == best
+
+
+def test_pinned_layers_survive_the_link() -> None:
+    page = opened()
+    for name in table(page)["layer"].iloc[[3, 1]]:
+        page.selectbox(key="layer").set_value(name).run()
+        page.button(key="pin").click().run()
+    again = reopened(page)
+    pins = [b.key for b in again.button if b.key and b.key.startswith("unpin_")]
+    assert pins == [f"unpin_{name}" for name in table(page)["layer"].iloc[[3, 1]]]
+    again.button(key=pins[0]).click().run()
+    assert again.query_params["pin"] == [pins[1].removeprefix("unpin_")]
+    again.button(key=pins[1]).click().run()
+    assert "pin" not in again.query_params
+
+
+def test_a_chosen_layer_and_pins_end_with_their_model() -> None:
+    first, second = (analyze_named(AnalysisOptions(model=name)) for name in POCKET[1:3])
+    rows = ranking(second)
+    best = rows.loc[rows["rank"] == 1, "layer"].item()
+    shared = next(name for name in first.names if name in second.names and name != best)
+    page = opened(model=POCKET[1], layer=shared, pin=[shared])
+    assert page.selectbox(key="layer").value == shared
+    page.selectbox(key="model").set_value(POCKET[2]).run()
+    assert page.selectbox(key="layer").value == best
+    assert "layer" not in page.query_params
+    assert "pin" not in page.query_params
+    assert not [b.key for b in page.button if b.key and b.key.startswith("unpin_")]
+
+
+def test_layers_of_a_link_that_the_model_lacks_are_named_once_and_leave_the_link() -> None:
+    page = opened(layer="nowhere", pin=["elsewhere", "conv1"])
+    assert "`elsewhere`, `nowhere`, which pocket-resnet20 does not have" in page.toast[0].value
+    assert page.query_params["pin"] == ["conv1"]
+    assert "layer" not in page.query_params
+    page.run()
+    assert not page.toast
+
+
+def test_a_preset_in_a_link_sets_what_it_sets_on_the_page() -> None:
+    page = opened()
+    page.selectbox(key="preset").set_value("released").run()
+    assert page.query_params == {"preset": ["released"]}
+    assert opened(preset="released").number_input(key="samples").value == 128
+    page.number_input(key="samples").set_value(40).run()
+    assert reopened(page).number_input(key="samples").value == 40
 
 
 def test_up_to_four_layers_are_pinned() -> None:
