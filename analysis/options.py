@@ -400,6 +400,35 @@ class RunOptions:
         raise_problems(option_problems(RunOptions, vars(self)))
 
 
+@dataclass(frozen=True)
+class ClusterOptions:
+    """How DBSCAN clusters the images of each layer. No score depends on it.
+
+    Raises
+    ------
+    OptionError
+        Naming every field out of range.
+    """
+
+    # None: the knee of each layer's k-distance curve
+    eps_quantile: float | None = option(
+        None,
+        "The radius is the distance that this share of all pairs of images lies below.",
+        above=0.0,
+        high=1.0,
+        least=0.01,
+        most=0.5,
+        step=0.01,
+    )
+    # The image itself included (Ester et al. 1996)
+    min_samples: int = option(
+        4, "How many images must be within the radius to start a cluster.", low=1
+    )
+
+    def __post_init__(self) -> None:
+        raise_problems(option_problems(ClusterOptions, vars(self)))
+
+
 def check_rho(rho: float) -> None:
     """Raise `OptionError` unless 0 < rho <= 1."""
     raise_problems(option_problems(RunOptions, {"rho": rho}))

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.commands.options import (
     add_choice_options,
@@ -27,15 +27,16 @@ from analysis.datasets import dataset_spec, is_fetched, load_dataset
 from analysis.errors import OptionError, raise_problems
 from analysis.jobs.jobs import Jobs
 from analysis.models import fetch_weights, learn_code, model_spec
-from analysis.options import PRESETS, AnalysisOptions, RunOptions
+from analysis.options import (
+    PRESETS,
+    AnalysisOptions,
+    ClusterOptions,
+    RunOptions,
+    option_problems,
+    options_of,
+)
 from analysis.text import duration_text, gigabytes
 from analysis.topology.store import fingerprint, is_saved
-from analysis.version import __version__
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from analysis.results import TopologyReport
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -52,6 +53,16 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     for name in ("samples", "batch_size", "pooling"):
         add_option(add, AnalysisOptions, name, default=f"the preset's ({getattr(preset, name)})")
     add_choice_options(add)
+    add_option(
+        add, ClusterOptions, "eps_quantile",
+        default="the knee of each layer's k-distance curve",
+    )  # fmt: skip
+    add_option(add, ClusterOptions, "min_samples")
+    add(
+        "--diagrams",
+        action="store_true",
+        help="Add each layer's persistence diagrams and the cluster of each image to the JSON.",
+    )
     output = analyze.add_mutually_exclusive_group()
     output.add_argument(
         "--json", type=Path, metavar="FILE", help="Write JSON to this file, not to stdout."
@@ -71,6 +82,8 @@ def _analyze(arguments: argparse.Namespace) -> None:
         options = AnalysisOptions(**fields)
     except OptionError as error:
         problems.append(str(error))
+    clusters = {name: getattr(arguments, name) for name in options_of(ClusterOptions)}
+    problems += option_problems(ClusterOptions, clusters)
     raise_problems(problems)
     left_out = report_left_out(options.dataset)
     if (path := arguments.json or arguments.csv) is not None:
@@ -89,6 +102,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
         if not skip_cost:
             _print_cost(options)
 
+    from analysis.selection.export import document, settings, with_settings
     from analysis.selection.ranking import NONE_CAN_BE_CHOSEN, ranking
     from analysis.topology.pipeline import analyze_named
     from analysis.topology.resummarize import resummarize
@@ -98,7 +112,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
     names = ("normalization", "rho", "preset", "summary")
     choice = {name: getattr(arguments, name) for name in names}
-    report = resummarize(report, min_persistence=arguments.min_persistence)
+    report = resummarize(report, min_persistence=arguments.min_persistence, **clusters)
     frame = ranking(report, **choice)
     for warning in report.warnings():
         print(f"note: {warning}", file=sys.stderr)
@@ -106,12 +120,13 @@ def _analyze(arguments: argparse.Namespace) -> None:
         print(f"note: {NONE_CAN_BE_CHOSEN}", file=sys.stderr)
     elif not frame["selected"].any():
         print("note: `rho` selects no layer; use a larger value", file=sys.stderr)
+    choice |= {"min_persistence": arguments.min_persistence, **clusters}
+    known = settings(options, choice)
     if arguments.csv is not None:
-        frame.to_csv(arguments.csv, index=False)
+        with_settings(frame, known).to_csv(arguments.csv, index=False)
         return
-    choice["min_persistence"] = arguments.min_persistence
-    result = _result(options, report, frame, choice) | {"left_out": left_out}
-    write_json(result, arguments.json)
+    result = document(report, frame, known, diagrams=arguments.diagrams)
+    write_json(result | {"left_out": left_out}, arguments.json)
 
 
 def _print_cost(options: AnalysisOptions) -> None:
@@ -133,21 +148,3 @@ def _print_cost(options: AnalysisOptions) -> None:
     print(f"predicted: {duration_text(cost.seconds)}, {size} of memory{passes}", file=sys.stderr)
     if cost.suggestion:
         print(f"note: {cost.suggestion}", file=sys.stderr)
-
-
-def _result(
-    options: AnalysisOptions, report: TopologyReport, frame: pd.DataFrame, choice: dict[str, Any]
-) -> dict[str, Any]:
-    columns = ["layer", "kind", "b1", "score", "rank", "selected", "head", "activation_size"]
-    rows = frame[[*columns, "parameters", "clusters"]].astype(object)
-    return {
-        "model": options.model,
-        "dataset": options.dataset,
-        **{k: v for k, v in dataclasses.asdict(options).items() if k not in ("model", "dataset")},
-        **choice,
-        "layers": rows.where(rows.notna(), None).to_dict("records"),
-        "not_finite": report.not_finite,
-        "never_run": list(report.never_run),
-        "seconds": report.seconds,
-        "version": __version__,
-    }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from sklearn.cluster import DBSCAN
 
-from analysis.errors import raise_problems
+from analysis.options import ClusterOptions
 from analysis.results import Clustering, Float32
 
-MIN_NEIGHBOURS = 4  # points within eps of a core point, itself included (Ester et al. 1996)
+MIN_NEIGHBOURS = ClusterOptions.min_samples
 
 
 def knee_eps(distances: Float32, *, min_samples: int = MIN_NEIGHBOURS) -> float:
@@ -46,12 +46,7 @@ def dbscan(
     OptionError
         If an option is out of range.
     """
-    problems = []
-    if eps_quantile is not None and not 0 < eps_quantile <= 1:
-        problems.append(f"`eps_quantile` must be in (0, 1], got {eps_quantile:g}")
-    if min_samples < 1:
-        problems.append(f"`min_samples` must be at least 1, got {min_samples}")
-    raise_problems(problems)
+    ClusterOptions(eps_quantile, min_samples)  # checks them
     if eps_quantile is None:
         eps = knee_eps(distances, min_samples=min_samples)
     else:

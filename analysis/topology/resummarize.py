@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from analysis.options import ClusterOptions
 from analysis.results import LayerTopology, TopologyReport
 from analysis.topology.summaries import average
 
 
 def resummarize(
-    report: TopologyReport, *, min_persistence: float = 0.0, eps_quantile: float | None = None
+    report: TopologyReport,
+    *,
+    min_persistence: float = 0.0,
+    eps_quantile: float | None = None,
+    min_samples: int = ClusterOptions.min_samples,
 ) -> TopologyReport:
     """A copy of a report with b₁ and the clusters computed again from diagrams and distances.
 
@@ -18,18 +23,18 @@ def resummarize(
     report : TopologyReport
     min_persistence : float
         As for `pipeline.analyze`.
-    eps_quantile : float in (0, 1], optional
-        As for `clustering.dbscan`; by default the clusters stay as they are.
+    eps_quantile, min_samples
+        As for `clustering.dbscan`; with the defaults the clusters stay as they are.
     """
 
     def resummarize_layer(layer: LayerTopology) -> LayerTopology:
         if not layer.finite:
             return layer
         clusters = layer.clustering
-        if eps_quantile is not None:
+        if (eps_quantile, min_samples) != (None, ClusterOptions.min_samples):
             from analysis.topology.clustering import dbscan
 
-            clusters = dbscan(layer.distances, eps_quantile=eps_quantile)
+            clusters = dbscan(layer.distances, eps_quantile=eps_quantile, min_samples=min_samples)
         loops = average(layer.diagrams, "b1", min_persistence)
         return replace(layer, b1=loops, clustering=clusters)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.options import PRESETS, RunOptions
+from analysis.options import PRESETS, ClusterOptions, RunOptions
 from analysis.selection.scores import NORMALIZATIONS
 from analysis.topology.summaries import SUMMARIES
 from app.components.shared.help_texts import bullet_list
@@ -75,13 +75,10 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
     if rule == _QUANTILE:
         quantile = st.slider(
             "Quantile of the distances",
-            0.01,
-            0.5,
-            0.1,
-            0.01,
+            value=0.1,
             key="eps_quantile",
             bind="query-params",
-            help="This share of all pairs of images are neighbours.",
+            **number_settings(ClusterOptions, "eps_quantile"),
         )
     return Choice(rho, normalization, preset, summary, float(min_persistence), quantile)
 

@@ -26,6 +26,7 @@ from analysis.models import list_models, load_model, prepare_images
 from analysis.options import AnalysisOptions
 from analysis.selection.scores import score
 from analysis.selection.strategies import STRATEGIES
+from analysis.topology.clustering import dbscan
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.resummarize import resummarize
 from tests.analysis.datasets.picture_files import class_folders
@@ -70,6 +71,24 @@ def test_without_a_file_the_json_goes_to_standard_output(
     assert "Forward pass  features.0" in captured.err
 
 
+def test_the_command_line_clusters_as_asked_and_gives_diagrams(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--model", "pocket-vgg", "--samples", "8"]
+    clusters: dict[str, Any] = {"eps_quantile": 0.3, "min_samples": 2}
+    flags = ["--eps-quantile", "0.3", "--min-samples", "2", "--diagrams"]
+    assert analyze(*arguments, *flags) == 0
+    output = json.loads(capsys.readouterr().out)
+    assert {name: output[name] for name in clusters} == clusters
+    report = analyze_named(AnalysisOptions(model="pocket-vgg", samples=8))
+    for row, layer in zip(output["layers"], report.layers, strict=True):
+        expected = dbscan(layer.distances, **clusters)
+        assert row["cluster_of_image"] == expected.labels.tolist()
+        assert row["clusters"] == expected.count
+        assert row["diagrams"] == [diagram.tolist() for diagram in layer.diagrams]
+    assert any(row["diagrams"][0] for row in output["layers"])
+
+
 def test_csv_has_one_row_a_layer(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     assert analyze("--model", "pocket-vgg", "--samples", "8", "--csv", str(path)) == 0
@@ -77,6 +96,7 @@ def test_csv_has_one_row_a_layer(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert rows[0]["layer"] == "features.0"
     assert len(rows) == 10
+    assert {(row["model"], row["seed"], row["rho"]) for row in rows} == {("pocket-vgg", "0", "0.1")}
 
 
 def test_a_preset_decides_the_options_left_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +126,8 @@ def test_a_preset_decides_the_options_left_out(capsys: pytest.CaptureFixture[str
         (["--min-persistence", "-1"], "`min_persistence` must be at least 0, got -1"),
         (["--shift", "fog"], "`shift` must be one of none, blur"),
         (["--severity", "6", "--shift", "blur"], "`severity` must be from 1 to 5, got 6"),
+        (["--eps-quantile", "0"], r"`eps_quantile` must be in \(0, 1\], got 0"),
+        (["--min-samples", "0"], "`min_samples` must be at least 1, got 0"),
         (["--preset", "mine"], "`preset` must be one of recommended, paper, released"),
         (["--model", "x", "--rho", "2"], "`model` must.*; `rho` must"),
         (["--model", "x", "--samples", "2"], "`model` must.*; `samples` must"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
-from analysis.options import AnalysisOptions, Recipe, RunOptions, options_of
+from analysis.options import AnalysisOptions, ClusterOptions, Recipe, RunOptions, options_of
 from tests.app.pages import opened
 
 OWNERS: tuple[type, ...] = (AnalysisOptions, RunOptions, Recipe)
@@ -17,6 +17,7 @@ NESTED = {"analysis", "recipe"}  # of `RunOptions`: their own fields have flags 
 FLAGS = {
     ("analyze", AnalysisOptions): set(options_of(AnalysisOptions)),
     ("analyze", RunOptions): {"rho", "normalization", "preset", "summary", "min_persistence"},
+    ("analyze", ClusterOptions): set(options_of(ClusterOptions)),
     # The preset sets batch size and pooling, and the images come from the train split.
     ("finetune", AnalysisOptions): set(options_of(AnalysisOptions))
     - {"batch_size", "pooling", "split", "seed"},  # the seed is the recipe's

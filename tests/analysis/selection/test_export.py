@@ -1,0 +1,119 @@
+"""Exported files: their settings, names and command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import shlex
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis.commands.analyze
+from analysis.__main__ import main
+from analysis.options import AnalysisOptions
+from analysis.selection.export import (
+    caption,
+    command_line,
+    document,
+    file_stem,
+    settings,
+    with_settings,
+)
+from analysis.selection.ranking import ranking
+from tests.factories import blobs, circle, layer, report
+
+CHOICE: dict[str, Any] = {
+    "rho": 0.25,
+    "normalization": "sqrt-activation",
+    "preset": "paper",
+    "summary": "entropy",
+    "min_persistence": 0.5,
+    "eps_quantile": 0.2,
+}
+OPTIONS = AnalysisOptions(
+    model="pocket-vgg",
+    dataset="own:shapes of mine-0123abcd",
+    shift="noise",
+    severity=2,
+    samples=12,
+    seed=7,
+    memory=1_500_000_000,
+)
+
+
+@pytest.mark.parametrize("options", [OPTIONS, AnalysisOptions()])
+@pytest.mark.parametrize("choice", [CHOICE, CHOICE | {"eps_quantile": None}])
+def test_the_command_line_asks_for_the_same_numbers(
+    options: AnalysisOptions, choice: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        analysis.commands.analyze, "_analyze", lambda arguments: parsed.append(vars(arguments))
+    )
+    words = shlex.split(command_line(options, choice))
+    assert words[:3] == ["python", "-m", "analysis"]
+    assert main(words[3:]) == 0
+    fields = {field.name for field in dataclasses.fields(AnalysisOptions)}
+    assert AnalysisOptions(**{name: parsed[0][name] for name in fields}) == options
+    assert {name: parsed[0][name] for name in choice} == choice
+
+
+def test_a_name_says_what_decides_the_numbers() -> None:
+    names = {
+        file_stem("layers", settings(options, choice))
+        for options in (OPTIONS, dataclasses.replace(OPTIONS, seed=8), AnalysisOptions())
+        for choice in (CHOICE, *(CHOICE | {name: other} for name, other in OTHERS.items()))
+    }
+    assert len(names) == 3 * (1 + len(OTHERS))
+    assert all(name.replace(".", "").replace("-", "").isidentifier() for name in names)
+
+
+OTHERS = {
+    "rho": 0.1,
+    "normalization": "none",
+    "preset": "released",
+    "summary": "b1",
+    "min_persistence": 0.0,
+    "eps_quantile": None,
+}
+
+
+def test_a_long_name_keeps_its_version() -> None:
+    options = dataclasses.replace(OPTIONS, model="x" * 300)
+    name = file_stem("layers", settings(options, CHOICE))
+    assert len(name.encode()) < 250
+    assert name.endswith(f"-v{settings(options, CHOICE)['version']}")
+
+
+def test_a_caption_names_the_settings() -> None:
+    text = caption(settings(OPTIONS, CHOICE))
+    for part in ("pocket-vgg", "12 images", "noise 2", "seed 7", "paper", "ρ = 0.25", "entropy"):
+        assert part in text
+
+
+def test_each_row_of_a_table_has_the_settings() -> None:
+    known = settings(OPTIONS, CHOICE)
+    table = with_settings(pd.DataFrame({"layer": ["a", "b"], "seed": [1, 2]}), known)
+    again = pd.read_csv(io.StringIO(table.to_csv(index=False)))
+    assert again["model"].tolist() == ["pocket-vgg"] * 2
+    assert again["seed"].tolist() == [1, 2]  # the table's own column stays
+    assert set(known) <= set(again.columns)
+
+
+def test_the_document_holds_diagrams_and_clusters_on_request() -> None:
+    measured = report(layer("a", circle(12)), layer("b", blobs(6)))
+    frame = ranking(measured, rho=0.25)
+    known = settings(OPTIONS, CHOICE)
+    brief = document(measured, frame, known)
+    assert "diagrams" not in brief["layers"][0]
+    whole = json.loads(json.dumps(document(measured, frame, known, diagrams=True), allow_nan=False))
+    assert {name: whole[name] for name in CHOICE} == CHOICE
+    for row, of in zip(whole["layers"], measured.layers, strict=True):
+        assert row["layer"] == of.name
+        assert [len(d) for d in row["diagrams"]] == [len(d) for d in of.diagrams]
+        if of.clustering is not None:
+            assert row["cluster_of_image"] == of.clustering.labels.tolist()
+            assert row["eps"] == of.clustering.eps
