@@ -172,16 +172,18 @@ def _template(palette: Palette) -> go.layout.Template:
     )
 
 
-def chart_config(filename: str) -> dict[str, Any]:
-    """Return Plotly's settings for one chart: a button that saves it as SVG, and little else.
+def chart_config(filename: str, kind: str = "svg") -> dict[str, Any]:
+    """Return Plotly's settings for one chart: a button that saves it, and little else.
 
     Parameters
     ----------
     filename : str
         Of the saved picture, without the extension.
+    kind : {"svg", "png"}
+        The format of the saved picture; PNG has twice the pixels of the page.
     """
     return {
         "displaylogo": False,
-        "toImageButtonOptions": {"format": "svg", "filename": filename},
+        "toImageButtonOptions": {"format": kind, "filename": filename, "scale": 2},
         "modeBarButtonsToRemove": ["zoom", "pan", "zoomIn", "zoomOut", "autoScale", "resetScale"],
     }

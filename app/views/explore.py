@@ -11,6 +11,7 @@ from app.cache import layer_rows, report_for_choice
 from app.components.explore.microscope import render_microscope, render_pinned
 from app.components.explore.overview import render_overview, report_unknown_layers
 from app.components.explore.profile import render_profile
+from app.components.explore.saving import render_export
 from app.components.explore.table import render_table
 from app.components.shared.obtain import render_obtained
 from app.state import Choice, open_layer
@@ -33,10 +34,11 @@ if shown is not None:
     report_unknown_layers(shown.options.model)
 
     render_overview(shown, rows, choice)
+    render_export(shown, rows, choice, layer)
     wide, close = st.columns([8, 5], gap="medium")
     with wide:
         render_profile(shown, rows, choice, layer)
     with close:
         render_microscope(shown, rows, choice, layer)
     render_pinned(shown, rows, choice)
-    render_table(shown, rows)
+    render_table(shown, rows, choice)

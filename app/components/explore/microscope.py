@@ -13,11 +13,12 @@ from analysis.topology.summaries import SUMMARIES, average, betti_curve, long_in
 from app.cache import DrawnImages, drawn_images, embedding
 from app.charts.diagram import barcode_figure, betti_curve_figure, diagram_figure
 from app.charts.embedding import embedding_figure
+from app.components.explore.groups import groups
+from app.components.explore.saving import render_csv_button, to_save
 from app.components.explore.thumbnails import render_thumbnails
 from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
-from app.theme import PALETTES, chart_config
+from app.theme import PALETTES
 
-NOISE = "noise"
 DIAGRAM_HELP = (
     "Grow a ball around every image: a loop is born when the balls close a ring, and dies when "
     "they fill it. Each dot is one loop; the further it lies above the diagonal, the longer it "
@@ -65,15 +66,15 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
     )
     if shapes.open:
         with shapes:
-            _render_diagram(measured, choice, "diagram", 300)
-            _offer(pd.DataFrame(measured.diagram, columns=["birth", "death"]), "diagram", measured)
+            _render_diagram(shown, measured, choice, "diagram", 300)
+            _offer(_intervals(measured), "diagram", shown, choice, measured)
     if curve.open:
         with curve:
-            _render_curve(measured, choice)
+            _render_curve(shown, measured, choice)
     if bars.open:
         with bars:
-            _render_barcode(measured, choice)
-    _render_images(shown, measured)
+            _render_barcode(shown, measured, choice)
+    _render_images(shown, choice, measured)
 
 
 def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
@@ -93,17 +94,13 @@ def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
             if not layer.finite:
                 st.warning("Some activations are not finite: no topology.")
                 continue
-            _render_diagram(layer, choice, f"diagram_{name}", 240)
-            _render_map(shown, layer, "cluster", f"map_{name}", 240)
+            _render_diagram(shown, layer, choice, f"diagram_{name}", 240)
+            _render_map(shown, choice, layer, "cluster", f"map_{name}", 240)
 
 
-def groups(layer: LayerTopology) -> list[str]:
-    """The DBSCAN cluster of each image, in words."""
-    assert layer.clustering is not None
-    return [f"cluster {n + 1}" if n >= 0 else NOISE for n in layer.clustering.labels]
-
-
-def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int) -> None:
+def _render_diagram(
+    shown: Shown, layer: LayerTopology, choice: Choice, key: str, height: int
+) -> None:
     batches = len(layer.diagrams)
     of = f" (mean of {batches} batches; all are drawn)" if batches > 1 else ""
     st.caption(f"b₁ = {plural(layer.b1, 'loop')}{of}", help=DIAGRAM_HELP)
@@ -113,32 +110,34 @@ def _render_diagram(layer: LayerTopology, choice: Choice, key: str, height: int)
         palette=PALETTES[appearance()],
         height=height,
     )
+    figure, config = to_save(figure, f"diagram-{layer.name}", shown, choice)
     st.plotly_chart(
         figure,
         key=key,
         theme=None,
-        config=chart_config(f"persistence-diagram-{layer.name}"),
+        config=config,
         alt=f"Persistence diagram of {layer.name}",
     )
 
 
-def _render_curve(layer: LayerTopology, choice: Choice) -> None:
+def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     batches = len(layer.diagrams)
     of = f" (mean of {batches} batches)" if batches > 1 else ""
     st.caption(f"Loops alive at each distance{of}", help=CURVE_HELP)
     scales, counts = betti_curve(long_intervals(layer.diagram, choice.min_persistence))
     alive = counts / batches
     figure = betti_curve_figure(scales, alive, palette=PALETTES[appearance()], height=300)
-    config = chart_config(f"betti-curve-{layer.name}")
+    figure, config = to_save(figure, f"betti-curve-{layer.name}", shown, choice)
     st.plotly_chart(figure, key="curve", theme=None, config=config)
-    _offer(pd.DataFrame({"distance": scales, "loops": alive}), "curve", layer)
+    table = pd.DataFrame({"distance": scales, "loops": alive})
+    _offer(table, "curve", shown, choice, layer)
     values = [average(layer.diagrams, name, choice.min_persistence) for name in SUMMARIES]
     titles = [summary.title for summary in SUMMARIES.values()]
     table = pd.DataFrame({"summary": titles, "value": np.round(values, 3)})
     st.dataframe(table, hide_index=True, height="content")
 
 
-def _render_barcode(layer: LayerTopology, choice: Choice) -> None:
+def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     st.caption("Each loop from birth to death", help=BARCODE_HELP)
     figure = barcode_figure(
         layer.diagram,
@@ -146,12 +145,16 @@ def _render_barcode(layer: LayerTopology, choice: Choice) -> None:
         palette=PALETTES[appearance()],
         height=300,
     )
-    config = chart_config(f"barcode-{layer.name}")
+    figure, config = to_save(figure, f"barcode-{layer.name}", shown, choice)
     st.plotly_chart(figure, key="barcode", theme=None, config=config)
-    _offer(pd.DataFrame(layer.diagram, columns=["birth", "death"]), "loops", layer)
+    _offer(_intervals(layer), "loops", shown, choice, layer)
 
 
-def _render_images(shown: Shown, layer: LayerTopology) -> None:
+def _intervals(layer: LayerTopology) -> pd.DataFrame:
+    return pd.DataFrame(layer.diagram, columns=["birth", "death"])
+
+
+def _render_images(shown: Shown, choice: Choice, layer: LayerTopology) -> None:
     plane, pictures = st.tabs(["Map of the images", "The images"], key="images", on_change="rerun")
     if plane.open:
         with plane:
@@ -165,7 +168,7 @@ def _render_images(shown: Shown, layer: LayerTopology) -> None:
                 help="The DBSCAN cluster in this layer, or the image's true class, which the "
                 "analysis never uses.",
             )
-            _render_map(shown, layer, colour or "cluster", "map", 330)
+            _render_map(shown, choice, layer, colour or "cluster", "map", 330)
     if pictures.open:
         with pictures:
             data = _images_of(shown)
@@ -181,7 +184,9 @@ def _images_of(shown: Shown) -> DrawnImages | None:
         return None
 
 
-def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, height: int) -> None:
+def _render_map(
+    shown: Shown, choice: Choice, layer: LayerTopology, colour: str, key: str, height: int
+) -> None:
     data = _images_of(shown)
     if data is None:
         return
@@ -202,29 +207,30 @@ def _render_map(shown: Shown, layer: LayerTopology, colour: str, key: str, heigh
         palette=PALETTES[appearance()],
         height=height,
     )
+    figure, config = to_save(figure, f"map-{layer.name}", shown, choice)
     st.plotly_chart(
         figure,
         key=key,
         theme=None,
-        config=chart_config(f"map-{layer.name}"),
+        config=config,
         alt=f"The images by their distances in {layer.name}",
     )
     if key == "map":
         table = pd.DataFrame(points, columns=["x", "y"])
         table = table.assign(image=data.indices, label=data.names, cluster=groups(layer))
-        _offer(table, "map", layer)
+        _offer(table, "map", shown, choice, layer)
 
 
-def _offer(table: pd.DataFrame, what: str, layer: LayerTopology) -> None:
-    st.download_button(
-        "CSV",
-        data=lambda: table.to_csv(index=False),
-        file_name=f"bettiscope-{what}-{layer.name}.csv",
-        mime="text/csv",
-        icon=":material/download:",
+def _offer(
+    table: pd.DataFrame, what: str, shown: Shown, choice: Choice, layer: LayerTopology
+) -> None:
+    render_csv_button(
+        table.assign(layer=layer.name),
+        f"{what}-{layer.name}",
+        shown,
+        choice,
         key=f"save_{what}",
         type="tertiary",
-        on_click="ignore",
         help="Save the numbers in this figure.",
     )
 

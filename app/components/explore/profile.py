@@ -7,8 +7,8 @@ import streamlit as st
 
 from app.cache import TALL, profile
 from app.charts.profile import COLUMNS, Column
+from app.components.explore.saving import to_save
 from app.state import Choice, Shown, appearance, choose_layer, session
-from app.theme import chart_config
 
 HEIGHT = 960  # pixels of a profile that scrolls
 NARROW: tuple[Column, ...] = ("b1", "score")
@@ -36,13 +36,15 @@ def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str)
             key=f"profile_{kind}", height=HEIGHT if len(rows) > TALL else "content", border=False
         ):
             key = f"rows_{kind}"
+            figure = profile(shown.key, choice, columns, appearance(), open_row, rows)
+            figure, config = to_save(figure, "profile", shown, choice)
             st.plotly_chart(
-                profile(shown.key, choice, columns, appearance(), open_row, rows),
+                figure,
                 key=key,
                 on_select=lambda key=key: _open(key),
                 selection_mode="points",
                 theme=None,
-                config=chart_config(f"bettiscope-{shown.options.model}-profile"),
+                config=config,
                 alt="Layer profile: one row per layer with its loops, score, clusters and cost",
             )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.state import Shown
+from app.components.explore.saving import render_csv_button
+from app.state import Choice, Shown
 
 COLUMNS = {
     "layer": ("Layer", "The module's name in the model."),
@@ -27,20 +28,14 @@ COLUMNS = {
 FORMATS = {"score": "%.3g", "noise_share": "%.1f %%", "b1": "%.4g"}
 
 
-def render_table(shown: Shown, rows: pd.DataFrame) -> None:
+def render_table(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     """Draw the table and the button that saves it as CSV."""
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     left.subheader("All layers", anchor=False)
-    right.download_button(
-        "CSV",
-        data=lambda: rows.to_csv(index=False),
-        file_name=f"bettiscope-{shown.options.model}-{shown.options.dataset}-{shown.key[:8]}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        width="stretch",
-        on_click="ignore",
-        help="Save every column of this table.",
-    )
+    with right:
+        render_csv_button(
+            rows, "layers", shown, choice, width="stretch", help="Save every column of this table."
+        )
     st.dataframe(
         rows.assign(noise_share=100 * rows["noise_share"]),
         hide_index=True,
