@@ -32,12 +32,12 @@ from analysis.topology.embedding import embed
 from analysis.topology.resummarize import resummarize
 from analysis.topology.saved_limit import saved_text
 from analysis.topology.store import fingerprint
-from app.charts.profile import Column, profile_figure
+from app.charts.profile import Column, profile_figure, profile_titles_figure
 from app.pictures import Picture, picture
 from app.state import Choice
-from app.theme import PALETTES
+from app.theme import LOOKS
 
-TALL = 46  # layers; a profile with more is drawn denser and scrolls
+TALL = 46  # layers; a profile with more is drawn denser
 ROW, DENSE_ROW = 18, 15  # pixels
 
 
@@ -178,10 +178,18 @@ def profile(
         _rows,
         threshold=None if chosen.empty else float(chosen.min()),
         columns=columns,
-        palette=PALETTES[appearance],
+        palette=LOOKS[appearance],
         row_height=ROW if len(_rows) <= TALL else DENSE_ROW,
         opened=opened,
     )
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def profile_titles(
+    key: str, choice: Choice, columns: tuple[Column, ...], appearance: str, _profile: go.Figure
+) -> go.Figure:
+    """The titles of the layer profile, which stay in sight while it scrolls."""
+    return profile_titles_figure(_profile, LOOKS[appearance])
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

@@ -10,6 +10,7 @@ from app.cache import jobs, run_queue
 from app.components.shared.links import drop_infinite_numbers
 from app.components.sidebar.sidebar import render_sidebar
 from app.state import session
+from app.theme import BASE_FONT_SIZE, LARGE
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
 # On a narrow screen the text of a tile wraps. Streamlit's colour for the button of an open popover
@@ -23,7 +24,19 @@ STYLE = """<style>
 [data-testid=stTabs] [role=tab][aria-selected=true] {
   color: inherit;
 }
+/* Also where Streamlit shows the focus by a faint shadow only. */
+:is(button, a, input, textarea, summary, [role=tab], [role=slider], [tabindex="0"]):focus-visible,
+:is([data-testid=stToggle], [data-testid=stCheckbox]) label:has(:focus-visible) {
+  outline: 2px solid #10857b !important;
+  outline-offset: 2px;
+}
+/* Numbers that a late rerun will replace look old at once. */
+[data-testid=stElementContainer][data-stale=true] {
+  opacity: 0.45 !important;
+  transition: opacity 0.1s ease-in 0.4s !important;
+}
 </style>"""
+LARGE_STYLE = f"<style>html {{ font-size: {BASE_FONT_SIZE * LARGE:g}px !important; }}</style>"
 
 st.set_page_config(page_title="BettiScope", page_icon=str(ICON), layout="wide")
 st.html(STYLE)
@@ -38,6 +51,8 @@ page = st.navigation(
 )
 drop_infinite_numbers()
 st.session_state["controls"] = render_sidebar()
+if st.session_state.get("large"):
+    st.html(LARGE_STYLE)
 if session().analysis.is_new_request and page.url_path in (
     "runs",
     "grid",

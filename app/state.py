@@ -208,8 +208,9 @@ def _put_into_link(name: str, values: list[str]) -> None:
 
 
 def appearance() -> str:
-    """ "light" or "dark", as the browser shows the page."""
-    return "dark" if st.context.theme.type == "dark" else "light"
+    """The name of a look in `theme.LOOKS`: as the browser shows the page, and in which type."""
+    shade = "dark" if st.context.theme.type == "dark" else "light"
+    return f"{shade} large" if st.session_state.get("large") else shade
 
 
 def remember_compared() -> None:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,8 @@ import plotly.graph_objects as go
 
 # Streamlit serves "Source Sans" itself; the rest is what an exported SVG falls back to.
 FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", "Helvetica Neue", Arial, sans-serif'
-FONT_SIZE = 12  # px
+FONT_SIZE = 12  # px, in figures
+BASE_FONT_SIZE = 15  # px, of pages
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Palette:
     warning: str
     clusters: tuple[str, ...]  # the first five can be told apart with any colour vision
     memory: tuple[str, ...]  # one per kind of memory; can be told apart with any colour vision
+    scale: float = 1.0  # of text, and of the room it needs
 
 
 PALETTES = {
@@ -90,6 +93,10 @@ PALETTES = {
 }
 
 
+LARGE = 1.4  # the scale of large type, for projectors
+LOOKS = PALETTES | {f"{name} large": replace(p, scale=LARGE) for name, p in PALETTES.items()}
+
+
 class SelectableFigure(go.Figure):  # type: ignore[misc]
     """A figure whose marks can be tapped, and that does not block scrolling by touch.
 
@@ -131,26 +138,57 @@ def style(figure: go.Figure, palette: Palette, *, height: int) -> go.Figure:
     figure.update_layout(
         template=_template(palette), height=height, hovermode="closest", dragmode=False
     )
+    if palette.scale != 1:
+        _enlarge(figure, palette.scale)
     return figure
+
+
+def _enlarge(figure: go.Figure, scale: float) -> None:
+    """Scale the sizes that the figure sets itself; the others are the template's."""
+    layout = figure.layout
+    layout.height *= scale
+    axes = [*figure.select_xaxes(), *figure.select_yaxes()]
+    titles = [axis.title for axis in axes]
+    fonts = [part.font for part in (*layout.annotations, *titles)]
+    fonts += [axis.tickfont for axis in axes] + [layout.legend.font]
+    fonts += [trace.textfont for trace in figure.data if "textfont" in trace]
+    for font in fonts:
+        if font.size is not None:
+            font.size *= scale
+    for title in titles:  # with its small second line
+        if title.text:
+            title.text = _PIXELS.sub(lambda m: f"{float(m[1]) * scale:g}px", title.text)
+        if title.standoff is not None:
+            title.standoff *= scale
+    for side in "lrtb":
+        if layout.margin[side] is not None:
+            layout.margin[side] *= scale
+
+
+_PIXELS = re.compile(r"([\d.]+)px")
 
 
 @lru_cache
 def _template(palette: Palette) -> go.layout.Template:
+    size = FONT_SIZE * palette.scale
     shared = {
         "type": "linear",  # an empty trace would leave the axis without a grid
         "fixedrange": True,  # no zoom: the page scrolls instead
         "showline": False,
         "zeroline": False,
         "gridcolor": palette.grid,
-        "tickfont": {"size": 11, "color": palette.secondary},
-        "title": {"font": {"size": FONT_SIZE, "color": palette.secondary}, "standoff": 6},
+        "tickfont": {"size": 11 * palette.scale, "color": palette.secondary},
+        "title": {"font": {"size": size, "color": palette.secondary}, "standoff": 6},
     }
     return go.layout.Template(
         layout={
             "xaxis": shared,
             "yaxis": shared,
-            "margin": {"l": 52, "r": 12, "t": 12, "b": 44},
-            "font": {"family": FONT, "size": FONT_SIZE, "color": palette.text},
+            "margin": {
+                side: pixels * palette.scale
+                for side, pixels in {"l": 52, "r": 12, "t": 12, "b": 44}.items()
+            },
+            "font": {"family": FONT, "size": size, "color": palette.text},
             # The page's own colour, not transparent: a saved dark figure stays readable.
             "paper_bgcolor": palette.surface,
             "plot_bgcolor": "rgba(0,0,0,0)",
@@ -159,7 +197,7 @@ def _template(palette: Palette) -> go.layout.Template:
             "hoverlabel": {
                 "bgcolor": palette.panel,
                 "bordercolor": palette.border,
-                "font": {"family": FONT, "size": FONT_SIZE, "color": palette.text},
+                "font": {"family": FONT, "size": size, "color": palette.text},
                 "align": "left",
             },
             "modebar": {
@@ -167,7 +205,7 @@ def _template(palette: Palette) -> go.layout.Template:
                 "color": palette.secondary,
                 "activecolor": palette.accent,
             },
-            "legend": {"font": {"size": 11, "color": palette.secondary}},
+            "legend": {"font": {"size": 11 * palette.scale, "color": palette.secondary}},
         }
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
@@ -10,12 +12,18 @@ from app.charts.parts import say_empty
 from app.theme import Palette, style, translucent
 
 NO_LOOPS = "No loops in this layer"
+READABLE = 0.15  # the least share of an axis that a diagram should fill
 BIRTH = "birth (distance)"
 DEATH = "death (distance)"
 
 
 def diagram_figure(
-    diagram: ArrayLike, *, min_persistence: float = 0.0, palette: Palette, height: int = 300
+    diagram: ArrayLike,
+    *,
+    min_persistence: float = 0.0,
+    span: tuple[float, float] | None = None,
+    palette: Palette,
+    height: int = 300,
 ) -> go.Figure:
     """Draw a persistence diagram with equal axes and the diagonal.
 
@@ -25,6 +33,8 @@ def diagram_figure(
         Births and deaths, finite, in the units of the layer's distances.
     min_persistence : float, default=0.0
         Loops that live no longer than this do not count and are muted.
+    span : tuple of float, optional
+        The ends of both axes, as of `common_span`; by default what the diagram needs.
     palette : Palette
     height : int, default=300
         Pixels.
@@ -56,7 +66,7 @@ def diagram_figure(
                 hovertemplate="birth %{x:.4g}<br>death %{y:.4g}<br>persistence %{customdata:.4g}"
                 f"<extra>{name}</extra>",
             )
-    low, high = _axis_range(points)
+    low, high = span or _axis_range(points)
     lifts = {0.0, min_persistence} if len(points) else {0.0}
     for lift in sorted(lifts):
         figure.add_shape(
@@ -76,6 +86,16 @@ def diagram_figure(
     if not len(points):
         _say_empty(figure, palette)
     return style(figure, palette, height=height)
+
+
+def common_span(diagrams: Sequence[ArrayLike]) -> tuple[float, float] | None:
+    """The ends of axes that suit all these diagrams; None if some would be too small to read."""
+    spans = [_axis_range(points) for points in map(_as_diagram, diagrams) if len(points)]
+    if not spans:
+        return None
+    low, high = min(low for low, _ in spans), max(high for _, high in spans)
+    smallest = min(high - low for low, high in spans)
+    return (low, high) if smallest >= READABLE * (high - low) else None
 
 
 def barcode_figure(

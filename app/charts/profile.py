@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from app.charts.profile_columns import (
 )
 from app.theme import Palette, SelectableFigure, style, translucent
 
-__all__ = ["COLUMNS", "Column", "profile_figure", "short_names"]
+__all__ = ["COLUMNS", "Column", "profile_figure", "profile_titles_figure", "short_names"]
 
 COLUMNS: tuple[Column, ...] = ("b1", "score", "clusters", "cost", "parameters")
 
@@ -37,7 +38,9 @@ GAP = 0.03  # between two columns, share of the plot's width
 NAMES = 0.1  # of the plot's width; longer names reach into the left margin
 NARROW = {2: 330, 3: 480, 4: 560, 5: 580}  # columns: least width of the figure, px
 CHARACTER = 6.3  # px, a wide estimate at the size below
-TOP, BOTTOM = 76, 10  # margins, px; the mode bar needs room above the titles
+TITLES = 50  # px, of the titles and ticks above the rows
+TOP, BOTTOM = 26 + TITLES, 10  # margins, px; the mode bar needs room above the titles
+EDGE = 12  # px, of the plot below the titles when they stand alone
 
 
 def profile_figure(
@@ -110,6 +113,26 @@ def profile_figure(
     }
     figure = SelectableFigure(data=sketch.traces, layout=sketch.layout)
     return style(figure, palette, height=len(rows) * row_height + TOP + BOTTOM + row_height)
+
+
+def profile_titles_figure(profile: go.Figure, palette: Palette) -> go.Figure:
+    """The titles and ticks of a profile alone, to stay in sight above it while it scrolls.
+
+    Its columns stand where those of `profile` do. It is as high as `TITLES`, and one row more.
+    """
+    axes = {name: axis for name, axis in profile.layout.to_plotly_json().items() if "xaxis" in name}
+    margin = {"l": profile.layout.margin.l, "r": profile.layout.margin.r, "t": TITLES, "b": 0}
+    points = [
+        {"type": "scatter", "x": [None], "y": [None], "xaxis": name.replace("axis", "")}
+        for name in axes
+    ]
+    yaxis = {"visible": False, "range": [0, 1]}
+    layout = {**axes, "yaxis": yaxis, "margin": margin, "showlegend": False}
+    figure = go.Figure(data=points, layout=layout)
+    plain = replace(palette, scale=1.0)  # the sizes of `profile` are scaled already
+    style(figure, plain, height=round(palette.scale * TITLES) + EDGE)
+    figure.update_layout(template=profile.layout.template, margin={"t": palette.scale * TITLES})
+    return figure
 
 
 def _layout_panels(columns: Sequence[Column]) -> list[Panel]:

@@ -267,7 +267,7 @@ def _draw_cost(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
     set_axis(
         sketch,
         panel,
-        rangemode="tozero",
+        range=[0, 1.05 * float(np.nanmax(size / scale, initial=0)) or 1],
         nticks=4,
         title=column_title(sketch.palette, "activation", f"{unit} per image"),
     )
@@ -285,7 +285,7 @@ def _draw_parameters(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
     set_axis(
         sketch,
         panel,
-        rangemode="tozero",
+        range=[0, 1.05 * most / scale or 1],
         nticks=3,
         title=column_title(sketch.palette, "parameters", unit),
     )

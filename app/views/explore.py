@@ -8,18 +8,28 @@ import streamlit as st
 
 from analysis.options import AnalysisOptions
 from app.cache import layer_rows, report_for_choice
+from app.components.explore.layout import set_layout
 from app.components.explore.microscope import render_microscope, render_pinned
-from app.components.explore.overview import render_overview, report_unknown_layers
+from app.components.explore.overview import (
+    render_clusters_sentence,
+    render_overview,
+    report_unknown_layers,
+)
 from app.components.explore.profile import render_profile
 from app.components.explore.saving import render_export
 from app.components.explore.table import render_table
-from app.components.shared.obtain import render_obtained
+from app.components.shared.obtain import describe, render_obtained
 from app.state import Choice, open_layer
 
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
 options, choice = controls
-st.title("Which layers should you train?", anchor=False)
-shown = render_obtained(options)
+set_layout()
+overview = st.container(key="overview", gap="xsmall")
+with overview:
+    with st.container(key="heading", horizontal=True, vertical_alignment="center"):
+        st.title("Which layers should you train?", anchor=False, width="content")
+        about, export = st.container(), st.container(width="content")
+    shown = render_obtained(options)
 if shown is not None:
     if choice.min_persistence > 0 or choice.eps_quantile is not None:
         report = report_for_choice(
@@ -33,12 +43,18 @@ if shown is not None:
     layer = open_layer(shown.options.model, report.names, suggestion)
     report_unknown_layers(shown.options.model)
 
-    render_overview(shown, rows, choice)
-    render_export(shown, rows, choice, layer)
-    wide, close = st.columns([8, 5], gap="medium")
-    with wide:
-        render_profile(shown, rows, choice, layer)
-    with close:
-        render_microscope(shown, rows, choice, layer)
+    with overview:
+        render_overview(shown, rows, choice)
+    with about:
+        st.caption(f"{describe(shown.options)}.")
+    with export:
+        render_export(shown, rows, choice, layer)
+    with st.container(key="panes"):
+        wide, close = st.columns([8, 5], gap="medium")
+        with wide:
+            render_profile(shown, rows, choice, layer)
+        with close, st.container(key="microscope", gap="xsmall"):
+            render_microscope(shown, rows, choice, layer)
+    render_clusters_sentence(rows)
     render_pinned(shown, rows, choice)
     render_table(shown, rows, choice)

@@ -180,3 +180,60 @@ def test_on_a_phone_nothing_is_cut_off(visit: Visit, dark: bool) -> None:
     assert left >= 0
     background = page.locator(".stApp").evaluate("app => getComputedStyle(app).backgroundColor")
     assert background == ("rgb(16, 22, 29)" if dark else "rgb(255, 255, 255)")
+
+
+OVERPRINTS = """plot => {
+  const texts = [...plot.querySelectorAll('text')].filter(
+    text => text.textContent.trim() && !text.closest('.hoverlayer'));
+  const boxes = texts.map(text => [text.textContent, text.getBoundingClientRect()]);
+  const both = [];
+  for (const [i, [one, a]] of boxes.entries()) for (const [other, b] of boxes.slice(0, i)) {
+    const apart = a.left > b.right - 1 || b.left > a.right - 1
+      || a.top > b.bottom - 2 || b.top > a.bottom - 2;
+    if (!apart) both.push(`${one} on ${other}`);
+  }
+  return both;
+}"""
+
+
+def test_each_width_shows_what_it_should(visit: Visit) -> None:
+    page = visit(width=1280, height=720)
+    plot = profile(page)
+    rows = plot.evaluate(
+        """plot => {
+            const names = plot._fullData.find(trace => trace.name === 'names').text;
+            const texts = [...plot.querySelectorAll('text')];
+            return texts.filter(text => names.includes(text.textContent)
+                && text.getBoundingClientRect().bottom <= innerHeight).length
+        }"""
+    )
+    assert rows >= 20
+    decision = page.get_by_text("and the new head").bounding_box()
+    diagram = page.locator(".st-key-microscope .js-plotly-plot:visible").first.bounding_box()
+    assert decision["y"] + decision["height"] <= 720
+    assert diagram["y"] + diagram["height"] <= 720
+
+    table = page.get_by_test_id("stDataFrame").last
+    table.hover()
+    expect(page.get_by_role("button", name="Search: All layers")).to_be_visible()
+    expect(page.get_by_role("button", name="Download as CSV")).to_have_count(0)
+    page.get_by_text("and the new head").scroll_into_view_if_needed()
+
+    # The titles and the microscope stay in sight.
+    page.mouse.move(600, 600)
+    page.mouse.wheel(0, 500)
+    titles = page.locator(".st-key-titles_wide .js-plotly-plot:visible")
+    expect(titles).to_be_in_viewport(ratio=0.7)
+    expect(page.locator(".st-key-layer input")).to_be_in_viewport()
+
+    for width in (1280, 1024, 960, 800, 660):  # 960: 1440 at 150 % zoom
+        page.set_viewport_size({"width": width, "height": 720})
+        kind = ".st-key-profile_wide, .st-key-profile_narrow"
+        plot = page.locator(kind).locator(".js-plotly-plot:visible")
+        expect(plot).to_have_count(1)
+        page.wait_for_function(  # Plotly has drawn it at its new width
+            """() => [...document.querySelectorAll('[class*=st-key-profile_] .js-plotly-plot')]
+                .filter(plot => plot.offsetParent)
+                .every(plot => Math.abs(plot._fullLayout?.width - plot.clientWidth) < 2)"""
+        )
+        assert plot.evaluate(OVERPRINTS) == []

@@ -11,22 +11,21 @@ from analysis.results import LayerTopology
 from analysis.text import plural, share_text
 from analysis.topology.summaries import SUMMARIES, average, betti_curve, long_intervals
 from app.cache import DrawnImages, drawn_images, embedding
-from app.charts.diagram import barcode_figure, betti_curve_figure, diagram_figure
+from app.charts.diagram import barcode_figure, betti_curve_figure, common_span, diagram_figure
 from app.charts.embedding import embedding_figure
 from app.components.explore.groups import groups
 from app.components.explore.saving import render_csv_button, to_save
 from app.components.explore.thumbnails import render_thumbnails
 from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
-from app.theme import PALETTES
+from app.theme import LOOKS
 
 DIAGRAM_HELP = (
-    "Grow a ball around every image: a loop is born when the balls close a ring, and dies when "
-    "they fill it. Each dot is one loop; the further it lies above the diagonal, the longer it "
-    "lives."
+    "Each dot is one loop of images: it is born when growing balls around them close a ring, and "
+    "dies when they fill it. Dots far above the diagonal live long."
 )
 MAP_HELP = (
-    "Images that are close here are close in this layer, as far as two dimensions allow "
-    "(classical multidimensional scaling). The axes have no meaning of their own."
+    "Images that are close here are close in this layer, as far as two dimensions allow. The axes "
+    "have no meaning of their own."
 )
 BARCODE_HELP = "The same loops as bars, from birth to death."
 CURVE_HELP = "Betti curve: how many loops are alive at each distance."
@@ -66,7 +65,7 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
     )
     if shapes.open:
         with shapes:
-            _render_diagram(shown, measured, choice, "diagram", 300)
+            _render_diagram(shown, measured, choice, "diagram", 280)
             _offer(_intervals(measured), "diagram", shown, choice, measured)
     if curve.open:
         with curve:
@@ -83,23 +82,37 @@ def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     if not profile.pinned_layers:
         return
     st.subheader("Pinned layers", anchor=False)
+    finite = [layer for layer in map(shown.report.layer, profile.pinned_layers) if layer.finite]
+    span = common_span([layer.diagram for layer in finite])
+    if len(finite) > 1:
+        st.caption(
+            "All diagrams have the same axes. The maps have no unit."
+            if span
+            else "Each diagram has its own axes, because the layers' distances differ too much. "
+            "The maps have no unit."
+        )
     for column, name in zip(
         st.columns(max(2, len(profile.pinned_layers))), profile.pinned_layers, strict=False
     ):
         with column, st.container(border=True, key=f"pinned_{name}"):
             layer = shown.report.layer(name)
             st.markdown(f"**{name or '(model)'}**")
-            st.caption(_facts(rows, layer))
+            st.caption(_facts(rows, layer, "\n\n"))
             st.button("Unpin", key=f"unpin_{name}", on_click=_toggle_pin, args=(name,))
             if not layer.finite:
                 st.warning("Some activations are not finite: no topology.")
                 continue
-            _render_diagram(shown, layer, choice, f"diagram_{name}", 240)
+            _render_diagram(shown, layer, choice, f"diagram_{name}", 240, span)
             _render_map(shown, choice, layer, "cluster", f"map_{name}", 240)
 
 
 def _render_diagram(
-    shown: Shown, layer: LayerTopology, choice: Choice, key: str, height: int
+    shown: Shown,
+    layer: LayerTopology,
+    choice: Choice,
+    key: str,
+    height: int,
+    span: tuple[float, float] | None = None,
 ) -> None:
     batches = len(layer.diagrams)
     of = f" (mean of {batches} batches; all are drawn)" if batches > 1 else ""
@@ -107,7 +120,8 @@ def _render_diagram(
     figure = diagram_figure(
         layer.diagram,
         min_persistence=choice.min_persistence,
-        palette=PALETTES[appearance()],
+        span=span,
+        palette=LOOKS[appearance()],
         height=height,
     )
     figure, config = to_save(figure, f"diagram-{layer.name}", shown, choice)
@@ -126,7 +140,7 @@ def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     st.caption(f"Loops alive at each distance{of}", help=CURVE_HELP)
     scales, counts = betti_curve(long_intervals(layer.diagram, choice.min_persistence))
     alive = counts / batches
-    figure = betti_curve_figure(scales, alive, palette=PALETTES[appearance()], height=300)
+    figure = betti_curve_figure(scales, alive, palette=LOOKS[appearance()], height=300)
     figure, config = to_save(figure, f"betti-curve-{layer.name}", shown, choice)
     st.plotly_chart(figure, key="curve", theme=None, config=config)
     table = pd.DataFrame({"distance": scales, "loops": alive})
@@ -142,7 +156,7 @@ def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     figure = barcode_figure(
         layer.diagram,
         min_persistence=choice.min_persistence,
-        palette=PALETTES[appearance()],
+        palette=LOOKS[appearance()],
         height=300,
     )
     figure, config = to_save(figure, f"barcode-{layer.name}", shown, choice)
@@ -192,10 +206,10 @@ def _render_map(
         return
     assert layer.clustering is not None
     count, noise = layer.clustering.count, layer.clustering.noise_share
-    radius = f"radius {layer.clustering.eps:.4g}"
-    st.caption(
-        f"{plural(count, 'DBSCAN cluster')}, {share_text(noise)} noise · {radius}", help=MAP_HELP
-    )
+    # A pinned card is too narrow for the radius.
+    radius = f" · radius {layer.clustering.eps:.4g}" if key == "map" else ""
+    clusters = f"{plural(count, 'DBSCAN cluster')}, {share_text(noise)} noise"
+    st.caption(clusters + radius, help=MAP_HELP)
     # Longer names appear only on hover.
     short = data.classes and max(map(len, data.classes)) <= 2
     points = embedding(shown.key, layer.name, shown.report)
@@ -204,7 +218,7 @@ def _render_map(
         groups=groups(layer) if colour == "cluster" else list(data.names),
         texts=[f"image {i}: {name}" for i, name in zip(data.indices, data.names, strict=True)],
         labels=list(data.names) if short else None,
-        palette=PALETTES[appearance()],
+        palette=LOOKS[appearance()],
         height=height,
     )
     figure, config = to_save(figure, f"map-{layer.name}", shown, choice)
@@ -235,13 +249,14 @@ def _offer(
     )
 
 
-def _facts(rows: pd.DataFrame, layer: LayerTopology) -> str:
+def _facts(rows: pd.DataFrame, layer: LayerTopology, separator: str = " · ") -> str:
     row = rows.loc[rows["layer"] == layer.name].iloc[0]
     rank = "always trained" if row["head"] else "not ranked"
     if pd.notna(row["rank"]):
         rank = f"rank {row['rank']} of {rows['rank'].notna().sum()}"
     shape = " × ".join(map(str, layer.activation_shape))
-    return f"{layer.kind} · {shape} activations · {layer.parameters:,} parameters · {rank}"
+    facts = (layer.kind, f"{shape} activations", f"{layer.parameters:,} parameters", rank)
+    return separator.join(facts)
 
 
 def _toggle_pin(name: str) -> None:

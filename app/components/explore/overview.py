@@ -10,20 +10,16 @@ from analysis.text import count_text, first_of, percent_text, plural
 from app.components.explore.sentences import clusters_sentence, size_sentence
 from app.components.shared.help_texts import literal
 from app.components.shared.memory_tile import render_memory_tile
-from app.components.shared.obtain import describe
 from app.state import Choice, Shown, session
 
 CORRELATION_HELP = (
     "Spearman's rank correlation: +1 if layers with more loops have more clusters, −1 if fewer. "
-    "p is the chance of a correlation this strong without any link; neighbouring layers are alike, "
-    "so the true chance is higher."
+    "p is too small, because neighbouring layers are alike."
 )
 
 
 def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
-    """Draw the sentences and the tiles."""
-    st.caption(f"{describe(shown.options)}.")
-    _render_tiles(shown, rows, choice)
+    """Draw the decision and the tiles."""
     chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"].tolist()
     if not rows["rank"].notna().any():
         st.warning(NONE_CAN_BE_CHOSEN)
@@ -38,9 +34,14 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
         always = f", and the new head `{head[0]}`, which always trains" if head else ""
         st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows, choice.normalization)}")
-    st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
+    _render_tiles(shown, rows, choice)
     for warning in shown.report.warnings():
         st.warning(warning)
+
+
+def render_clusters_sentence(rows: pd.DataFrame) -> None:
+    """Draw whether b₁ goes with the number of clusters."""
+    st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
 
 
 def report_unknown_layers(model: str) -> None:

@@ -1,52 +1,42 @@
-"""The layer profile on the page: all columns on a wide screen, two on a phone."""
+"""The layer profile on the page: all columns where there is room for them, else two."""
 
 from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
 
-from app.cache import TALL, profile
+from app.cache import profile, profile_titles
 from app.charts.profile import COLUMNS, Column
 from app.components.explore.saving import to_save
 from app.state import Choice, Shown, appearance, choose_layer, session
 
-HEIGHT = 960  # pixels of a profile that scrolls
 NARROW: tuple[Column, ...] = ("b1", "score")
-# With its wrapper, which keeps the height of a profile that scrolls.
-_STYLE = """<style>
-@media (max-width: 640px) {
-  .st-key-profile_wide, [data-testid=stLayoutWrapper]:has(> .st-key-profile_wide) { display: none; }
-}
-@media (min-width: 641px) {
-  .st-key-profile_narrow, [data-testid=stLayoutWrapper]:has(> .st-key-profile_narrow) {
-    display: none;
-  }
-}
-</style>"""
 
 
 def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
     """Draw one row per layer; a click on a row opens it under the microscope."""
-    st.html(_STYLE)
-    open_row = _open_row(shown, choice, layer)
-    if len(rows) > TALL:
-        st.caption(f"Scroll the profile to see all {len(rows)} layers.")
+    open_row, look = _open_row(shown, choice, layer), appearance()
     for kind, columns in (("wide", COLUMNS), ("narrow", NARROW)):
-        with st.container(
-            key=f"profile_{kind}", height=HEIGHT if len(rows) > TALL else "content", border=False
-        ):
-            key = f"rows_{kind}"
-            figure = profile(shown.key, choice, columns, appearance(), open_row, rows)
-            figure, config = to_save(figure, "profile", shown, choice)
-            st.plotly_chart(
-                figure,
-                key=key,
-                on_select=lambda key=key: _open(key),
-                selection_mode="points",
-                theme=None,
-                config=config,
-                alt="Layer profile: one row per layer with its loops, score, clusters and cost",
-            )
+        figure = profile(shown.key, choice, columns, look, open_row, rows)
+        titles = profile_titles(shown.key, choice, columns, look, figure)
+        with st.container(key=f"rows_and_titles_{kind}", gap=None):
+            # A copy of the profile's own titles, which lies over them until the page scrolls.
+            with st.container(key=f"titles_{kind}"):
+                st.plotly_chart(
+                    titles, key=f"titles_{kind}_chart", theme=None, config={"staticPlot": True}
+                )
+            with st.container(key=f"profile_{kind}", border=False):
+                key = f"rows_{kind}"
+                drawn, config = to_save(figure, "profile", shown, choice)
+                st.plotly_chart(
+                    drawn,
+                    key=key,
+                    on_select=lambda key=key: _open(key),
+                    selection_mode="points",
+                    theme=None,
+                    config=config,
+                    alt="Layer profile: one row per layer with its loops, score, clusters and cost",
+                )
 
 
 def _open_row(shown: Shown, choice: Choice, layer: str) -> str:

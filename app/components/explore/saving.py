@@ -30,7 +30,7 @@ from app.charts.profile import COLUMNS
 from app.charts.saving import captioned, figures_page
 from app.components.explore.groups import groups
 from app.state import Choice, Shown, appearance, session
-from app.theme import PALETTES, chart_config
+from app.theme import LOOKS, chart_config
 
 FORMATS = ("SVG", "PNG")
 
@@ -46,7 +46,7 @@ def to_save(
     """The figure and its settings for Plotly, so that it is saved as chosen under Export."""
     known = settings_of(shown, choice)
     if st.session_state.get("captions"):
-        figure = captioned(figure, caption(known), PALETTES[appearance()])
+        figure = captioned(figure, caption(known), LOOKS[appearance()])
     kind = str(st.session_state.get("figure_format") or FORMATS[0]).lower()
     return figure, chart_config(file_stem(what, known), kind)
 
@@ -167,7 +167,7 @@ def _figures(
 def _figures_of(
     shown: Shown, choice: Choice, layer: LayerTopology, look: str
 ) -> dict[str, go.Figure]:
-    palette, least = PALETTES[look], choice.min_persistence
+    palette, least = LOOKS[look], choice.min_persistence
     scales, counts = betti_curve(long_intervals(layer.diagram, least))
     labels = groups(layer)
     return {

@@ -16,7 +16,7 @@ from app.charts.memory import MemoryRow, comparison_memory_figure
 from app.components.shared.run_charts import MEMORY_HELP, draw_chart, render_curves
 from app.components.shared.run_names import names_of, peak_use
 from app.state import appearance
-from app.theme import PALETTES
+from app.theme import LOOKS
 
 
 def render_comparison(runs: Sequence[Run]) -> None:
@@ -41,7 +41,7 @@ def render_comparison(runs: Sequence[Run]) -> None:
             for run in runs
         ]
         draw_chart(
-            comparison_memory_figure(rows, palette=PALETTES[appearance()]),
+            comparison_memory_figure(rows, palette=LOOKS[appearance()]),
             "compared_memory",
             "Peak memory of each run by kind",
         )

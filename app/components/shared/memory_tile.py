@@ -15,9 +15,8 @@ from app.state import Shown, session
 
 POLL_EVERY = 0.3  # seconds
 HELP = (
-    "Predicted: the most memory that tensors take in one training step with batches of {batch} "
-    "images. On the CPU, with the models tested, this agreed with measured steps to the byte. "
-    "{analytic}"
+    "Predicted: the most memory that tensors take in one training step with {batch} images. On the "
+    "CPU, with the models tested, it agreed to the byte.{analytic}"
 )
 ANALYTIC = (
     "\n\nThe analytic model behind the paper's figures gives {part} against {full}: {saving}. It "

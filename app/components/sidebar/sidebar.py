@@ -31,6 +31,12 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
         with below:
             st.divider()
             choice = render_choice()  # first, since the preset bounds the number of images
+            st.toggle(
+                "Large type",
+                key="large",
+                bind="query-params",
+                help="Larger text on pages and in figures, for a projector.",
+            )
             render_saved_space()
         with above:
             options = render_subject(PRESETS[choice.preset])

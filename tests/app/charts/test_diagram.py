@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.charts.diagram import NO_LOOPS, barcode_figure, betti_curve_figure, diagram_figure
+from app.charts.diagram import (
+    NO_LOOPS,
+    barcode_figure,
+    betti_curve_figure,
+    common_span,
+    diagram_figure,
+)
 from app.theme import PALETTES
 
 LIGHT = PALETTES["light"]
@@ -104,3 +110,16 @@ def test_a_wrong_shape_is_named(draw):
 def test_one_loop_alone_still_has_a_range():
     low, high = diagram_figure([[2.0, 2.0]], palette=LIGHT).layout.xaxis.range
     assert low < 2.0 < high
+
+
+def test_diagrams_side_by_side_share_their_axes_unless_one_would_be_too_small() -> None:
+    near, far, tiny = [[1.0, 2.0]], [[3.0, 5.0]], [[0.1, 0.11]]
+    span = common_span([near, far, NONE])
+    assert span is not None
+    assert span[0] < 1
+    assert span[1] > 5
+    for diagram in (near, far):
+        figure = diagram_figure(diagram, span=span, palette=PALETTES["light"])
+        assert figure.layout.xaxis.range == figure.layout.yaxis.range == span
+    assert common_span([near, far, tiny]) is None
+    assert common_span([]) is None

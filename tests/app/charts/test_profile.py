@@ -12,8 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from app.charts.profile import COLUMNS, profile_figure, short_names
-from app.theme import PALETTES
+from app.charts.profile import COLUMNS, profile_figure, profile_titles_figure, short_names
+from app.theme import LARGE, LOOKS, PALETTES
 
 LIGHT = PALETTES["light"]
 NAMES = ["conv1", "layer1.0.conv1", "layer1.0.bn1", "layer2.0.downsample.1", "fc"]
@@ -296,3 +296,43 @@ def test_parameters_are_drawn_in_a_unit_that_fits(rows: pd.DataFrame) -> None:
         bars = next(trace for trace in figure.data if trace.name == "parameters")
         assert bars.x[4] == pytest.approx(length)
         assert unit in figure.layout[bars.xaxis.replace("x", "xaxis")].title.text
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, ("b1", "score")])
+def test_the_titles_alone_stand_where_those_of_the_profile_do(rows, columns) -> None:
+    whole = draw(rows, columns=columns)
+    titles = profile_titles_figure(whole, LIGHT)
+    for number in range(1, len(columns) + 3):
+        name = f"xaxis{number if number > 1 else ''}"
+        for setting in ("domain", "range", "ticktext", "side"):
+            assert titles.layout[name][setting] == whole.layout[name][setting]
+        assert titles.layout[name].title.text == whole.layout[name].title.text
+    for side in "lr":
+        assert titles.layout.margin[side] == whole.layout.margin[side]
+    assert titles.layout.height < whole.layout.margin.t
+
+
+def test_every_column_has_a_range_of_its_own_choice(rows) -> None:
+    """The titles alone have no bars from which Plotly could find the same one."""
+    layout = draw(rows).layout
+    assert all(layout[f"xaxis{number}"].range for number in range(2, 8))
+    for column, number in (("cost", 5), ("parameters", 6)):
+        assert layout[f"xaxis{number}"].range[1] > max(trace(draw(rows), column).x)
+
+
+def test_large_type_scales_every_label_and_the_room_for_it(rows) -> None:
+    plain, large = draw(rows), draw(rows, palette=LOOKS["light large"])
+    assert large.layout.height == pytest.approx(LARGE * plain.layout.height)
+    assert large.layout.margin.l == pytest.approx(LARGE * plain.layout.margin.l)
+    for a, b in zip(plain.layout.annotations, large.layout.annotations, strict=True):
+        assert b.font.size == pytest.approx(LARGE * a.font.size)
+    assert trace(large, "names").textfont.size == LARGE * trace(plain, "names").textfont.size
+    title = large.layout.xaxis3.title
+    assert title.font.size == pytest.approx(LARGE * 12)
+    assert "font-size:14px" in title.text  # of 10
+    shared = large.layout.template.layout
+    assert shared.xaxis.tickfont.size == pytest.approx(LARGE * 11)
+    assert shared.hoverlabel.font.size == pytest.approx(LARGE * 12)
+    titles = profile_titles_figure(large, LOOKS["light large"])
+    assert titles.layout.xaxis3.title == title
+    assert titles.layout.template.layout.xaxis.tickfont.size == shared.xaxis.tickfont.size

@@ -120,9 +120,10 @@ def test_style_keeps_what_a_figure_sets_itself():
     assert figure.layout.template.layout.font.color == PALETTES["dark"].text
 
 
-def test_pictures_are_saved_as_svg_under_their_name():
-    config = chart_config("diagram")
-    assert config["toImageButtonOptions"] == {"format": "svg", "filename": "diagram"}
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_pictures_are_saved_under_their_name(kind):
+    config = chart_config("diagram", kind)
+    assert config["toImageButtonOptions"] == {"format": kind, "filename": "diagram", "scale": 2}
     assert config["displaylogo"] is False
 
 

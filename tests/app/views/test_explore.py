@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from analysis.text import gigabytes
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.saved_limit import LIMIT_VARIABLE, saved_bytes
 from analysis.topology.store import fingerprint, load_analysis
+from app.theme import LARGE
 from tests.app.pages import button, opened, settled, table, texts, tile
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -413,3 +416,33 @@ def test_a_limit_that_is_no_number_is_named_on_the_page(monkeypatch: pytest.Monk
     page = opened()
     assert not page.exception
     assert f"{LIMIT_VARIABLE} must be a number of gigabytes from 0, got 'two'" in texts(page)
+
+
+def test_help_texts_have_at_most_two_sentences() -> None:
+    page = opened(layer="conv1", pin=["conv1"])
+    settled(page, lambda page: "predicting" not in str(page.metric))
+    kinds = ("caption", "metric", "selectbox", "button", "download_button", "toggle")
+    helps = {e.proto.help for kind in kinds for e in page.main.get(kind) if e.proto.help}
+    assert len(helps) >= 12
+    for text in helps:
+        first, _, _ = text.partition("\n\n")  # a second paragraph is a note of its own
+        assert len(re.findall(r"[.!?](?=\s|$)", first)) <= 2, text
+        assert len(first) <= 220, text
+
+
+def test_large_type_is_in_the_figures_and_the_page() -> None:
+    plain, large = opened(), opened(large="true")
+    heights = [
+        json.loads(page.get("plotly_chart")[1].proto.spec)["layout"]["height"]
+        for page in (plain, large)
+    ]
+    assert heights[1] == pytest.approx(LARGE * heights[0])
+    sheets = [" ".join(e.proto.body for e in page.get("html")) for page in (plain, large)]
+    assert "font-size: 21px" in sheets[1]
+    assert "font-size: 21px" not in sheets[0]
+
+
+def test_pinned_cards_say_whether_they_share_their_axes() -> None:
+    assert "All diagrams have the same axes" in texts(opened(pin=["conv1", "bn1"]))
+    assert "Each diagram has its own axes" in texts(opened(pin=["conv1", "fc"]))
+    assert "axes. The maps" not in texts(opened(pin=["conv1"]))

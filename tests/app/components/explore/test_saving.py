@@ -77,7 +77,7 @@ def test_names_say_the_settings(files: dict[str, str]) -> None:
 
 def test_a_figure_has_a_caption_and_a_format_on_request(home: Path) -> None:
     def drawn(page: AppTest) -> tuple[dict[str, Any], dict[str, Any]]:
-        chart = page.get("plotly_chart")[0]
+        chart = page.get("plotly_chart")[1]  # after the titles
         return json.loads(chart.proto.spec), json.loads(chart.proto.config)
 
     page = opened()

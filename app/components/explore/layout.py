@@ -1,0 +1,85 @@
+"""How Explore uses the width and height of a screen.
+
+Sizes are in rem, which grow with large type, and are those of the page's content: the sidebar may
+be open or not.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+_STYLE = """<style>
+.st-key-panes { container: panes / inline-size; margin-top: -0.5rem; }
+[data-testid=stColumn]:has(> * .st-key-rows_and_titles_wide) { container: rows / inline-size; }
+.st-key-rows_and_titles_narrow,
+[data-testid=stLayoutWrapper]:has(> .st-key-rows_and_titles_narrow) { display: none; }
+@container rows (max-width: 35.9rem) {
+  .st-key-rows_and_titles_wide,
+  [data-testid=stLayoutWrapper]:has(> .st-key-rows_and_titles_wide) { display: none; }
+  .st-key-rows_and_titles_narrow,
+  [data-testid=stLayoutWrapper]:has(> .st-key-rows_and_titles_narrow) { display: flex; }
+}
+@container panes (max-width: 57.9rem) {
+  [data-testid=stHorizontalBlock]:has(> [data-testid=stColumn] .st-key-microscope) {
+    flex-direction: column;
+  }
+  [data-testid=stHorizontalBlock] > [data-testid=stColumn]:has(.st-key-microscope),
+  [data-testid=stHorizontalBlock] > [data-testid=stColumn]:has(.st-key-rows_and_titles_wide) {
+    width: 100%;
+    flex: 1 1 100%;
+  }
+}
+@container panes (min-width: 58rem) {
+  [data-testid=stColumn]:has(.st-key-microscope) {
+    position: sticky;
+    top: 3.75rem;
+    align-self: flex-start;
+    max-height: calc(100vh - 4rem);
+    overflow-y: auto;
+  }
+}
+[data-testid=stLayoutWrapper]:has(> [class*=st-key-titles_]) {
+  position: sticky;
+  top: 3.75rem;
+  z-index: 1;
+  pointer-events: none;
+  margin: 1.74rem 0 -5.07rem; /* the room above the titles, and that with them */
+}
+[class*=st-key-titles_] { height: 3.33rem; overflow: hidden; }
+.st-key-overview { container: overview / inline-size; }
+.st-key-tiles { display: grid; grid-template-columns: 1fr 1fr; gap: 0.5rem; }
+@container overview (min-width: 38rem) {
+  .st-key-tiles { grid-template-columns: repeat(4, 1fr); }
+}
+.st-key-tiles [data-testid=stMetric] { padding: 0; height: 100%; }
+.st-key-tiles [data-testid=stMetric] > div {
+  flex-direction: row;
+  flex-wrap: wrap;
+  align-items: baseline;
+  column-gap: 0.6rem;
+  padding: 0.2rem 0.7rem;
+}
+.st-key-tiles [data-testid=stMetricLabel] { width: 100%; }
+.st-key-tiles [data-testid=stMetricValue] { font-size: 1.2rem; line-height: 1.2; padding: 0; }
+/* One line each, so that the cards side by side align. */
+[class*=st-key-pinned_] [data-testid=stCaptionContainer] p,
+[class*=st-key-pinned_] [data-testid=stMarkdown] p {
+  margin: 0;
+  overflow: hidden;
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
+.st-key-loops [data-testid=stTabPanel] { padding-top: 0.3rem; }
+.st-key-loops [data-testid=stTabPanel] [data-testid=stVerticalBlock] { gap: 0.4rem; }
+/* Its file would not say the settings, as that of the button beside the table does. */
+button[aria-label^="Download as CSV"] { display: none; }
+.st-key-heading h1 { padding: 0; }
+@media (min-width: 641px) {
+  [data-testid=stMainBlockContainer] { padding: 4.2rem 2.5rem 2.5rem; }
+}
+</style>"""
+
+
+def set_layout() -> None:
+    """Make the profile and the microscope fit the screen, and keep in sight what should be."""
+    st.html(_STYLE)
