@@ -100,6 +100,7 @@ class TopologyReport:
     peak_bytes: int = 0  # live tensors at the peak of the forward pass, parameters included
     never_run: tuple[str, ...] = ()  # modules with parameters that the forward pass skipped
     outside: tuple[str, ...] = ()  # modules that ran, but whose output is not one point per image
+    remarks: tuple[str, ...] = ()  # sentences for the user about the network, saved with the rest
     notes: tuple[str, ...] = field(default=())  # sentences for the user, such as of a failed save
 
     @property
@@ -112,7 +113,7 @@ class TopologyReport:
 
     def warnings(self) -> list[str]:
         """Sentences for the user about layers that are missing or have no numbers."""
-        sentences = []
+        sentences = list(self.remarks)
         if self.not_finite:
             layers = f"{len(self.not_finite)} of {plural(len(self.layers), 'layer')}"
             sentences.append(

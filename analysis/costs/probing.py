@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from analysis.costs.analysis_cost import CostRequest, Probe
 from analysis.errors import ModelError
 from analysis.instruments.activations import watch
+from analysis.instruments.behaviour import observe_network
 from analysis.models import model_spec, prepare_images
 from analysis.models.loading import empty_network
 from analysis.options import AnalysisOptions
@@ -62,6 +63,7 @@ def _measure(options: AnalysisOptions, device: torch.device) -> Probe:
     model = _empty(options, device)
     held, free = held_bytes(device), free_budget(device)
     with full_float32():
+        observe_network(model, one.expand(2, *one.shape[1:]))  # chooses the layout
         begun = time.perf_counter()
         traced, most = trace_footprint(model, one.expand(2, *one.shape[1:]), options.precision)
         trace_seconds = time.perf_counter() - begun

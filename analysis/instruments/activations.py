@@ -1,15 +1,16 @@
 """The layers of a model, in the order in which they run, and their outputs.
 
 A layer is a module that has parameters of its own. Its cloud is its output: the first tensor of a
-tuple or list, or of a dict's values. A module that is called several times contributes its last
-call.
+tuple or list, or of a dict's values, of floating-point numbers if there is one (others are masks or
+indices). Complex numbers count as two coordinates. A module that is called several times
+contributes its last call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.errors import ModelError, is_out_of_memory
+from analysis.instruments.layout import layout_of
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,37 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """The first tensor of an output, depth first, or None."""
+    """The first tensor of an output, depth first, of floating-point numbers if any; or None."""
+    first = None
+    for tensor in _tensors(output):
+        if tensor.is_floating_point() or tensor.is_complex():
+            return tensor
+        first = tensor if first is None else first
+    return first
+
+
+def _tensors(output: object) -> Iterator[Tensor]:
     if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    if isinstance(output, (tuple, list)):
-        return next((t for t in map(first_tensor, output) if t is not None), None)
-    return None
+        yield output
+    elif isinstance(output, Mapping):
+        yield from _tensors(tuple(output.values()))
+    elif isinstance(output, (tuple, list)):
+        for part in output:
+            yield from _tensors(part)
+    elif is_dataclass(output):
+        yield from _tensors(tuple(vars(output).values()))
+
+
+def _cloud(output: object) -> Tensor | None:
+    """A layer's output as real numbers; None if it has no tensor with one shape for all images."""
+    tensor = first_tensor(output)
+    if tensor is None or tensor.is_nested:
+        return None
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | None], None]) -> None:
@@ -87,10 +112,11 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
         If the forward pass fails, with the shape of the images and the first line of the cause.
     """
     modules = parameter_owners(model)
+    inputs = as_input(model, images)
 
     def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, _: object, output: object) -> None:
-            tensor = first_tensor(output)
+            tensor = _cloud(output)
             if (
                 tensor is not None
                 and tensor.dim() == 3
@@ -109,7 +135,7 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
         for name, module in modules.items():
             stack.callback(module.register_forward_hook(hook_for(name)).remove)
         try:
-            model(as_input(model, images))
+            model(inputs)
         except _CallbackFailed as failure:
             raise failure.error from None
         except Exception as error:  # a model's own code may raise anything
@@ -241,13 +267,13 @@ def _count_flops(model: nn.Module, run: Callable[[], None]) -> dict[str, int]:
 
 
 def as_input(model: nn.Module, images: Tensor) -> Tensor:
-    """The images on the device and in the floating dtype of the model's parameters."""
+    """A copy of the images for a pass: the model's device, floating dtype, and `layout_of`."""
     parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if parameter is None:
-        return images
-    images = images.to(parameter.device, parameter.dtype)
-    # Convolutions run faster on it, and it costs only one copy of the input.
-    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+    if parameter is not None:
+        images = images.to(parameter.device, parameter.dtype)
+    layout = layout_of(model) if images.dim() == 4 else torch.contiguous_format
+    # A copy, because some networks alter their input in place.
+    return images.clone(memory_format=layout)
 
 
 def _reason(error: Exception, images: Tensor) -> str:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from analysis.errors import ModelError
 from analysis.instruments.activations import Trace, trace, watch
+from analysis.instruments.behaviour import kept_buffers
 from analysis.instruments.fake import fake_copy
+from analysis.instruments.layout import layout_of, set_layout
 from analysis.instruments.ledger import Ledger
 from analysis.options import Precision
 from analysis.system.devices import activations_in, device_of
@@ -52,7 +54,11 @@ def trace_footprint(
     OptionError
         If the device cannot run in this precision.
     """
-    with activations_in(precision, device_of(model)), Ledger(model) as ledger:
+    with (
+        kept_buffers(model),
+        activations_in(precision, device_of(model)),
+        Ledger(model) as ledger,
+    ):
         held = ledger.bytes
         traced = trace(model, images)
     taken = ledger.peak.total - held + _bytes(images[:1]) * _FEW
@@ -137,6 +143,7 @@ def held_bytes(device: torch.device) -> int:
 
 def _peak(model: nn.Module, shape: tuple[int, ...], precision: Precision) -> int:
     with fake_copy(model) as fake:
+        set_layout(fake, layout_of(model))
         device = device_of(fake)
         images = torch.empty(shape, device=device)
         with activations_in(precision, device), Ledger(fake) as ledger:

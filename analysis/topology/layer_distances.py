@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.instruments.activations import watch
+from analysis.instruments.behaviour import kept_buffers
 from analysis.instruments.ledger import Ledger
 from analysis.options import Precision
 from analysis.results import Float32
@@ -86,7 +87,7 @@ def measure_layer_distances(
         batch = _gather(images, blocks)
         measure = _Measure(clouds, blocks, frozenset(names), number * len(names), on_layer)
         ledger = Ledger(model, batch=(batch,))
-        with activations_in(precision, device_of(model)), ledger:
+        with kept_buffers(model), activations_in(precision, device_of(model)), ledger:
             watch(model, batch, measure)
         clouds.peak_bytes = max(clouds.peak_bytes, ledger.peak.total)
     clouds.finish()

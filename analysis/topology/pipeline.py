@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from analysis.errors import (
     AnalysisError,
+    ModelError,
     OptionError,
     StoreError,
     choice_problem,
     raise_problems,
 )
 from analysis.instruments.activations import LayerInfo
+from analysis.instruments.behaviour import Behaviour, observe_network, seeded
 from analysis.models import learn_code, load_model
 from analysis.options import (
     MIN_SAMPLES,
@@ -45,6 +47,7 @@ from analysis.topology.footprints import (
 )
 from analysis.topology.inputs import load_split, prepare_inputs
 from analysis.topology.layer_distances import measure_layer_distances
+from analysis.topology.passes import Plan
 from analysis.topology.persistence import persistences
 from analysis.topology.store import fingerprint, load_analysis, save_analysis
 from analysis.topology.summaries import average
@@ -114,20 +117,27 @@ def analyze(
     """
     _check(images, batch_size, pooling, min_persistence, memory, precision)
     started = time.perf_counter()
-    traced, most = trace_footprint(model, images[:2], precision)
+    device = device_of(model)
+    with full_float32():
+        behaviour = observe_network(model, images[:2])
+    with seeded(seed, device):
+        traced, most = trace_footprint(model, images[:2], precision)
     infos = {layer.name: layer for layer in traced.layers}
-    free = free_budget(device_of(model))
+    free = free_budget(device)
     budget = replace(free, device=memory) if memory else free
     plan = plan_within(budget, model, images, most, precision)
+    if plan.passes > 1 and behaviour.needs_one_pass:
+        raise ModelError(_why_one_pass(behaviour, plan))
     report_step = _reporter(progress, layers=len(infos), passes=plan.passes)
-    clouds = measure_layer_distances(
-        model,
-        images,
-        infos.keys(),
-        plan,
-        precision=precision,
-        on_layer=partial(report_step, "Forward pass"),
-    )
+    with seeded(seed, device):
+        clouds = measure_layer_distances(
+            model,
+            images,
+            infos.keys(),
+            plan,
+            precision=precision,
+            on_layer=partial(report_step, "Forward pass"),
+        )
     options = _CloudOptions(len(images), batch_size, pooling, min_persistence)
     measured = [info for info in traced.layers if info.name in clouds.distances]
     layers: list[LayerTopology] = []
@@ -146,6 +156,7 @@ def analyze(
         peak_bytes=clouds.peak_bytes,
         never_run=(*traced.never_run, *(n for n in infos if n not in ran)),
         outside=(*traced.outside, *clouds.outside),
+        remarks=tuple(behaviour.sentences()),
     )
 
 
@@ -216,6 +227,14 @@ def _compute(
             precision=options.precision,
             progress=progress,
         )
+
+
+def _why_one_pass(behaviour: Behaviour, plan: Plan) -> str:
+    why = "is random" if behaviour.random else "mixes the images of a batch"
+    return (
+        f"This network {why} even in evaluation mode, so all its images must run in one pass, but "
+        f"{plan.samples} do not fit: use at most {plan.largest} samples or a higher memory limit."
+    )
 
 
 def _save(options: AnalysisOptions, key: str, report: TopologyReport) -> list[str]:

@@ -1,0 +1,194 @@
+"""What may silently change a network's numbers: chance, its batch, its own state, a layout."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analysis.errors import ModelError
+from analysis.instruments.activations import watch
+from analysis.instruments.layout import layout_of, set_layout
+from analysis.text import first_of
+
+_ELEMENTS = 4096  # of each layer's output that are compared, at most
+# Largest differences, as shares of a layer's range, between passes that should give the same.
+_SAME = 1e-5  # in the same layout
+_SAME_ROUNDED = 2e-2  # in another layout, whose kernels add in another order
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How a network behaves in eval mode."""
+
+    random: bool = False  # the same image gives other numbers each time
+    looks_at_batch: bool = False  # an image's numbers depend on the images beside it
+    moving: tuple[str, ...] = ()  # buffers that a forward pass changes
+
+    @property
+    def needs_one_pass(self) -> bool:
+        """Whether all images must run together for their distances to mean anything."""
+        return self.random or self.looks_at_batch
+
+    def sentences(self) -> list[str]:
+        """For the user."""
+        sentences = []
+        if self.random:
+            sentences.append(
+                "This network is random even in evaluation mode: its numbers hold only for this "
+                "seed."
+            )
+        if self.looks_at_batch:
+            sentences.append(
+                "In this network, the activations of an image depend on the other images of its "
+                "batch: its numbers hold only for these images together."
+            )
+        if self.moving:
+            sentences.append(
+                "A forward pass changes buffers of this network even in evaluation mode. They were "
+                f"put back after each pass: {first_of(self.moving)}."
+            )
+        return sentences
+
+
+def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
+    """Run a few images in different company, and see what changes; also sets the layout.
+
+    If a second pass with another layout, seed and neighbour gives the first image the same
+    numbers, two passes are enough. Otherwise more passes show the cause.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Left as it was, with its buffers and the random state.
+    images : Tensor (N, ...)
+        The first two are used.
+
+    Returns
+    -------
+    Behaviour
+        Of a network that cannot run: nothing. Analysing it then reports the error.
+    """
+    pair = images[:2]
+    other = torch.stack([pair[0], 1 - 2 * pair[-1]])
+    before = layout_of(model)
+    last = torch.channels_last if pair.dim() == 4 else torch.contiguous_format
+    try:
+        set_layout(model, torch.contiguous_format)
+        first, moving = _run(model, pair, seed=0)
+        set_layout(model, last)
+        try:
+            second, _ = _run(model, other, seed=1)
+        except ModelError:
+            second = {}
+        if _agree(first, second, _SAME, rows=1):
+            return Behaviour(moving=moving)
+        set_layout(model, torch.contiguous_format)
+        again, beside = _run(model, pair, seed=1)[0], _run(model, other, seed=0)[0]
+        if second:  # else channels-last failed
+            set_layout(model, last)
+            second = _run(model, pair, seed=0)[0]
+    except ModelError:
+        set_layout(model, before)
+        return Behaviour()
+    same = _agree(first, second, _SAME_ROUNDED)
+    set_layout(model, last if same else torch.contiguous_format)
+    return Behaviour(
+        random=not _agree(first, again, _SAME),
+        looks_at_batch=not _agree(first, beside, _SAME, rows=1),
+        moving=moving,
+    )
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Start every source of random numbers from a seed; then restore the caller's."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = [device] if device.type in ("cuda", "mps") else []
+    with torch.random.fork_rng(devices, device_type=devices[0].type if devices else "cuda"):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextmanager
+def kept_buffers(model: nn.Module) -> Iterator[list[str]]:
+    """Put the model's buffers back; the list then has the names of those that had changed."""
+    with torch.no_grad():
+        kept = [
+            (prefix, module, name, buffer, buffer.clone())
+            for prefix, module in model.named_modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None and not buffer.is_meta
+        ]
+    changed: list[str] = []
+    try:
+        yield changed
+    finally:
+        with torch.no_grad():
+            for prefix, module, name, buffer, copy in kept:
+                now = module._buffers.get(name)
+                if now is None or not _equal(now, copy):
+                    changed.append(f"{prefix}.{name}" if prefix else name)
+                module._buffers[name] = buffer
+                if not _equal(buffer, copy):
+                    buffer.copy_(copy)
+
+
+def _run(model: nn.Module, images: Tensor, seed: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    samples: dict[str, Tensor] = {}
+
+    def note(name: str, output: Tensor | None) -> None:
+        if output is None or not output.dim():
+            return
+        flat = output.detach().reshape(len(output), -1)
+        if flat.numel():
+            step = max(1, flat.shape[1] * len(flat) // _ELEMENTS)
+            samples[name] = flat[:, ::step].to("cpu", torch.float32, copy=True)
+
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with kept_buffers(model) as changed, seeded(seed, device):
+        watch(model, images, note)
+    return samples, tuple(changed)
+
+
+def _agree(
+    first: dict[str, Tensor], second: dict[str, Tensor], share: float, rows: int | None = None
+) -> bool:
+    """Whether two passes gave the same, in each layer and in the first `rows` images."""
+    if first.keys() != second.keys():
+        return False
+    for name, one in first.items():
+        other = second[name]
+        if one.shape != other.shape:
+            return False
+        a, b = one[:rows].nan_to_num(), other[:rows].nan_to_num()
+        # Outputs that are not one per image, such as an average, depend on all of them.
+        if rows and len(one) != 2:
+            continue
+        if (a - b).abs().max() > share * max(float(a.max() - a.min()), float(a.abs().max())):
+            return False
+    return True
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype or one.device != other.device:
+        return False
+    if one.is_floating_point() and not one.is_quantized:
+        return torch.equal(one.nan_to_num(), other.nan_to_num())
+    return torch.equal(one, other)
