@@ -73,7 +73,7 @@ class NamedLayer(Protocol):
 
 
 def head_of(layers: Sequence[NamedLayer]) -> str | None:
-    """The classifier: the last layer to run, if it is linear or a convolution."""
+    """The last layer to run, if it is linear or a convolution: the head in older files."""
     last = layers[-1] if layers else None
     return last.name if last and last.kind in {"Linear", "Conv2d"} else None
 
@@ -100,6 +100,7 @@ class TopologyReport:
     peak_bytes: int = 0  # live tensors at the peak of the forward pass, parameters included
     never_run: tuple[str, ...] = ()  # modules with parameters that the forward pass skipped
     outside: tuple[str, ...] = ()  # modules that ran, but whose output is not one point per image
+    head: str | None = None  # the classifier: the layer whose output is what the network gives
     remarks: tuple[str, ...] = ()  # sentences for the user about the network, saved with the rest
     notes: tuple[str, ...] = field(default=())  # sentences for the user, such as of a failed save
 
@@ -130,11 +131,6 @@ class TopologyReport:
                 f"Not analysed because their output is not one point per image: {names}."
             )
         return sentences
-
-    @property
-    def head(self) -> str | None:
-        """The classifier: see `head_of`."""
-        return head_of(self.layers)
 
     def layer(self, name: str) -> LayerTopology:
         return next(layer for layer in self.layers if layer.name == name)

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist, squareform
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from analysis.results import Float32, LayerTopology, TopologyReport
+from analysis.results import Float32, LayerTopology, TopologyReport, head_of
 from analysis.topology.clustering import dbscan
 from analysis.topology.persistence import persistence
 
@@ -65,6 +65,7 @@ def report(*layers: LayerTopology) -> TopologyReport:
         min_persistence=0.0,
         seed=0,
         seconds=0.1,
+        head=head_of(layers),
     )
 
 

@@ -8,9 +8,9 @@ contributes its last call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -21,6 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.errors import ModelError, is_out_of_memory
 from analysis.instruments.layout import layout_of
+from analysis.instruments.output_flow import Head, OutputFlow
+from analysis.instruments.outputs import first_tensor
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Trace:
     layers: tuple[LayerInfo, ...]  # in execution order
     never_run: tuple[str, ...]
     outside: tuple[str, ...]  # ran, but the output is not one point per image
+    head: Head
 
     @property
     def names(self) -> list[str]:
@@ -57,28 +60,6 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in flags:
             module.training = training
-
-
-def first_tensor(output: object) -> Tensor | None:
-    """The first tensor of an output, depth first, of floating-point numbers if any; or None."""
-    first = None
-    for tensor in _tensors(output):
-        if tensor.is_floating_point() or tensor.is_complex():
-            return tensor
-        first = tensor if first is None else first
-    return first
-
-
-def _tensors(output: object) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from _tensors(tuple(output.values()))
-    elif isinstance(output, (tuple, list)):
-        for part in output:
-            yield from _tensors(part)
-    elif is_dataclass(output):
-        yield from _tensors(tuple(vars(output).values()))
 
 
 def _cloud(output: object) -> Tensor | None:
@@ -142,7 +123,7 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
             raise ModelError(_reason(error, images)) from error
 
 
-def trace(model: nn.Module, images: Tensor) -> Trace:
+def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:
     """Run two images and return the model's layers, in execution order, with their sizes.
 
     `torch.utils.flop_counter` counts the FLOPs of matrix products, convolutions and attention,
@@ -155,11 +136,15 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
     model : nn.Module
     images : Tensor (N, ...)
         The first two are used: with only one, models that squeeze lose an axis.
+    head : str
+        As for `AnalysisOptions`: "" finds it.
 
     Raises
     ------
     ModelError
         If the model cannot run, or no module with parameters returns one point per image.
+    OptionError
+        If `head` is none of the model's layers.
     """
     probe = images[:2]
     shapes: dict[str, tuple[int, ...]] = {}  # without the images' axis; () if there is none
@@ -169,7 +154,13 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
         shapes.setdefault(name, ())
         shapes[name] = tuple(output.shape[1:]) if output is not None and per_image else ()
 
-    flops = _count_flops(model, lambda: watch(model, probe, note))
+    flow = OutputFlow(model)
+
+    def run() -> None:
+        with flow:
+            watch(model, probe, note)
+
+    flops = _count_flops(model, run)
     if "" in shapes and len(shapes) > 1:
         del shapes[""]  # it has a class token, say: the whole model is not a layer of itself
     layers = [name for name, shape in shapes.items() if shape]
@@ -203,6 +194,7 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
         ),
         never_run=tuple(never_run),
         outside=tuple(name for name, shape in shapes.items() if not shape),
+        head=flow.head(head),
     )
 
 

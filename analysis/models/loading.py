@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from analysis.errors import ModelError
 from analysis.instruments.activations import watch
+from analysis.instruments.output_flow import OutputFlow
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
@@ -196,20 +197,20 @@ def replace_head(model: nn.Module, head: str, num_classes: int) -> None:
 
 
 def find_head(model: nn.Module, side: int) -> str:
-    """The last linear or convolution layer to run on images of `side` pixels.
+    """The linear or convolution layer whose output, for images of `side` pixels, is the model's.
 
     Raises
     ------
     ModelError
         If the model cannot run on them, or has no such layer.
     """
-    seen: list[str] = []
-    watch(model, torch.zeros(2, 3, side, side), lambda name, _: seen.append(name))
-    modules = dict(model.named_modules())
-    heads = [name for name in seen if isinstance(modules[name], nn.Linear | nn.Conv2d)]
-    if not heads or not heads[-1]:
-        raise ModelError("The model has no linear or convolution layer that outputs the classes.")
-    return heads[-1]
+    flow = OutputFlow(model)
+    with flow:
+        watch(model, torch.zeros(2, 3, side, side), lambda *_: None)
+    head = flow.head()
+    if head.name is None:
+        raise ModelError(head.reason)
+    return head.name
 
 
 def _bare(spec: ModelSpec, side: int = 0) -> nn.Module:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.options import Scope
-from analysis.results import NamedLayer, TopologyReport, head_of
+from analysis.results import NamedLayer, TopologyReport
 from analysis.selection.ranking import select_by_preset, unranked_head
 from analysis.selection.scores import score
 from analysis.topology.resummarize import resummarize
@@ -30,6 +30,7 @@ class Evidence:
     sizes: Sequence[float]  # activations of each layer for one image
     normalization: str
     seed: int
+    head: str | None = None  # one of `layers`
     summary: str = "b1"
     report: TopologyReport | None = None  # of the model with its old head
     gradients: pd.DataFrame | None = None  # see `gradients.gradient_evidence`
@@ -50,6 +51,7 @@ class Evidence:
             sizes=[math.prod(layer.activation_shape) for layer in report.layers],
             normalization=normalization,
             seed=seed,
+            head=report.head,
             summary=summary,
             report=resummarize(report, min_persistence=min_persistence),
         )
@@ -206,7 +208,7 @@ def chosen_layers(
         "norms-and-biases": `freezing.trained_names` says which of their parameters train.
     """
     chosen = STRATEGIES[strategy]
-    head = head_of(evidence.layers)
+    head = evidence.head
     if chosen.scores is not None:
         best = select_by_preset(chosen.scores(evidence), head, rho=rho, preset=preset)
         return best + unranked_head(head, preset)

@@ -156,7 +156,8 @@ def analyze(
         peak_bytes=clouds.peak_bytes,
         never_run=(*traced.never_run, *(n for n in infos if n not in ran)),
         outside=(*traced.outside, *clouds.outside),
-        remarks=tuple(behaviour.sentences()),
+        head=traced.head.name,
+        remarks=tuple(filter(None, (*behaviour.sentences(), traced.head.reason))),
     )
 
 

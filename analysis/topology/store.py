@@ -15,7 +15,7 @@ from analysis.datasets import dataset_spec
 from analysis.errors import StoreError
 from analysis.models import weights_fingerprint
 from analysis.options import AnalysisOptions
-from analysis.results import Clustering, Float32, LayerTopology, TopologyReport
+from analysis.results import Clustering, Float32, LayerTopology, TopologyReport, head_of
 from analysis.system.home import home, replacing
 from analysis.topology.rounding import without_rounding
 from analysis.topology.saved_checks import check_report
@@ -182,7 +182,7 @@ def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in meta["report"].items()
     }
-    report = TopologyReport(layers=tuple(layers), **facts)
+    report = TopologyReport(**({"head": head_of(layers)} | facts), layers=tuple(layers))
     check_report(report)
     shortest = report.min_persistence
     return replace(report, layers=tuple(_without_rounding(each, shortest) for each in layers))

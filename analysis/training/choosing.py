@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from analysis.errors import TrainingError
-from analysis.instruments.activations import LayerInfo, trace
+from analysis.instruments.activations import Trace, trace
 from analysis.instruments.ledger import Ledger
 from analysis.options import PRESETS, RunOptions
-from analysis.results import head_of
 from analysis.selection.ranking import layer_count, unranked_head
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.system.devices import device_of, full_float32
@@ -54,8 +53,8 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         options.analysis.samples, seed=options.analysis.seed
     )
     images = PreparedImages(options.analysis, drawn)
-    traced = trace(model, images[:2]).layers
-    names = [layer.name for layer in traced]
+    traced = trace(model, images[:2])
+    names = traced.names
     preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
     costed = _gather_evidence(model, options, traced, images)
     seconds = time.perf_counter() - started + costed.seconds
@@ -66,7 +65,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     if strategy.scope == "norms-and-biases":
         chosen = [n for n in names if trained & set(parameters_of(model, [n], known=names))]
     if not trained:
-        layers = len(names) - len(unranked_head(head_of(traced), options.preset))
+        layers = len(names) - len(unranked_head(traced.head.name, options.preset))
         raise TrainingError(
             f"Nothing would train: ρ = {options.rho:g} of {layers} layers rounds down to "
             f"{layer_count(layers, rho=options.rho, rounding=preset.rounding)} under the preset "
@@ -117,10 +116,10 @@ class _CostedEvidence:
 def _gather_evidence(
     model: nn.Module,
     options: RunOptions,
-    layers: tuple[LayerInfo, ...],
+    traced: Trace,
     images: PreparedImages,
 ) -> _CostedEvidence:
-    names = [layer.name for layer in layers]
+    layers, names = traced.layers, traced.names
     needs = STRATEGIES[options.strategy].needs
     if needs == "topology":
         started = time.perf_counter()
@@ -140,6 +139,7 @@ def _gather_evidence(
         sizes=[torch.Size(layer.shape).numel() for layer in layers],
         normalization=options.normalization,
         seed=options.recipe.seed,
+        head=traced.head.name,
         summary=options.summary,
     )
     # All images at once only where they are needed: no memory was planned for them.

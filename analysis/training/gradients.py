@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from analysis.instruments.activations import first_tensor
 from analysis.instruments.ledger import note_kept_tensors
+from analysis.instruments.outputs import first_tensor
 from analysis.options import batch_sizes
 from analysis.training.freezing import freeze, parameters_of
 from analysis.training.loop import logits_of

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import ModelError
-from analysis.instruments.activations import first_tensor, trace, watch
+from analysis.instruments.activations import trace, watch
+from analysis.instruments.outputs import first_tensor
 
 
 class Backwards(nn.Module):

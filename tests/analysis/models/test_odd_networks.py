@@ -8,7 +8,6 @@ import torch
 from analysis.datasets import load_dataset
 from analysis.instruments.activations import trace
 from analysis.models import MODELS, load_model, prepare_images
-from analysis.results import head_of
 from analysis.topology.pipeline import analyze
 
 SIDE = 64
@@ -51,4 +50,4 @@ def test_a_new_head_learns_in_training_mode(name: str) -> None:
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
         assert parameter.grad.abs().sum() > 0
-    assert head_of(trace(model, images).layers) == MODELS[name].head
+    assert trace(model, images).head.name == MODELS[name].head
