@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -84,6 +85,7 @@ class SavedAnalysis:
 
     key: str  # its fingerprint
     notes: tuple[str, ...] = ()  # sentences for the user
+    stored: bool = False  # whether it was there before it was asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,8 @@ class TopologyReport:
     head: str | None = None  # the classifier: the layer whose output is what the network gives
     remarks: tuple[str, ...] = ()  # sentences for the user about the network, saved with the rest
     notes: tuple[str, ...] = field(default=())  # sentences for the user, such as of a failed save
+    stored: bool = False  # whether it was read from a file
+    made: datetime | None = None  # when it was stored; older files do not say
 
     @property
     def names(self) -> list[str]:
@@ -131,6 +135,14 @@ class TopologyReport:
                 f"Not analysed because their output is not one point per image: {names}."
             )
         return sentences
+
+    @property
+    def stored_text(self) -> str:
+        """That it is a stored analysis, and from when; empty if it was just computed."""
+        if not self.stored:
+            return ""
+        made = f"on {self.made:%Y-%m-%d at %H:%M}" if self.made else "by an older version"
+        return f"Stored analysis, made {made}."
 
     def layer(self, name: str) -> LayerTopology:
         return next(layer for layer in self.layers if layer.name == name)

@@ -54,7 +54,9 @@ def _analyze(options: AnalysisOptions, send: ProgressCallback) -> SavedAnalysis 
     learn_code(options.model, options.seed)
     key = fingerprint(options)
     report = analyze_named(options, key=key, progress=send)
-    return SavedAnalysis(key, report.notes) if is_saved(key) else report
+    if not is_saved(key):
+        return report
+    return SavedAnalysis(key, report.notes, stored=report.stored)
 
 
 def _estimate(request: MemoryRequest, _: ProgressCallback) -> object:

@@ -48,6 +48,7 @@ class Shown:
     report: TopologyReport
     key: str  # its fingerprint, and the settings it is summarised with
     notes: tuple[str, ...] = ()  # sentences to show with it
+    stored: str = ""  # when it was made, if not just now
 
 
 @dataclass

@@ -108,7 +108,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     from analysis.topology.resummarize import resummarize
 
     report = analyze_named(options, key=key, progress=print_progress)
-    for note in report.notes:
+    for note in filter(None, (report.stored_text, *report.notes)):
         print(f"note: {note}", file=sys.stderr)
     names = ("normalization", "rho", "preset", "summary")
     choice = {name: getattr(arguments, name) for name in names}

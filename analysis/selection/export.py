@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -103,8 +104,16 @@ def document(
         "not_finite": report.not_finite,
         "never_run": list(report.never_run),
         "seconds": report.seconds,
+        "stored": report.stored,
+        "made": _made(report),
         "version": settings["version"],
     }
+
+
+def _made(report: TopologyReport) -> str | None:
+    """When an analysis was made, with its time zone; None for one that an older version stored."""
+    made = report.made if report.stored else datetime.now().astimezone()
+    return made.isoformat(timespec="seconds") if made else None
 
 
 def _shapes(layer: LayerTopology) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.options import Pooling
 from analysis.results import Clustering, Float32, LayerTopology, TopologyReport
 
-_NOT_OF_THE_FILE = ("layers", "notes")
+NOT_OF_THE_FILE = ("layers", "notes", "stored", "made")
 
 
 def check_report(report: TopologyReport) -> None:
@@ -72,7 +72,7 @@ def _check_fields(owner: LayerTopology | TopologyReport, least: dict[str, float]
     for field in fields(owner):
         check = _TYPES.get(str(field.type))
         value = getattr(owner, field.name)
-        if check is None or field.name in _NOT_OF_THE_FILE:
+        if check is None or field.name in NOT_OF_THE_FILE:
             continue
         if not check(value) or (field.name in least and not value >= least[field.name]):
             raise ValueError(f"`{field.name}` is {value!r}")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from analysis.options import AnalysisOptions
 from analysis.results import Clustering, Float32, LayerTopology, TopologyReport, head_of
 from analysis.system.home import home, replacing
 from analysis.topology.rounding import without_rounding
-from analysis.topology.saved_checks import check_report
+from analysis.topology.saved_checks import NOT_OF_THE_FILE, check_report
 from analysis.topology.saved_limit import mark_used, remove_least_recent
 from analysis.topology.summaries import average
 from analysis.version import ANALYSIS_VERSION
@@ -126,7 +127,9 @@ def _arrays(report: TopologyReport, key: str) -> dict[str, Any]:
     layers = report.layers
     meta = {
         "fingerprint": key,
-        "report": {k: v for k, v in vars(report).items() if k not in ("layers", "notes")},
+        # The file's own time becomes that of its last use.
+        "made": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "report": {k: v for k, v in vars(report).items() if k not in NOT_OF_THE_FILE},
         "layers": [
             {
                 "name": layer.name,
@@ -185,7 +188,12 @@ def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
     report = TopologyReport(**({"head": head_of(layers)} | facts), layers=tuple(layers))
     check_report(report)
     shortest = report.min_persistence
-    return replace(report, layers=tuple(_without_rounding(each, shortest) for each in layers))
+    return replace(
+        report,
+        layers=tuple(_without_rounding(each, shortest) for each in layers),
+        stored=True,
+        made=datetime.fromisoformat(meta["made"]) if "made" in meta else None,
+    )
 
 
 def _without_rounding(layer: LayerTopology, shortest: float) -> LayerTopology:

@@ -46,7 +46,7 @@ if shown is not None:
     with overview:
         render_overview(shown, rows, choice)
     with about:
-        st.caption(f"{describe(shown.options)}.")
+        st.caption(f"{describe(shown.options)}. {shown.stored}")
     with export:
         render_export(shown, rows, choice, layer)
     with st.container(key="panes"):

@@ -115,7 +115,9 @@ def _find(options: AnalysisOptions, key: str) -> str:
         damage = analysis.file_errors.pop(options, "")
         notes: tuple[str, ...] = (damage,) if damage else ()
         notes += answer.notes if answer is not None else report.notes
-        analysis.shown, analysis.outdated = Shown(options, report, key, notes), False
+        is_new = isinstance(answer, SavedAnalysis) and not answer.stored
+        stored = "" if is_new else report.stored_text
+        analysis.shown, analysis.outdated = Shown(options, report, key, notes, stored), False
         analysis.target = options
     except AnalysisError as error:
         analysis.file_errors[options] = str(error)

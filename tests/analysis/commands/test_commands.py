@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,22 @@ def test_the_json_is_that_of_the_design(tmp_path: Path) -> None:
     assert [x["rank"] for x in ranked] == list(range(1, 10))
     assert [x["selected"] for x in ranked] == [True] * 3 + [False] * 6  # round(0.3 · 9)
     assert [x["layer"] for x in output["layers"] if x["head"]] == ["classifier.3"]
+
+
+def test_a_stored_answer_says_so_and_from_when(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--model", "pocket-vgg", "--samples", "9", "--seed", "11"]
+    results, notes = [], []
+    for _ in range(2):
+        assert analyze(*arguments) == 0
+        captured = capsys.readouterr()
+        results.append(json.loads(captured.out))
+        notes.append([n for n in captured.err.splitlines() if "Stored analysis, made on" in n])
+    assert [result["stored"] for result in results] == [False, True]
+    assert [len(lines) for lines in notes] == [0, 1]
+    first, second = (datetime.fromisoformat(result["made"]) for result in results)
+    assert first.tzinfo is not None
+    assert abs((first - second).total_seconds()) < 60
+    assert f"{second:%Y-%m-%d at %H:%M}" in notes[1][0]
 
 
 def test_without_a_file_the_json_goes_to_standard_output(

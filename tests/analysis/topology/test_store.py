@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from analysis.errors import StoreError
 from analysis.options import AnalysisOptions
 from analysis.results import TopologyReport
 from analysis.system.home import home
+from analysis.topology.saved_checks import NOT_OF_THE_FILE
 from analysis.topology.saved_limit import LIMIT_VARIABLE, saved_bytes, saved_limit
 from analysis.topology.store import fingerprint, load_analysis, save_analysis
 from tests.factories import blobs, circle, layer, report
@@ -49,7 +51,7 @@ def saved() -> TopologyReport:
 def assert_same(one: TopologyReport, other: TopologyReport) -> None:
     assert one.to_frame().equals(other.to_frame())
     for field in dataclasses.fields(TopologyReport):
-        if field.name != "layers":
+        if field.name == "notes" or field.name not in NOT_OF_THE_FILE:
             assert getattr(one, field.name) == getattr(other, field.name)
     for a, b in zip(one.layers, other.layers, strict=True):
         np.testing.assert_array_equal(a.distances, b.distances)
@@ -59,6 +61,21 @@ def assert_same(one: TopologyReport, other: TopologyReport) -> None:
         if a.clustering is not None and b.clustering is not None:
             assert a.clustering.eps == b.clustering.eps
             np.testing.assert_array_equal(a.clustering.labels, b.clustering.labels)
+
+
+def test_a_stored_analysis_knows_when_it_was_saved(saved: TopologyReport) -> None:
+    before = datetime.now().astimezone().replace(microsecond=0)
+    path = save_analysis(KEY, saved)
+    for _ in range(2):  # reading it changes the time of the file, which is that of its last use
+        os.utime(path, (0, 0))
+        loaded = load_analysis(KEY)
+        assert loaded is not None
+        assert loaded.made is not None
+        assert before <= loaded.made <= datetime.now().astimezone()
+        assert loaded.stored_text == f"Stored analysis, made on {loaded.made:%Y-%m-%d at %H:%M}."
+    assert saved.stored_text == ""
+    older = dataclasses.replace(loaded, made=None)
+    assert older.stored_text == "Stored analysis, made by an older version."
 
 
 def test_a_saved_analysis_loads_unchanged(saved: TopologyReport, folder: Path) -> None:

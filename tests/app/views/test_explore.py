@@ -40,6 +40,8 @@ def test_the_first_visit_shows_the_default_analysis() -> None:
     assert page.selectbox(key="layer").value == best
     assert f"`{best}`" in texts(page)
     assert "Spearman" in texts(page)
+    assert report.stored_text
+    assert report.stored_text in texts(page)
     # Fourteen layers of the last stage have the same size, and the four chosen are among them.
     assert "narrows the choice to 14 layers, these among them" in texts(page)
 
@@ -169,6 +171,7 @@ def test_another_model_waits_for_the_button_and_is_then_analysed() -> None:
     settled(page, lambda p: len(table(p)) == 10)
     assert not page.exception
     assert load_analysis(fingerprint(AnalysisOptions(model="pocket-vgg"))) is not None
+    assert "Stored analysis" not in texts(page)
 
 
 def test_an_analysis_whose_file_is_gone_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
