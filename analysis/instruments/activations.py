@@ -8,6 +8,7 @@ contributes its last call.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
 
-from analysis.errors import ModelError, is_out_of_memory
+from analysis.errors import ModelError
 from analysis.instruments.layout import layout_of
 from analysis.instruments.output_flow import Head, OutputFlow
 from analysis.instruments.outputs import first_tensor
+from analysis.instruments.pass_errors import pass_error
+from analysis.instruments.wrappers import lazy_layers
+from analysis.text import first_of
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
 
     with ExitStack() as stack:
         stack.enter_context(eval_mode(model))
+        if "torch._dynamo" in sys.modules:  # a compiled function does not notice hooks
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for name, module in modules.items():
             stack.callback(module.register_forward_hook(hook_for(name)).remove)
         try:
@@ -120,7 +126,25 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
         except _CallbackFailed as failure:
             raise failure.error from None
         except Exception as error:  # a model's own code may raise anything
-            raise ModelError(_reason(error, images)) from error
+            raise ModelError(pass_error(error, images, model)) from error
+
+
+def fill_lazy_layers(model: nn.Module, images: Tensor) -> None:
+    """Run a model once if it has lazy layers, which then draw their parameters.
+
+    Raises
+    ------
+    ModelError
+        If it cannot run, or does not run all of them.
+    """
+    if not lazy_layers(model):
+        return
+    watch(model, images, lambda *_: None)
+    if names := lazy_layers(model):
+        raise ModelError(
+            "A forward pass does not run these lazy layers, so they have no size: "
+            f"{first_of(names)}. Remove them, or give them their sizes."
+        )
 
 
 def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:
@@ -164,6 +188,11 @@ def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:
     if "" in shapes and len(shapes) > 1:
         del shapes[""]  # it has a class token, say: the whole model is not a layer of itself
     layers = [name for name, shape in shapes.items() if shape]
+    if not layers and any(".quantized" in type(m).__module__ for m in model.modules()):
+        raise ModelError(
+            "The network is quantised: its layers hold packed weights, which can neither be "
+            "compared nor train. Use the network from before it was quantised."
+        )
     if not layers:
         raise ModelError(
             "The model has no layer to analyse: no module with parameters ran and returned one "
@@ -266,13 +295,3 @@ def as_input(model: nn.Module, images: Tensor) -> Tensor:
     layout = layout_of(model) if images.dim() == 4 else torch.contiguous_format
     # A copy, because some networks alter their input in place.
     return images.clone(memory_format=layout)
-
-
-def _reason(error: Exception, images: Tensor) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if is_out_of_memory(error):
-        return (
-            f"There is not enough memory for {len(images)} images of shape "
-            f"{tuple(images.shape[1:])} in one pass: use fewer samples or a smaller model."
-        )
-    return f"The model could not run on images of shape {tuple(images.shape[1:])}: {lines[0]}"

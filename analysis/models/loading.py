@@ -16,7 +16,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import ModelError
-from analysis.instruments.activations import watch
+from analysis.instruments.activations import fill_lazy_layers, watch
 from analysis.instruments.output_flow import OutputFlow
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
@@ -65,7 +65,7 @@ def build_model(
 def learn_code(name: str, seed: int) -> None:
     """Run the user's code once, and remember what it read and the weights it gave."""
     with _seed_weights(seed), recorded_files() as files:
-        model, _ = code_network(name, None)
+        model, _ = _own_network(name, None)
     save_facts(name, seed, files, model)
 
 
@@ -240,16 +240,18 @@ def _network(
         )
     if spec.source == "timm":
         return timm_network(spec.name, num_classes, pretrained=weights == "pretrained")
-    model, has_classes = code_network(spec.name, num_classes)
+    model, has_classes = _own_network(spec.name, num_classes)
     if num_classes is not None and not has_classes:
-        try:
-            head = find_head(model, side_of_code(model))
-        except ModelError as error:
-            raise ModelError(
-                f"{error} If its input has another side, set the network's attribute `input_size`."
-            ) from error
-        replace_head(model, head, num_classes)
+        replace_head(model, find_head(model, side_of_code(model)), num_classes)
     return model
+
+
+def _own_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
+    """The user's network, its lazy layers filled, and whether it took the number of classes."""
+    model, has_classes = code_network(name, num_classes)
+    side = side_of_code(model)
+    fill_lazy_layers(model, torch.zeros(2, 3, side, side))
+    return model, has_classes
 
 
 def _pretrained_network(

@@ -15,6 +15,7 @@ from types import ModuleType
 from torch import nn
 
 from analysis.errors import ModelError
+from analysis.instruments.wrappers import check_values, remove_wrappers
 from analysis.models.code_facts import note_modules
 
 INPUT_SIDE = 224  # pixels, unless the network has an `input_size`
@@ -53,6 +54,8 @@ def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
         raise ModelError(
             f"`{function}` in {path} must return a torch.nn.Module, got {type(model).__name__}."
         )
+    model = remove_wrappers(model)
+    check_values(model)
     return model, takes
 
 

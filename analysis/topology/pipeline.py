@@ -21,8 +21,9 @@ from analysis.errors import (
     choice_problem,
     raise_problems,
 )
-from analysis.instruments.activations import LayerInfo
+from analysis.instruments.activations import LayerInfo, fill_lazy_layers
 from analysis.instruments.behaviour import Behaviour, observe_network, seeded
+from analysis.instruments.wrappers import check_values, unwrapped
 from analysis.models import learn_code, load_model
 from analysis.options import (
     MIN_SAMPLES,
@@ -81,7 +82,8 @@ def analyze(
     Parameters
     ----------
     model : nn.Module
-        On any device; left as it was.
+        On any device; left as it was, but lazy layers get their parameters. A wrapper such as
+        `torch.compile` is looked through: layers have their names inside it.
     images : Tensor (N, C, H, W), floating, or ImageBlocks
         Already preprocessed for the model; N >= 4. Other shapes that the model accepts are fine.
         Only the images of one pass at a time are moved to the model's device.
@@ -117,7 +119,11 @@ def analyze(
     """
     _check(images, batch_size, pooling, min_persistence, memory, precision)
     started = time.perf_counter()
+    model = unwrapped(model)
+    check_values(model)
     device = device_of(model)
+    with seeded(seed, device):
+        fill_lazy_layers(model, images[:2])
     with full_float32():
         behaviour = observe_network(model, images[:2])
     with seeded(seed, device):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from analysis.instruments.wrappers import unwrapped
 from analysis.options import Scope
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def trained_names(
     layers, known : collection of str
         As for `parameters_of`.
     """
+    model = unwrapped(model)
     every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     if scope == "everything":
         return set(every)
@@ -53,6 +55,7 @@ def parameters_of(
     list of str
         In the order of `model.named_parameters(remove_duplicate=False)`.
     """
+    model = unwrapped(model)
     known = layers if known is None else known
     modules = dict(model.named_modules())
 
@@ -87,7 +90,7 @@ def freeze(model: nn.Module, trained: Collection[str]) -> None:
     """
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    for name, parameter in model.named_parameters(remove_duplicate=False):
+    for name, parameter in unwrapped(model).named_parameters(remove_duplicate=False):
         if name in trained:
             parameter.requires_grad_(True)
 

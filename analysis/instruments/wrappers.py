@@ -1,0 +1,57 @@
+"""Networks inside wrappers, and networks whose parameters have no values yet."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from analysis.errors import ModelError
+from analysis.text import first_of
+
+# torch's wrappers by class, with the attribute of the network. Their names go before every other.
+_WRAPPERS = {
+    "OptimizedModule": "_orig_mod",  # of torch.compile
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "AveragedModel": "module",
+}
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside torch's wrappers, such as `torch.compile` and `DataParallel`."""
+    kind = type(model)
+    inner = getattr(model, _WRAPPERS.get(kind.__name__, ""), None)
+    if kind.__module__.startswith("torch.") and isinstance(inner, nn.Module):
+        return unwrapped(inner)
+    return model
+
+
+def remove_wrappers(model: nn.Module) -> nn.Module:
+    """The network without wrappers, inside it as well: it is changed."""
+    model = unwrapped(model)
+    for module in model.modules():
+        module._compiled_call_impl = None  # of `module.compile()`
+        for name, child in module._modules.items():
+            if child is not None:
+                module._modules[name] = unwrapped(child)
+    return model
+
+
+def lazy_layers(model: nn.Module) -> list[str]:
+    """The layers that wait for a first pass to learn their input's size."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if any(map(is_lazy, chain(module._parameters.values(), module._buffers.values())))
+    ]
+
+
+def check_values(model: nn.Module) -> None:
+    """Raise `ModelError` if parameters are on the meta device, which holds no values."""
+    if names := [name for name, parameter in model.named_parameters() if parameter.is_meta]:
+        raise ModelError(
+            "The network is on the meta device, so its parameters have no values: "
+            f"{first_of(names[:3])}. Build it on the CPU, or load its weights with assign=True."
+        )
