@@ -25,6 +25,7 @@ from analysis.options import AnalysisOptions
 from analysis.results import Float64, Integers, TopologyReport
 from analysis.runs.queue import RunQueue
 from analysis.runs.store import RunMetrics
+from analysis.selection.decision import Decision
 from analysis.selection.ranking import ranking
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
 from analysis.system.processes import WorkerPool
@@ -139,6 +140,12 @@ def layer_rows(key: str, choice: Choice, _report: TopologyReport) -> pd.DataFram
         summary=choice.summary,
     )
     return rows.assign(activation_bytes=rows["activation_size"] // _report.samples * 4)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def decision(key: str, choice: Choice, _rows: pd.DataFrame, _head: str | None) -> Decision:
+    """What decided the selection in `layer_rows`; `key` is the report's fingerprint."""
+    return Decision.of(_rows, _head)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -102,8 +102,9 @@ def _analyze(arguments: argparse.Namespace) -> None:
         if not skip_cost:
             _print_cost(options)
 
+    from analysis.selection.decision import Decision
     from analysis.selection.export import document, settings, with_settings
-    from analysis.selection.ranking import NONE_CAN_BE_CHOSEN, ranking
+    from analysis.selection.ranking import ranking
     from analysis.topology.pipeline import analyze_named
     from analysis.topology.resummarize import resummarize
 
@@ -114,12 +115,9 @@ def _analyze(arguments: argparse.Namespace) -> None:
     choice = {name: getattr(arguments, name) for name in names}
     report = resummarize(report, min_persistence=arguments.min_persistence, **clusters)
     frame = ranking(report, **choice)
-    for warning in report.warnings():
-        print(f"note: {warning}", file=sys.stderr)
-    if not frame["rank"].notna().any():
-        print(f"note: {NONE_CAN_BE_CHOSEN}", file=sys.stderr)
-    elif not frame["selected"].any():
-        print("note: `rho` selects no layer; use a larger value", file=sys.stderr)
+    of = {name: choice[name] for name in ("normalization", "summary")}
+    for note in [*report.warnings(), *Decision.of(frame, report.head).notes(**of)]:
+        print(f"note: {note}", file=sys.stderr)
     choice |= {"min_persistence": arguments.min_persistence, **clusters}
     known = settings(options, choice)
     if arguments.csv is not None:

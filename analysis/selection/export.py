@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.options import AnalysisOptions, ClusterOptions
 from analysis.results import LayerTopology, TopologyReport
+from analysis.selection.decision import Decision
 from analysis.version import __version__
 
 _LONGEST = 200  # characters of a file's name, which most systems limit to 255 bytes
@@ -94,6 +95,8 @@ def document(
     diagrams : bool, default=False
         Whether each layer has its persistence diagrams and the cluster of each image.
     """
+    decision = Decision.of(frame, report.head)
+    of = {name: settings[name] for name in ("normalization", "summary")}
     rows = frame[list(_COLUMNS)].astype(object)
     layers = [dict(row) for row in rows.where(rows.notna(), None).to_dict("records")]
     if diagrams:
@@ -103,6 +106,8 @@ def document(
         "layers": layers,
         "not_finite": report.not_finite,
         "never_run": list(report.never_run),
+        "notes": [*report.warnings(), *decision.notes(**of)],
+        "degenerate": list(decision.degenerate),
         "seconds": report.seconds,
         "stored": report.stored,
         "made": _made(report),

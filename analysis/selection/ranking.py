@@ -12,6 +12,7 @@ from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
 from analysis.results import TopologyReport
 from analysis.selection.scores import score, size_only
 
+_ROUNDING = 1e-9  # share of a score
 NONE_CAN_BE_CHOSEN = (
     "No layer can be chosen: none has both finite activations and parameters. Choose another model."
 )
@@ -29,11 +30,27 @@ def layer_count(layers: int, *, rho: float, rounding: Rounding) -> int:
 
 
 def rank(scores: pd.Series, *, exclude: Collection[str] = ()) -> pd.Series:
-    """Ranks from 1 (best) as Int64, ties in execution order; missing for excluded layers."""
+    """Ranks from 1 (best) as Int64; equal scores share one, as in 1, 2, 2, 4.
+
+    Scores are equal if they differ by no more than the rounding of floating-point arithmetic.
+    Excluded layers and missing scores have no rank.
+    """
     eligible = scores.drop(index=[name for name in exclude if name in scores.index]).dropna()
-    order = eligible.sort_values(ascending=False, kind="stable").index
-    ranks = pd.Series(range(1, len(order) + 1), index=order, dtype="Int64", name="rank")
+    ordered = eligible.sort_values(ascending=False, kind="stable")
+    values = ordered.to_numpy(dtype=float)
+    places, first = [], 1
+    for place, value in enumerate(values, start=1):
+        before = values[max(place - 2, 0)]
+        if not math.isclose(value, before, rel_tol=_ROUNDING, abs_tol=0):
+            first = place
+        places.append(first)
+    ranks = pd.Series(places, index=ordered.index, dtype="Int64", name="rank")
     return ranks.reindex(scores.index)
+
+
+def best_first(ranks: pd.Series) -> list[str]:
+    """The layers that have a rank, the best first and equal ones in execution order."""
+    return list(ranks.dropna().sort_values(kind="stable").index)
 
 
 def select(
@@ -69,8 +86,7 @@ def select(
     """
     layers = len(scores) - sum(name in scores.index for name in exclude)
     count = layer_count(layers, rho=rho, rounding=rounding)
-    ranks = rank(scores, exclude=exclude).dropna().sort_values()
-    return list(ranks.index[: count if layers else 0])
+    return best_first(rank(scores, exclude=exclude))[: count if layers else 0]
 
 
 def unranked_head(head: str | None, preset: str) -> list[str]:
@@ -107,10 +123,11 @@ def ranking(
     Returns
     -------
     DataFrame
-        `report.to_frame()` with score (float), rank (Int64, 1 is best, missing if the layer
-        cannot be chosen), selected (bool: chosen by rank), head (bool: trained without being
-        ranked) and selected_by_size (bool: the baseline, whether it might be chosen if every
-        layer had one loop, including ties).
+        `report.to_frame()` with score (float), rank (Int64, 1 is best, equal scores share one,
+        missing if the layer cannot be chosen), selected (bool: chosen by rank), head (bool:
+        trained without being ranked), size_rank (Int64: the baseline, the rank if every layer
+        had one loop) and selected_by_size (bool: whether it might be chosen by that, including
+        ties).
 
     Raises
     ------
@@ -127,6 +144,8 @@ def ranking(
     frame["head"] = frame["layer"].isin(head)
     by_size = size_only(report, normalization=normalization)
     baseline = select_by_preset(by_size, report.head, rho=rho, preset=preset)
-    least = by_size[baseline].min()  # any of the layers of equal size might be chosen
-    frame["selected_by_size"] = (by_size >= least).to_numpy() & ~frame["head"]
+    size_ranks = rank(by_size, exclude=head)
+    last = size_ranks[baseline].max()  # any of the layers of equal size might be chosen
+    frame["size_rank"] = size_ranks.array
+    frame["selected_by_size"] = (size_ranks <= last).fillna(False).to_numpy(bool)
     return frame

@@ -13,6 +13,7 @@ from analysis.results import Float32, Float64, Integers
 @dataclass(frozen=True)
 class Summary:
     title: str
+    phrase: str  # in the middle of a sentence
     help: str
     compute: Callable[[Float32, float], float]  # (diagram (k, 2), min_persistence)
 
@@ -73,14 +74,25 @@ def average(diagrams: Sequence[Float32], summary: str, min_persistence: float = 
 
 
 SUMMARIES = {
-    "b1": Summary("b₁, loops", "Number of loops (H₁ intervals), as in the paper.", betti_number),
+    "b1": Summary(
+        "b₁, loops", "b₁", "Number of loops (H₁ intervals), as in the paper.", betti_number
+    ),
     "betti-maximum": Summary(
-        "Betti curve maximum", "The most loops alive at one scale.", betti_curve_maximum
+        "Betti curve maximum",
+        "the Betti curve's maximum",
+        "The most loops alive at one scale.",
+        betti_curve_maximum,
     ),
     "total-persistence": Summary(
-        "Total persistence", "Sum of all loops' lifetimes.", total_persistence
+        "Total persistence",
+        "the total persistence",
+        "Sum of all loops' lifetimes.",
+        total_persistence,
     ),
     "entropy": Summary(
-        "Persistent entropy", "How evenly the lifetimes are spread, in bits.", persistent_entropy
+        "Persistent entropy",
+        "the persistent entropy",
+        "How evenly the lifetimes are spread, in bits.",
+        persistent_entropy,
     ),
 }

@@ -254,6 +254,8 @@ def _facts(rows: pd.DataFrame, layer: LayerTopology, separator: str = " · ") ->
     rank = "always trained" if row["head"] else "not ranked"
     if pd.notna(row["rank"]):
         rank = f"rank {row['rank']} of {rows['rank'].notna().sum()}"
+        alike = int((rows["rank"] == row["rank"]).sum())
+        rank += f", shared by {alike}" if alike > 1 else ""
     shape = " × ".join(map(str, layer.activation_shape))
     facts = (layer.kind, f"{shape} activations", f"{layer.parameters:,} parameters", rank)
     return separator.join(facts)

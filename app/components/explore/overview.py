@@ -7,7 +7,8 @@ import streamlit as st
 
 from analysis.selection.ranking import NONE_CAN_BE_CHOSEN
 from analysis.text import count_text, first_of, percent_text, plural
-from app.components.explore.sentences import clusters_sentence, size_sentence
+from app.cache import decision
+from app.components.explore.sentences import clusters_sentence
 from app.components.shared.help_texts import literal
 from app.components.shared.memory_tile import render_memory_tile
 from app.state import Choice, Shown, session
@@ -16,27 +17,46 @@ CORRELATION_HELP = (
     "Spearman's rank correlation: +1 if layers with more loops have more clusters, −1 if fewer. "
     "p is too small, because neighbouring layers are alike."
 )
+CAVEAT = (
+    "b₁ is exact about these images. That it shows how well a layer can learn is a claim, not a "
+    "theorem."
+)
+CAVEAT_HELP = (
+    "With few images b₁ is noisy, and even random points have loops. Treat the ranking as a "
+    "hypothesis: compare it with size alone, draw other images, and measure the accuracy."
+)
 
 
 def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     """Draw the decision and the tiles."""
-    chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"].tolist()
     if not rows["rank"].notna().any():
         st.warning(NONE_CAN_BE_CHOSEN)
-    elif not chosen:
+    elif not rows["selected"].any():
         st.warning(
             f"ρ = {choice.rho:.2f} of {int((~rows['head']).sum())} layers rounds down to none "
             "under this preset. Raise ρ, or choose the preset “recommended”."
         )
     else:
-        head = rows.loc[rows["head"], "layer"].tolist()
-        names = ", ".join(f"`{name}`" for name in chosen[:12])
-        more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
-        always = f", and the new head `{head[0]}`, which always trains" if head else ""
-        st.markdown(f"**Train** {names}{more}{always}. {size_sentence(rows, choice.normalization)}")
+        _render_decision(shown, rows, choice)
+        st.caption(CAVEAT, help=CAVEAT_HELP)
     _render_tiles(shown, rows, choice)
     for warning in shown.report.warnings():
         st.warning(warning)
+
+
+def _render_decision(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
+    """Draw the selection, and what decided it."""
+    decided = decision(shown.key, choice, rows, shown.report.head)
+    why = " ".join(decided.sentences(normalization=choice.normalization, summary=choice.summary))
+    chosen = rows.loc[rows["selected"]].sort_values("rank", kind="stable")["layer"].tolist()
+    names = ", ".join(f"`{name}`" for name in chosen[:12])
+    more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
+    if decided.by_order_alone:
+        st.warning(f"{why} First to run: {names}{more}.")
+        return
+    head = rows.loc[rows["head"], "layer"].tolist()
+    always = f", and the new head `{head[0]}`, which always trains" if head else ""
+    st.markdown(f"**Train** {names}{more}{always}. {why}")
 
 
 def render_clusters_sentence(rows: pd.DataFrame) -> None:

@@ -35,27 +35,3 @@ def clusters_sentence(rows: pd.DataFrame) -> str:
     strength = "only weakly" if abs(result.coefficient) < 0.4 else "clearly"
     verb = "rises" if result.coefficient > 0 else "falls"
     return f"b₁ {verb} {strength} with the DBSCAN cluster count here ({figures})."
-
-
-def size_sentence(rows: pd.DataFrame, normalization: str = "activation") -> str:
-    """How much of the selection a ranking by size alone would give."""
-    divisor = "Size" if normalization == "activation" else f"Size ({normalization})"
-    chosen = rows["selected"]
-    if not rows.loc[chosen, "score"].max() > 0:
-        return "No layer has a loop that counts, so only the execution order decides."
-    if rows["score"].nunique() == 1 or rows.loc[chosen, "score"].equals(rows.loc[chosen, "b1"]):
-        return ""  # not normalised, so size plays no part
-    loopless = int((rows.loc[chosen, "score"] == 0).sum())
-    if loopless:
-        verb = "has" if loopless == 1 else "have"
-        return f"{loopless} of them {verb} no loop that counts: the execution order decided."
-    candidates = rows["selected_by_size"]
-    count, shared = int(chosen.sum()), int((chosen & candidates).sum())
-    if shared < count:
-        return f"{divisor} alone, without any topology, would choose {shared} of these {count}."
-    if int(candidates.sum()) == count:
-        return f"{divisor} alone, without any topology, would choose the same layers."
-    return (
-        f"{divisor} alone, without any topology, narrows the choice to {int(candidates.sum())} "
-        f"layers, {'these' if count > 1 else 'this one'} among them; b₁ decides between them."
-    )

@@ -16,7 +16,10 @@ COLUMNS = {
         "Score",
         "Loops, or the summary chosen under More, divided by the chosen size.",
     ),
-    "rank": ("Rank", "1 is the best score. Ties keep the execution order."),
+    "rank": (
+        "Rank",
+        "1 is the best score. Equal scores share a rank; those that run first are taken.",
+    ),
     "selected": ("Selected", "Among the best ρ of the layers."),
     "head": ("Head", "The classifier, which trains without being ranked."),
     "clusters": ("Clusters", "DBSCAN clusters among all images."),

@@ -54,7 +54,7 @@ def classes_of(dataset: str) -> int:
 def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
     """Draw the tile; the last prediction stays until the next one is ready."""
     layers = (
-        *rows.loc[rows["selected"]].sort_values("rank")["layer"],
+        *rows.loc[rows["selected"]].sort_values("rank", kind="stable")["layer"],
         *rows.loc[rows["head"], "layer"],
     )
     full = memory_request(shown, "everything")

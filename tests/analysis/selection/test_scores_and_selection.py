@@ -92,8 +92,16 @@ def test_best_first_and_ties_in_execution_order() -> None:
     assert select(scores, rho=0.4, exclude=["b"]) == ["e", "a"]
     ranks = rank(scores, exclude=["e"])
     assert ranks.index.tolist() == list("abcde")
-    assert ranks.drop(["d", "e"]).tolist() == [2, 1, 3]
+    assert ranks.drop(["d", "e"]).tolist() == [2, 1, 2]
     assert ranks[["d", "e"]].isna().all()
+
+
+def test_scores_that_differ_by_rounding_share_a_rank_and_keep_execution_order() -> None:
+    scores = pd.Series({"a": 0.1 + 0.2, "b": 1.0, "c": 0.3, "d": math.nextafter(0.3, 1), "e": 0.2})
+    assert rank(scores).tolist() == [2, 1, 2, 2, 5]
+    assert rank(-scores).tolist() == [2, 5, 2, 2, 1]
+    assert select(scores, rho=0.8) == ["b", "a", "c", "d"]
+    assert rank(pd.Series({"a": 1e-9, "b": 0.0, "c": 2e-9, "d": 0.0})).tolist() == [2, 3, 1, 3]
 
 
 def test_many_ties_keep_execution_order() -> None:

@@ -167,7 +167,9 @@ def test_page_and_run_choose_the_same_layers(strategy: str, preset: str) -> None
     assert ran.layers == tuple(planned)
     if strategy == "adabet":
         short_loops_out = resummarize(analysis.run(ANALYSIS), min_persistence=0.05)
-        rows = ranking(short_loops_out, rho=0.2, preset=preset, **choice).sort_values("rank")
+        rows = ranking(short_loops_out, rho=0.2, preset=preset, **choice).sort_values(
+            "rank", kind="stable"
+        )
         assert planned == [*rows.loc[rows["selected"], "layer"], *rows.loc[rows["head"], "layer"]]
 
 

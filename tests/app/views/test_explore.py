@@ -43,7 +43,15 @@ def test_the_first_visit_shows_the_default_analysis() -> None:
     assert report.stored_text
     assert report.stored_text in texts(page)
     # Fourteen layers of the last stage have the same size, and the four chosen are among them.
-    assert "narrows the choice to 14 layers, these among them" in texts(page)
+    # Three of them have 22 loops, and two of these are chosen.
+    assert "narrows the choice to 14 layers, these among them; b₁ decides the first 2." in texts(
+        page
+    )
+    assert "For the last 2 places, 3 layers have the same score: those that run first" in texts(
+        page
+    )
+    assert "decides between them" not in texts(page)
+    assert "is a claim, not a theorem" in texts(page)
 
 
 def test_rho_and_normalization_move_the_selection_without_any_topology(
@@ -374,6 +382,9 @@ def test_a_smaller_dataset_lowers_the_number_of_images() -> None:
 def test_the_sentence_on_size_names_the_divisor() -> None:
     assert "Size alone, without" in texts(opened())
     assert "Size (flops) alone, without" in texts(opened(normalization="flops"))
+    other = texts(opened(normalization="parameters", summary="total-persistence"))
+    assert "these among them; the total persistence decides between them." in other
+    assert "b₁ decides" not in other
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def over() -> bool:
 
 def adabet_layers() -> tuple[str, ...]:
     rows = ranking(analyze_named(AnalysisOptions()))
-    chosen = rows.loc[rows["selected"]].sort_values("rank")["layer"]
+    chosen = rows.loc[rows["selected"]].sort_values("rank", kind="stable")["layer"]
     return (*chosen, *rows.loc[rows["head"], "layer"])
 
 
@@ -128,7 +128,7 @@ def test_the_layers_on_screen_are_those_that_train() -> None:
     planned = page.dataframe[0].value["Trains"].item()
     assert planned != ", ".join(adabet_layers())
     rows = opened(**link).dataframe[-1].value
-    explored = rows.loc[rows["selected"]].sort_values("rank")["layer"]
+    explored = rows.loc[rows["selected"]].sort_values("rank", kind="stable")["layer"]
     assert planned == ", ".join([*explored, "fc"])
     button(page, "Start 1 run").click().run()
     wait_until(over)
