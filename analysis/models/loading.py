@@ -242,7 +242,9 @@ def _network(
         return timm_network(spec.name, num_classes, pretrained=weights == "pretrained")
     model, has_classes = _own_network(spec.name, num_classes)
     if num_classes is not None and not has_classes:
-        replace_head(model, find_head(model, side_of_code(model)), num_classes)
+        with _hint_of_size():
+            head = find_head(model, side_of_code(model))
+        replace_head(model, head, num_classes)
     return model
 
 
@@ -250,8 +252,21 @@ def _own_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
     """The user's network, its lazy layers filled, and whether it took the number of classes."""
     model, has_classes = code_network(name, num_classes)
     side = side_of_code(model)
-    fill_lazy_layers(model, torch.zeros(2, 3, side, side))
+    with _hint_of_size():
+        fill_lazy_layers(model, torch.zeros(2, 3, side, side))
     return model, has_classes
+
+
+@contextmanager
+def _hint_of_size() -> Iterator[None]:
+    try:
+        yield
+    except ModelError as error:
+        if "could not run on images" not in str(error):
+            raise
+        raise ModelError(
+            f"{error} If its input has another side, set the network's attribute `input_size`."
+        ) from error
 
 
 def _pretrained_network(
