@@ -78,13 +78,14 @@ def _finetune(arguments: argparse.Namespace) -> None:
     from analysis.training.fine_tune import Training
 
     training = Training(options)
-    log = TrainingLog()
+    log, printed = TrainingLog(), set[str]()
     for item in training:
         log.add(item)
         if isinstance(item, Selection):
-            print(_selection_text(item), file=sys.stderr)
-            if item.note:
-                print(f"note: {item.note}", file=sys.stderr)
+            for line in (_selection_text(item), f"note: {item.note}" if item.note else ""):
+                if line and line not in printed:
+                    printed.add(line)
+                    print(line, file=sys.stderr)
         elif isinstance(item, EpochMetrics):
             print(_epoch_text(item, options.recipe.epochs), file=sys.stderr)
     assert log.selection is not None, "a training begins with the selection"
@@ -172,6 +173,7 @@ def _result(
         **{k: v for k, v in dataclasses.asdict(options.recipe).items() if k != "epochs"},
         "layers": list(selection.layers),
         "without_gradient": list(selection.without_gradient),
+        "notes": [selection.note] if selection.note else [],
         "trainable_parameters": selection.trainable_parameters,
         "total_parameters": selection.total_parameters,
         "selection": {

@@ -21,7 +21,7 @@ from analysis.system.memory import free_cache
 from analysis.topology.inputs import PreparedImages, load_split, prepare_inputs
 from analysis.training.choosing import choose, without_gradient
 from analysis.training.loop import TensorImages, finetune
-from analysis.training.metrics import GradientGap, Metric, Selection
+from analysis.training.metrics import GradientGap, LossNote, Metric, Selection
 from analysis.training.names import name_problems
 from analysis.training.prediction import predict_peak
 
@@ -29,7 +29,8 @@ from analysis.training.prediction import predict_peak
 class Training:
     """A fine-tune to iterate over once: a Selection first, then the items of `finetune`.
 
-    If chosen layers turn out to get no gradient, another Selection without them follows.
+    If chosen layers turn out to get no gradient, another Selection without them follows; if the
+    loss diverges or stands still, one with a note.
 
     Parameters
     ----------
@@ -88,11 +89,18 @@ class Training:
         ]
         try:
             images = (_labelled_images(options, split) for split in splits)
+            gap, loss = GradientGap(), LossNote("")
             for item in finetune(model, *images, recipe=options.recipe):
-                if isinstance(item, GradientGap):
-                    yield without_gradient(model, selection, item)
-                else:
-                    yield item
+                match item:
+                    case GradientGap():
+                        gap = item
+                    case LossNote():
+                        loss = item
+                    case _:
+                        yield item
+                        continue
+                trained = without_gradient(model, selection, gap)
+                yield replace(trained, note=" ".join(filter(None, (gap.why, loss.text))))
         finally:
             free_cache(device_of(model))
 

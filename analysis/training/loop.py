@@ -24,10 +24,12 @@ from analysis.system.memory import allocator_peak, reset_allocator_peak, residen
 from analysis.training.augmentation import AUGMENT
 from analysis.training.freezing import training_mode
 from analysis.training.gradient_gaps import GradientWatch
+from analysis.training.loss_watch import LossWatch
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
     GradientGap,
+    LossNote,
     MemorySample,
     Metric,
     StepMetrics,
@@ -68,7 +70,7 @@ def finetune(
     *,
     recipe: Recipe | None = None,
     track_memory: bool = True,
-) -> Iterator[Metric | GradientGap]:
+) -> Iterator[Metric | GradientGap | LossNote]:
     """Train the parameters that require gradients (see `freezing.freeze`), and yield metrics.
 
     Trains the model in place, on its own device, and leaves it in eval mode with the weights of
@@ -89,9 +91,10 @@ def finetune(
 
     Yields
     ------
-    StepMetrics, MemorySample, EpochMetrics, GradientGap
+    StepMetrics, MemorySample, EpochMetrics, GradientGap, LossNote
         As they are measured; at the end one FinetuneResult. A gap comes only if parameters that
-        should train get no gradient, and again if that changes.
+        should train get no gradient, a note only if the loss diverges or stands still, and either
+        again if that changes.
 
     Raises
     ------
@@ -134,6 +137,9 @@ def finetune(
             yield epochs[-1]
             if gap := loop.watch.gap():
                 yield gap
+            loop.losses.epoch(loss)
+            if (note := loop.losses.note()) is not None:
+                yield LossNote(note)
     finally:
         model.eval()
         optimizer.zero_grad()
@@ -273,19 +279,19 @@ class _Loop:
     def __post_init__(self) -> None:
         self.device = device_of(self.model)
         self.sizes = batch_sizes(len(self.train.labels), self.recipe.batch_size)
-        self.watch = GradientWatch(self.model)
+        self.watch, self.losses = GradientWatch(self.model), LossWatch()
         self.scheduler = CosineAnnealingLR(self.optimizer, self.recipe.epochs * len(self.sizes))
 
     def epoch(
         self, epoch: int, started: float, totals: _Totals, track: bool
-    ) -> Iterator[StepMetrics | MemorySample | GradientGap]:
+    ) -> Iterator[StepMetrics | MemorySample | GradientGap | LossNote]:
         training_mode(self.model)
         with self.random():
             order = torch.randperm(len(self.train.labels))
         for position, indices in enumerate(torch.split(order, self.sizes)):
             tracked = track and self._is_sampled(epoch, position)
             rate = float(self.scheduler.get_last_lr()[0])
-            loss, correct, peak = self._step(indices, tracked)
+            loss, logits, peak = self._step(indices, tracked)
             if not math.isfinite(loss) and self.step == 1:
                 raise TrainingError(
                     "The loss is not finite before the first step. Check the weights, the images "
@@ -296,11 +302,15 @@ class _Loop:
                     f"The loss is no longer finite at step {self.step} (epoch {epoch}). Lower the "
                     f"learning rate, which was {rate:.3g}."
                 )
+            correct = (logits.argmax(1) == self.train.labels[indices].to(self.device)).sum().item()
             totals.images += len(indices)
             totals.loss += loss * len(indices)
             totals.correct += correct
             if self.step == 1 and (gap := self.watch.gap()):
                 yield gap
+            self.losses.step(logits, loss)
+            if (note := self.losses.note()) is not None:
+                yield LossNote(note)
             yield StepMetrics(
                 step=self.step,
                 epoch=epoch,
@@ -327,7 +337,7 @@ class _Loop:
         largest = position > 0 and position == len(sizes) - 1 and sizes[-1] > sizes[0]
         return largest or position == int(second) or (epoch == 1 and position == 0)
 
-    def _step(self, indices: Tensor, tracked: bool) -> tuple[float, float, MemoryUse | None]:
+    def _step(self, indices: Tensor, tracked: bool) -> tuple[float, Tensor, MemoryUse | None]:
         with self.random():
             images = AUGMENT[self.recipe.augmentation](self.train.images(indices))
             # Not `non_blocking`: MPS would read them after they are freed (pytorch#189690).
@@ -348,7 +358,7 @@ class _Loop:
         peak = ledger.peak if ledger is not None else None
         self.step += 1
         self.scheduler.step()
-        return loss.item(), (logits.argmax(1) == labels).sum().item(), peak
+        return loss.item(), logits, peak
 
 
 def _check_splits(*splits: LabelledImages) -> None:

@@ -22,7 +22,7 @@ class Selection:
     predicted: MemoryUse | None = None  # at the peak of a training step, from fake tensors
     # Modules that were chosen and got no gradient, so that they are not among `layers`.
     without_gradient: tuple[str, ...] = ()
-    note: str = ""  # for the user: which those are, and why
+    note: str = ""  # for the user: which those are, and why; and what is wrong with the loss
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,13 @@ class GradientGap:
 
     parameters: tuple[str, ...] = ()
     why: str = ""  # for the user: whose they are, and why; empty if there are none
+
+
+@dataclass(frozen=True)
+class LossNote:
+    """That the loss diverged or stands still, or no longer does."""
+
+    text: str  # for the user; empty if all is well again
 
 
 @dataclass(frozen=True)
