@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from app.literal import figure_text
 from app.theme import Palette, style
 
 NOISE = "noise"
@@ -34,7 +35,7 @@ def embedding_figure(
     groups : sequence of N str
         Cluster or class; "noise" is grey.
     texts : sequence of N str
-        Hover text of each image; HTML line breaks are allowed.
+        Hover text of each image, shown letter by letter, as are groups and labels.
     labels : sequence of N str, optional
         Drawn instead of dots: class labels, best with one or two characters.
     palette : Palette
@@ -65,22 +66,22 @@ def embedding_figure(
             x=places[members, 0],
             y=places[members, 1],
             mode="markers" if labels is None else "text",
-            name=group,
+            name=figure_text(group),
             legendgroup=group,
             showlegend=labels is None,
-            text=[labels[i] for i in members] if labels is not None else None,
+            text=[figure_text(labels[i]) for i in members] if labels is not None else None,
             textfont={"color": color, "size": 13, "weight": 600},
             marker={"color": color, "size": 8, "symbol": SYMBOLS[turn % len(SYMBOLS)]},
             customdata=[[i] for i in members],
-            hovertext=[texts[i] for i in members],
-            hovertemplate=f"%{{hovertext}}<extra>{group}</extra>",
+            hovertext=[figure_text(texts[i]) for i in members],
+            hovertemplate=f"%{{hovertext}}<extra>{figure_text(group)}</extra>",
         )
         if labels is not None:  # a text in the legend would be shown as "Aa"
             figure.add_scatter(
                 x=[None],
                 y=[None],
                 mode="markers",
-                name=group,
+                name=figure_text(group),
                 legendgroup=group,
                 marker={"color": color, "size": 8},
                 hoverinfo="skip",

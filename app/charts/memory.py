@@ -11,6 +11,7 @@ from analysis.instruments.memory_use import MEMORY_KINDS, MemoryKind, MemoryUse
 from analysis.text import size_text, size_unit
 from analysis.training.metrics import MemorySample
 from app.charts.parts import say_empty, set_legend_above, whole_step
+from app.literal import figure_text
 from app.theme import Palette, style
 
 NO_SAMPLE = "No samples yet:<br>the first step adds one"
@@ -261,7 +262,7 @@ def _draw_names(figure: go.Figure, rows: Sequence[MemoryRow], palette: Palette) 
         y=[place - 0.44 for place in range(len(rows))],
         mode="text",
         name="names",
-        text=[f"{row.name} · {size}" for row, size in zip(rows, sizes, strict=True)],
+        text=[f"{figure_text(row.name)} · {size}" for row, size in zip(rows, sizes, strict=True)],
         textposition="middle right",
         textfont={"size": 12, "color": palette.text},
         cliponaxis=False,
@@ -271,7 +272,7 @@ def _draw_names(figure: go.Figure, rows: Sequence[MemoryRow], palette: Palette) 
 
 
 def _row_text(row: MemoryRow) -> str:
-    return "<br>".join([f"<b>{row.name}</b>", *_use_lines(row.peak, row.predicted)])
+    return "<br>".join([f"<b>{figure_text(row.name)}</b>", *_use_lines(row.peak, row.predicted)])
 
 
 def _sample_text(sample: MemorySample, predicted: MemoryUse | None) -> str:

@@ -28,6 +28,7 @@ from app.charts.profile_columns import (
     set_axis,
     without_fading,
 )
+from app.literal import figure_text
 from app.theme import Palette, SelectableFigure, style, translucent
 
 __all__ = ["COLUMNS", "Column", "profile_figure", "profile_titles_figure", "short_names"]
@@ -218,7 +219,7 @@ def _hover_texts(rows: pd.DataFrame) -> list[str]:
 
 
 def _hover_text(row: dict[Any, Any], best: float) -> str:
-    lines = [f"<b>{row['layer'] or '(model)'}</b> · {row['kind']}"]
+    lines = [f"<b>{figure_text(row['layer'] or '(model)')}</b> · {figure_text(row['kind'])}"]
     if not row["finite"]:
         lines.append("some activations are not finite: no topology")
     if pd.notna(row["b1"]):

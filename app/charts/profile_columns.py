@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from app.literal import figure_text
 from app.theme import Palette
 
 Column = Literal["b1", "score", "clusters", "cost", "parameters"]
@@ -129,7 +130,7 @@ def draw_names(sketch: Sketch, rows: pd.DataFrame, labels: list[str], panel: Pan
             "x": np.ones(len(rows)),
             "y": np.arange(len(rows)),
             "mode": "text",
-            "text": labels,
+            "text": [figure_text(name) for name in labels],
             "textposition": "middle left",
             "textfont": {"size": NAME_SIZE, "color": colors},
             "cliponaxis": False,

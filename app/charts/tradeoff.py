@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from app.charts.parts import extra_height, look, say_empty, set_legend_above
+from app.literal import figure_text
 from app.theme import Palette, SelectableFigure, style
 
 NO_POINT = "No points yet:<br>each finished run adds one"
@@ -88,7 +89,7 @@ def tradeoff_figure(
             x=costs[members],
             y=accuracies[members],
             mode="markers",
-            name=strategy,
+            name=figure_text(strategy),
             legendgroup=strategy,  # one group each, so that the legend wastes no room on columns
             marker={
                 "size": 11,
@@ -174,8 +175,8 @@ def _draw_front(
 
 def _hover_text(point: RunPoint, x_title: str, unit: str, y_title: str, best: bool) -> str:
     lines = [
-        f"<b>{point.name}</b>",
-        f"strategy {point.strategy}, seed {point.seed}",
+        f"<b>{figure_text(point.name)}</b>",
+        f"strategy {figure_text(point.strategy)}, seed {point.seed}",
         f"{_lower(y_title)} {100 * point.accuracy:.1f} %",
         f"{_lower(x_title)} {point.cost:.4g} {unit}",
     ]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.training.metrics import EpochMetrics, StepMetrics
 from app.charts.parts import Look, extra_height, look, say_empty, set_legend_above, whole_step
+from app.literal import figure_text
 from app.theme import Palette, style, translucent
 
 NO_POINT = "No points yet:<br>the first step adds one"
@@ -204,7 +205,7 @@ def _draw_steps(figure: go.Figure, run: Curve, values: Numbers, its: Look, count
         y=smooth(x, values)[drawn],
         # A line through a single point would be invisible.
         mode="lines" if len(x) > 1 else "markers",
-        name=f"{run.name}, {TRAINING_STEP}",
+        name=f"{figure_text(run.name)}, {TRAINING_STEP}",
         legendgroup=run.name,
         showlegend=False,
         line={"width": 1.25, "color": translucent(its.color, 0.6 if count <= FEW_RUNS else 0.3)},
@@ -221,7 +222,7 @@ def _draw_training(figure: go.Figure, run: Curve, its: Look, palette: Palette) -
         x=x,
         y=values,
         mode="lines+markers",
-        name=f"{run.name}, {TRAINING_EPOCH}",
+        name=f"{figure_text(run.name)}, {TRAINING_EPOCH}",
         legendgroup=run.name,
         showlegend=False,
         line={"width": 1.25, "color": its.color, "dash": "dot"},
@@ -246,7 +247,7 @@ def _draw_validation(
         x=x if len(x) else [None],
         y=values if len(x) else [None],
         mode="lines+markers",
-        name=run.name,
+        name=figure_text(run.name),
         legendgroup=run.name,
         line={"width": 2, "color": its.color},
         # Many large markers would overlap.
@@ -261,7 +262,7 @@ def _hover_texts(
     run: Curve, x: Numbers, values: Numbers, what: str, form: str, unit: str
 ) -> list[str]:
     return [
-        f"<b>{run.name}</b><br>epoch {epoch:g}<br>{what} {value:{form}} {unit}"
+        f"<b>{figure_text(run.name)}</b><br>epoch {epoch:g}<br>{what} {value:{form}} {unit}"
         for epoch, value in zip(x, values, strict=True)
     ]
 

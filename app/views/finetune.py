@@ -17,6 +17,7 @@ from app.components.shared.obtain import describe, render_obtained
 from app.components.shared.run_charts import render_curves
 from app.components.shared.subject_names import dataset_name
 from app.components.shared.watch import watch_runs
+from app.literal import literal, sentence
 from app.state import Choice
 
 
@@ -39,8 +40,8 @@ st.title("Is training these layers worth it?", anchor=False)
 shown = render_obtained(options)
 if shown is not None and not classes_of(shown.options.dataset):
     st.warning(
-        f"The images of {dataset_name(shown.options.dataset)} are gone or have changed. Run "
-        "another analysis before you train."
+        f"The images of {literal(dataset_name(shown.options.dataset))} are gone or have changed. "
+        "Run another analysis before you train."
     )
     shown = None
 if shown is not None:
@@ -66,4 +67,4 @@ try:
         st.info("No run yet. Press **Start** to see the first points within seconds.")
         render_curves([])  # so that the browser loads the chart code now, not after the click
 except AnalysisError as error:
-    st.error(str(error))
+    st.error(sentence(error))

@@ -9,6 +9,7 @@ from analysis.options import AnalysisOptions
 from app.cache import run_queue
 from app.components.grid.form import render_form
 from app.components.grid.live import render_grid
+from app.literal import sentence
 from app.state import Choice
 
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
@@ -22,4 +23,4 @@ try:
     if grid is not None:
         render_grid(grid)
 except AnalysisError as error:
-    st.error(str(error))
+    st.error(sentence(error))

@@ -21,6 +21,7 @@ from app.components.runs.table import (
 from app.components.shared.run_charts import render_tradeoff
 from app.components.shared.verdict import verdict_sentence
 from app.components.shared.watch import watch_runs
+from app.literal import sentence
 from app.state import remember_compared, toggle_compared
 
 
@@ -32,9 +33,9 @@ def render(runs: Sequence[Run]) -> None:
         return
     chosen = keep_compared(shown)
     remember_compared()  # before anything slow, so that a reload restores what is on the page
-    sentence = verdict_sentence(chosen if len(chosen) > 1 else shown)
-    if sentence:
-        st.markdown(("Of the ticked runs: " if len(chosen) > 1 else "") + sentence)
+    verdict = verdict_sentence(chosen if len(chosen) > 1 else shown)
+    if verdict:
+        st.markdown(("Of the ticked runs: " if len(chosen) > 1 else "") + verdict)
     render_table(shown)
     render_actions(shown, chosen)
     if not chosen:
@@ -48,7 +49,7 @@ st.title("What has been tried?", anchor=False)
 try:
     store = run_queue().store
     for problem in run_queue().problems():
-        st.warning(problem)
+        st.warning(sentence(problem))
     render_undo()
     runs = store.runs()
     if runs:
@@ -63,4 +64,4 @@ try:
         )
     watch_runs(runs)
 except AnalysisError as error:
-    st.error(str(error))
+    st.error(sentence(error))

@@ -16,6 +16,7 @@ from app.charts.embedding import embedding_figure
 from app.components.explore.groups import groups
 from app.components.explore.saving import render_csv_button, to_save
 from app.components.explore.thumbnails import render_thumbnails
+from app.literal import literal, sentence, visible
 from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
 from app.theme import LOOKS
 
@@ -40,7 +41,7 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
         rows["layer"].tolist(),
         key="layer",
         on_change=_choose_layer,
-        format_func=lambda name: name or "(model)",
+        format_func=lambda name: visible(name) or "(model)",
         help="Choose a layer here, or click its row in the profile.",
     )
     pinned = layer in profile.pinned_layers
@@ -96,7 +97,7 @@ def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     ):
         with column, st.container(border=True, key=f"pinned_{name}"):
             layer = shown.report.layer(name)
-            st.markdown(f"**{name or '(model)'}**")
+            st.markdown(f"**{literal(name or '(model)')}**")
             st.caption(_facts(rows, layer, "\n\n"))
             st.button("Unpin", key=f"unpin_{name}", on_click=_toggle_pin, args=(name,))
             if not layer.finite:
@@ -194,7 +195,7 @@ def _images_of(shown: Shown) -> DrawnImages | None:
     try:
         return drawn_images(shown.options, shown.key.partition(" ")[0])
     except AnalysisError as error:  # the images behind a saved analysis are gone
-        st.warning(str(error))
+        st.warning(sentence(error))
         return None
 
 
@@ -257,7 +258,7 @@ def _facts(rows: pd.DataFrame, layer: LayerTopology, separator: str = " · ") ->
         alike = int((rows["rank"] == row["rank"]).sum())
         rank += f", shared by {alike}" if alike > 1 else ""
     shape = " × ".join(map(str, layer.activation_shape))
-    facts = (layer.kind, f"{shape} activations", f"{layer.parameters:,} parameters", rank)
+    facts = (literal(layer.kind), f"{shape} activations", f"{layer.parameters:,} parameters", rank)
     return separator.join(facts)
 
 

@@ -9,8 +9,8 @@ from analysis.selection.ranking import NONE_CAN_BE_CHOSEN
 from analysis.text import count_text, first_of, percent_text, plural
 from app.cache import decision
 from app.components.explore.sentences import clusters_sentence
-from app.components.shared.help_texts import literal
 from app.components.shared.memory_tile import render_memory_tile
+from app.literal import code, literal, sentence
 from app.state import Choice, Shown, session
 
 CORRELATION_HELP = (
@@ -41,7 +41,7 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         st.caption(CAVEAT, help=CAVEAT_HELP)
     _render_tiles(shown, rows, choice)
     for warning in shown.report.warnings():
-        st.warning(warning)
+        st.warning(sentence(warning))
 
 
 def _render_decision(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
@@ -49,13 +49,13 @@ def _render_decision(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     decided = decision(shown.key, choice, rows, shown.report.head)
     why = " ".join(decided.sentences(normalization=choice.normalization, summary=choice.summary))
     chosen = rows.loc[rows["selected"]].sort_values("rank", kind="stable")["layer"].tolist()
-    names = ", ".join(f"`{name}`" for name in chosen[:12])
+    names = ", ".join(code(name or "(model)") for name in chosen[:12])
     more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
     if decided.by_order_alone:
         st.warning(f"{why} First to run: {names}{more}.")
         return
     head = rows.loc[rows["head"], "layer"].tolist()
-    always = f", and the new head `{head[0]}`, which always trains" if head else ""
+    always = f", and the new head {code(head[0])}, which always trains" if head else ""
     st.markdown(f"**Train** {names}{more}{always}. {why}")
 
 
@@ -69,8 +69,8 @@ def report_unknown_layers(model: str) -> None:
     unknown, session().profile.unknown_layers = session().profile.unknown_layers, []
     if unknown:
         st.toast(
-            f"The link names {first_of(map(literal, unknown))}, which {model} does not have. "
-            "The best layer is shown instead.",
+            f"The link names {first_of(code(name[:80]) for name in unknown)}, "
+            f"which {literal(model)} does not have. The best layer is shown instead.",
             duration="infinite",
         )
 

@@ -35,6 +35,7 @@ from app.components.shared.run_names import (
     steps_per_epoch,
 )
 from app.components.shared.verdict import verdict_sentence
+from app.literal import literal, sentence
 from app.state import appearance, session
 from app.theme import LOOKS
 
@@ -56,9 +57,9 @@ def render_live(runs: Sequence[Run]) -> None:
                 return True
             _render_group(group)
         except AnalysisError as error:
-            st.error(str(error))
+            st.error(sentence(error))
         if session().comparison.stop_error:
-            st.error(session().comparison.stop_error)
+            st.error(sentence(session().comparison.stop_error))
         return False
 
     poll_until(draw, pending=active, every=POLL_EVERY)
@@ -67,14 +68,14 @@ def render_live(runs: Sequence[Run]) -> None:
 def _render_group(runs: list[Run]) -> None:
     names = names_of(runs)
     for problem in run_queue().problems():
-        st.warning(problem)
+        st.warning(sentence(problem))
     st.caption(settings_text(runs[0]))
     with st.container(horizontal=True, key="live_tiles"):
         for run in runs:
-            _render_tile(run, names[run.id])
+            _render_tile(run, literal(names[run.id]))
     for run in runs:
         if run.state == "running":
-            _render_running(run, names[run.id])
+            _render_running(run, literal(names[run.id]))
     waiting = [run for run in runs if run.state == "queued"]
     if waiting and st.button(
         f"Cancel {len(waiting)} waiting", key="cancel", icon=":material/cancel:", type="tertiary"
@@ -83,14 +84,14 @@ def _render_group(runs: list[Run]) -> None:
             _stop(run)
     for run in runs:
         if run.state in ("failed", "interrupted"):
-            st.error(f"**{names[run.id]}**: {run.error}")
+            st.error(f"**{literal(names[run.id])}**: {sentence(run.error)}")
         elif run.error:
-            st.info(f"**{names[run.id]}**: {run.error}")
+            st.info(f"**{literal(names[run.id])}**: {sentence(run.error)}")
         if run.selection is not None and run.selection.note:
-            st.warning(f"**{names[run.id]}**: {run.selection.note}")
-    sentence = verdict_sentence(runs)
-    if sentence:
-        st.markdown(sentence)
+            st.warning(f"**{literal(names[run.id])}**: {sentence(run.selection.note)}")
+    verdict = verdict_sentence(runs)
+    if verdict:
+        st.markdown(verdict)
     render_curves(runs)
     left, right = st.columns(2, gap="medium")
     with left:

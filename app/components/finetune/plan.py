@@ -26,6 +26,7 @@ from app.components.shared.help_texts import bullet_list
 from app.components.shared.memory_tile import memory_request
 from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.polling import poll_until
+from app.literal import sentence
 from app.state import Choice, Shown, session
 
 DEFAULT_STRATEGIES = ["adabet", "size", "head"]
@@ -86,7 +87,7 @@ def render_plan(
             ]
             run_queue().start(runs)
         except AnalysisError as error:
-            st.error(str(error))
+            st.error(sentence(error))
         else:
             return True
     return False
@@ -152,7 +153,7 @@ def _render_recipe(
             augmentation=augmentation,
         )
     except AnalysisError as error:
-        st.error(str(error))
+        st.error(sentence(error))
         recipe = None
     return recipe, int(train_samples), int(seeds)
 
@@ -167,7 +168,7 @@ def _render_start(
         why = "The settings have changed: analyse first, which chooses the layers."
     elif untrainable := dataset_spec(shown.options.dataset).why_untrainable:
         why = untrainable
-        st.warning(untrainable)
+        st.warning(sentence(untrainable))
     verb = "Queue" if busy else "Start"
     return st.button(
         f"{verb} {plural(runs, 'more run' if busy else 'run')}" if runs else verb,
@@ -175,7 +176,8 @@ def _render_start(
         icon=":material/play_arrow:",
         key="start",
         disabled=bool(why) or recipe is None,
-        help=why or "The runs follow one another, each in its own process. You can leave the page.",
+        help=sentence(why)
+        or "The runs follow one another, each in its own process. You can leave the page.",
     )
 
 

@@ -16,6 +16,7 @@ from app.components.grid.matrix import with_shown_name
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.subject_names import dataset_name
+from app.literal import sentence
 from app.state import Choice
 
 NAME = "page"  # of grids that are put together here
@@ -64,10 +65,10 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
         if empty:
             st.info(f"Choose {' and '.join(empty)} to see the table.")
         else:
-            st.error("; ".join(problems))
+            st.error(sentence("; ".join(problems)))
         return None
     for note in grid.notes(dataset_name):
-        st.caption(note)
+        st.caption(sentence(note))
     return grid
 
 
@@ -137,7 +138,7 @@ def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOption
             recipe=replace(default.recipe, epochs=int(epochs)),
         )
     except AnalysisError as error:
-        st.error(str(error))
+        st.error(sentence(error))
         base = None
     return base, int(seeds), int(severity)
 

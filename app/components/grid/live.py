@@ -20,6 +20,7 @@ from app.components.grid.matrix import render_matrix, with_shown_name
 from app.components.shared.polling import poll_until
 from app.components.shared.run_names import metrics_of, strategy_title
 from app.components.shared.watch import watch_runs
+from app.literal import literal, sentence
 from app.state import session
 
 VERDICT_HELP = (
@@ -54,9 +55,9 @@ def render_grid(grid: Grid) -> None:
                 return True
             _render(grid, cells, runs, run_of)
         except AnalysisError as error:
-            st.error(str(error))
+            st.error(sentence(error))
         if session().comparison.stop_error:
-            st.error(session().comparison.stop_error)
+            st.error(sentence(session().comparison.stop_error))
         return False
 
     poll_until(draw, pending=pending, every=POLL_EVERY)
@@ -86,11 +87,11 @@ def _render(
     grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], run_of: RunOfCell
 ) -> None:
     for problem in run_queue().problems():
-        st.warning(problem)
+        st.warning(sentence(problem))
     rows = rows_of(cells, run_of)
-    sentence = verdict(duels(rows))
-    if sentence:
-        st.markdown(sentence, help=VERDICT_HELP)
+    decision = verdict(duels(rows))
+    if decision:
+        st.markdown(decision, help=VERDICT_HELP)
     _render_progress(cells, runs, run_of)
     _render_buttons(cells, run_of)
     render_matrix(grid, rows, cells, run_of)
@@ -98,7 +99,7 @@ def _render(
     if failed:
         with st.expander(f"Why {plural(len(failed), 'run')} did not finish"):
             for run in failed:
-                st.markdown(f"**{_cell_text(run)}**: {run.error}")
+                st.markdown(f"**{literal(_cell_text(run))}**: {sentence(run.error)}")
 
 
 def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], run_of: RunOfCell) -> None:
@@ -113,7 +114,7 @@ def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], run_of: R
     if running is not None:
         epochs = len(metrics_of(running).epochs)
         total = running.options.recipe.epochs
-        st.caption(f"Now: {_cell_text(running)}, {epochs} of {plural(total, 'epoch')}.")
+        st.caption(f"Now: {literal(_cell_text(running))}, {epochs} of {plural(total, 'epoch')}.")
 
 
 def _time_text(left: TimeLeft, cells: int) -> str:

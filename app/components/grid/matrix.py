@@ -20,6 +20,7 @@ from analysis.sweeps.paper_claims import MEMORY_MODEL, average_claims
 from analysis.sweeps.table import NUMBERS, Cell, Row
 from analysis.text import megabytes, signed
 from app.components.shared.subject_names import dataset_name
+from app.literal import literal
 
 MEMORY = "peak memory"
 NBSP = "\N{NO-BREAK SPACE}"  # where a narrow screen must not break a line
@@ -85,7 +86,10 @@ def matrix(
     state_texts = _state_texts(cells, run_of)
     table = []
     for row in rows:
-        line = {"Model": row.model, "Dataset": str(with_shown_name(row.data))}
+        line = {
+            "Model": literal(row.model),
+            "Dataset": literal(with_shown_name(row.data)),
+        }
         for name in grid.strategies:
             texts = [state_texts.get((row.model, row.data, name), "")]
             if name in row.cells:

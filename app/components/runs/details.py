@@ -15,6 +15,7 @@ from app.cache import run_queue
 from app.charts.memory import MemoryRow, comparison_memory_figure
 from app.components.shared.run_charts import MEMORY_HELP, draw_chart, render_curves
 from app.components.shared.run_names import names_of, peak_use
+from app.literal import literal, sentence
 from app.state import appearance
 from app.theme import LOOKS
 
@@ -23,12 +24,12 @@ def render_comparison(runs: Sequence[Run]) -> None:
     """Draw the chosen runs over each other, and how they differ."""
     names = names_of(runs)
     title = names[runs[0].id] if len(runs) == 1 else f"{len(runs)} runs side by side"
-    st.subheader(title, anchor=False)
+    st.subheader(literal(title), anchor=False)
     for run in runs:
         if run.error:
-            st.warning(f"**{names[run.id]}**: {run.error}")
+            st.warning(f"**{literal(names[run.id])}**: {sentence(run.error)}")
         if run.selection is not None and run.selection.note:
-            st.warning(f"**{names[run.id]}**: {run.selection.note}")
+            st.warning(f"**{literal(names[run.id])}**: {sentence(run.selection.note)}")
     strategies = {run.options.strategy for run in runs}
     render_curves(runs, by_strategy=len(strategies) == len(runs))
     left, right = st.columns(2, gap="medium")

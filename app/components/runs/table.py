@@ -23,6 +23,7 @@ from app.components.shared.run_names import (
     training_seconds,
 )
 from app.components.shared.subject_names import dataset_name, shift_text, weights_name
+from app.literal import literal, sentence
 from app.state import session
 
 _FILTERS: dict[str, tuple[str, Callable[[Run], str]]] = {
@@ -223,7 +224,9 @@ def render_undo() -> None:
             _restore(comparison.deleted_ids)
     elif deleted:
         with st.expander(f"{plural(len(deleted), 'run')} deleted recently"):
-            st.write(", ".join(f"#{r.number} {strategy_title(r)}" for r in deleted.values()))
+            st.write(
+                ", ".join(literal(f"#{r.number} {strategy_title(r)}") for r in deleted.values())
+            )
             if st.button("Restore", key="restore", icon=":material/undo:"):
                 _restore(list(deleted))
 
@@ -255,6 +258,6 @@ def _attempt(action: Callable[[], object]) -> bool:
     try:
         action()
     except AnalysisError as error:
-        st.error(str(error))
+        st.error(sentence(error))
         return False
     return True

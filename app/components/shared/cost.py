@@ -14,6 +14,7 @@ from analysis.options import AnalysisOptions
 from analysis.text import duration_text, size_text
 from app.cache import estimates
 from app.components.shared.polling import poll_until
+from app.literal import sentence
 
 POLL_EVERY = 0.3  # seconds
 LONG = 600.0  # seconds; more brings a warning
@@ -36,7 +37,7 @@ def render_cost(options: AnalysisOptions) -> None:
         elif pending:
             return True
         elif isinstance(answer, str):
-            st.warning(f"The time and memory could not be predicted. {answer}")
+            st.warning(f"The time and memory could not be predicted. {sentence(answer)}")
         else:
             _render_prediction(analysis_cost(answer, options), options)
         return False
@@ -46,7 +47,7 @@ def render_cost(options: AnalysisOptions) -> None:
 
 def _render_prediction(cost: AnalysisCost, options: AnalysisOptions) -> None:
     if not cost.fits:
-        st.warning(cost.suggestion, title="This will not fit into memory")
+        st.warning(sentence(cost.suggestion), title="This will not fit into memory")
         return
     download = megabytes_to_fetch(options)
     first = f" About {download:,.0f} MB will be downloaded first." if download else ""
@@ -57,6 +58,8 @@ def _render_prediction(cost: AnalysisCost, options: AnalysisOptions) -> None:
         help=HELP,
     )
     if cost.seconds > LONG:
-        st.warning(cost.suggestion or "Use fewer images.", title="This will take a long time")
+        st.warning(
+            sentence(cost.suggestion) or "Use fewer images.", title="This will take a long time"
+        )
     elif cost.suggestion:
-        st.caption(cost.suggestion)
+        st.caption(sentence(cost.suggestion))

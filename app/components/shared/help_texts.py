@@ -6,8 +6,3 @@ from __future__ import annotations
 def bullet_list(entries: dict[str, str]) -> str:
     """Names and their meanings, as a Markdown list to put below a sentence."""
     return "\n".join(["", *(f"- **{name}**: {text}" for name, text in entries.items())])
-
-
-def literal(text: str) -> str:
-    """Text that was typed or came in a link, with its Markdown switched off."""
-    return f"`{text.replace('`', ' ')[:80]}`"

@@ -6,7 +6,7 @@ import math
 
 import streamlit as st
 
-from app.components.shared.help_texts import literal
+from app.literal import code
 
 # The controls that take numbers. Streamlit ends a page at one that is not finite.
 NUMBERS = (
@@ -27,7 +27,7 @@ def drop_infinite_numbers() -> None:
         st.rerun()
     for name, values in st.session_state.pop("infinite_numbers", {}).items():
         st.toast(
-            f"The link has {name} = {literal(', '.join(values))}, which is not a finite number. "
+            f"The link has {name} = {code(', '.join(values)[:80])}, which is not a finite number. "
             "The usual value is used.",
             duration="infinite",
         )

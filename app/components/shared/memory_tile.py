@@ -11,6 +11,7 @@ from analysis.options import Recipe, Scope
 from analysis.text import saving_text, size_text
 from app.cache import estimates
 from app.components.shared.polling import poll_until
+from app.literal import sentence
 from app.state import Shown, session
 
 POLL_EVERY = 0.3  # seconds
@@ -87,7 +88,7 @@ def _draw(
 ) -> None:
     analysis, note, analytic = session().analysis, "predicting …", ""
     if isinstance(answer, str):
-        analysis.estimate, note = None, answer
+        analysis.estimate, note = None, sentence(answer)
     elif answer is not None:
         analysis.estimate = (part, answer)
         if isinstance(whole, MemoryEstimate):

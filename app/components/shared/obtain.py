@@ -15,6 +15,7 @@ from app.cache import jobs
 from app.components.shared.cost import render_cost
 from app.components.shared.polling import poll_until
 from app.components.shared.subject_names import computed_text, data_text, weights_name
+from app.literal import literal, sentence
 from app.state import Shown, session
 
 POLL_EVERY = 0.2  # seconds
@@ -41,7 +42,7 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
         unreadable = _find(options, key)
     if analysis.shown is not None and _is_current(options):
         for note in analysis.shown.notes:
-            st.warning(note)
+            st.warning(sentence(note))
         return analysis.shown
     if analysis.target != options:
         begin = "The settings have changed: press" if analysis.shown else "Press"
@@ -78,13 +79,16 @@ def _key_now(options: AnalysisOptions) -> str:
 
 
 def describe(options: AnalysisOptions) -> str:
-    """An analysis in a few words."""
+    """An analysis in a few words of Markdown."""
     weights = _WEIGHTS.get(options.weights) or weights_name(options.weights)
-    images = f"{options.samples} images of {data_text(options)}"
+    images = f"{options.samples} images of {literal(data_text(options))}"
     if options.pooling == "per-batch":
         batches = plural(options.samples // options.batch_size, "batch", "batches")
         images += f" in {batches} of {options.batch_size}"
-    return f"{options.model} ({weights}) on {images}{computed_text(options)}, seed {options.seed}"
+    return (
+        f"{literal(options.model)} ({literal(weights)}) on {images}{computed_text(options)}, "
+        f"seed {options.seed}"
+    )
 
 
 def _below() -> str:
@@ -129,10 +133,13 @@ def _render_job(job: Job, unreadable: str) -> None:
     if session().analysis.stopped or job.state == "stopped":
         st.info(f"Stopped. Press **Analyse** to start again.{_below()}")
     elif job.state == "failed":
-        st.error(f"{job.error}{_below()}", title="The analysis failed")
+        st.error(f"{sentence(job.error)}{_below()}", title="The analysis failed")
     elif unreadable:
         advice = "Press **Analyse** to run it again."
-        st.error(f"{unreadable} {advice}{_below()}", title="The saved analysis could not be read")
+        st.error(
+            f"{sentence(unreadable)} {advice}{_below()}",
+            title="The saved analysis could not be read",
+        )
     else:
         poll_until(_render_progress, pending=True, every=POLL_EVERY)
 
@@ -150,7 +157,7 @@ def _render_progress() -> bool:
         left = job.seconds_left
         wait = f" · about {left:.0f} s left" if left is not None and left >= 1 else ""
         share = min(1.0, progress.done / progress.total) if progress.total else 0.0
-        bar.progress(share, text=f"{_step(progress)}{wait}")
+        bar.progress(share, text=f"{literal(_step(progress))}{wait}")
     if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
         jobs().leave(job, session().id)
         session().analysis.stopped = True

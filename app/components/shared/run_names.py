@@ -13,6 +13,7 @@ from analysis.text import plural
 from app.cache import ended_metrics, run_queue
 from app.charts.training import Curve
 from app.components.shared.subject_names import data_text, weights_name
+from app.literal import literal
 from app.state import session
 
 STATES = {
@@ -26,13 +27,13 @@ STATES = {
 
 
 def settings_text(run: Run) -> str:
-    """The settings that the runs of one group share, in one line."""
+    """The settings that the runs of one group share, in one line of Markdown."""
     options, recipe = run.options, run.options.recipe
     rate = "" if recipe.learning_rate is None else f" · learning rate {recipe.learning_rate:g}"
     epochs = plural(recipe.epochs, "epoch")
     return (
-        f"{options.analysis.model} ({weights_name(options.analysis.weights)}) on "
-        f"{data_text(options.analysis)} · "
+        f"{literal(options.analysis.model)} ({literal(weights_name(options.analysis.weights))}) on "
+        f"{literal(data_text(options.analysis))} · "
         f"ρ = {options.rho:.2f} · {options.train_samples} images, {epochs}, "
         f"batches of {recipe.batch_size}{rate}"
     )

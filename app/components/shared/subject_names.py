@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from analysis.options import AnalysisOptions
+from app.literal import visible
 
 
 def dataset_name(name: str) -> str:
     """The name of a dataset as the page shows it."""
     kind, _, rest = name.partition(":")
     if kind == "own":
-        return f"{_short(rest)} (yours)"
-    return f"{PurePath(rest).name} (folder {rest})" if kind == "folder" else name
+        return f"{visible(_short(rest))} (yours)"
+    return visible(f"{PurePath(rest).name} (folder {rest})") if kind == "folder" else name
 
 
 def shift_text(options: AnalysisOptions) -> str:
@@ -35,7 +36,7 @@ def computed_text(options: AnalysisOptions) -> str:
 def weights_name(weights: str) -> str:
     """The name of weights as the page shows it."""
     kind, _, path = weights.partition(":")
-    return f"{_short(PurePath(path).stem)} (yours)" if kind == "file" else weights
+    return f"{visible(_short(PurePath(path).stem))} (yours)" if kind == "file" else weights
 
 
 def _short(identity: str) -> str:

@@ -27,6 +27,7 @@ from analysis.text import plural
 from app.cache import jobs
 from app.components.shared.polling import poll_until
 from app.components.shared.subject_names import dataset_name, weights_name
+from app.literal import literal, sentence
 from app.state import Import, session
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ _MOST_NAMED = 8  # skipped files
 def render_own_checkpoint(model: str, weights: str) -> None:
     """Draw the upload of a checkpoint for this model, and the button that deletes it."""
     if session().uploads.message:
-        st.toast(session().uploads.message)
+        st.toast(literal(session().uploads.message))
         session().uploads.message = ""
     with st.popover("Your own weights", type="tertiary"):
         upload = st.file_uploader(
-            f"Checkpoint of {model}",
+            f"Checkpoint of {literal(model)}",
             type=["safetensors", "pt", "pth"],
             key=f"own_checkpoint_{model}_{session().uploads.deletions}",
             help="A state dict for this model, with any number of classes. Files that would run "
@@ -93,7 +94,7 @@ def render_own_images(dataset: str) -> None:
                 _render_import("dataset", folder, lambda: ImportRequest(path, folder))
             else:
                 what = "is not a folder" if path.exists() else "does not exist"
-                st.error(f"{path} {what}. Check the path.")
+                st.error(f"{literal(path)} {what}. Check the path.")
                 st.button("Try again", key="again_folder", icon=":material/replay:")
         if dataset in own_datasets():
             _offer_delete(dataset_name(dataset), lambda: remove_dataset(dataset))
@@ -109,7 +110,7 @@ def render_look(dataset: str) -> None:
 
 def _offer_delete(name: str, delete: Callable[[], None]) -> None:
     pressed = st.button(
-        f"Delete {name}",
+        f"Delete {literal(name)}",
         icon=":material/delete:",
         type="tertiary",
         help="Deletes the copy that BettiScope keeps. Your file, and its analyses and runs, stay.",
@@ -118,7 +119,7 @@ def _offer_delete(name: str, delete: Callable[[], None]) -> None:
         try:
             delete()
         except AnalysisError as error:
-            st.error(str(error))
+            st.error(sentence(error))
         else:
             session().uploads.message = f"{name} was deleted. Your own file is unchanged."
             session().uploads.deletions += 1  # the next uploader shows no file
@@ -158,7 +159,7 @@ def _render_import(
     chosen = st.session_state.get(widget)
     if result is None:
         if job.state == "failed":
-            st.error(job.error)
+            st.error(sentence(job.error))
         else:
             st.info("Stopped. Nothing was saved.")
         if st.button("Try again", key=f"again_{widget}", icon=":material/replay:"):
@@ -169,7 +170,7 @@ def _render_import(
     elif isinstance(result, Checkpoint) and chosen == result.weights:
         st.success(f"Chosen: a checkpoint with {plural(result.classes, 'class', 'classes')}.")
         for note in result.notes:
-            st.caption(note)
+            st.caption(sentence(note))
 
 
 def _is_local() -> bool:
@@ -186,7 +187,7 @@ def _render_waiting(widget: str) -> bool:
     jobs().watch(current.job, session().id)
     progress = current.job.progress
     share = progress.done / progress.total if progress and progress.total else 0.0
-    st.progress(min(1.0, share), text=progress.stage if progress else "Getting ready")
+    st.progress(min(1.0, share), text=literal(progress.stage) if progress else "Getting ready")
     if st.button("Stop", key=f"stop_{widget}", icon=":material/stop_circle:"):
         jobs().leave(current.job, session().id)
         current.stopped = True
@@ -203,7 +204,9 @@ def _show_images(result: Imported) -> None:
     )  # fmt: skip
     st.success(f"Chosen: {plural(result.images, 'image')}{labels}.{rest}")
     if result.skipped:
-        named = [f"- {name}: {reason}" for name, reason in result.skipped[:_MOST_NAMED]]
+        named = [
+            f"- {literal(name)}: {literal(reason)}" for name, reason in result.skipped[:_MOST_NAMED]
+        ]
         more = len(result.skipped) - len(named)
         st.caption(
             f"{len(result.skipped)} skipped:\n"

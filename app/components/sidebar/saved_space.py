@@ -8,6 +8,7 @@ from analysis.errors import StoreError
 from analysis.topology.saved_limit import LIMIT_VARIABLE
 from analysis.topology.store import analyses_folder
 from app.cache import saved_space
+from app.literal import sentence
 
 
 def render_saved_space() -> None:
@@ -20,4 +21,4 @@ def render_saved_space() -> None:
             "BettiScope.",
         )
     except StoreError as error:
-        st.error(str(error))
+        st.error(sentence(error))

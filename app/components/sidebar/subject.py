@@ -26,10 +26,11 @@ from analysis.options import (
     Precision,
     Preset,
 )
-from app.components.shared.help_texts import bullet_list, literal
+from app.components.shared.help_texts import bullet_list
 from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.subject_names import dataset_name, weights_name
 from app.components.sidebar.own_files import render_look, render_own_checkpoint, render_own_images
+from app.literal import code, literal, sentence
 from app.state import session
 
 _DEFAULT = AnalysisOptions()
@@ -52,7 +53,7 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
             return None
         samples, seed = _render_images(dataset, preset)
     except OptionError as error:
-        st.error(str(error))
+        st.error(sentence(error))
         session().uploads.drop_folders()
         return None
     with st.expander("Precision and device"):
@@ -74,7 +75,7 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
             memory=memory,
         )
     except OptionError as error:
-        st.error(str(error))
+        st.error(sentence(error))
         return None
 
 
@@ -99,7 +100,7 @@ def _render_model() -> tuple[str, str]:
     model = chosen or _DEFAULT.model
     spec = _known(model)
     if spec is None:
-        raise OptionError(f"There is no model {literal(model)}: choose one from the list.")
+        raise OptionError(f"There is no model {model[:80]!r}: choose one from the list.")
     weights = st.selectbox(
         "Weights",
         [*weights_choices(model), *own_checkpoints(model)],
@@ -152,8 +153,8 @@ def _render_dataset() -> tuple[str, str, int]:
     )
     if uploads.missing_dataset:
         st.warning(
-            f"There is no dataset {literal(uploads.missing_dataset)} here. "
-            f"Chosen: {dataset_name(dataset)}."
+            f"There is no dataset {code(uploads.missing_dataset[:80])} here. "
+            f"Chosen: {literal(dataset_name(dataset))}."
         )
     render_own_images(dataset)
     shift = st.selectbox(
@@ -201,8 +202,8 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
             AnalysisOptions,
             "samples",
             f"This preset uses {preset.batches} batches of {preset.batch_size}. "
-            f"{dataset_name(dataset)} has {most:,} images for this; validation and test images "
-            "are not used.",
+            f"{literal(dataset_name(dataset))} has {most:,} images for this; validation and test "
+            "images are not used.",
         ),
     )
     seed = right.number_input(
@@ -216,7 +217,7 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
         st.rerun()
     if samples == uploads.reduced_images:
         st.caption(
-            f"{dataset_name(dataset)} has {most:,} images to draw from; "
+            f"{literal(dataset_name(dataset))} has {most:,} images to draw from; "
             f"{uploads.requested_images:,} were asked for."
         )
     return int(samples), int(seed)

@@ -133,7 +133,7 @@ def test_an_image_side_the_model_refuses_is_reported_before_the_start() -> None:
 
 def test_a_link_to_missing_images_says_so() -> None:
     page = opened(dataset="![x](http://example.org/x.png)`shapes")
-    sentence = "There is no dataset `![x](http://example.org/x.png) shapes` here. Chosen: digits."
+    sentence = "There is no dataset ``![x](http://example.org/x.png)`shapes`` here. Chosen: digits."
     assert [warning.value for warning in page.warning] == [sentence]
     page.run()
     assert [warning.value for warning in page.warning] == [sentence]
