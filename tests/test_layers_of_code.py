@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,10 @@ def test_a_similar_name_is_not_a_breach() -> None:
 )
 def test_a_cache_decorator_is_seen(source: str) -> None:
     assert cache_decorators(source)
+
+
+def test_no_page_takes_an_error_for_markdown() -> None:
+    """An error quotes names from outside: `app.literal.sentence` shows them letter by letter."""
+    shown = re.compile(r"\bst\.\w+\([^\n]*\bstr\(error\)")
+    for path in (ROOT / "app").rglob("*.py"):
+        assert not shown.search(path.read_text()), f"{path}: use sentence(error)"
