@@ -169,9 +169,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "auto-rgn": Strategy(
         "Relative gradient",
-        "The layers with the largest gradient for the size of their weights. "
-        "Needs labels and a backward pass.",
-        "Auto-RGN of surgical fine-tuning (Lee et al. 2023)",
+        "The layers with the largest gradient for the size of their weights, adapted from "
+        "Auto-RGN. Needs labels and a backward pass.",
+        "Adapted from Auto-RGN of surgical fine-tuning (Lee et al. 2023)",
         "gradients",
         scores=lambda e: e.column("relative"),
     ),

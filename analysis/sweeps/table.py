@@ -155,7 +155,7 @@ def markdown(rows: Sequence[Row], strategies: Sequence[str], seeds: int) -> str:
         parts.append("\n".join([f"**{number.heading}**", "", *lines]))
     claimed = average_claims((row.model, row.data.dataset) for row in rows)
     if claimed:
-        parts.append(f"The paper claims, over its sixteen pairs: {'; '.join(claimed)}.")
+        parts.append(f"The paper claims {'; '.join(claimed)}.")
     return "\n\n".join(parts) + "\n"
 
 

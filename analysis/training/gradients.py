@@ -40,8 +40,8 @@ def gradient_evidence(
     DataFrame
         Indexed by layer. `fisher`: the mean over images and activations of (activation ×
         gradient)² / 2 (Theis et al. 2018, eq. 7, as in AdaBet's released code). `relative`: the
-        norm of the gradient of the layer's parameters over the norm of the parameters (Lee et
-        al. 2023, Auto-RGN). Missing (NaN) for layers that no gradient reaches.
+        norm of the gradient of the layer's parameters over the norm of the parameters (adapted
+        from Auto-RGN, Lee et al. 2023). Missing (NaN) for layers that no gradient reaches.
     """
     model.eval()
     freeze(model, {name for name, _ in model.named_parameters()})

@@ -57,7 +57,7 @@ def render_matrix(
     averages = average_claims((row.model, row.data.dataset) for row in rows)
     if averages:
         claims = "; ".join(averages)
-        st.caption(f":gray-badge[claim] The paper reports, over its sixteen pairs: {claims}.")
+        st.caption(f":gray-badge[claim] The paper reports {claims}.")
 
 
 def _legend(shown: str, rows: Sequence[Row], seeds: int) -> str:
