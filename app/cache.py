@@ -27,7 +27,13 @@ from analysis.runs.queue import RunQueue
 from analysis.runs.store import RunMetrics
 from analysis.selection.decision import Decision
 from analysis.selection.ranking import ranking
-from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
+from analysis.selection.strategies import (
+    STRATEGIES,
+    Evidence,
+    OrderShare,
+    chosen_layers,
+    order_share,
+)
 from analysis.system.processes import WorkerPool
 from analysis.topology.embedding import embed
 from analysis.topology.resummarize import resummarize
@@ -156,18 +162,36 @@ def strategy_layers(
 
     `key` is the report's fingerprint.
     """
-    evidence = Evidence.of_report(
-        _report,
-        normalization=choice.normalization,
-        seed=seed,
-        summary=choice.summary,
-        min_persistence=choice.min_persistence,
-    )
+    evidence = _evidence(choice, seed, _report)
     return {
         name: tuple(chosen_layers(name, evidence, rho=choice.rho, preset=choice.preset))
         for name in strategies
         if STRATEGIES[name].needs != "gradients"
     }
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def order_shares(
+    key: str, choice: Choice, seed: int, strategies: tuple[str, ...], _report: TopologyReport
+) -> dict[str, OrderShare]:
+    """How far the execution order decides in `strategy_layers`, where it does."""
+    evidence = _evidence(choice, seed, _report)
+    shares = {
+        name: order_share(name, evidence, rho=choice.rho, preset=choice.preset)
+        for name in strategies
+        if STRATEGIES[name].needs != "gradients"
+    }
+    return {name: share for name, share in shares.items() if share.sentence}
+
+
+def _evidence(choice: Choice, seed: int, report: TopologyReport) -> Evidence:
+    return Evidence.of_report(
+        report,
+        normalization=choice.normalization,
+        seed=seed,
+        summary=choice.summary,
+        min_persistence=choice.min_persistence,
+    )
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

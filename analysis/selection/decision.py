@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.selection.ranking import NONE_CAN_BE_CHOSEN
+from analysis.selection.ranking import NONE_CAN_BE_CHOSEN, border_ties
 from analysis.topology.summaries import SUMMARIES
 
 
@@ -36,8 +36,8 @@ class Decision:
         ranked = rows.loc[rows["rank"].notna()]
         chosen = ranked.loc[ranked["selected"]]
         count = len(chosen)
-        last = ranked.loc[ranked["rank"] == chosen["rank"].max()] if count else chosen
-        tied = last if not last["selected"].all() else last.iloc[:0]
+        tied, placed = border_ties(rows["rank"], count)
+        last = ranked["rank"] == chosen["rank"].max() if tied else ranked["rank"].isna()
         by_size = ranked.loc[ranked["selected_by_size"]]
         places = ranked.groupby("size_rank")["size_rank"].transform("size") + ranked["size_rank"]
         sure = ranked["selected"] & (places - 1 <= count)
@@ -48,9 +48,9 @@ class Decision:
             looped=int((ranked["b1"] > 0).sum()),
             scored=int((ranked["score"] > 0).sum()),
             scores=ranked["rank"].nunique(),
-            tied=len(tied),
-            tied_chosen=int(tied["selected"].sum()),
-            tied_looped=int((tied["b1"] > 0).sum()),
+            tied=tied,
+            tied_chosen=placed,
+            tied_looped=int((ranked.loc[last, "b1"] > 0).sum()),
             sizes=ranked["size_rank"].nunique(),
             like_size=bool((ranked["rank"] == ranked["size_rank"]).all()),
             by_size=len(by_size),
@@ -153,12 +153,8 @@ class Decision:
         return [f"{narrowed}; {phrase} decides the first{f' {first}' * (first > 1)}.", *ties]
 
     def _ties(self) -> str:
-        places = self.tied_chosen
-        last = "the last place" if places == 1 else f"the last {places} places"
-        if places == self.chosen:
-            last = "the only place" if places == 1 else f"all {places} places"
         alike = "have the same score" if self.tied_looped else "have no loop that counts"
-        return f"For {last}, {self.tied} layers {alike}: those that run first are taken."
+        return ties_sentence(self.tied, self.tied_chosen, self.chosen, alike)
 
     def _few(self) -> list[str]:
         if self.chosen == 1 and self.head:
@@ -169,3 +165,11 @@ class Decision:
         if self.head is False:
             sentences.append("The classifier is not among them: a new one would stay untrained.")
         return sentences
+
+
+def ties_sentence(tied: int, placed: int, chosen: int, alike: str = "have the same score") -> str:
+    """Say that the execution order decided the last places; see `border_ties`."""
+    last = "the last place" if placed == 1 else f"the last {placed} places"
+    if placed == chosen:
+        last = "the only place" if placed == 1 else f"all {placed} places"
+    return f"For {last}, {tied} layers {alike}: those that run first are taken."

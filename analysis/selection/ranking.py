@@ -53,6 +53,19 @@ def best_first(ranks: pd.Series) -> list[str]:
     return list(ranks.dropna().sort_values(kind="stable").index)
 
 
+def border_ties(ranks: pd.Series, count: int) -> tuple[int, int]:
+    """How many layers share the rank of the last of `count` places, and how many of them get one.
+
+    (0, 0) if there is a place for each of them.
+    """
+    known = ranks.dropna().sort_values()
+    if not 0 < count < len(known):
+        return 0, 0
+    last = known.iloc[count - 1]
+    tied, placed = int((known == last).sum()), count - int((known < last).sum())
+    return (tied, placed) if tied > placed else (0, 0)
+
+
 def select(
     scores: pd.Series,
     *,

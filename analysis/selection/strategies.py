@@ -15,7 +15,8 @@ import pandas as pd
 
 from analysis.options import Scope
 from analysis.results import NamedLayer, TopologyReport
-from analysis.selection.ranking import select_by_preset, unranked_head
+from analysis.selection.decision import ties_sentence
+from analysis.selection.ranking import border_ties, rank, select_by_preset, unranked_head
 from analysis.selection.scores import score
 from analysis.topology.resummarize import resummarize
 
@@ -215,3 +216,33 @@ def chosen_layers(
     if chosen.scope == "everything":
         return evidence.names
     return [head] if head else []
+
+
+@dataclass(frozen=True)
+class OrderShare:
+    """How far the execution order, instead of a strategy's scores, decides what trains."""
+
+    alone: bool = False  # all scores are equal
+    sentence: str = ""  # for the user; empty if the scores decide
+
+
+def order_share(
+    strategy: str, evidence: Evidence, *, rho: float = 0.1, preset: str = "recommended"
+) -> OrderShare:
+    """Whether ties decide which layers `chosen_layers` chooses; it has the parameters."""
+    known = STRATEGIES[strategy]
+    if known.scores is None:
+        return OrderShare()
+    scores, head = known.scores(evidence), evidence.head
+    count = len(select_by_preset(scores, head, rho=rho, preset=preset))
+    ranks = rank(scores, exclude=unranked_head(head, preset))
+    tied, placed = border_ties(ranks, count)
+    if not tied:
+        return OrderShare()
+    if ranks.nunique() > 1:
+        return OrderShare(sentence=ties_sentence(tied, placed, count))
+    return OrderShare(
+        alone=True,
+        sentence=f"“{known.title}” cannot choose: all {tied} layers have the same score, and only "
+        "the execution order would decide. Use more images, or another strategy.",
+    )

@@ -13,7 +13,7 @@ from analysis.instruments.activations import Trace, trace
 from analysis.instruments.ledger import Ledger
 from analysis.options import PRESETS, RunOptions
 from analysis.selection.ranking import layer_count, unranked_head
-from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
+from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers, order_share
 from analysis.system.devices import device_of, full_float32
 from analysis.topology.inputs import PreparedImages, load_split
 from analysis.topology.pipeline import analyze_named
@@ -46,7 +46,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     Raises
     ------
     TrainingError
-        If nothing would train.
+        If nothing would train, or only the execution order would choose the layers.
     """
     started = time.perf_counter()
     drawn = load_split(options.analysis, "train").sample(
@@ -58,9 +58,11 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
     costed = _gather_evidence(model, options, traced, images)
     seconds = time.perf_counter() - started + costed.seconds
-    chosen = chosen_layers(
-        options.strategy, costed.evidence, rho=options.rho, preset=options.preset
-    )
+    asked = options.strategy, costed.evidence
+    chosen = chosen_layers(*asked, rho=options.rho, preset=options.preset)
+    order = order_share(*asked, rho=options.rho, preset=options.preset)
+    if order.alone:
+        raise TrainingError(order.sentence)
     trained = trained_names(model, strategy.scope, chosen, known=names)
     if strategy.scope == "norms-and-biases":
         chosen = [n for n in names if trained & set(parameters_of(model, [n], known=names))]
@@ -82,6 +84,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         used_labels=strategy.needs == "gradients",
         used_gradients=strategy.needs == "gradients",
         optimizer=optimizer_name(model, options.recipe),
+        note=order.sentence,
     )
 
 
@@ -102,7 +105,7 @@ def without_gradient(model: nn.Module, selection: Selection, gap: GradientGap) -
         layers=tuple(kept),
         trainable_parameters=selection.trainable_parameters - sum(p.numel() for p in gone),
         without_gradient=tuple(dict.fromkeys((*lost, *owners))),
-        note=gap.why,
+        note=" ".join(filter(None, (selection.note, gap.why))),
     )
 
 

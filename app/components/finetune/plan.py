@@ -21,7 +21,7 @@ from analysis.options import (
 )
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import plural, saving_text, size_text
-from app.cache import estimates, run_queue, strategy_layers
+from app.cache import estimates, order_shares, run_queue, strategy_layers
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.memory_tile import memory_request
 from app.components.shared.option_inputs import help_of, number_settings
@@ -258,6 +258,10 @@ def _render_expectation(
 
     pending = any(estimates().get(request) is None for request in wanted)
     poll_until(draw, pending=pending, every=POLL_EVERY)
+    shares = order_shares(shown.key, choice, seed, tuple(strategies), shown.report)
+    for name, share in shares.items():
+        say = st.warning if share.alone else st.caption
+        say(f"**{STRATEGIES[name].title}**: {share.sentence}")
 
 
 def _trains(name: str, layers: tuple[str, ...] | None, head: str | None, choice: Choice) -> str:

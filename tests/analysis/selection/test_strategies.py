@@ -19,7 +19,7 @@ from analysis.models import load_model, prepare_images
 from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
 from analysis.selection.ranking import ranking, select
 from analysis.selection.scores import score
-from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers
+from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers, order_share
 from analysis.topology.resummarize import resummarize
 from analysis.training.choosing import choose
 from analysis.training.gradients import gradient_evidence
@@ -231,6 +231,41 @@ def test_a_run_that_would_train_nothing_is_refused() -> None:
     ):
         chosen("adabet", preset="released", rho=0.01)
     assert chosen("adabet", preset="recommended", rho=0.01).layers[-1] == "fc"
+
+
+def evidence_of(*loops: int) -> Evidence:
+    """Of layers of one size with no loop or one each."""
+    clouds = {0: factories.blobs(8, 1, dimensions=1), 1: factories.circle(8)}
+    layers = [factories.layer(f"l{n}", clouds[b1], kind="LayerNorm") for n, b1 in enumerate(loops)]
+    return Evidence.of_report(factories.report(*layers), normalization="activation", seed=0)
+
+
+def test_what_only_the_order_would_choose_is_no_choice_of_the_strategy() -> None:
+    for name, loops in (("adabet", (0, 0, 0, 0)), ("raw-b1", (1, 1, 1, 1)), ("size", (0, 1, 0, 1))):
+        order = order_share(name, evidence_of(*loops), rho=0.5)
+        assert order.alone
+        assert order.sentence.startswith(f"“{STRATEGIES[name].title}” cannot choose: all 4 layers")
+        assert not order_share(name, evidence_of(*loops), rho=1.0).alone
+    for name in ("random", "first", "last", "head", "full"):
+        assert not order_share(name, evidence_of(0, 0, 0, 0), rho=0.5).sentence
+    order = order_share("adabet", evidence_of(0, 1, 1, 1), rho=0.5)
+    assert not order.alone
+    assert order.sentence.startswith("For all 2 places, 3 layers have the same score")
+
+
+def test_a_run_without_any_loop_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = analysis.run(ANALYSIS)
+    flat = [replace(layer, diagrams=(layer.diagram[:0],), b1=0.0) for layer in report.layers]
+    flat_report = replace(report, layers=tuple(flat))
+    monkeypatch.setattr("analysis.training.choosing.analyze_named", lambda *_, **__: flat_report)
+    with pytest.raises(TrainingError, match="“AdaBet” cannot choose: all 42 layers have the same"):
+        choose(load_model("pocket-resnet20"), RunOptions(analysis=ANALYSIS))
+
+
+def test_a_run_names_the_ties_for_its_last_places() -> None:
+    options = RunOptions(analysis=AnalysisOptions())  # as in the first view
+    selection = choose(load_model("pocket-resnet20"), options)
+    assert selection.note.startswith("For the last 2 places, 3 layers have the same score")
 
 
 def test_listing_strategies_needs_no_torch() -> None:
