@@ -25,8 +25,6 @@ from analysis.instruments.layout import layout_of
 from analysis.instruments.output_flow import Head, OutputFlow
 from analysis.instruments.outputs import first_tensor
 from analysis.instruments.pass_errors import pass_error
-from analysis.instruments.wrappers import lazy_layers
-from analysis.text import first_of
 
 
 @dataclass(frozen=True)
@@ -127,24 +125,6 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
             raise failure.error from None
         except Exception as error:  # a model's own code may raise anything
             raise ModelError(pass_error(error, images, model)) from error
-
-
-def fill_lazy_layers(model: nn.Module, images: Tensor) -> None:
-    """Run a model once if it has lazy layers, which then draw their parameters.
-
-    Raises
-    ------
-    ModelError
-        If it cannot run, or does not run all of them.
-    """
-    if not lazy_layers(model):
-        return
-    watch(model, images, lambda *_: None)
-    if names := lazy_layers(model):
-        raise ModelError(
-            "A forward pass does not run these lazy layers, so they have no size: "
-            f"{first_of(names)}. Remove them, or give them their sizes."
-        )
 
 
 def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from analysis.errors import ModelError
 from analysis.instruments.activations import watch
 from analysis.instruments.layout import layout_of, set_layout
+from analysis.instruments.wrappers import lazy_layers
 from analysis.text import first_of
 
 _ELEMENTS = 4096  # of each layer's output that are compared, at most
@@ -105,6 +107,25 @@ def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
     )
 
 
+def fill_lazy_layers(model: nn.Module, images: Tensor) -> None:
+    """Run a model once if it has lazy layers, which then draw their parameters.
+
+    Raises
+    ------
+    ModelError
+        If it cannot run, or does not run all of them.
+    """
+    if not lazy_layers(model):
+        return
+    with kept_buffers(model):
+        watch(model, images, lambda *_: None)
+    if names := lazy_layers(model):
+        raise ModelError(
+            "A forward pass does not run these lazy layers, so they have no size: "
+            f"{first_of(names)}. Remove them, or give them their sizes."
+        )
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Start every source of random numbers from a seed; then restore the caller's."""
@@ -134,7 +155,7 @@ def kept_buffers(model: nn.Module) -> Iterator[list[str]]:
             (prefix, module, name, buffer, buffer.clone())
             for prefix, module in model.named_modules()
             for name, buffer in module._buffers.items()
-            if buffer is not None and not buffer.is_meta
+            if buffer is not None and not buffer.is_meta and not is_lazy(buffer)
         ]
     changed: list[str] = []
     try:

@@ -16,7 +16,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import ModelError
-from analysis.instruments.activations import fill_lazy_layers, watch
+from analysis.instruments.activations import watch
+from analysis.instruments.behaviour import fill_lazy_layers
 from analysis.instruments.output_flow import OutputFlow
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint

@@ -21,8 +21,8 @@ from analysis.errors import (
     choice_problem,
     raise_problems,
 )
-from analysis.instruments.activations import LayerInfo, fill_lazy_layers
-from analysis.instruments.behaviour import Behaviour, observe_network, seeded
+from analysis.instruments.activations import LayerInfo
+from analysis.instruments.behaviour import Behaviour, fill_lazy_layers, observe_network, seeded
 from analysis.instruments.wrappers import check_values, unwrapped
 from analysis.models import learn_code, load_model
 from analysis.options import (
