@@ -124,6 +124,10 @@ class AnalysisOptions:
     dataset: str = option("digits", "The images to use.")
     # "pretrained", "random", a weight set's name, or "file:" and a checkpoint
     weights: str = option("pretrained", "The weights to start from.")
+    # Only of a checkpoint; "": the weights that were trained, not an average of them
+    weights_key: str = option(
+        "", "Which set of weights to use, if a checkpoint contains several, such as model_ema."
+    )
     # A name of `analysis.datasets.SHIFTS`
     shift: str = option("none", "A change to the images, to see how the layers respond.")
     # Without effect when `shift` is "none"
@@ -189,6 +193,8 @@ class AnalysisOptions:
             names.add("severity")
         if self.pooling == "pooled":
             names.add("batch_size")
+        if not self.weights_key or not self.weights.startswith("file:"):
+            names.add("weights_key")
         # In half widths autocast takes other operations on a GPU than on the CPU. What "auto" is
         # here only torch could say, which is not imported: the server works without it.
         if self.precision == "float32":

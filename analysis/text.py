@@ -7,11 +7,11 @@ from collections.abc import Iterable
 _LISTED = 10  # names in one sentence
 
 
-def first_of(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
+def first_of(names: Iterable[str], most: int = _LISTED) -> str:
+    """The first names, at most so many, and how many more there are."""
     names = list(names)
-    rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def plural(count: float, noun: str, many: str = "") -> str:

@@ -116,6 +116,8 @@ class Uploads:
 
     imports: dict[str, Import] = field(default_factory=dict)  # by the widget that shows the result
     widget_values: dict[str, str] = field(default_factory=dict)  # to set at the next drawing
+    # Which set of weights of an upload was chosen, by the upload's id
+    weights_keys: dict[str, str] = field(default_factory=dict)
     deletions: int = 0
     message: str = ""  # of the last deletion, for the next drawing
     latest_source: str = ""  # "zip" or "folder": which of the two was used last

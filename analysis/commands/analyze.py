@@ -18,6 +18,7 @@ from analysis.commands.options import (
     fill_from_preset,
     fill_images,
     print_progress,
+    report_checkpoint,
     report_left_out,
     shared_problems,
     write_json,
@@ -85,6 +86,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     clusters = {name: getattr(arguments, name) for name in options_of(ClusterOptions)}
     problems += option_problems(ClusterOptions, clusters)
     raise_problems(problems)
+    report_checkpoint(options)
     left_out = report_left_out(options.dataset)
     if (path := arguments.json or arguments.csv) is not None:
         check_writable(path)

@@ -18,6 +18,7 @@ from analysis.commands.options import (
     fill_from_preset,
     fill_images,
     print_progress,
+    report_checkpoint,
     report_left_out,
     shared_problems,
     write_json,
@@ -67,6 +68,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _finetune(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
+    report_checkpoint(options.analysis)
     left_out = report_left_out(options.analysis.dataset)
     for path in (arguments.json, arguments.save_weights):
         if path is not None:
@@ -108,8 +110,8 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
         recipe = Recipe(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Recipe)})
     except OptionError as error:
         problems.append(str(error))
-    names = ("model", "dataset", "weights", "shift", "severity", "samples", "input_side",
-             "precision", "device", "memory")  # fmt: skip
+    names = ("model", "dataset", "weights", "weights_key", "shift", "severity", "samples",
+             "input_side", "precision", "device", "memory")  # fmt: skip
     try:
         analysis = AnalysisOptions(
             **{name: getattr(arguments, name) for name in names},

@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
 from analysis.datasets.folders import some_of
+from analysis.models import checkpoint_notes
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
 from analysis.options import (
     PRESETS,
@@ -62,7 +63,8 @@ def add_option(
     names = ", ".join(choices or known.choices)
     ending = default or (f"{value:g}" if isinstance(value, float) else value)
     sentences = [known.help, more, f"One of {names}." if names else ""]
-    sentences += [f"Default: {ending}."] if ending is not None else []  # else the help says it
+    # Without a default, the help says what happens.
+    sentences += [f"Default: {ending}."] if ending not in (None, "") else []
     settings = {"type": float if value is None else type(value)} | settings
     add(
         f"--{name.replace('_', '-')}",
@@ -86,6 +88,7 @@ def add_data_options(add: Callable[..., Any]) -> None:
         add, AnalysisOptions, "weights", type=weights_name,
         more=f"One of {', '.join(WEIGHTS)}, the name of a weight set, or a checkpoint file.",
     )  # fmt: skip
+    add_option(add, AnalysisOptions, "weights_key")
     add_option(add, AnalysisOptions, "shift", choices=SHIFTS)
     add_option(add, AnalysisOptions, "severity")
 
@@ -166,6 +169,12 @@ def report_left_out(dataset: str) -> dict[str, str]:
     return dict(skipped)
 
 
+def report_checkpoint(options: AnalysisOptions) -> None:
+    """Check a checkpoint before anything slow, and print what is passed over or new in it."""
+    for note in checkpoint_notes(options.model, options.weights, weights_key=options.weights_key):
+        print(f"note: {note}", file=sys.stderr)
+
+
 def write_json(result: dict[str, Any], path: Path | None) -> None:
     """Write to the file, or to stdout if there is none."""
     text = json.dumps(result, indent=2, allow_nan=False)
@@ -189,7 +198,8 @@ def dataset_name(text: str) -> str:
 
 def weights_name(text: str) -> str:
     """What `--weights` names; a checkpoint by its absolute path."""
-    is_path = text.startswith(FILE) or Path(text).suffix.lower() in CHECKPOINT_ENDINGS
+    named = Path(text).suffix.lower() in CHECKPOINT_ENDINGS or os.sep in text
+    is_path = text.startswith(FILE) or named or (text not in WEIGHTS and Path(text).is_file())
     return f"{FILE}{Path(text.removeprefix(FILE)).resolve()}" if is_path else text
 
 

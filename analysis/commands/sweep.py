@@ -71,6 +71,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         more="For every model, as for `finetune`.",
     )  # fmt: skip
     for owner, name in (
+        (AnalysisOptions, "weights_key"),
         (Recipe, "epochs"),
         (RunOptions, "train_samples"),
         (RunOptions, "rho"),
@@ -171,7 +172,8 @@ def _grid(arguments: argparse.Namespace) -> Grid:
     base = grid.base
     own = _values_of(arguments, "epochs", "batch_size", "learning_rate")
     recipe = _replace_valid(base.recipe, own, problems)
-    analysis = _replace_valid(base.analysis, _values_of(arguments, "weights", "device"), problems)
+    own = _values_of(arguments, "weights", "weights_key", "device")
+    analysis = _replace_valid(base.analysis, own, problems)
     own = _values_of(arguments, "rho", "train_samples") | {"recipe": recipe, "analysis": analysis}
     base = _replace_valid(base, own, problems)
     changes: dict[str, Any] = _values_of(arguments, "models", "datasets", "strategies", "name")

@@ -19,6 +19,7 @@ from analysis.models.names import (
     weights_problem,
 )
 from analysis.models.registry import (
+    checkpoint_notes,
     learn_code,
     list_models,
     load_model,
@@ -32,6 +33,7 @@ __all__ = [
     "CheckpointRequest",
     "ModelSpec",
     "WeightSet",
+    "checkpoint_notes",
     "fetch_weights",
     "keep_checkpoint",
     "learn_code",

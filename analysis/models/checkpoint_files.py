@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import math
-import pickletools
-import re
-import warnings
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from analysis.errors import AssetError
-from analysis.models.names import CHECKPOINT_ENDINGS
+from analysis.models.checkpoint_kinds import foreign_kind, is_safetensors
+from analysis.models.stand_ins import HarmfulPickleError, StandIn, load_with_stand_ins
 from analysis.text import first_of
 
 StateDict = dict[str, Tensor]
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights
-_MOST_CODES = 10_000  # of a pickle are read
+_DEEPEST = 32  # containers in containers
+_SAVE = "save only the weights, with torch.save(model.state_dict(), …) or as safetensors."
 
 
-def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.inf) -> StateDict:
+@dataclass(eq=False)
+class Contents:
+    """What a checkpoint holds, each by the names of the containers around it, with dots."""
+
+    tensors: StateDict = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)  # whatever is no tensor
+    networks: list[str] = field(default_factory=list)  # classes of pickled networks
+
+
+def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.inf) -> Contents:
     """The tensors of a file, on the CPU. No code in the file is run.
 
     Parameters
     ----------
     path : Path
-        A `.safetensors` file, or a `.pt` or `.pth` file of `torch.save`.
+        A safetensors file, or one of `torch.save`, whatever its name.
     called : str
         Its name in messages; by default the file's name.
     most_bytes : float
@@ -41,24 +48,24 @@ def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.in
 
     Returns
     -------
-    dict of str to Tensor
-        They may share memory with the file: copy those you keep.
+    Contents
+        Its tensors may share memory with the file: copy those you keep.
 
     Raises
     ------
     AssetError
-        With one sentence that says why the file is refused.
+        With a sentence or two that say why the file is refused, and what to do.
     """
     called = called or path.name
     _check_file(path, called, most_bytes)
-    if Path(called).suffix.lower() == ".safetensors":
-        return _from_safetensors(path, called)
-    return _tensors(_unwrap(_from_pickle(path, called), called), called)
+    if kind := foreign_kind(path):
+        raise AssetError(f"{called} {kind}")
+    if is_safetensors(path) or Path(called).suffix.lower() == ".safetensors":
+        return Contents(_from_safetensors(path, called))
+    return _contents(_from_pickle(path, called), called)
 
 
 def _check_file(path: Path, called: str, most_bytes: float) -> None:
-    if Path(called).suffix.lower() not in CHECKPOINT_ENDINGS:
-        raise AssetError(f"The name of {called} must end in {', '.join(CHECKPOINT_ENDINGS)}.")
     if path.is_dir():
         raise AssetError(f"{called} is a folder, not a checkpoint.")
     try:
@@ -88,91 +95,104 @@ def _from_safetensors(path: Path, called: str) -> StateDict:
 
 def _from_pickle(path: Path, called: str) -> object:
     archive = zipfile.is_zipfile(path)
-    if archive:
-        _check_archive(path, called)
     try:
-        with warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        return load_with_stand_ins(path, archive=archive)
+    except HarmfulPickleError as error:
+        raise AssetError(
+            f"{called} was refused because reading it could run code: it asks for "
+            f"{', '.join(error.names[:3])}. Open it where it was made, and {_SAVE}"
+        ) from error
     except Exception as error:  # a hostile file can make the reader raise anything
-        names = _unsafe_globals(path, error)
-        if names:
+        if archive and _is_sound(path, error):
             raise AssetError(
-                f"{called} was refused because reading it could run code: it asks for "
-                f"{', '.join(names[:3])}. Save only the weights, with "
-                "torch.save(model.state_dict(), …) or as safetensors."
+                f"{called} holds objects that cannot be read without running code. Open it where "
+                f"it was made, and {_SAVE}"
             ) from error
         raise AssetError(f"{called} is damaged, or torch.save did not write it.") from error
 
 
-def _check_archive(path: Path, called: str) -> None:
+def _is_sound(path: Path, error: Exception) -> bool:
+    """Whether the pickle in an archive is whole, so that its content is what cannot be read."""
+    if not isinstance(error, (UnpicklingError, TypeError, AttributeError, ValueError, KeyError)):
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise AssetError(f"{called} is damaged ({_first_line(error)}).") from error
-    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+            names = [name for name in archive.namelist() if Path(name).name == "data.pkl"]
+            return bool(names) and archive.read(names[0]).endswith(b".")  # it checks the checksum
+    except Exception:  # zipfile raises nearly anything for damage
+        return False
+
+
+def _contents(loaded: object, called: str) -> Contents:
+    contents = Contents()
+    _collect(loaded, "", contents, set())
+    if contents.tensors:
+        return contents
+    if contents.networks:
         raise AssetError(
-            f"{called} is a TorchScript archive, which contains code: save only the weights, with "
-            "torch.save(model.state_dict(), …)."
+            f"{called} is a whole model ({contents.networks[0]}), which only its own code can "
+            f"open. Open it where it was made, and {_SAVE}"
         )
-    # torch.save never compresses; a few compressed megabytes may expand to any size.
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise AssetError(f"{called} is a compressed archive, which torch.save does not write.")
+    if not isinstance(loaded, Mapping):
+        what = f"a {type(loaded).__name__}, not weights by name"
+    else:
+        names = dict.fromkeys(name.partition(".")[0] for name in contents.others)
+        what = f"no weights{', only ' if names else ''}{first_of(names, 5)}"
+    raise AssetError(f"{called} contains {what}. Open it where it was made, and {_SAVE}")
 
 
-def _unsafe_globals(path: Path, error: Exception) -> list[str]:
-    """The names that a pickle imports beyond tensors."""
-    try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
-    except Exception:  # a bare pickle, not an archive: torch's error may name the first
-        return re.findall(r"GLOBAL ([\w.]+)", str(error))[:1] or _stacked_globals(path)
+def _collect(value: object, name: str, contents: Contents, seen: set[int], depth: int = 0) -> None:
+    """Add everything in a container to the contents, each container once."""
+    if isinstance(value, StandIn) and value.is_network:
+        contents.networks.append(type(value).__name__)
+    tensor = _as_tensor(value)
+    if tensor is not None:
+        if name:
+            contents.tensors.setdefault(name, tensor)
+    elif items := _items(value):
+        if id(value) not in seen and depth < _DEEPEST:
+            seen.add(id(value))
+            for key, item in items:
+                _collect(item, f"{name}.{key}" if name else key, contents, seen, depth + 1)
+    elif name:
+        contents.others.append(name)
 
 
-def _stacked_globals(path: Path) -> list[str]:
-    """The first import in a pickle of a newer protocol: a module and a name from its stack."""
-    texts: list[str] = []
-    with suppress(Exception), path.open("rb") as file:  # it may hold anything, and end anywhere
-        for code, argument, _ in islice(pickletools.genops(file), _MOST_CODES):
-            if code.name == "STACK_GLOBAL":
-                return [".".join(texts[-2:])]
-            if isinstance(argument, str):
-                texts.append(argument)
+def _items(value: object) -> list[tuple[str, object]]:
+    """The named members of a container; none of a list of numbers or texts."""
+    if isinstance(value, Mapping):
+        return [(key if isinstance(key, str) else _text_of(key), v) for key, v in value.items()]
+    if isinstance(value, list | tuple) and any(map(_may_hold_tensors, value)):
+        return [(str(place), item) for place, item in enumerate(value)]
     return []
 
 
-def _unwrap(loaded: object, called: str) -> Mapping[Any, object]:
-    if isinstance(loaded, Mapping):
-        for key in _WRAPPERS:
-            if isinstance(loaded.get(key), Mapping):
-                return loaded[key]  # type: ignore[no-any-return]
-        return loaded
-    raise AssetError(f"{called} contains a {type(loaded).__name__}, not weights by name.")
+def _may_hold_tensors(value: object) -> bool:
+    return isinstance(value, Mapping | list | tuple | Tensor | np.ndarray)
 
 
-def _tensors(loaded: Mapping[Any, object], called: str) -> StateDict:
-    state = {key: value for key, value in loaded.items() if isinstance(value, Tensor)}
-    others = [key for key in loaded if key not in state or not isinstance(key, str)]
-    if others:
-        raise AssetError(
-            f"{called} contains more than tensors by name: {first_of(map(str, others))}. Save "
-            "only the weights, or put them under the key “state_dict”."
-        )
-    if not state:
-        raise AssetError(f"{called} contains no weights.")
-    # In a file of a few kilobytes, one number may stand for any number of them.
-    repeated = [key for key, tensor in state.items() if _repeats(tensor)]
-    if repeated:
-        raise AssetError(
-            f"{called} does not store every number of {first_of(repeated)}. Call contiguous() on "
-            "each tensor before you save the weights."
-        )
-    return state
+def _text_of(key: object) -> str:
+    return str(key) if isinstance(key, int | float) else type(key).__name__
 
 
-def _repeats(tensor: Tensor) -> bool:
-    if tensor.layout != torch.strided or tensor.is_meta:  # refused when fitted to a network
-        return False
-    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+def _as_tensor(value: object) -> Tensor | None:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
+    return None
+
+
+def repeating(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """The names of tensors in which one stored number stands for several.
+
+    In a file of a few kilobytes, one number may stand for any number of them.
+    """
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+            continue  # refused for that when fitted to a network
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            yield name
 
 
 def _first_line(error: Exception) -> str:

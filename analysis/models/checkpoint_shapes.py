@@ -9,22 +9,32 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from analysis.models.checkpoint_kinds import foreign_kind, is_safetensors
+
 _MOST_HEADER = 2**24  # bytes
 
 
 def vit_side(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The input side in pixels of a vision transformer's weights; 0 for other networks."""
-    positions = shapes.get("encoder.pos_embedding", ())
-    patches = shapes.get("conv_proj.weight", ())
+    """The input side in pixels of a vision transformer's weights; 0 for other networks.
+
+    Their names may have any prefix.
+    """
+    positions = _first(shapes, "encoder.pos_embedding")
+    patches = _first(shapes, "conv_proj.weight")
     if len(positions) != 3 or len(patches) != 4:
         return 0
     return math.isqrt(max(0, positions[1] - 1)) * patches[-1]
 
 
+def _first(shapes: Mapping[str, tuple[int, ...]], ending: str) -> tuple[int, ...]:
+    names = (name for name in shapes if f".{name}".endswith(f".{ending}"))
+    return shapes.get(next(names, ""), ())
+
+
 def checkpoint_side(path: Path) -> int:
     """The same for a file; 0 also if it cannot be read, which loading it reports.
 
-    Only a `.pt` or `.pth` file needs torch.
+    Only a file of torch.save needs torch.
     """
     try:
         stat = path.stat()
@@ -35,15 +45,16 @@ def checkpoint_side(path: Path) -> int:
 
 @lru_cache(maxsize=64)
 def _side(path: Path, *_: int) -> int:
-    if path.suffix.lower() == ".safetensors":
+    if is_safetensors(path):
         return vit_side(_header(path))
+    if foreign_kind(path):
+        return 0
     from analysis.errors import AssetError
     from analysis.models.checkpoint_files import read_checkpoint
-    from analysis.models.checkpoints import without_prefix
 
     try:
-        state = without_prefix(read_checkpoint(path))
-        return vit_side({key: tuple(tensor.shape) for key, tensor in state.items()})
+        tensors = read_checkpoint(path).tensors
+        return vit_side({key: tuple(tensor.shape) for key, tensor in tensors.items()})
     except AssetError:
         return 0
 

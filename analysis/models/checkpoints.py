@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from analysis.errors import AssetError
+from analysis.errors import AssetError, OptionError
 from analysis.models.catalogue import MODELS, ModelSpec
-from analysis.models.checkpoint_files import StateDict
+from analysis.models.checkpoint_files import Contents, StateDict, repeating
+from analysis.models.checkpoint_names import (
+    beside,
+    by_preference,
+    is_meant,
+    is_part_of,
+    main_prefix,
+    plain_names,
+    set_name,
+    set_prefixes,
+)
 from analysis.text import first_of
 
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # from DataParallel, torch.compile, and Lightning
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception
+# Counters that profilers, old layers and norms leave in a network, and that change no output.
+_COUNTERS = ("total_ops", "total_params", "position_ids", "num_batches_tracked")
+_MOST_NAMED = 5  # keys of one kind in a sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,23 +38,44 @@ class FittedWeights:
     state: StateDict
     classes: int
     notes: tuple[str, ...] = ()  # sentences for the user
+    missing: tuple[str, ...] = ()  # tensors of a new head, which the file does not have
+    keys: tuple[str, ...] = ()  # the sets of weights in the file, the one in use first
+
+
+@dataclass(eq=False)
+class _Candidate:
+    """One set of weights, held against a network."""
+
+    prefix: str
+    state: StateDict  # by the network's names
+    used: list[str] = field(default_factory=list)  # names after the prefix, as in the file
+    classes: int = 0
+    missing: list[str] = field(default_factory=list)  # of the head
+    other_head: list[str] = field(default_factory=list)  # tensors of the file
+    problems: list[tuple[list[str], str]] = field(default_factory=list)
+
+    @property
+    def fits(self) -> bool:
+        return not any(names for names, _ in self.problems)
 
 
 def fit_state(
-    state: StateDict, network: nn.Module, spec: ModelSpec, head: str, called: str
+    contents: Contents, network: nn.Module, spec: ModelSpec, head: str, called: str, key: str = ""
 ) -> FittedWeights:
-    """Check that a state dict belongs to a network, whatever its number of classes.
+    """Check that a checkpoint belongs to a network, whatever its head and what is beside it.
 
     Parameters
     ----------
-    state : dict of str to Tensor
+    contents : Contents
     network : nn.Module
         Only the names, shapes and types of its tensors matter.
     spec : ModelSpec
     head : str
-        The classifier's module name.
+        The classifier's module name; "" if there is none.
     called : str
         The file's name in messages.
+    key : str
+        Which set of weights to use if there are several; "": the one that was trained.
 
     Returns
     -------
@@ -54,26 +88,57 @@ def fit_state(
         With the missing and unknown keys, and the shapes that differ.
     """
     expected: dict[str, Tensor] = dict(network.state_dict())
-    state = without_prefix(state, expected)
-    for key in [key for key in state if key.startswith(AUXILIARY) and key not in expected]:
-        del state[key]
-    for key, tensor in expected.items():
-        if key.endswith("num_batches_tracked"):  # old files lack it, and evaluation ignores it
-            state.setdefault(key, torch.zeros((), dtype=tensor.dtype))
-    classes = _classes(state, expected, head)
-    shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
-    for key in (f"{head}.weight", f"{head}.bias"):
-        if key in shapes:
-            shapes[key] = (classes, *shapes[key][1:])
-    problems = _problems(state, shapes)
-    if problems:
+    in_file, in_network = plain_names(contents.tensors, expected)
+    prefixes = by_preference(set_prefixes(in_file, in_network))
+    candidates = [
+        _candidate(prefix, contents, in_file, network, expected, in_network, head)
+        for prefix in prefixes or [main_prefix(in_file)]
+    ]
+    every_set = _different([candidate for candidate in candidates if candidate.fits], expected)
+    names = tuple(set_name(candidate.prefix) for candidate in every_set)
+    if key:
+        candidates = [each for each in candidates if is_meant(each.prefix, key)]
+        if not candidates:
+            raise OptionError(_unknown_key(key, names, called))
+        candidates.sort(key=lambda each: set_name(each.prefix) != key)
+    fitting = [candidate for candidate in candidates if candidate.fits]
+    if not fitting:
+        # The one of the most names in common: the others are parts of it, or something else.
+        best = max(candidates, key=lambda each: len(each.used))
+        raise AssetError(_misfit(best, spec, called))
+    chosen = fitting[0]
+    repeated = [key for key in repeating(chosen.state) if key in expected]
+    if repeated:
         raise AssetError(
-            f"{called} does not contain the weights of {spec.name}{_hint(state)}: "
-            f"{'; '.join(problems)}."
+            f"{called} does not store every number of {first_of(repeated, _MOST_NAMED)}. Call "
+            "contiguous() on each tensor before you save the weights."
         )
-    notes = _type_notes(state, expected, called)
-    copies = {key: _convert(state[key], expected[key]) for key in expected}
-    return FittedWeights(copies, classes, (*notes, *_number_notes(copies, called)))
+    copies = {
+        key: _convert(chosen.state[key], expected[key])
+        for key in expected
+        if key not in chosen.missing
+    }
+    left = beside([*in_file, *contents.others], chosen.prefix, [*chosen.used, *chosen.other_head])
+    left = [name for name in left if not any(f"{one}.".startswith(f"{name}.") for one in names)]
+    notes = [
+        *([] if key else _set_notes(names, called)),
+        *_head_notes(chosen, head, called),
+        *([f"Passed over in {called}: {first_of(left, _MOST_NAMED)}."] if left else []),
+        *_tie_notes(copies, network, called),
+        *_type_notes(chosen.state, copies, called),
+        *_number_notes(copies, called),
+    ]
+    return FittedWeights(copies, chosen.classes, tuple(notes), tuple(chosen.missing), names)
+
+
+def _different(fitting: list[_Candidate], expected: Collection[str]) -> list[_Candidate]:
+    """One of each set of weights: a network under two names is stored once."""
+    kept: dict[tuple[int, ...], _Candidate] = {}
+    for candidate in fitting:
+        known = (candidate.state[key] for key in expected if key in candidate.state)
+        places = tuple(tensor.data_ptr() for tensor in known if tensor.layout == torch.strided)
+        kept.setdefault(places, candidate)
+    return list(kept.values())
 
 
 def signature(state: Mapping[str, Tensor], head: str) -> str:
@@ -86,41 +151,134 @@ def signature(state: Mapping[str, Tensor], head: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def without_prefix(state: StateDict, expected: Iterable[str] = ()) -> StateDict:
-    """A copy without the prefix that a wrapper put before every name, unless it is expected."""
-    expected = list(expected)
-    for prefix in _PREFIXES * len(_PREFIXES):  # they come in any order
-        ours = any(key.startswith(prefix) for key in expected)
-        if not ours and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-    return dict(state)
-
-
-def _classes(state: StateDict, expected: Mapping[str, Tensor], head: str) -> int:
-    """Rows of the head's weight, or the network's own number if the file has none."""
-    key = f"{head}.weight"
-    weight = state.get(key)
-    own = expected[key].shape[0] if key in expected else 0
-    return weight.shape[0] if weight is not None and weight.dim() and len(weight) else own
-
-
-def _problems(state: StateDict, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    missing = [key for key in shapes if key not in state]
-    unexpected = [key for key in state if key not in shapes]
+def _candidate(
+    prefix: str,
+    contents: Contents,
+    in_file: Mapping[str, str],
+    network: nn.Module,
+    expected: Mapping[str, Tensor],
+    in_network: Mapping[str, str],
+    head: str,
+) -> _Candidate:
+    """Hold the tensors after a prefix against a network."""
+    own = {
+        name.removeprefix(prefix): contents.tensors[real]
+        for name, real in in_file.items()
+        if name.startswith(prefix)
+    }
+    state = {in_network.get(name, name): tensor for name, tensor in own.items()}
+    _rename_old(network, state)
+    _complete(state, network, expected)
+    candidate = _Candidate(prefix, state)
+    group = _head_group(expected, head)
+    shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
+    candidate.classes = _classes(state, network, head)
+    for key in (f"{head}.weight", f"{head}.bias"):
+        if head and key in shapes:
+            shapes[key] = (candidate.classes, *shapes[key][1:])
+    unknown = [name for name in state if name not in expected]
+    in_head = [
+        name
+        for name in unknown
+        if group and name.startswith(group) and not name.endswith(_COUNTERS)
+    ]
     both = [key for key in shapes if key in state]
-    other = [
-        f"{key} {tuple(state[key].shape)} instead of {shapes[key]}"
-        for key in both
-        if tuple(state[key].shape) != shapes[key]
-    ]
-    kinds = [key for key in both if not _is_dense_float(state[key], key)]
-    problems = [
+    wrong = [key for key in both if tuple(state[key].shape) != shapes[key]]
+    lacking = [key for key in shapes if key not in state]
+    if group:
+        new = _new_modules(group, [*lacking, *wrong], head if in_head else "")
+        candidate.missing = [key for key in shapes if key.rpartition(".")[0] in new]
+        candidate.other_head = [*in_head, *(key for key in candidate.missing if key in state)]
+        if f"{head}.weight" in candidate.missing:
+            candidate.classes = len(expected[f"{head}.weight"])
+    if all(key in candidate.missing for key in shapes if not key.endswith(_COUNTERS)):
+        candidate.missing = []  # then nothing of the network is in the file
+    replaced = set(candidate.missing)
+    missing = [key for key in lacking if key not in replaced]
+    if not missing:  # else whatever is odd may be what is missing, by another name
+        unknown = [name for name in unknown if _is_unknown(name, group, expected)]
+    candidate.problems = [
         (missing, "missing"),
-        (unexpected, "unknown to it"),
-        (other, "of another shape"),
-        (kinds, "not of dense floating-point numbers"),
+        (unknown, "unknown to it"),
+        (
+            [
+                f"{key} {tuple(state[key].shape)} instead of {shapes[key]}"
+                for key in wrong
+                if key not in replaced
+            ],
+            "of another shape",
+        ),
+        (
+            [k for k in both if k not in replaced and not _is_dense_float(state[k], k)],
+            "not of dense floating-point numbers",
+        ),
     ]
-    return [f"{len(names)} {what}: {first_of(names)}" for names, what in problems if names]
+    candidate.used = [name for name in own if in_network.get(name, name) in both]
+    candidate.used += [name for name in own if name not in candidate.used and name not in state]
+    return candidate
+
+
+def _head_group(expected: Mapping[str, Tensor], head: str) -> str:
+    """What the names of the classifier's layers begin with: it may be more than the head."""
+    if not head:
+        return ""
+    around = head.rpartition(".")[0]
+    inside = [key for key in expected if key.startswith(f"{around}.")]
+    return f"{around}." if around and 2 * len(inside) <= len(expected) else f"{head}."
+
+
+def _new_modules(group: str, keys: Collection[str], head: str) -> set[str]:
+    """The modules of the classifier that the file does not give: all or nothing of each."""
+    new = {key.rpartition(".")[0] for key in keys if key.startswith(group)}
+    return new | {head} if head else new
+
+
+def _classes(state: StateDict, network: nn.Module, head: str) -> int:
+    """Rows of the head's weight, or the network's own number if the file has none that fits."""
+    weight = state.get(f"{head}.weight")
+    own = getattr(network.get_submodule(head), "weight", None) if head else None
+    if own is None:
+        return 0
+    if weight is None or not weight.dim() or not len(weight) or weight.shape[1:] != own.shape[1:]:
+        return len(own)
+    return len(weight)
+
+
+def _is_unknown(name: str, group: str, expected: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor that the network lacks means that the file is of another network."""
+    if name.startswith(AUXILIARY) or name.endswith(_COUNTERS):
+        return False
+    body = [key for key in expected if not group or not key.startswith(group)]
+    return not (group and name.startswith(group)) and is_part_of(name, body, expected)
+
+
+def _rename_old(network: nn.Module, state: StateDict) -> None:
+    """Let the network's layers rename what older versions of them saved, as torch does."""
+    for name, module in network.named_modules():
+        before = f"{name}." if name else ""
+        for hook in list(module._load_state_dict_pre_hooks.values()):
+            with suppress(Exception):  # the user's own may raise anything
+                hook(state, before, {}, True, [], [], [])
+
+
+def _complete(state: StateDict, network: nn.Module, expected: Mapping[str, Tensor]) -> None:
+    """Add what a file may leave out: counts of batches, and the second name of a tied tensor."""
+    for key, tensor in expected.items():
+        if key.endswith("num_batches_tracked"):  # old files lack it, and evaluation ignores it
+            state.setdefault(key, torch.zeros((), dtype=tensor.dtype))
+    for names in _ties(network):
+        stored = next((name for name in names if name in state), None)
+        for name in names if stored else ():
+            state.setdefault(name, state[stored])  # type: ignore[index]
+
+
+def _ties(network: nn.Module) -> list[list[str]]:
+    """The names of each tensor that has several."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        if isinstance(tensor, Tensor):
+            names.setdefault(id(tensor), []).append(name)
+    return [tied for tied in names.values() if len(tied) > 1]
 
 
 def _is_dense_float(tensor: Tensor, key: str) -> bool:
@@ -133,8 +291,42 @@ def _convert(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor.detach().to(like.dtype, copy=True, memory_format=torch.contiguous_format)
 
 
-def _type_notes(state: StateDict, expected: Mapping[str, Tensor], called: str) -> list[str]:
-    kinds = {str(state[key].dtype).removeprefix("torch.") for key in expected} - {"float32"}
+def _set_notes(names: tuple[str, ...], called: str) -> list[str]:
+    if len(names) < 2:
+        return []
+    return [
+        f"{called} contains {len(names)} sets of weights: {first_of(names, _MOST_NAMED)}. "
+        f"{names[0]} is used; choose another one with --weights-key, or on the page."
+    ]
+
+
+def _head_notes(candidate: _Candidate, head: str, called: str) -> list[str]:
+    if not candidate.missing:
+        return []
+    modules = list(dict.fromkeys(key.rpartition(".")[0] for key in candidate.missing))
+    has = first_of(candidate.other_head, _MOST_NAMED)
+    other = f"has another head ({has})" if has else "has no head"
+    which = "is" if len(modules) == 1 else "are"
+    return [f"{called} {other}: {first_of(modules, _MOST_NAMED)} {which} new, with random weights."]
+
+
+def _tie_notes(state: StateDict, network: nn.Module, called: str) -> list[str]:
+    different = [
+        " and ".join(names)
+        for names in _ties(network)
+        if all(name in state for name in names)
+        and any(not torch.equal(state[names[0]], state[name]) for name in names[1:])
+    ]
+    if not different:
+        return []
+    return [
+        f"{first_of(different, _MOST_NAMED)} are one tensor in the network but differ in {called}: "
+        "the last is used, as PyTorch does."
+    ]
+
+
+def _type_notes(state: StateDict, used: Collection[str], called: str) -> list[str]:
+    kinds = {str(state[key].dtype).removeprefix("torch.") for key in used} - {"float32"}
     changed = sorted(kind for kind in kinds if "float" in kind)
     if not changed:
         return []
@@ -145,11 +337,30 @@ def _number_notes(state: StateDict, called: str) -> list[str]:
     broken = [key for key, tensor in state.items() if not tensor.isfinite().all()]
     if not broken:
         return []
-    return [f"These tensors of {called} contain NaN or infinite numbers: {first_of(broken)}."]
+    named = first_of(broken, _MOST_NAMED)
+    return [f"These tensors of {called} contain NaN or infinite numbers: {named}."]
 
 
-def _hint(state: StateDict) -> str:
+def _unknown_key(key: str, names: tuple[str, ...], called: str) -> str:
+    offered = f"one of {first_of(names, _MOST_NAMED)}" if names else "left out"
+    return f"`weights_key` must be {offered} for {called}, got {key!r}"
+
+
+def _misfit(candidate: _Candidate, spec: ModelSpec, called: str) -> str:
+    problems = "; ".join(
+        f"{len(names)} {what}: {first_of(names, _MOST_NAMED)}"
+        for names, what in candidate.problems
+        if names
+    )
+    return (
+        f"{called} does not contain the weights of {spec.name}{_hint(candidate.state, spec)}: "
+        f"{problems}. Choose the model that it belongs to, or rename the keys and save it again."
+    )
+
+
+def _hint(state: StateDict, spec: ModelSpec) -> str:
     for other in MODELS.values():
-        if other.signature and other.signature == signature(state, other.head):
+        known = other.signature and other.signature == signature(state, other.head)
+        if known and other.name != spec.name:
             return f", but those of {other.name}"
     return ""

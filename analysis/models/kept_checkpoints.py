@@ -20,8 +20,9 @@ class CheckpointRequest:
     """A file to check against an architecture and, if it fits, to keep."""
 
     path: Path  # of the uploaded file, which is only read
-    name: str  # the user's name for it, with the ending that gives its format
+    name: str  # the user's name for it
     model: str  # a name that `model_spec` knows
+    key: str = ""  # which set of weights to keep if there are several
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Checkpoint:
     weights: str  # for `load_model`: "file:" and a path
     classes: int
     notes: tuple[str, ...] = ()  # sentences for the user
+    keys: tuple[str, ...] = ()  # the sets of weights in the file, the usual one first
 
 
 def keep_checkpoint(
@@ -55,7 +57,7 @@ def keep_checkpoint(
     if progress is not None:
         progress(Progress("Reading", request.name, 0, 2))
     spec = model_spec(request.model)
-    weights = fit_checkpoint(spec, request.path, called=request.name).weights
+    weights = fit_checkpoint(spec, request.path, called=request.name, key=request.key).weights
     if progress is not None:
         progress(Progress("Keeping", request.name, 1, 2))
     folder = _folder(request.model)
@@ -70,7 +72,7 @@ def keep_checkpoint(
     except (OSError, SafetensorError) as error:  # the latter also of a full disk
         reason = getattr(error, "strerror", None) or error
         raise StoreError(f"The checkpoint could not be saved in {folder} ({reason}).") from error
-    return Checkpoint(FILE + str(path.resolve()), weights.classes, weights.notes)
+    return Checkpoint(FILE + str(path.resolve()), weights.classes, weights.notes, weights.keys)
 
 
 def own_checkpoints(model: str) -> list[str]:

@@ -22,7 +22,7 @@ from analysis.instruments.output_flow import OutputFlow
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
-from analysis.models.checkpoints import FittedWeights, fit_state, without_prefix
+from analysis.models.checkpoints import FittedWeights, fit_state
 from analysis.models.code_facts import recorded_files, save_facts
 from analysis.models.input_side import built_side, side_of_input
 from analysis.models.names import FILE, model_spec, most_bytes
@@ -47,20 +47,20 @@ def build_model(
     seed: int,
     num_classes: int | None,
     progress: ProgressCallback | None = None,
+    key: str = "",
 ) -> nn.Module:
     """Do the work of `analysis.models.load_model`, with arguments that are already checked."""
     with _seed_weights(seed):
         if weights.startswith(FILE):
-            checkpoint = fit_checkpoint(spec, Path(weights.removeprefix(FILE)))
-            model, head = checkpoint.network, checkpoint.head
-            model.load_state_dict(checkpoint.weights.state, assign=True)
+            checkpoint = fit_checkpoint(spec, Path(weights.removeprefix(FILE)), key=key)
+            model, head = checkpoint.load(), checkpoint.head
         elif spec.source in ("pocket", "torchvision") and weights != "random":
             model, head = _pretrained_network(spec, weights, progress), spec.head
         else:
             return _network(spec, num_classes, weights=weights).float().eval()
         if num_classes is not None:
             replace_head(model, head, num_classes)
-    return model.eval()
+    return model.float().eval()
 
 
 def learn_code(name: str, seed: int) -> None:
@@ -76,39 +76,72 @@ class FittedNetwork:
 
     weights: FittedWeights
     network: nn.Module
-    head: str
+    head: str  # "" if the network has none
+    spec: ModelSpec
+    side: int  # pixels of the input, if the network depends on it
+
+    def load(self) -> nn.Module:
+        """The network with these weights; a head that the file lacks is drawn at random."""
+        bare = any(tensor.is_meta for tensor in self.network.state_dict().values())
+        model = self.network
+        if bare and self.weights.missing:
+            model = _network(self.spec, None, weights="random", side=self.side)
+        # Assigned tensors would no longer be tied.
+        assign = bare and not self.weights.missing
+        model.load_state_dict(self.weights.state, strict=not self.weights.missing, assign=assign)
+        return model
 
 
-def fit_checkpoint(spec: ModelSpec, path: Path, *, called: str = "") -> FittedNetwork:
-    """Read a checkpoint and check it against an architecture; messages name it `called`.
+def fit_checkpoint(
+    spec: ModelSpec, path: Path, *, called: str = "", key: str = ""
+) -> FittedNetwork:
+    """Read a checkpoint and check it against an architecture.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    path : Path
+    called : str
+        The file's name in messages; by default its own.
+    key : str
+        Which set of weights to use if there are several.
 
     Raises
     ------
     AssetError
         If the file is refused, with the reason.
     ModelError, OptionError
-        If the architecture cannot be built.
+        If the architecture cannot be built, or no set of weights has this name.
     """
     called = called or path.name
     network = _bare(spec)
     elements = sum(tensor.numel() for tensor in network.state_dict().values())
-    state = read_checkpoint(path, called=called, most_bytes=most_bytes(elements))
-    own_side = vit_side({key: tuple(t.shape) for key, t in without_prefix(state).items()})
+    contents = read_checkpoint(path, called=called, most_bytes=most_bytes(elements))
+    side = vit_side({name: tuple(t.shape) for name, t in contents.tensors.items()})
     # No network can be built for a side that patches do not fill: `fit_state` reports the shapes.
     if (
         spec.source == "torchvision"
-        and own_side not in (0, spec.input_side)
-        and not own_side % getattr(network, "patch_size", 1)
+        and side not in (0, spec.input_side)
+        and not side % getattr(network, "patch_size", 1)
     ):
-        network = _bare(spec, own_side)
-    head = spec.head or find_head(network, built_side(spec))
-    fit = fit_state(state, network, spec, head, called)
-    if fit.classes != _classes_of(network, head):
+        network = _bare(spec, side)
+    else:
+        side = 0
+    head = spec.head or _head_if_any(network, spec)
+    fit = fit_state(contents, network, spec, head, called, key)
+    if head and fit.classes != _classes_of(network, head):
         replace_head(network, head, fit.classes)
     # Some networks refuse weights that do not record the version of their layout.
     versioned = OrderedDict(fit.state)
     versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
-    return FittedNetwork(replace(fit, state=versioned), network, head)
+    return FittedNetwork(replace(fit, state=versioned), network, head, spec, side)
+
+
+def _head_if_any(network: nn.Module, spec: ModelSpec) -> str:
+    try:
+        return find_head(network, built_side(spec))
+    except ModelError:  # a backbone, or one that takes other images, which running it reports
+        return ""
 
 
 def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn.Module:
@@ -288,7 +321,7 @@ def _pretrained_network(
 
 
 def _classes_of(network: nn.Module, head: str) -> int:
-    return len(network.get_parameter(f"{head}.weight"))
+    return len(network.get_submodule(head).weight)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from analysis.models.catalogue import MODELS, ModelSpec
 
 FILE = "file:"  # before the path of a checkpoint
 TIMM = "timm/"
-CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth")
+# Of names that are paths even if nothing is there; what a file holds is seen from its content.
+CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".th", ".tar")
 _CODE = re.compile(r"(.+\.py):([^\W\d]\w*)")
 
 
@@ -49,10 +50,9 @@ def model_problem(name: str) -> list[str]:
     if spec is None and name.endswith(".py"):
         return [f"`model` must name the function as well, {name}:FUNCTION"]
     if spec is None:
-        close = get_close_matches(name, MODELS, 5, 0.5) or list(MODELS)[:4]
         return [
             f"`model` must be one of the {len(MODELS)} that `python -m analysis models` lists, "
-            f"such as {', '.join(close)}; got {name!r}"
+            f"such as {', '.join(similar_names(name))}; got {name!r}"
         ]
     if spec.source == "timm" and ":" in name:  # such as hf-hub:, a repository of anybody's
         return [f"`model` must be one of timm's own models, got {name!r}"]
@@ -61,6 +61,18 @@ def model_problem(name: str) -> list[str]:
     if spec.source == "code" and not Path(name.rpartition(":")[0]).is_file():
         return [f"`model` must name an existing file, got {name!r}"]
     return []
+
+
+def similar_names(name: str) -> list[str]:
+    """Models of almost this name, the most similar first; the first models if there are none."""
+    plain = {_letters(known): known for known in MODELS}
+    close = get_close_matches(_letters(name), plain, 5, 0.5)
+    return [plain[letters] for letters in close] or list(MODELS)[:4]
+
+
+def _letters(name: str) -> str:
+    """A name without what people spell in different ways."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def weights_choices(name: str) -> list[str]:
@@ -80,11 +92,6 @@ def weights_problem(name: str, weights: str) -> list[str]:
             f"checkpoint; got {weights!r}"
         ]
     path = Path(weights.removeprefix(FILE))
-    if path.suffix.lower() not in CHECKPOINT_ENDINGS:
-        return [
-            f"`weights` must name a checkpoint ending in {', '.join(CHECKPOINT_ENDINGS)}; "
-            f"got {weights!r}"
-        ]
     if not path.exists():
         return [f"`weights` must name an existing file, got {weights!r}"]
     spec = spec_of(name)

@@ -37,6 +37,7 @@ def load_model(
     seed: int = 0,
     num_classes: int | None = None,
     progress: ProgressCallback | None = None,
+    weights_key: str = "",
 ) -> nn.Module:
     """Build a new network, in eval mode, on the CPU, in float32.
 
@@ -56,6 +57,9 @@ def load_model(
         keeps its own.
     progress : callable (Progress), optional
         Receives the progress of a download; see `analysis.system.downloads.fetch`.
+    weights_key : str
+        Which set of weights of a checkpoint to use if it contains several; "": the one that was
+        trained, and not an average of it.
 
     Returns
     -------
@@ -77,7 +81,34 @@ def load_model(
     raise_problems(problems)
     from analysis.models.loading import build_model
 
-    return build_model(model_spec(name), weights, seed, num_classes, progress)
+    return build_model(model_spec(name), weights, seed, num_classes, progress, weights_key)
+
+
+def checkpoint_notes(name: str, weights: str, *, weights_key: str = "") -> tuple[str, ...]:
+    """Check a checkpoint against a network, and report what is passed over or new in it.
+
+    Parameters
+    ----------
+    name, weights, weights_key : str
+        As for `load_model`.
+
+    Returns
+    -------
+    tuple of str
+        Sentences for the user; none if `weights` is no checkpoint.
+
+    Raises
+    ------
+    OptionError, AssetError, ModelError
+        As for `load_model`.
+    """
+    raise_problems(model_and_weights_problems(name, weights))
+    if not weights.startswith(FILE):
+        return ()
+    from analysis.models.loading import fit_checkpoint
+
+    path = Path(weights.removeprefix(FILE))
+    return fit_checkpoint(model_spec(name), path, key=weights_key).weights.notes
 
 
 def prepare_images(

@@ -220,7 +220,11 @@ def _compute(
     data = load_split(options, options.split, progress)
     drawn = data.sample(options.samples, seed=options.seed)
     model = load_model(
-        options.model, weights=options.weights, seed=options.seed, progress=progress
+        options.model,
+        weights=options.weights,
+        weights_key=options.weights_key,
+        seed=options.seed,
+        progress=progress,
     ).to(device)
     images = prepare_inputs(options, drawn)
     with full_float32():

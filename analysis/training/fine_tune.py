@@ -138,6 +138,7 @@ def _load(options: RunOptions) -> nn.Module:
     return load_model(
         analysis.model,
         weights=analysis.weights,
+        weights_key=analysis.weights_key,
         # Random weights are the analysed ones; for others the seed decides only the new head.
         seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
         num_classes=len(dataset_spec(analysis.dataset).class_names),

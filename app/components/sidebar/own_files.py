@@ -22,9 +22,11 @@ from analysis.datasets import (
 )
 from analysis.errors import AnalysisError
 from analysis.models import Checkpoint, CheckpointRequest, own_checkpoints, remove_checkpoint
+from analysis.options import AnalysisOptions
 from analysis.system.home import home
 from analysis.text import plural
 from app.cache import jobs
+from app.components.shared.option_inputs import help_of
 from app.components.shared.polling import poll_until
 from app.components.shared.subject_names import dataset_name, weights_name
 from app.literal import literal, sentence
@@ -46,19 +48,41 @@ def render_own_checkpoint(model: str, weights: str) -> None:
     with st.popover("Your own weights", type="tertiary"):
         upload = st.file_uploader(
             f"Checkpoint of {literal(model)}",
-            type=["safetensors", "pt", "pth"],
             key=f"own_checkpoint_{model}_{session().uploads.deletions}",
-            help="A state dict for this model, with any number of classes. Files that would run "
-            "code when opened are refused.",
+            help="A file of torch.save or safetensors with weights for this model, whatever its "
+            "name and number of classes. Nothing in it is run.",
         )
         if upload is not None:
+            key = session().uploads.weights_keys.get(upload.file_id, "")
             _render_import(
                 "weights",
-                upload.file_id,
-                lambda: CheckpointRequest(_write_upload(upload), upload.name, model),
+                f"{upload.file_id} {key}".strip(),
+                lambda: CheckpointRequest(_write_upload(upload), upload.name, model, key),
             )
+            _offer_sets(upload.file_id)
         if weights in own_checkpoints(model):
             _offer_delete(weights_name(weights), lambda: remove_checkpoint(weights))
+
+
+def _offer_sets(upload: str) -> None:
+    """Draw the choice between several sets of weights in a checkpoint."""
+    current, chosen = session().uploads.imports["weights"], session().uploads.weights_keys
+    result = None if current.stopped else current.job.result
+    if not isinstance(result, Checkpoint) or len(result.keys) < 2:
+        return
+    widget = f"weights_key_{upload}"
+
+    def remember() -> None:
+        chosen[upload] = st.session_state[widget]
+
+    st.selectbox(
+        "Weights in this file",
+        result.keys,
+        result.keys.index(chosen[upload]) if chosen.get(upload) in result.keys else 0,
+        key=widget,
+        on_change=remember,
+        help=help_of(AnalysisOptions, "weights_key"),
+    )
 
 
 def render_own_images(dataset: str) -> None:

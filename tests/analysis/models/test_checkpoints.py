@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,7 +133,8 @@ def test_misfits_are_listed(tmp_path: Path, state: State) -> None:
         "1 missing: layer1.0.conv1.weight; "
         "1 unknown to it: extra.weight; "
         "1 of another shape: conv1.weight (16, 3, 7, 7) instead of (16, 3, 3, 3); "
-        "1 not of dense floating-point numbers: bn1.weight."
+        "1 not of dense floating-point numbers: bn1.weight. "
+        "Choose the model that it belongs to, or rename the keys and save it again."
     )
 
 
@@ -146,16 +146,19 @@ def test_long_lists_are_cut_and_the_right_model_is_named(tmp_path: Path) -> None
         loads(tmp_path / "mine.pt", "mnasnet0_5")
     sentence = str(error.value)
     assert "50 unknown to it: features.0.weight, " in sentence
-    assert sentence.count("features.") == 10
-    assert " and 40 more;" in sentence
+    assert sentence.count("features.") == 5
+    assert " and 45 more." in sentence
     assert ", but those of squeezenet1_1: " in sentence
 
 
-def test_a_head_without_classes_or_dimensions_is_refused(tmp_path: Path, state: State) -> None:
+def test_a_head_without_classes_or_dimensions_is_replaced(tmp_path: Path, state: State) -> None:
     for weight in (torch.zeros(()), torch.zeros(0, 64)):
         torch.save({**state, "fc.weight": weight}, tmp_path / "mine.pt")
-        with pytest.raises(AssetError, match=r"of another shape: fc\.weight"):
-            loads(tmp_path / "mine.pt")
+        fitted = fit_checkpoint(MODELS[NAME], tmp_path / "mine.pt")
+        assert fitted.weights.notes == (
+            "mine.pt has another head (fc.weight, fc.bias): fc is new, with random weights.",
+        )
+        assert fitted.load().get_submodule("fc").out_features == 10
 
 
 @pytest.mark.parametrize(
@@ -186,7 +189,18 @@ def save_harm(path: Path, harm: Harm, kind: str) -> None:
         torch.save({"state_dict": {"fc.weight": torch.zeros(2)}, "more": harm}, path)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "old pickle", "old torch file", "torch file"])
+@pytest.mark.parametrize("kind", ["pickle", "old pickle"])
+def test_a_plain_pickle_is_refused_unrun(tmp_path: Path, kind: str) -> None:
+    harmed = tmp_path / "harmed"
+    save_harm(tmp_path / "mine.pt", Harm(harmed), kind)
+    with pytest.raises(
+        AssetError, match=r"^mine\.pt is a plain pickle, which runs code when it is"
+    ):
+        loads(tmp_path / "mine.pt")
+    assert not harmed.exists()
+
+
+@pytest.mark.parametrize("kind", ["old torch file", "torch file"])
 def test_a_file_that_would_run_code_is_refused_unrun(tmp_path: Path, kind: str) -> None:
     harmed = tmp_path / "harmed"
     save_harm(tmp_path / "mine.pt", Harm(harmed), kind)
@@ -206,7 +220,8 @@ def test_the_harm_is_real(tmp_path: Path) -> None:
 def test_a_whole_model_is_refused_with_a_way_to_save_weights(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "mine.pt")
     with pytest.raises(
-        AssetError, match=r"asks for torch\.nn\.modules\.linear\.Linear\. Save only the weights"
+        AssetError,
+        match=r"^mine\.pt is a whole model \(torch\.nn\.modules\.linear\.Linear\), which only",
     ):
         loads(tmp_path / "mine.pt")
 
@@ -232,12 +247,12 @@ def test_a_compressed_archive_is_refused_unread(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ([torch.zeros(1)], "contains a list, not weights by name"),
+        ([1, 2], "contains a list, not weights by name"),
         (torch.zeros(3), "contains a Tensor, not weights by name"),
         ({}, "contains no weights"),
-        ({"epoch": 3, "lr": 0.1}, "contains more than tensors by name: epoch, lr"),
-        ({3: torch.zeros(1)}, "contains more than tensors by name: 3"),
-        ({"state_dict": {"a": "text"}}, "contains more than tensors by name: a"),
+        ({"epoch": 3, "lr": 0.1}, "contains no weights, only epoch, lr"),
+        ({3: torch.zeros(1)}, "does not contain .*; 1 unknown to it: 3"),
+        ({"state_dict": {"a": "text"}}, "contains no weights, only state_dict"),
     ],
 )
 def test_other_content_is_refused(tmp_path: Path, content: object, sentence: str) -> None:
@@ -246,17 +261,12 @@ def test_other_content_is_refused(tmp_path: Path, content: object, sentence: str
         loads(tmp_path / "mine.pt")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "zeros", "text", "an archive of others"])
+@pytest.mark.parametrize("damage", ["truncated", "zeros"])
 def test_damaged_torch_files_are_refused(tmp_path: Path, state: State, damage: str) -> None:
     path = tmp_path / "mine.pt"
     torch.save(state, path)
     whole = path.read_bytes()
-    if damage == "an archive of others":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("readme.txt", "weights elsewhere")
-    else:
-        changed = {"truncated": whole[:-3000], "zeros": bytes(5000), "text": b"<html>no</html>"}
-        path.write_bytes(changed[damage])
+    path.write_bytes({"truncated": whole[:-3000], "zeros": bytes(5000)}[damage])
     with pytest.raises(
         AssetError, match=r"^mine\.pt is damaged, or torch\.save did not write it\.$"
     ):
@@ -282,7 +292,6 @@ LYING = {
     ),
     "a shape without end": safetensors_bytes({"a": claimed([math.inf], 0, 4)}, bytes(4)),
     "lists in lists": (10**5 + 5).to_bytes(8, "little") + b'{"a":' + b"[" * 10**5,
-    "a text": b"<html>Sign in</html>",
 }
 
 

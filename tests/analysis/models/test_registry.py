@@ -117,12 +117,12 @@ def test_weights_are_the_model_s_own() -> None:
         load_model("resnet50", weights="IMAGENET1K_SWAG_E2E_V1")
 
 
-def test_checkpoints_must_be_there_and_of_a_known_kind(tmp_path: Path) -> None:
+def test_checkpoints_must_be_there(tmp_path: Path) -> None:
     missing = f"file:{tmp_path / 'no.pt'}"
     assert weights_problem("resnet50", missing) == [
         f"`weights` must name an existing file, got {missing!r}"
     ]
-    assert "ending in .safetensors, .pt, .pth" in weights_problem("resnet50", "file:/etc/hosts")[0]
+    assert weights_problem("resnet50", "file:/etc/hosts") == []  # its content is seen on loading
 
 
 @pytest.mark.parametrize(
