@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
-from analysis.errors import choice_problem, raise_problems
+from analysis.errors import OptionError, choice_problem, raise_problems
 
 Pooling = Literal["pooled", "per-batch"]
 Rounding = Literal["nearest", "floor", "at-least-one"]
@@ -104,6 +104,39 @@ def option_problems(owner: type, values: Mapping[str, Any]) -> list[str]:
     return [text for name in ordered for text in known[name].problems(name, values[name])]
 
 
+_MOST_STD = 10  # more belongs to values up to 255
+
+
+def channel_numbers(name: str, text: str) -> tuple[float, ...]:
+    """The numbers in `input_mean` or `input_std`, one or one for each channel.
+
+    Raises
+    ------
+    OptionError
+        If it is no list of numbers, or a deviation is not above zero.
+    """
+    words = text.strip(" ()[]").replace(",", " ").split()
+    try:
+        numbers = tuple(float(word) for word in words)
+    except ValueError:
+        numbers = (math.nan,)
+    if rule := channel_rule(numbers, positive=name == "input_std"):
+        raise OptionError(f"`{name}` must be {rule}, separated by commas, got {text!r}")
+    return numbers
+
+
+def channel_rule(numbers: Iterable[float], *, positive: bool) -> str:
+    """The rule that a mean breaks, or a deviation, which is positive; or ""."""
+    numbers = list(numbers)
+    kind = "numbers above 0" if positive else "numbers"
+    if not all(math.isfinite(number) and (number > 0 or not positive) for number in numbers):
+        return kind
+    # Values in [0, 1] have no mean above 1, and a deviation of at most 0.5.
+    if any(abs(number) > (_MOST_STD if positive else 1) for number in numbers):
+        return f"{kind} for values from 0 to 1 (divide those for 0 to 255 by 255)"
+    return ""
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return ""
@@ -158,6 +191,17 @@ class AnalysisOptions:
         most=2048,
         step=32,
     )
+    # On the scale of 0 to 1, one number or one for each channel; "": those of the weights
+    input_mean: str = option(
+        "",
+        "What is subtracted from the values of the images, from 0 (black) to 1, such as 0.5 or "
+        "0.485, 0.456, 0.406. Empty: what the weights expect.",
+    )
+    input_std: str = option(
+        "",
+        "What the values are then divided by, such as 0.5 or 0.229, 0.224, 0.225. Empty: what the "
+        "weights expect.",
+    )
     precision: Precision = option(  # distances are never computed in less than float32
         "float32",
         "Number format of the activations. The 16-bit formats need less memory on a GPU.",
@@ -179,6 +223,13 @@ class AnalysisOptions:
 
     def __post_init__(self) -> None:
         problems = option_problems(AnalysisOptions, vars(self))
+        for name in ("input_mean", "input_std"):
+            try:
+                numbers = channel_numbers(name, getattr(self, name))
+            except OptionError as error:
+                problems.append(str(error))
+            else:  # one spelling, so that equal options are equal
+                object.__setattr__(self, name, ", ".join(f"{number:.9g}" for number in numbers))
         if self.pooling == "per-batch" and MIN_SAMPLES <= self.samples < self.batch_size:
             problems.append(
                 f"`samples` must be at least one batch of {self.batch_size} when `pooling` is "
@@ -195,6 +246,7 @@ class AnalysisOptions:
             names.add("batch_size")
         if not self.weights_key or not self.weights.startswith("file:"):
             names.add("weights_key")
+        names |= {name for name in ("input_mean", "input_std") if not getattr(self, name)}
         # In half widths autocast takes other operations on a GPU than on the CPU. What "auto" is
         # here only torch could say, which is not imported: the server works without it.
         if self.precision == "float32":

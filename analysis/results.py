@@ -21,6 +21,41 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class InputFormat:
+    """What is done to the images before a network gets them."""
+
+    channels: int
+    height: int  # pixels, as `width`
+    width: int
+    resize: tuple[int, int]  # what the image covers before its centre is cropped, (height, width)
+    mean: tuple[float, ...]  # of each channel or of all, subtracted from values in [0, 1]
+    std: tuple[float, ...]  # by which the difference is divided
+    interpolation: str = "bilinear"
+    padding: int = 0  # black pixels around the image, part of the size
+    stretched: bool = False  # resized to exactly `resize`, whatever the shape of the image
+
+    @property
+    def brief(self) -> str:
+        """The size and the colours."""
+        colours = {1: "grey", 3: "RGB"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.width} × {self.height} pixels, {colours}"
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        how = "stretched" if self.stretched else "resized"
+        covered = " × ".join(map(str, (self.resize[1], self.resize[0])))
+        inner = self.height - 2 * self.padding, self.width - 2 * self.padding
+        crop = "" if self.resize == inner else ", then the centre is cropped"
+        frame = f", with {self.padding} black pixels around it" if self.padding else ""
+        mean, std = (", ".join(f"{v:g}" for v in values) for values in (self.mean, self.std))
+        return (
+            f"{self.brief}: {how} to {covered} "
+            f"({self.interpolation}){crop}{frame}; mean {mean}, std {std}."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Clustering:
     """DBSCAN of one layer's cloud."""
@@ -104,6 +139,7 @@ class TopologyReport:
     outside: tuple[str, ...] = ()  # modules that ran, but whose output is not one point per image
     head: str | None = None  # the classifier: the layer whose output is what the network gives
     remarks: tuple[str, ...] = ()  # sentences for the user about the network, saved with the rest
+    input_format: InputFormat | None = None  # None: unknown, as for images that were given ready
     notes: tuple[str, ...] = field(default=())  # sentences for the user, such as of a failed save
     stored: bool = False  # whether it was read from a file
     made: datetime | None = None  # when it was stored; older files do not say

@@ -102,6 +102,9 @@ def _analyze(arguments: argparse.Namespace) -> None:
         if not is_fetched(options.dataset):
             load_dataset(options.dataset, progress=print_progress)
         if not skip_cost:
+            from analysis.topology.inputs import format_of
+
+            format_of(options)  # a mean that does not fit is refused first
             _print_cost(options)
 
     from analysis.selection.decision import Decision

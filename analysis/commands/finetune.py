@@ -77,8 +77,10 @@ def _finetune(arguments: argparse.Namespace) -> None:
     # Before the slow imports.
     fetch_weights(options.analysis.model, options.analysis.weights, print_progress)
 
+    from analysis.topology.inputs import format_of
     from analysis.training.fine_tune import Training
 
+    images = format_of(options.analysis)
     training = Training(options)
     log, printed = TrainingLog(), set[str]()
     for item in training:
@@ -93,6 +95,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
     assert log.selection is not None, "a training begins with the selection"
     assert log.result is not None, "a training ends with the result"
     written = _result(options, log.selection, log.metrics.epochs, log.result)
+    written |= {"input": dataclasses.asdict(images)}
     written |= {"learning_rate": log.metrics.steps[0].learning_rate, "left_out": left_out}
     write_json(written, arguments.json)
     if arguments.save_weights is not None:  # last, so that the result is written even if this fails
@@ -111,7 +114,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     except OptionError as error:
         problems.append(str(error))
     names = ("model", "dataset", "weights", "weights_key", "shift", "severity", "samples",
-             "input_side", "precision", "device", "memory")  # fmt: skip
+             "input_side", "input_mean", "input_std", "precision", "device", "memory")  # fmt: skip
     try:
         analysis = AnalysisOptions(
             **{name: getattr(arguments, name) for name in names},

@@ -51,15 +51,15 @@ def estimate(request: MemoryRequest) -> MemoryEstimate:
     OptionError, ModelError, TrainingError
         With a sentence for the user.
     """
-    from analysis.models import side_of_input
+    from analysis.models import input_format
     from analysis.models.loading import empty_network
     from analysis.training.freezing import trained_names
     from analysis.training.prediction import analytic_bytes, predict_peak
 
-    side = side_of_input(request.model, weights=request.weights, input_side=request.input_side)
+    images = input_format(request.model, weights=request.weights, input_side=request.input_side)
     model = empty_network(request.model, request.classes, weights=request.weights)
     trained = trained_names(model, request.scope, request.layers, known=request.known)
-    shape = (3, side, side)
+    shape = (images.channels, images.height, images.width)
     return MemoryEstimate(
         peak=predict_peak(model, shape, trained=trained, recipe=request.recipe),
         analytic=analytic_bytes(model, shape, trained=trained),

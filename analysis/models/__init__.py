@@ -20,6 +20,7 @@ from analysis.models.names import (
 )
 from analysis.models.registry import (
     checkpoint_notes,
+    input_format,
     learn_code,
     list_models,
     load_model,
@@ -35,6 +36,7 @@ __all__ = [
     "WeightSet",
     "checkpoint_notes",
     "fetch_weights",
+    "input_format",
     "keep_checkpoint",
     "learn_code",
     "list_models",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,19 +36,32 @@ def side_of_input(name: str, *, weights: str = "pretrained", input_side: int = 0
         own = checkpoint_side(Path(weights.removeprefix(FILE))) or own
     elif not own and not input_side:
         own = built_side(spec)
+    elif spec.source == "timm" and input_side:
+        spec, own = replace(spec, fixed_side=_takes_one_side(spec)), built_side(spec)
     raise_problems(side_problem(spec, own, input_side))
     return input_side or own
 
 
-@lru_cache(maxsize=64)
+def _takes_one_side(spec: ModelSpec) -> bool:
+    from analysis.models.timm_models import takes_one_side
+
+    return takes_one_side(spec.name)
+
+
 def built_side(spec: ModelSpec) -> int:
-    """The input side of a network that has to be built to know it."""
+    """The width of the input of a network that has to be built to know it."""
+    return built_shape(spec)[-1]
+
+
+@lru_cache(maxsize=64)
+def built_shape(spec: ModelSpec) -> tuple[int, int, int]:
+    """Channels, height and width of such a network's input."""
     if spec.source == "timm":
         from analysis.models.timm_models import timm_preprocessing
 
-        return timm_preprocessing(spec.name).crop
+        return timm_preprocessing(spec.name).shape
     if spec.source == "code":
-        from analysis.models.own_code import code_network, side_of_code
+        from analysis.models.own_input import own_preprocessing
 
-        return side_of_code(code_network(spec.name, None)[0])
-    return spec.input_side
+        return own_preprocessing(spec.name).shape
+    return (3, spec.input_side, spec.input_side)

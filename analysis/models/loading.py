@@ -24,9 +24,10 @@ from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
 from analysis.models.checkpoints import FittedWeights, fit_state
 from analysis.models.code_facts import recorded_files, save_facts
-from analysis.models.input_side import built_side, side_of_input
+from analysis.models.input_side import built_shape, side_of_input
 from analysis.models.names import FILE, model_spec, most_bytes
-from analysis.models.own_code import code_network, side_of_code
+from analysis.models.own_code import code_network
+from analysis.models.own_input import preprocessing_for
 from analysis.models.pocket import POCKET_BUILDERS
 from analysis.models.timm_models import timm_network
 from analysis.models.weights_files import damage_error, pocket_state, torchvision_state
@@ -139,7 +140,7 @@ def fit_checkpoint(
 
 def _head_if_any(network: nn.Module, spec: ModelSpec) -> str:
     try:
-        return find_head(network, built_side(spec))
+        return find_head(network, built_shape(spec))
     except ModelError:  # a backbone, or one that takes other images, which running it reports
         return ""
 
@@ -163,7 +164,7 @@ def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn
     """
     spec = model_spec(name)
     model = _bare(spec, side_of_input(name, weights=weights) if spec.fixed_side else 0)
-    replace_head(model, spec.head or find_head(model, built_side(spec)), num_classes)
+    replace_head(model, spec.head or find_head(model, built_shape(spec)), num_classes)
     return model.to("meta")
 
 
@@ -230,8 +231,10 @@ def replace_head(model: nn.Module, head: str, num_classes: int) -> None:
     model.set_submodule(head, new)
 
 
-def find_head(model: nn.Module, side: int) -> str:
-    """The linear or convolution layer whose output, for images of `side` pixels, is the model's.
+def find_head(model: nn.Module, side: int | tuple[int, ...]) -> str:
+    """The linear or convolution layer that gives the model's output.
+
+    It is found by running the model on images of `side` pixels, or of a shape (C, H, W).
 
     Raises
     ------
@@ -239,8 +242,9 @@ def find_head(model: nn.Module, side: int) -> str:
         If the model cannot run on them, or has no such layer.
     """
     flow = OutputFlow(model)
+    shape = (3, side, side) if isinstance(side, int) else side
     with flow:
-        watch(model, torch.zeros(2, 3, side, side), lambda *_: None)
+        watch(model, torch.zeros(2, *shape), lambda *_: None)
     head = flow.head()
     if head.name is None:
         raise ModelError(head.reason)
@@ -277,7 +281,7 @@ def _network(
     model, has_classes = _own_network(spec.name, num_classes)
     if num_classes is not None and not has_classes:
         with _hint_of_size():
-            head = find_head(model, side_of_code(model))
+            head = find_head(model, preprocessing_for(model).shape)
         replace_head(model, head, num_classes)
     return model
 
@@ -285,9 +289,8 @@ def _network(
 def _own_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
     """The user's network, its lazy layers filled, and whether it took the number of classes."""
     model, has_classes = code_network(name, num_classes)
-    side = side_of_code(model)
     with _hint_of_size():
-        fill_lazy_layers(model, torch.zeros(2, 3, side, side))
+        fill_lazy_layers(model, torch.zeros(2, *preprocessing_for(model).shape))
     return model, has_classes
 
 

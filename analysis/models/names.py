@@ -112,7 +112,10 @@ def most_bytes(parameters: int) -> int:
 def side_problem(spec: ModelSpec, own: int, input_side: int) -> list[str]:
     """Report an input side that a model does not accept, or an empty list; `own` is its own."""
     if input_side and spec.fixed_side and input_side != own:
-        return [f"`input_side` must be {own} for {spec.name} with these weights, got {input_side}"]
+        return [
+            f"`input_side` must be {own} for {spec.name} with these weights, got {input_side}; "
+            "leave it out, or choose a network that takes any size, such as resnet50"
+        ]
     if 0 < input_side < spec.smallest_side:
         return [
             f"`input_side` must be at least {spec.smallest_side} for {spec.name}, got {input_side}"

@@ -18,8 +18,6 @@ from analysis.errors import ModelError
 from analysis.instruments.wrappers import check_values, remove_wrappers
 from analysis.models.code_facts import note_modules
 
-INPUT_SIDE = 224  # pixels, unless the network has an `input_size`
-
 
 def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
     """Run "<path>.py:<function>".
@@ -57,13 +55,6 @@ def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
     model = remove_wrappers(model)
     check_values(model)
     return model, takes
-
-
-def side_of_code(model: nn.Module) -> int:
-    """The input side in pixels from the network's `input_size`, a number or a shape."""
-    size = getattr(model, "input_size", INPUT_SIDE)
-    last = size[-1] if isinstance(size, (tuple, list)) and size else size
-    return last if isinstance(last, int) and last > 0 else INPUT_SIDE
 
 
 def _run_file(path: Path) -> ModuleType:

@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
 
 from analysis.errors import OptionError
 from analysis.models.catalogue import ModelSpec
 from analysis.models.preprocessing import Preprocessing
 from analysis.models.weights_files import torchvision_weights
+from analysis.options import channel_numbers
 
 Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
 
 POCKET_SIDE = 32
-DATA_SIDE, PADDING = 28, 2  # pixels: the pocket models were trained on 28 x 28, padded to 32 x 32
+PADDING = 2  # pixels: the pocket models were trained on 28 x 28, padded to 32 x 32
 MEAN, STD = 0.2860, 0.3530  # of Fashion-MNIST's 60,000 training images at 28 x 28
 
 
-def prepare_input(spec: ModelSpec, images: Images, weights: str, side: int) -> Tensor:
+def prepare_input(prepare: Preprocessing, images: Images) -> Tensor:
     """Do the work of `analysis.models.prepare_images`, with arguments that are already checked.
 
     Parameters
     ----------
-    spec : ModelSpec
+    prepare : Preprocessing
     images : float32 (N, C, H, W), or a sequence of (C, H, W)
-    weights : str
-    side : int
-        Pixels of the input.
     """
-    if spec.source == "pocket":
-        prepare: Callable[[Tensor], Tensor] = partial(_pocket_input, side=side)
-    else:
-        prepare = preprocessing_of(spec, weights).at(side)
     if isinstance(images, np.ndarray):
         return prepare(_tensor(images)).contiguous()
-    together = torch.empty(len(images), 3, side, side)
+    together = torch.empty(len(images), *prepare.shape)
     for place, image in zip(together, images, strict=True):  # one at a time: they may be large
         if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
             raise OptionError(
@@ -50,34 +43,72 @@ def prepare_input(spec: ModelSpec, images: Images, weights: str, side: int) -> T
     return together
 
 
-def preprocessing_of(spec: ModelSpec, weights: str) -> Preprocessing:
-    """The preprocessing for these weights; random ones use that of the pre-trained."""
-    if spec.source == "timm":
-        from analysis.models.timm_models import timm_preprocessing
+def preprocessing_of(
+    spec: ModelSpec, weights: str, side: int, *, mean: str = "", std: str = ""
+) -> Preprocessing:
+    """The preprocessing for these weights; random ones use that of the pre-trained.
 
-        return timm_preprocessing(spec.name)
-    if spec.source == "code":
-        from analysis.models.own_code import INPUT_SIDE
+    Parameters
+    ----------
+    spec : ModelSpec
+    weights : str
+    side : int
+        Pixels of the input; 0: the network's own height and width.
+    mean, std : str
+        Instead of those of the weights, see `AnalysisOptions.input_mean`; "": theirs.
 
-        return Preprocessing(crop=INPUT_SIDE, resize=256)
-    own = torchvision_weights(spec, spec.weight_set(weights) or spec.weight_sets[0]).transforms()
-    return Preprocessing(
-        crop=own.crop_size[0],
-        resize=own.resize_size[0],
-        mean=tuple(own.mean),
-        std=tuple(own.std),
-        interpolation=own.interpolation.value,
+    Raises
+    ------
+    OptionError
+        If there are neither one nor as many numbers as channels.
+    """
+    known = _preprocessing(spec, weights, side)
+    channels = known.shape[0]
+    return replace(
+        known,
+        mean=_own_numbers("input_mean", mean, channels) or known.mean,
+        std=_own_numbers("input_std", std, channels) or known.std,
     )
 
 
-def _pocket_input(pixels: Tensor, *, side: int) -> Tensor:
+def _own_numbers(name: str, text: str, channels: int) -> tuple[float, ...]:
+    numbers = channel_numbers(name, text)
+    if len(numbers) not in (0, 1, channels):
+        raise OptionError(
+            f"`{name}` must be one number or {channels}, one for each channel, got {text!r}"
+        )
+    return numbers
+
+
+def _preprocessing(spec: ModelSpec, weights: str, side: int) -> Preprocessing:
+    if spec.source == "pocket":
+        return _pocket_preprocessing(side or POCKET_SIDE)
+    if spec.source == "timm":
+        from analysis.models.timm_models import timm_preprocessing
+
+        return timm_preprocessing(spec.name).at(side)
+    if spec.source == "code":
+        from analysis.models.own_input import own_preprocessing
+
+        return own_preprocessing(spec.name).at(side)
+    own = torchvision_weights(spec, spec.weight_set(weights) or spec.weight_sets[0]).transforms()
+    crop, resize = own.crop_size[0], own.resize_size[0]
+    return Preprocessing(
+        shape=(3, crop, crop),
+        resize=(resize, resize),
+        mean=tuple(own.mean),
+        std=tuple(own.std),
+        interpolation=own.interpolation.value,
+    ).at(side)
+
+
+def _pocket_preprocessing(side: int) -> Preprocessing:
     """Resize and pad to the 32 × 32 pixels of the pocket zoo's training, or to another side."""
     padding = round(PADDING * side / POCKET_SIDE)
     inner = side - 2 * padding
-    if pixels.shape[2:] != (inner, inner):
-        pixels = interpolate(pixels, (inner, inner), mode="bilinear", antialias=True)
-    scaled = (pad(pixels, (padding,) * 4) - MEAN) / STD
-    return scaled.expand(-1, 3, -1, -1)
+    return Preprocessing(
+        (3, side, side), (inner, inner), (MEAN,), (STD,), stretched=True, padding=padding
+    )
 
 
 def _tensor(images: NDArray[np.float32]) -> Tensor:

@@ -6,40 +6,80 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from analysis.results import InputFormat
 from analysis.system.torchvision_guard import torchvision  # noqa: F401  (must precede transforms)
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue are, as Pillow takes them
 _LONGEST = 4  # times the shorter side; only the centre of a longer image is resized
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the shorter side, crop the centre, subtract the mean, divide by the deviation."""
+    """Resize, crop the centre, subtract the mean, divide by the deviation."""
 
-    crop: int  # pixels, the side of the input
-    resize: int  # pixels, of the shorter side
+    shape: tuple[int, int, int]  # of the input: channels, height, width
+    resize: tuple[int, int]  # pixels that the image covers before the crop, (height, width)
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
+    stretched: bool = False  # to exactly `resize`
+    padding: int = 0  # black pixels on each side
 
     def at(self, side: int) -> Preprocessing:
-        """The same for another input side, with the crop in proportion. 0 keeps this side."""
-        if side in (0, self.crop):
+        """The same for a square input of another side, all in proportion. 0 keeps this one."""
+        channels, *sides = self.shape
+        if side == 0 or sides == [side, side]:
             return self
-        return replace(self, crop=side, resize=max(side, round(self.resize * side / self.crop)))
+        height, width = (
+            max(side, round(covered * side / own))
+            for covered, own in zip(self.resize, sides, strict=True)
+        )
+        return replace(self, shape=(channels, side, side), resize=(height, width))
+
+    @property
+    def format(self) -> InputFormat:
+        """For the result."""
+        return InputFormat(
+            *self.shape,
+            resize=self.resize,
+            mean=self.mean,
+            std=self.std,
+            interpolation=self.interpolation,
+            padding=self.padding,
+            stretched=self.stretched,
+        )
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """float32 (N, 1 or 3, H, W) in [0, 1] to the input (N, 3, crop, crop)."""
+        """float32 (N, 1 or 3, H, W) in [0, 1] to the input (N, C, height, width)."""
+        channels, height, width = self.shape
+        height, width = height - 2 * self.padding, width - 2 * self.padding
+        pixels = self._resized(pixels)
+        if pixels.shape[2:] != (height, width):
+            pixels = transforms.center_crop(pixels, [height, width])
+        if self.padding:
+            pixels = pad(pixels, (self.padding,) * 4)
+        if channels == 1 and pixels.shape[1] == 3:
+            pixels = (pixels * torch.tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (pixels.expand(-1, channels, -1, -1) - mean) / std
+
+    def _resized(self, pixels: Tensor) -> Tensor:
         height, width = pixels.shape[2:]
         longest = _LONGEST * min(height, width)
-        if max(height, width) > longest:
+        if not self.stretched and max(height, width) > longest:
             pixels = transforms.center_crop(pixels, [min(height, longest), min(width, longest)])
-        pixels = transforms.resize(
-            pixels, [self.resize], InterpolationMode(self.interpolation), antialias=True
-        )
-        pixels = transforms.center_crop(pixels, [self.crop, self.crop]).expand(-1, 3, -1, -1)
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (pixels - mean) / std
+            height, width = pixels.shape[2:]
+        size = list(self.resize)
+        if not self.stretched and size[0] == size[1]:
+            size = [size[0]]  # of the shorter side
+        elif not self.stretched:
+            factor = max(size[0] / height, size[1] / width)
+            size = [max(size[0], round(height * factor)), max(size[1], round(width * factor))]
+        mode = InterpolationMode(self.interpolation)
+        resized: Tensor = transforms.resize(pixels, size, mode, antialias=True)
+        return resized

@@ -19,10 +19,13 @@ from analysis.models.code_facts import code_digest, file_digest
 from analysis.models.input_side import side_of_input
 from analysis.models.names import FILE, model_and_weights_problems, model_spec
 from analysis.progress import ProgressCallback
+from analysis.results import InputFormat
 from analysis.system.assets import asset_entry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from analysis.models.preprocessing import Preprocessing
 
 
 def list_models() -> list[str]:
@@ -117,6 +120,8 @@ def prepare_images(
     *,
     weights: str = "pretrained",
     input_side: int = 0,
+    input_mean: str = "",
+    input_std: str = "",
 ) -> Tensor:
     """Turn images into a network's input, as in its training.
 
@@ -135,11 +140,14 @@ def prepare_images(
         As for `load_model`.
     input_side : int
         Pixels; 0: the side of the weights. Another side resizes in proportion.
+    input_mean, input_std : str
+        One number, or one for each channel, instead of those of the weights, which "" means.
 
     Returns
     -------
     torch.Tensor
-        float32 (N, 3, S, S), with S from `side_of_input`.
+        float32 (N, 3, S, S), with S from `side_of_input`; of a network of the user's own, the
+        channels, height and width that it asks for.
 
     Raises
     ------
@@ -149,10 +157,46 @@ def prepare_images(
     """
     problems = model_and_weights_problems(name, weights) + _image_problems(images)
     raise_problems(problems)
-    side = side_of_input(name, weights=weights, input_side=input_side)
     from analysis.models.preparation import prepare_input
 
-    return prepare_input(model_spec(name), images, weights, side)
+    prepare = _preprocessing(name, weights, input_side, input_mean, input_std)
+    return prepare_input(prepare, images)
+
+
+def input_format(
+    name: str,
+    *,
+    weights: str = "pretrained",
+    input_side: int = 0,
+    input_mean: str = "",
+    input_std: str = "",
+) -> InputFormat:
+    """What `prepare_images` does to images. The user's code is run.
+
+    Parameters
+    ----------
+    name, weights, input_side, input_mean, input_std
+        As for `prepare_images`.
+
+    Raises
+    ------
+    OptionError, ModelError
+        As for `prepare_images`.
+    """
+    raise_problems(model_and_weights_problems(name, weights))
+    return _preprocessing(name, weights, input_side, input_mean, input_std).format
+
+
+def _preprocessing(
+    name: str, weights: str, input_side: int, input_mean: str, input_std: str
+) -> Preprocessing:
+    from analysis.models.preparation import preprocessing_of
+
+    spec = model_spec(name)
+    side = side_of_input(name, weights=weights, input_side=input_side)
+    if spec.source in ("code", "timm") and not input_side:
+        side = 0  # its own height and width, which may differ
+    return preprocessing_of(spec, weights, side, mean=input_mean, std=input_std)
 
 
 def weights_fingerprint(name: str, weights: str, seed: int) -> str:

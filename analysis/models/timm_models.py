@@ -65,14 +65,21 @@ def _unreachable_hub() -> str:
 def timm_preprocessing(name: str) -> Preprocessing:
     """The preprocessing of a network's own training."""
     config = _data(_timm().get_pretrained_cfg(_own_name(name)))
-    side = config["input_size"][-1]
+    channels, height, width = config["input_size"]
     return Preprocessing(
-        crop=side,
-        resize=int(side / config["crop_pct"]),
+        shape=(channels, height, width),
+        resize=(int(height / config["crop_pct"]), int(width / config["crop_pct"])),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
         interpolation=config["interpolation"],
+        stretched=config.get("crop_mode") == "squash",
     )
+
+
+def takes_one_side(name: str) -> bool:
+    """Whether a network accepts images of its own side only, as timm says."""
+    config = _timm().get_pretrained_cfg(_own_name(name))
+    return bool(getattr(config, "fixed_input_size", False))
 
 
 def _data(config: Any) -> dict[str, Any]:

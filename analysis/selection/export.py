@@ -104,6 +104,7 @@ def document(
     return {
         **{name: value for name, value in settings.items() if name != "version"},
         "layers": layers,
+        "input": report.input_format and asdict(report.input_format),
         "not_finite": report.not_finite,
         "never_run": list(report.never_run),
         "notes": [*report.warnings(), *decision.notes(**of)],

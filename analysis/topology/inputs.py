@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from analysis.datasets import ImageDataset, load_dataset
-from analysis.models import prepare_images
+from analysis.models import input_format, prepare_images
 from analysis.options import AnalysisOptions, Split
 from analysis.progress import ProgressCallback
+from analysis.results import InputFormat
 from analysis.topology.passes import HELD_BYTES
 
 
@@ -51,7 +52,20 @@ class PreparedImages:
             self.drawn.images[indices.numpy()],
             weights=self.options.weights,
             input_side=self.options.input_side,
+            input_mean=self.options.input_mean,
+            input_std=self.options.input_std,
         )
+
+
+def format_of(options: AnalysisOptions) -> InputFormat:
+    """What is done to the images of an analysis."""
+    return input_format(
+        options.model,
+        weights=options.weights,
+        input_side=options.input_side,
+        input_mean=options.input_mean,
+        input_std=options.input_std,
+    )
 
 
 def prepare_inputs(options: AnalysisOptions, drawn: ImageDataset) -> Tensor | PreparedImages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -46,7 +47,7 @@ from analysis.topology.footprints import (
     plan_within,
     trace_footprint,
 )
-from analysis.topology.inputs import load_split, prepare_inputs
+from analysis.topology.inputs import format_of, load_split, prepare_inputs
 from analysis.topology.layer_distances import measure_layer_distances
 from analysis.topology.passes import Plan
 from analysis.topology.persistence import persistences
@@ -199,7 +200,7 @@ def analyze_named(
     try:
         saved = load_analysis(key)
         if saved is not None:
-            return saved
+            return _with_input_format(saved, options)
     except StoreError as error:
         notes.append(str(error))
     device = pick_device(options.device)
@@ -228,7 +229,7 @@ def _compute(
     ).to(device)
     images = prepare_inputs(options, drawn)
     with full_float32():
-        return analyze(
+        report = analyze(
             model,
             images,
             batch_size=options.batch_size,
@@ -238,6 +239,14 @@ def _compute(
             precision=options.precision,
             progress=progress,
         )
+    return replace(report, input_format=format_of(options))
+
+
+def _with_input_format(saved: TopologyReport, options: AnalysisOptions) -> TopologyReport:
+    """Older files do not say what was done to the images, which the key makes sure of."""
+    with suppress(AnalysisError):
+        return replace(saved, input_format=saved.input_format or format_of(options))
+    return saved
 
 
 def _why_one_pass(behaviour: Behaviour, plan: Plan) -> str:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from analysis.options import Pooling
-from analysis.results import Clustering, Float32, LayerTopology, TopologyReport
+from analysis.results import Clustering, Float32, InputFormat, LayerTopology, TopologyReport
 
 NOT_OF_THE_FILE = ("layers", "notes", "stored", "made")
 
@@ -18,6 +18,8 @@ NOT_OF_THE_FILE = ("layers", "notes", "stored", "made")
 def check_report(report: TopologyReport) -> None:
     """Raise ValueError, naming the first fault, unless types, shapes and ranges are right."""
     _check_fields(report, {"samples": 1, "batch_size": 1, "min_persistence": 0, "seconds": 0})
+    if report.input_format is not None:
+        _check_fields(report.input_format, {"channels": 1, "height": 1, "width": 1})
     if report.pooling not in get_args(Pooling):
         raise ValueError(f"unknown pooling {report.pooling!r}")
     if not report.layers or len(set(report.names)) < len(report.layers):
@@ -67,7 +69,9 @@ def _check_array(array: Any, shape: tuple[int, ...], kind: str) -> None:
         raise ValueError(f"expected {shape} of kind {kind}, got {array.shape} of {array.dtype}")
 
 
-def _check_fields(owner: LayerTopology | TopologyReport, least: dict[str, float]) -> None:
+def _check_fields(
+    owner: LayerTopology | TopologyReport | InputFormat, least: dict[str, float]
+) -> None:
     """Check the plain fields against their annotations, and some against their least value."""
     for field in fields(owner):
         check = _TYPES.get(str(field.type))
@@ -101,5 +105,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "float": _is_number,
     "bool": lambda value: isinstance(value, bool),
     "tuple[int, ...]": _all(_is_whole),
+    "tuple[int, int]": lambda value: _all(_is_whole)(value) and len(value) == 2,
+    "tuple[float, ...]": _all(_is_number),
     "tuple[str, ...]": _all(_is_text),
 }

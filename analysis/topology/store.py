@@ -16,7 +16,14 @@ from analysis.datasets import dataset_spec
 from analysis.errors import StoreError
 from analysis.models import weights_fingerprint
 from analysis.options import AnalysisOptions
-from analysis.results import Clustering, Float32, LayerTopology, TopologyReport, head_of
+from analysis.results import (
+    Clustering,
+    Float32,
+    InputFormat,
+    LayerTopology,
+    TopologyReport,
+    head_of,
+)
 from analysis.system.home import home, replacing
 from analysis.topology.rounding import without_rounding
 from analysis.topology.saved_checks import NOT_OF_THE_FILE, check_report
@@ -129,7 +136,8 @@ def _arrays(report: TopologyReport, key: str) -> dict[str, Any]:
         "fingerprint": key,
         # The file's own time becomes that of its last use.
         "made": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "report": {k: v for k, v in vars(report).items() if k not in NOT_OF_THE_FILE},
+        "report": {k: v for k, v in vars(report).items() if k not in NOT_OF_THE_FILE}
+        | {"input_format": report.input_format and asdict(report.input_format)},
         "layers": [
             {
                 "name": layer.name,
@@ -181,10 +189,8 @@ def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
         )
         for i, facts in enumerate(meta["layers"])
     ]
-    facts: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in meta["report"].items()
-    }
+    facts = _with_tuples(meta["report"])
+    facts["input_format"] = _input_format(facts.get("input_format"))
     report = TopologyReport(**({"head": head_of(layers)} | facts), layers=tuple(layers))
     check_report(report)
     shortest = report.min_persistence
@@ -202,6 +208,15 @@ def _without_rounding(layer: LayerTopology, shortest: float) -> LayerTopology:
     if sum(map(len, loops)) == sum(map(len, layer.diagrams)):
         return layer
     return replace(layer, diagrams=loops, b1=average(loops, "b1", shortest))
+
+
+def _input_format(facts: dict[str, Any] | None) -> InputFormat | None:
+    return None if facts is None else InputFormat(**_with_tuples(facts))
+
+
+def _with_tuples(facts: dict[str, Any]) -> dict[str, Any]:
+    """Values read from JSON, which has lists only."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
 
 
 def _split(diagrams: Float32, lengths: list[list[int]]) -> list[tuple[Float32, ...]]:

@@ -46,7 +46,11 @@ if shown is not None:
     with overview:
         render_overview(shown, rows, choice)
     with about:
-        st.caption(f"{describe(shown.options)}. {shown.stored}")
+        seen = report.input_format
+        st.caption(
+            f"{describe(shown.options)}{f', seen as {seen.brief}' if seen else ''}. {shown.stored}",
+            help=f"What the network sees of each image: {seen.text}" if seen else None,
+        )
     with export:
         render_export(shown, rows, choice, layer)
     with st.container(key="panes"):

@@ -125,6 +125,8 @@ def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOption
                 batch_size=preset.batch_size,
                 pooling=preset.pooling,
                 input_side=sidebar.input_side,
+                input_mean=sidebar.input_mean,
+                input_std=sidebar.input_std,
                 precision=sidebar.precision,
                 device=sidebar.device,
                 memory=sidebar.memory,
@@ -149,6 +151,10 @@ def _sidebar_text(sidebar: AnalysisOptions, choice: Choice) -> str:
     settings += [f"preset “{choice.preset}”"]
     if sidebar.input_side:
         settings.append(f"image side {sidebar.input_side}")
+    if sidebar.input_mean:
+        settings.append(f"mean {sidebar.input_mean}")
+    if sidebar.input_std:
+        settings.append(f"deviation {sidebar.input_std}")
     if sidebar.precision != AnalysisOptions.precision:
         settings.append(f"precision {sidebar.precision}")
     if sidebar.device != AnalysisOptions.device:

@@ -57,7 +57,8 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
         session().uploads.drop_folders()
         return None
     with st.expander("Precision and device"):
-        side, precision, device, memory = _render_machine(model, weights)
+        side, mean, std = _render_input(model, weights)
+        precision, device, memory = _render_machine()
     try:
         return AnalysisOptions(
             model=model,
@@ -70,6 +71,8 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
             seed=seed,
             pooling=preset.pooling,
             input_side=side,
+            input_mean=mean,
+            input_std=std,
             precision=precision,
             device=device,
             memory=memory,
@@ -223,7 +226,7 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     return int(samples), int(seed)
 
 
-def _render_machine(model: str, weights: str) -> tuple[int, Precision, Device, int]:
+def _render_input(model: str, weights: str) -> tuple[int, str, str]:
     # What timm's models ask for is known only when they are built.
     own = side_of_input(model, weights=weights) if model_spec(model).input_side else 0
     here = f"Here that is {own} × {own}." if own else ""
@@ -239,6 +242,22 @@ def _render_machine(model: str, weights: str) -> tuple[int, Precision, Device, i
             "accept one size only.".strip(),
         ),
     )
+    mean, std = (
+        column.text_input(
+            label,
+            key=name,
+            bind="query-params",
+            placeholder="of the weights",
+            help=help_of(AnalysisOptions, name),
+        )
+        for column, label, name in zip(
+            st.columns(2), ("Mean", "Deviation"), ("input_mean", "input_std"), strict=True
+        )
+    )
+    return int(side), mean or "", std or ""
+
+
+def _render_machine() -> tuple[Precision, Device, int]:
     precision = st.selectbox(
         "Precision of the activations",
         PRECISIONS,
@@ -269,4 +288,4 @@ def _render_machine(model: str, weights: str) -> tuple[int, Precision, Device, i
             scale=1e9,
         ),
     )
-    return int(side), precision, device, round(1e9 * memory)
+    return precision, device, round(1e9 * memory)

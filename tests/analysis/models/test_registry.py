@@ -100,6 +100,15 @@ def test_a_malformed_name_is_unknown(name: str) -> None:
     assert "must be one of the 84" in model_problem(name)[0]
 
 
+def test_capitals_and_dashes_suggest_the_model_itself() -> None:
+    for typed, name in (
+        ("RESNET50", "resnet50"),
+        ("ResNet-50", "resnet50"),
+        ("ViT_B16", "vit_b_16"),
+    ):
+        assert f"such as {name}" in model_problem(typed)[0]
+
+
 def test_a_file_without_a_function_is_refused_with_its_functions() -> None:
     assert model_problem("net.py") == ["`model` must name the function as well, net.py:FUNCTION"]
 

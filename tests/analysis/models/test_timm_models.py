@@ -22,7 +22,7 @@ from analysis.models import (
     weights_fingerprint,
     weights_problem,
 )
-from analysis.models.loading import built_side, empty_network
+from analysis.models.loading import built_shape, empty_network
 from analysis.system import downloads
 
 # What BettiScope calls of timm, over one tiny network.
@@ -70,12 +70,12 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     modules = {name: sys.modules.pop(name) for name in list(sys.modules) if _timm_s(name)}
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    built_side.cache_clear()
+    built_shape.cache_clear()
     yield
     for name in [name for name in sys.modules if _timm_s(name)]:
         del sys.modules[name]
     sys.modules.update(modules)
-    built_side.cache_clear()
+    built_shape.cache_clear()
 
 
 def _timm_s(name: str) -> bool:
@@ -112,6 +112,28 @@ def test_images_are_prepared_as_timm_says() -> None:
     half[..., 0] = 1
     assert prepare_images("timm/tiny_net", half)[0, 0, 20, 2] < 0
     assert prepare_images("timm/tiny_net", white, input_side=64).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_images_are_squashed_where_timm_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = importlib.import_module("timm").Config
+    facts = {"input_size": (3, 40, 40), "crop_mode": "squash"}
+    monkeypatch.setattr(config, "to_dict", lambda _: facts)
+    edge = np.zeros((1, 1, 40, 80), np.float32)
+    edge[..., :16] = 1  # half of it remains, as a tenth is cut off: 4 of 40 columns
+    seen = prepare_images("timm/tiny_net", edge)[0, 0, 20]
+    assert (seen > 0).nonzero().max() == 4
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_network_of_one_side_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = importlib.import_module("timm").Config
+    monkeypatch.setattr(config, "fixed_input_size", True, raising=False)
+    assert side_of_input("timm/tiny_net", input_side=40) == 40
+    with pytest.raises(
+        OptionError, match="must be 40 for timm/tiny_net with these weights, got 64; leave it out"
+    ):
+        side_of_input("timm/tiny_net", input_side=64)
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -209,6 +209,8 @@ def whole_array(name: str, change: Callable[[Any], Any]) -> Callable[[Any, Any],
     return lambda arrays, _: arrays.update({name: change(arrays[name])})
 
 
+FORMAT = {"channels": 1, "height": 8, "width": 8, "resize": [8, 8], "mean": [0.5], "std": [1.0]}
+
 ALTERATIONS: dict[str, Callable[[Any, Any], None]] = {
     "text for b1": layer_fact("b1", "many"),
     "NaN for b1": layer_fact("b1", float("nan")),
@@ -226,6 +228,9 @@ ALTERATIONS: dict[str, Callable[[Any, Any], None]] = {
     "true for the seed": report_fact("seed", True),
     "an unknown pooling": report_fact("pooling", "both"),
     "a number among names": report_fact("never_run", [1]),
+    "text for the input": report_fact("input_format", "grey"),
+    "text for the mean": report_fact("input_format", FORMAT | {"mean": ["dark"]}),
+    "a size of one side": report_fact("input_format", FORMAT | {"resize": [8]}),
     "nothing among names": report_fact("outside", [None]),
     "text for the radius": lambda _, meta: meta["eps"].__setitem__(0, "wide"),
     "no radius": lambda _, meta: meta["eps"].__setitem__(0, None),

@@ -60,7 +60,9 @@ def test_each_option_has_a_flag(
 def test_each_option_has_a_control(home: Path) -> None:
     page = opened("finetune", shift="noise")  # with a shift there is a severity
     assert not page.exception
-    kinds = (page.selectbox, page.number_input, page.slider, page.button_group)
+    kinds = (
+        page.selectbox, page.number_input, page.slider, page.button_group, page.text_input,
+    )  # fmt: skip
     controls = {control.key: control for kind in kinds for control in kind}
     for owner in OWNERS:
         for name, option in options_of(owner).items():
