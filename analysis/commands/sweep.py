@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from analysis.commands.options import (
     weights_name,
     write_json,
 )
-from analysis.errors import OptionError, raise_problems
+from analysis.errors import ModelError, OptionError, raise_problems
 from analysis.models import learn_code
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.runs.records import Run
@@ -100,7 +100,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
     grid = _grid(arguments)
     cells, store = grid.cells(), RunStore()
     for model, seed in {(cell.analysis.model, cell.analysis.seed): None for cell in cells}:
-        learn_code(model, seed)
+        with suppress(ModelError):  # its runs will say why it fails, and the others go on
+            learn_code(model, seed)
     for path in (arguments.json, arguments.csv, arguments.markdown):
         if path is not None:
             check_writable(path)

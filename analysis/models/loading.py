@@ -34,6 +34,8 @@ from analysis.models.weights_files import damage_error, pocket_state, torchvisio
 from analysis.progress import ProgressCallback
 from analysis.system.torchvision_guard import torchvision
 
+_SOME_CLASSES = 2  # for a network that cannot be built without a number of classes
+
 # Auxiliary classifiers help only when training from scratch. The input is transformed as for
 # torchvision's weights, whatever the weights, because the images are prepared alike.
 _OPTIONS = {
@@ -67,7 +69,10 @@ def build_model(
 def learn_code(name: str, seed: int) -> None:
     """Run the user's code once, and remember what it read and the weights it gave."""
     with _seed_weights(seed), recorded_files() as files:
-        model, _ = _own_network(name, None)
+        try:
+            model, _ = _own_network(name, None)
+        except ModelError:
+            model, _ = _own_network(name, _SOME_CLASSES)  # it may need them
     save_facts(name, seed, files, model)
 
 

@@ -233,6 +233,17 @@ def test_an_analysis_has_another_key_too(tmp_path: Path) -> None:
     assert fingerprint(options) != first
 
 
+def test_a_network_that_needs_the_number_of_classes_is_learnt(tmp_path: Path) -> None:
+    name = network(tmp_path, last="net.scale = float((Path(__file__).parent / 's').read_text())")
+    source = tmp_path / "net.py"
+    source.write_text(source.read_text().replace("build()", "build(num_classes)"))
+    keys = []
+    for scale in ("1", "2"):
+        (tmp_path / "s").write_text(scale)
+        keys.append(key(name))
+    assert keys[0] != keys[1]
+
+
 def test_bundled_models_need_no_run() -> None:
     learn_code("pocket-resnet20", 0)
     assert weights_fingerprint("pocket-resnet20", "random", 3) == "random:3"
