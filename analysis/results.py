@@ -153,8 +153,8 @@ class TopologyReport:
         return [layer.name for layer in self.layers if not layer.finite]
 
     def warnings(self) -> list[str]:
-        """Sentences for the user about layers that are missing or have no numbers."""
-        sentences = list(self.remarks)
+        """Sentences for the user about images that are alike, and layers without numbers."""
+        sentences = [*self.remarks, *self._alike()]
         if self.not_finite:
             layers = f"{len(self.not_finite)} of {plural(len(self.layers), 'layer')}"
             sentences.append(
@@ -169,6 +169,30 @@ class TopologyReport:
             names = first_of(name or "(model)" for name in self.outside)
             sentences.append(
                 f"Not analysed because their output is not one point per image: {names}."
+            )
+        return sentences
+
+    def _alike(self) -> list[str]:
+        """Say which images, and in which layers all of them, have the distance 0."""
+        clouds = {layer.name: layer.distances == 0 for layer in self.layers if layer.finite}
+        if not clouds:
+            return []
+        same = np.logical_and.reduce(list(clouds.values()))
+        if same.all():
+            return [
+                f"All {self.samples} images are the same to this network, so no layer has a loop. "
+                "Choose images that differ."
+            ]
+        sentences = []
+        if repeats := int(np.tril(same, -1).any(axis=1).sum()):
+            sentences.append(
+                f"{repeats} of the {self.samples} images {'is' if repeats == 1 else 'are'} the "
+                "same as another one to this network, and so no further point."
+            )
+        if flat := [name for name, zero in clouds.items() if zero.all()]:
+            sentences.append(
+                f"All images are one point in {len(flat)} of {plural(len(self.layers), 'layer')}: "
+                f"{first_of(flat)}."
             )
         return sentences
 

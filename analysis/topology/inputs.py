@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class PreparedImages:
 
     options: AnalysisOptions
     drawn: ImageDataset
+    plain: set[int] = field(default_factory=set)  # images of a single colour, as they are read
 
     def __len__(self) -> int:
         return len(self.drawn)
@@ -47,9 +48,15 @@ class PreparedImages:
 
     def images(self, indices: Tensor) -> Tensor:
         """The images at some positions."""
+        images = self.drawn.images[indices.numpy()]
+        self.plain.update(
+            index
+            for index, image in zip(indices.tolist(), images, strict=True)
+            if image[0].size > 1 and (image == image[:, :1, :1]).all()
+        )
         return prepare_images(
             self.options.model,
-            self.drawn.images[indices.numpy()],
+            images,
             weights=self.options.weights,
             input_side=self.options.input_side,
             input_mean=self.options.input_mean,
@@ -68,9 +75,23 @@ def format_of(options: AnalysisOptions) -> InputFormat:
     )
 
 
-def prepare_inputs(options: AnalysisOptions, drawn: ImageDataset) -> Tensor | PreparedImages:
-    """The images in the model's input format: one tensor, or blocks if it would be large."""
-    lazy = PreparedImages(options, drawn)
+def prepare_inputs(
+    options: AnalysisOptions, drawn: ImageDataset, plain: set[int] | None = None
+) -> Tensor | PreparedImages:
+    """The images in the model's input format: one tensor, or blocks if it would be large.
+
+    The positions of images of a single colour are added to `plain`, as the images are read.
+    """
+    lazy = PreparedImages(options, drawn, set() if plain is None else plain)
     one = lazy[:1]
     small = one.numel() * one.element_size() * len(lazy) <= HELD_BYTES
     return lazy[:] if small else lazy
+
+
+def plain_sentence(plain: int, samples: int) -> str:
+    """Say how many images are of one colour; empty if none is."""
+    if not plain:
+        return ""
+    number = f"All {plain}" if plain == samples else f"{plain} of the {samples}"
+    verb = "is" if plain == 1 else "are"
+    return f"{number} images {verb} of a single colour, such as black: check their files."

@@ -47,7 +47,7 @@ from analysis.topology.footprints import (
     plan_within,
     trace_footprint,
 )
-from analysis.topology.inputs import format_of, load_split, prepare_inputs
+from analysis.topology.inputs import format_of, load_split, plain_sentence, prepare_inputs
 from analysis.topology.layer_distances import measure_layer_distances
 from analysis.topology.passes import Plan
 from analysis.topology.persistence import persistences
@@ -227,7 +227,8 @@ def _compute(
         seed=options.seed,
         progress=progress,
     ).to(device)
-    images = prepare_inputs(options, drawn)
+    plain: set[int] = set()
+    images = prepare_inputs(options, drawn, plain)
     with full_float32():
         report = analyze(
             model,
@@ -239,7 +240,8 @@ def _compute(
             precision=options.precision,
             progress=progress,
         )
-    return replace(report, input_format=format_of(options))
+    remarks = tuple(filter(None, (*report.remarks, plain_sentence(len(plain), len(drawn)))))
+    return replace(report, input_format=format_of(options), remarks=remarks)
 
 
 def _with_input_format(saved: TopologyReport, options: AnalysisOptions) -> TopologyReport:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from analysis.results import TopologyReport
+from tests.factories import circle, layer, report
 
 
 def test_missing_layers_are_reported() -> None:
@@ -14,3 +17,20 @@ def test_missing_layers_are_reported() -> None:
         "Not analysed because the model did not run them: unused, fc2.",
         "Not analysed because their output is not one point per image: (model), mlp.",
     ]
+
+
+def test_images_that_are_alike_are_reported() -> None:
+    point, ring = np.ones((8, 2)), circle(8)
+    pairs = np.repeat(ring[:4], 2, axis=0)
+    assert report(layer("a", point), layer("b"), layer("c", 0 * point)).warnings()[0] == (
+        "All 8 images are the same to this network, so no layer has a loop. Choose images that "
+        "differ."
+    )
+    repeated, *others = report(layer("a", pairs), layer("b", 2 * pairs)).warnings()
+    assert repeated.startswith("4 of the 8 images are the same as another one to this network")
+    assert not others
+    # Alike in one layer alone: no image repeats another, but this layer is dead.
+    assert report(layer("a", ring), layer("b", point), layer("c", ring)).warnings() == [
+        "All images are one point in 1 of 3 layers: b."
+    ]
+    assert report(layer("a", ring), layer("b", pairs)).warnings() == []

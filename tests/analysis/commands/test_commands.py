@@ -164,6 +164,29 @@ def test_bad_input_is_one_clear_line(
     assert re.search(message, line)
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_images_without_a_loop_are_said(
+    alike: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = class_folders(tmp_path / "greys", {"a": 5, "b": 5})  # a grey for each image
+    if alike:
+        for file in folder.glob("*/*.png"):
+            file.write_bytes((folder / "a" / "0.png").read_bytes())
+    arguments = ["--dataset", str(folder), "--samples", "6", "--rho", "0.3", "--split", "train"]
+    assert analyze("--model", "pocket-vgg", *arguments) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert {x["b1"] for x in result["layers"]} == {0}
+    assert {x["rank"] for x in result["layers"] if not x["head"]} == {1}
+    assert result["degenerate"] == ["no-loops", "execution-order"]
+    assert all(f"note: {note}" in captured.err for note in result["notes"])
+    said = " ".join(result["notes"])
+    assert "All 6 images are of a single colour" in said
+    assert ("All 6 images are the same to this network" in said) is alike
+    assert "No layer has a loop that counts" in said
+    assert "This is not AdaBet's selection" in said
+
+
 def test_the_summary_and_the_shortest_loop_change_the_scores(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
