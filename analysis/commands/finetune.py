@@ -82,14 +82,16 @@ def _finetune(arguments: argparse.Namespace) -> None:
 
     images = format_of(options.analysis)
     training = Training(options)
-    log, printed = TrainingLog(), set[str]()
+    log, printed, said = TrainingLog(), set[str](), ""
     for item in training:
         log.add(item)
         if isinstance(item, Selection):
-            for line in (_selection_text(item), f"note: {item.note}" if item.note else ""):
+            news = item.note.removeprefix(said).strip()
+            for line in (_selection_text(item), f"note: {news}" if news else ""):
                 if line and line not in printed:
                     printed.add(line)
                     print(line, file=sys.stderr)
+            said = item.note
         elif isinstance(item, EpochMetrics):
             print(_epoch_text(item, options.recipe.epochs), file=sys.stderr)
     assert log.selection is not None, "a training begins with the selection"

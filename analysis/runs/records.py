@@ -255,6 +255,8 @@ def _selection(text: str | None) -> Selection | None:
     values = json.loads(text)
     predicted = _memory_use(values.get("predicted"))
     names = {name: tuple(values.get(name, ())) for name in ("layers", "without_gradient")}
+    if values.get("inner") is not None:
+        names["inner"] = tuple(values["inner"])
     return Selection(**values | names | {"predicted": predicted})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -85,7 +86,14 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         used_gradients=strategy.needs == "gradients",
         optimizer=optimizer_name(model, options.recipe),
         note=order.sentence,
+        head=traced.head.name or "",
+        inner=_inner_modules(trained, chosen) if strategy.scope in ("layers", "head") else (),
     )
+
+
+def _inner_modules(trained: set[str], layers: Collection[str]) -> tuple[str, ...]:
+    """The modules that own trained parameters and are no layers themselves."""
+    return tuple(sorted({owner_of(name) for name in trained}.difference(layers)))
 
 
 def without_gradient(model: nn.Module, selection: Selection, gap: GradientGap) -> Selection:

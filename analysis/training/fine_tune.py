@@ -100,7 +100,7 @@ class Training:
                         yield item
                         continue
                 trained = without_gradient(model, selection, gap)
-                yield replace(trained, note=" ".join(filter(None, (gap.why, loss.text))))
+                yield replace(trained, note=" ".join(filter(None, (trained.note, loss.text))))
         finally:
             free_cache(device_of(model))
 

@@ -31,7 +31,8 @@ def trained_names(
         return set(every)
     trained = set(parameters_of(model, layers, known=known))
     if scope == "norms-and-biases":
-        kinds = {name: type(module).__name__ for name, module in model.named_modules()}
+        modules = model.named_modules(remove_duplicate=False)
+        kinds = {name: type(module).__name__ for name, module in modules}
         trained |= {n for n in every if n.endswith("bias") or "Norm" in kinds[owner_of(n)]}
     return trained
 

@@ -51,6 +51,9 @@ def gradient_evidence(
     images, labels = (t.to(next(model.parameters()).device) for t in (images, labels))
 
     def add(name: str, activation: Tensor, gradient: Tensor) -> None:
+        if activation.is_complex():  # two coordinates each
+            activation = torch.view_as_real(activation.resolve_conj())
+            gradient = torch.view_as_real(gradient.resolve_conj())
         information = (activation * gradient).square().mean() / 2
         fisher[name] = fisher.get(name, 0.0) + information.item() * len(batch) / len(images)
 

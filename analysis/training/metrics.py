@@ -20,6 +20,9 @@ class Selection:
     used_gradients: bool
     optimizer: str = "sgd"  # or "adamw": the recipe's choice for this model
     predicted: MemoryUse | None = None  # at the peak of a training step, from fake tensors
+    head: str = ""  # the classifier; older runs do not say
+    # Modules inside the layers that train with them, such as an attention's projections.
+    inner: tuple[str, ...] | None = None  # older runs do not say
     # Modules that were chosen and got no gradient, so that they are not among `layers`.
     without_gradient: tuple[str, ...] = ()
     note: str = ""  # for the user: which those are, and why; and what is wrong with the loss

@@ -8,13 +8,22 @@ from analysis.selection.strategies import STRATEGIES
 from analysis.training.metrics import Selection
 
 _RULES: dict[Scope, str] = {
-    "layers": "owner in LAYERS or owner.removesuffix('.out_proj') in LAYERS",
-    "head": "owner in LAYERS",
+    "layers": "owner_of(name) in LAYERS",
+    "head": "owner_of(name) in LAYERS",
     "norms-and-biases": (
-        'owner in LAYERS or name.endswith("bias") or "Norm" in type(modules[owner]).__name__'
+        'owner_of(name) in LAYERS or name.endswith("bias") or "Norm" in kinds[owner_of(name)]'
     ),
     "everything": "True",
 }
+# Older runs do not say which modules belong to their attention layers.
+_OLDER_RULE = 'owner_of(name) in LAYERS or owner_of(name).removesuffix(".out_proj") in LAYERS'
+
+_KINDS = """kinds = {
+    owner_of(f"{name}."): type(module).__name__
+    for name, module in network.named_modules(remove_duplicate=False)
+    if "parametrizations" not in name
+}
+"""
 
 _TEMPLATE = """import torch
 
@@ -22,23 +31,35 @@ _TEMPLATE = """import torch
 # batches of images and labels. Chosen by BettiScope: {strategy} on {model}, {dataset}.
 LAYERS = {layers}
 
-modules = dict(model.named_modules())
-for name, parameter in model.named_parameters():
-    owner = name.rpartition(".")[0]
-    parameter.requires_grad_({rule})
+parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+network = model.module if isinstance(model, parallel) else model
+
+
+def owner_of(name):  # the module of a parameter; a parametrisation is part of its module
+    path = f".{{name}}".replace("._orig_mod", "")  # which torch.compile adds
+    module, within, _ = path.partition(".parametrizations.")
+    return (module if within else path.rpartition(".")[0])[1:]
+
+
+{kinds}named = list(network.named_parameters(remove_duplicate=False))  # tied ones by each name
+model.requires_grad_(False)
+for name, parameter in named:
+    if {rule}:
+        parameter.requires_grad_(True)
 
 trained = [p for p in model.parameters() if p.requires_grad]
 decayed = [p for p in trained if p.dim() > 1]  # no weight decay for norms and biases
 optimizer = {optimizer}
 scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {epochs} * len(loader))
 everything = len(trained) == len(list(model.parameters()))
+training = {{owner_of(name) for name, p in named if p.requires_grad}}
 
 for epoch in range({epochs}):
     model.train()
-    for module in modules.values():  # frozen norms keep their running statistics
-        trains = everything or any(p.requires_grad for p in module.parameters(recurse=False))
+    for name, module in network.named_modules():  # frozen norms keep their running statistics
+        trains = everything or owner_of(f"{{name}}.") in training
         if any(True for _ in module.buffers(recurse=False)) and not trains:
-            module.eval()
+            module.training = False
     for images, labels in loader:
         torch.nn.functional.cross_entropy(model(images), labels).backward()
 {decay}        optimizer.step()
@@ -57,7 +78,8 @@ _ADAMW = (
 )
 _DECOUPLED = """        with torch.no_grad():
             for parameter in decayed:
-                parameter.mul_(1 - scheduler.get_last_lr()[0] * {decay:g})
+                if parameter.grad is not None:
+                    parameter.mul_(1 - scheduler.get_last_lr()[0] * {decay:g})
 """
 
 
@@ -77,24 +99,27 @@ def snippet(options: RunOptions, selection: Selection) -> str:
     """
     recipe, scope = options.recipe, STRATEGIES[options.strategy].scope
     spec = spec_of(options.analysis.model)  # None if the model is gone since
-    known = spec.head if spec else ""
-    # In timm's networks and the user's own code, the head is the layer that runs last.
+    known = selection.head or (spec.head if spec else "")
+    # Of older runs: in timm's networks and the user's own code, it was the layer that ran last.
     head = known or (selection.layers[-1] if selection.layers else "")
     rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]
     # The code finds norms that train by their kind, not by name.
-    names = (head,) if scope == "norms-and-biases" else selection.layers
+    is_norms = scope == "norms-and-biases"
+    names = (head,) if is_norms else (*selection.layers, *(selection.inner or ()))
+    is_older = selection.inner is None and scope == "layers"
     layers = "[]" if scope == "everything" else _list_literal(names)
     optimizer = (_SGD if selection.optimizer == "sgd" else _ADAMW).format(
         rate=rate, momentum=recipe.momentum, decay=recipe.weight_decay
     )
     by_hand = selection.optimizer == "sgd" and recipe.weight_decay > 0
     return _TEMPLATE.format(
-        head=f'"{head}"' if known or scope == "norms-and-biases" else "the classifier",
+        head=f'"{head}"' if known or is_norms else "the classifier",
         strategy=options.strategy,
         model=options.analysis.model,
         dataset=options.analysis.dataset,
         layers=layers,
-        rule=_RULES[scope],
+        rule=_OLDER_RULE if is_older else _RULES[scope],
+        kinds=_KINDS if is_norms else "",
         optimizer=optimizer,
         epochs=recipe.epochs,
         decay=_DECOUPLED.format(decay=recipe.weight_decay) if by_hand else "",
