@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class AnalysisError(Exception):
     """Base of every error whose message is meant for the user."""
@@ -47,6 +49,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(phrase in message for phrase in phrases)
     )
+
+
+def is_out_of_space(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, means that a disk or a quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 def raise_problems(problems: list[str]) -> None:

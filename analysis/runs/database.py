@@ -86,6 +86,21 @@ class Database:
         except sqlite3.Error as error:
             raise self._store_error(error, None if immutable else identity) from error
 
+    def check(self) -> None:
+        """Read every page once, and set the file aside if one is damaged.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged, or cannot be read.
+        """
+        with self.read() as connection:
+            answer = connection and connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if answer not in (None, "ok"):
+                error = sqlite3.DatabaseError(answer)
+                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise error
+
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that excludes all other writers; undone if the block raises.

@@ -17,7 +17,13 @@ from contextlib import suppress
 from analysis.errors import StoreError
 from analysis.options import RunOptions
 from analysis.runs.faults import Faults
-from analysis.runs.recorder import CLOSED, TrainingRequest, Unsaved
+from analysis.runs.recorder import (
+    CLOSED,
+    SPACE_PATIENCE,
+    TrainingRequest,
+    Unsaved,
+    WaitingForSpace,
+)
 from analysis.runs.records import Ending, Lease
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId, Worker, WorkerPool, end_group, why_it_died
@@ -44,6 +50,7 @@ class _Training:
         self.unsaved: Unsaved | None = None
         self.stop_seen: float | None = None  # when Stop was first seen; seconds, monotonic
         self.end_seen: float | None = None  # when the store first said that it ended
+        self.save_grace = _SAVE_GRACE  # seconds
         self.warmed = False  # the next worker has been started
         self._wake = wake
         self._follower = threading.Thread(target=self._follow, daemon=True)
@@ -56,6 +63,8 @@ class _Training:
                 message = self.worker.receive()
                 if isinstance(message, Unsaved):
                     self.unsaved = message
+                elif isinstance(message, WaitingForSpace):
+                    self.save_grace = SPACE_PATIENCE + _SAVE_GRACE
         self._wake.set()
 
     def has_ended(self) -> bool:
@@ -94,6 +103,8 @@ class RunQueue:
         self._faults = Faults()
         self._closed = False
         self._wake = threading.Event()
+        with self._faults.catch("recover"):
+            self._own_store.check()
         self.recover()
         self._purge()
         self._thread = threading.Thread(target=self._supervise, daemon=True)
@@ -233,7 +244,7 @@ class RunQueue:
         with self._faults.catch("lease", training.run_id):  # else what was read before counts
             self._read_lease(training, now)
         if training.end_seen is not None:
-            late = now - training.end_seen > _SAVE_GRACE
+            late = now - training.end_seen > training.save_grace
         else:
             late = training.stop_seen is not None and now - training.stop_seen > _STOP_GRACE
         if late:

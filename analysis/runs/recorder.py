@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.errors import AnalysisError, StoreError, is_out_of_memory
+from analysis.errors import AnalysisError, StoreError, is_out_of_memory, is_out_of_space
 from analysis.runs.records import Ending, Recorded, TrainingLog
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId
@@ -28,6 +28,13 @@ BEAT_EVERY = 1.0  # seconds between two heartbeats when there is nothing to writ
 _LOCKED = 0.5  # seconds that one write waits for another program
 _END_PATIENCE = 3.0  # seconds of trying to write how a run ended
 _STOP_PATIENCE = 0.5  # the same after Stop, when the user waits
+SPACE_PATIENCE = 600.0  # seconds that a worker keeps weights for which there is no space
+_SPACE_POLL = 2.0  # seconds between two tries to save them
+_NO_SPACE = (
+    "The trained weights are not saved yet: the disk is full. Free some space within "
+    f"{SPACE_PATIENCE / 60:.0f} minutes, and they will be."
+)
+_LEFT = "The trained weights were not saved: the disk was full until the dashboard was closed."
 CLOSED = "The dashboard was closed during the run."
 
 
@@ -47,6 +54,11 @@ class Unsaved:
     news: Sequence[Recorded | Selection]
     ending: Ending
     reason: str  # why not, for the user
+
+
+@dataclass(frozen=True)
+class WaitingForSpace:
+    """Says that a worker whose run has ended keeps its weights until the disk has space."""
 
 
 class Recorder:
@@ -106,15 +118,16 @@ class Recorder:
                 return Unsaved(tuple(self._buffer), ending, str(error))
             time.sleep(FLUSH_EVERY / 2)
 
-    def note(self, words: str) -> None:
-        """Record that all work for a run that is done has ended, with a note for the user."""
+    def note(self, words: str) -> bool:
+        """Record a note for the user with a run that is done; whether that could be written."""
         give_up = time.monotonic() + _END_PATIENCE
         while time.monotonic() < give_up:
             try:
                 self.store.note(self._run_id, self._worker, words)
-                return
+                return True
             except StoreError:
                 time.sleep(FLUSH_EVERY / 2)
+        return False
 
     def _work(self) -> None:
         while not self._closing:
@@ -169,7 +182,7 @@ class Recorder:
 def train(
     request: TrainingRequest,
     on_server_exit: Callable[[Callable[[], object]], None],
-    hand_over: Callable[[Unsaved], None],
+    hand_over: Callable[[Unsaved | WaitingForSpace], None],
 ) -> None:
     """Train a run, and record its metrics and its ending.
 
@@ -179,12 +192,13 @@ def train(
     on_server_exit : callable
         Takes what to do when the server is gone, before this process ends.
     hand_over : callable
-        Takes what could not be written to the store; of several calls the last counts.
+        Takes what could not be written to the store, of which the last counts, and word that
+        the worker waits.
     """
     recorder = Recorder(request)
     on_server_exit(lambda: recorder.end(Ending("interrupted", CLOSED), _STOP_PATIENCE))
     try:
-        unsaved = _train(request, recorder, hand_over)
+        unsaved = _train(request, recorder, on_server_exit, hand_over)
     except Exception as error:  # the user gets a sentence, the log the traceback
         if recorder.stopped.is_set():
             unsaved = recorder.end(Ending("stopped"), _STOP_PATIENCE)
@@ -195,7 +209,10 @@ def train(
 
 
 def _train(
-    request: TrainingRequest, recorder: Recorder, hand_over: Callable[[Unsaved], None]
+    request: TrainingRequest,
+    recorder: Recorder,
+    on_server_exit: Callable[[Callable[[], object]], None],
+    hand_over: Callable[[Unsaved | WaitingForSpace], None],
 ) -> Unsaved | None:
     run = recorder.store.run(request.run_id)
     if run is None:
@@ -222,24 +239,45 @@ def _train(
     unsaved = recorder.end(ending, patience)
     if unsaved is not None:
         hand_over(unsaved)
-    note = _save_weights(training, recorder.store.weights_path(request.run_id))
-    if unsaved is None and ending.state == "done":
+    path = recorder.store.weights_path(request.run_id)
+    error = _save_weights(training, path)
+    if ending.state != "done":
+        return None
+    if is_out_of_space(error):
+        on_server_exit(lambda: recorder.note(_LEFT))
+        hand_over(WaitingForSpace())
+        noted, give_up = False, time.monotonic() + SPACE_PATIENCE
+        while is_out_of_space(error) and time.monotonic() < give_up:
+            if unsaved is not None:
+                unsaved = recorder.end(ending, 0)
+            if unsaved is None and not noted:
+                noted = recorder.note(_NO_SPACE)
+            time.sleep(_SPACE_POLL)
+            error = _save_weights(training, path)
+    note = _why_unsaved(error)
+    if unsaved is None:
         recorder.note(note)
-    elif unsaved is not None and ending.state == "done":
-        return replace(unsaved, ending=replace(unsaved.ending, error=note))
+        return None
+    return replace(unsaved, ending=replace(unsaved.ending, error=note))
+
+
+def _save_weights(training: Training, path: Path) -> Exception | None:
+    """Save the trained weights; if that fails, why: the run has ended, and that stays so."""
+    try:
+        training.save_weights(path)
+    except Exception as error:
+        return error
     return None
 
 
-def _save_weights(training: Training, path: Path) -> str:
-    """Save the trained weights; if that fails, why, for the user."""
-    try:
-        training.save_weights(path)
-    except Exception as error:  # the run has ended, and nothing here may change how
-        if not isinstance(error, AnalysisError):
-            traceback.print_exc()
-        why = "Memory ran out." if is_out_of_memory(error) else str(error)
-        return f"The trained weights were not saved. {why}"
-    return ""
+def _why_unsaved(error: Exception | None) -> str:
+    """Why the weights were not saved, for the user; empty if they were."""
+    if error is None:
+        return ""
+    if not isinstance(error, AnalysisError):
+        traceback.print_exception(error)
+    why = "Memory ran out." if is_out_of_memory(error) else str(error)
+    return f"The trained weights were not saved. {why}"
 
 
 def failure_sentence(error: Exception) -> str:

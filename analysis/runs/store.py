@@ -75,6 +75,10 @@ class RunStore:
             raise StoreError(f"There is no run {run_id!r}.")
         return self.path.parent / "runs" / f"{run_id}.safetensors"
 
+    def check(self) -> None:
+        """Read the whole file once, so that damage is found before anything is built on it."""
+        self._database.check()
+
     # Read by pages.
 
     def revision(self) -> int:

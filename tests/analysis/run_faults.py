@@ -19,7 +19,7 @@ PATIENCE = 60.0  # seconds; a machine may be busy
 KINDS = (
     "", "quick", "long", "waits", "ignores stop", "diverges", "training error",
     "unexpected error", "out of memory", "cannot save", "no memory to save", "slow to save",
-    "killed", "starts a process",
+    "killed", "starts a process", "no space to save",
 )  # fmt: skip
 
 _LOCK = """

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,33 @@ def test_a_store_of_a_newer_version_is_left_alone(store: RunStore) -> None:
             act()
     store.close()
     assert store.path.read_bytes() == content
+
+
+def contents(store: RunStore) -> object:
+    runs = store.runs()
+    return runs, [store.metrics(run.id) for run in runs]
+
+
+def test_no_zeroed_page_is_read_as_if_it_were_whole(store: RunStore, tmp_path: Path) -> None:
+    ids = store.add([RunOptions()] * 5)
+    store.claim_next(ME, ME, limit=1)
+    store.record(ids[0], ME, steps(200))
+    store.close()
+    whole, right = store.path.read_bytes(), contents(store)
+    store.check()
+    found = 0
+    for start in range(0, len(whole), 4096):
+        folder = tmp_path / str(start)
+        folder.mkdir()
+        damaged = RunStore(folder / "runs.sqlite")
+        damaged.path.write_bytes(whole[:start] + bytes(4096) + whole[start + 4096 :])
+        with suppress(StoreError):
+            damaged.check()
+        found += not damaged.path.exists()
+        assert not damaged.path.exists() or contents(damaged) == right
+    assert found > 8
+
+
+def test_a_store_that_does_not_exist_is_whole(store: RunStore) -> None:
+    store.check()
+    assert not store.path.exists()

@@ -214,6 +214,37 @@ def test_a_run_is_done_even_if_its_weights_cannot_be_saved(
     assert run.result.test_accuracy == 0.625
 
 
+def test_weights_are_kept_until_the_disk_has_space(
+    queue: RunQueue, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis.runs.queue, "_SAVE_GRACE", 1.0)
+    (run_id,) = queue.start([run_of_kind("no space to save")])
+    wait_until(lambda: run_of(queue, run_id).error)
+    run = run_of(queue, run_id)
+    assert run.state == "done"
+    assert "not saved yet: the disk is full. Free some space within 10 minutes" in run.error
+    ended = time.monotonic()
+    wait_until(lambda: time.monotonic() > ended + 1.5)  # longer than any other worker may take
+    assert worker_of(queue, run_id).alive
+    (home / "go").touch()
+    wait_until(queue.store.weights_path(run_id).exists)
+    wait_until(lambda: not run_of(queue, run_id).error)
+    assert run_of(queue, run_id).state == "done"
+
+
+def test_a_zeroed_page_of_the_store_is_noticed_at_the_start(home: Path) -> None:
+    store = RunStore()
+    store.add([run_of_kind("quick")] * 30)
+    store.close()
+    content = bytearray(store.path.read_bytes())
+    content[-4096:] = bytes(4096)
+    store.path.write_bytes(content)
+    with closing_queue(store) as queue:
+        (sentence,) = queue.problems()
+        assert "The run store was damaged. It was set aside as" in sentence
+        assert store.runs() == []
+
+
 def test_a_run_is_done_before_its_weights_are_saved_and_stop_comes_too_late(
     checks: list[str], queue: RunQueue, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

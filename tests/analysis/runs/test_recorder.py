@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import sys
@@ -16,7 +17,7 @@ import analysis.runs.recorder
 from analysis.errors import StoreError
 from analysis.instruments.memory_use import MemoryUse
 from analysis.options import RunOptions
-from analysis.runs.recorder import Recorder, TrainingRequest, Unsaved, train
+from analysis.runs.recorder import Recorder, TrainingRequest, Unsaved, WaitingForSpace, train
 from analysis.runs.records import Ending, Recorded
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId
@@ -176,7 +177,7 @@ def test_a_finished_run_is_handed_over_before_its_weights_are_saved(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store cannot be written, and saving the weights runs out of memory."""
-    handed: list[Unsaved] = []
+    handed: list[Any] = []
     before: list[Unsaved] = []
 
     class OutOfMemory:
@@ -206,3 +207,65 @@ def test_a_finished_run_is_handed_over_before_its_weights_are_saved(
     assert handed[-1].ending.result == RESULT
     assert handed[-1].ending.state == "done"
     assert "weights were not saved. Memory ran out" in handed[-1].ending.error
+
+
+class FullDisk:
+    """A training that ends at once, on a disk that has space at the third try to save."""
+
+    fingerprints: dict[str, str] = {}  # noqa: RUF012
+    tries = 0
+
+    def __init__(self, _: RunOptions) -> None:
+        FullDisk.tries = 0
+
+    def __iter__(self) -> Iterator[FinetuneResult]:
+        yield RESULT
+
+    def save_weights(self, _: Path) -> None:
+        FullDisk.tries += 1
+        if FullDisk.tries < 3:
+            raise StoreError("full") from OSError(errno.ENOSPC, "full")
+
+
+@pytest.mark.parametrize("store_too", [False, True])
+def test_weights_are_saved_once_there_is_space(
+    store_too: bool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[Unsaved | WaitingForSpace] = []
+    notes: list[str] = []
+    record, note = RunStore.record, RunStore.note
+
+    def limited(*arguments: Any, **options: Any) -> bool:
+        if FullDisk.tries < 2 and store_too:
+            raise StoreError("no space left")
+        return record(*arguments, **options)
+
+    def noted(store: RunStore, run_id: str, worker: ProcessId, words: str) -> bool:
+        notes.append(words)
+        return note(store, run_id, worker, words)
+
+    fake = SimpleNamespace(Training=FullDisk)
+    monkeypatch.setitem(sys.modules, "analysis.training.fine_tune", fake)
+    monkeypatch.setattr(RunStore, "record", limited)
+    monkeypatch.setattr(RunStore, "note", noted)
+    monkeypatch.setattr(analysis.runs.recorder, "_SPACE_POLL", 0.0)
+    monkeypatch.setattr(analysis.runs.recorder, "_END_PATIENCE", 0.1)
+    (run,) = recorder.store.runs()
+    train(TrainingRequest(run.id, recorder.store.path, ME), lambda _: None, handed.append)
+    assert WaitingForSpace() in handed
+    assert FullDisk.tries == 3
+    assert ["not saved yet" in words for words in notes] == [True, False]
+    (run,) = recorder.store.runs()
+    assert (run.state, run.error, run.result) == ("done", "", RESULT)
+
+
+def test_weights_for_which_there_is_never_space_are_given_up(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = SimpleNamespace(Training=FullDisk)
+    monkeypatch.setitem(sys.modules, "analysis.training.fine_tune", fake)
+    monkeypatch.setattr(analysis.runs.recorder, "SPACE_PATIENCE", 0.0)
+    (run,) = recorder.store.runs()
+    train(TrainingRequest(run.id, recorder.store.path, ME), lambda _: None, lambda _: None)
+    (run,) = recorder.store.runs()
+    assert (run.state, run.error) == ("done", "The trained weights were not saved. full")

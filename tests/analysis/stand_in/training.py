@@ -5,6 +5,7 @@ The run's `train_samples` is the index of its kind in `KINDS`.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -79,6 +80,8 @@ class Training:
             raise StoreError("No room.")
         if kind == "no memory to save":
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        if kind == "no space to save" and not (home() / "go").exists():
+            raise StoreError("No room.") from OSError(errno.ENOSPC, "full")
         if kind == "slow to save":
             _wait()
         try:
