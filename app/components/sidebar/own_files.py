@@ -23,7 +23,7 @@ from analysis.datasets import (
 from analysis.errors import AnalysisError
 from analysis.models import Checkpoint, CheckpointRequest, own_checkpoints, remove_checkpoint
 from analysis.options import AnalysisOptions
-from analysis.system.home import home
+from analysis.system.home import home, replacing
 from analysis.text import plural
 from app.cache import jobs
 from app.components.shared.option_inputs import help_of
@@ -165,6 +165,8 @@ def _render_import(
             st.error(
                 f"The file could not be saved ({error.strerror}). Free some space and try again."
             )
+            imports.pop(widget, None)
+            st.button("Try again", key=f"again_{widget}", icon=":material/replay:")
             return
     current = imports[widget]
     job = current.job
@@ -248,7 +250,8 @@ def _write_upload(upload: UploadedFile) -> Path:
             if time.time() - old.stat().st_mtime > _FORGOTTEN:
                 old.unlink()
     path = folder / f"{uuid4().hex}{Path(upload.name).suffix.lower()}"
-    path.write_bytes(upload.getbuffer())
+    with replacing(path) as file:
+        file.write(upload.getbuffer())
     return path
 
 

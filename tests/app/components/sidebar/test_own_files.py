@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -274,6 +277,26 @@ def test_of_a_zip_and_a_folder_the_one_given_last_is_chosen(tmp_path: Path) -> N
     name_folder(page, folder)
     assert "8 images, without labels" in page.success[0].value
     remove_dataset(dataset)
+
+
+def test_an_upload_on_a_full_disk_leaves_no_file_and_can_be_tried_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int, mode: str) -> Any:
+        os.close(handle)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    content, page = packed(fill(tmp_path / "late", seed=21)).read_bytes(), opened()
+    before = sorted((home / "uploads").glob("*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", full)
+        upload(page, "own_images_0", "late.zip", content)
+        assert "could not be saved (No space left on device)" in page.error[0].value
+        assert sorted((home / "uploads").glob("*")) == before
+    button(page, "Try again").click().run()
+    assert not page.error
+    settled(page, lambda page: page.selectbox(key="dataset").value.startswith("own:late-"))
+    remove_dataset(page.selectbox(key="dataset").value)
 
 
 def test_an_upload_is_kept_until_it_is_deleted(tmp_path: Path) -> None:
