@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from analysis.commands.options import (
@@ -36,6 +35,7 @@ from analysis.options import (
     option_problems,
     options_of,
 )
+from analysis.system.paths import pasted_path
 from analysis.text import duration_text, gigabytes
 from analysis.topology.store import fingerprint, is_saved
 
@@ -66,10 +66,13 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     )
     output = analyze.add_mutually_exclusive_group()
     output.add_argument(
-        "--json", type=Path, metavar="FILE", help="Write JSON to this file, not to stdout."
+        "--json", type=pasted_path, metavar="FILE", help="Write JSON to this file, not to stdout."
     )
     output.add_argument(
-        "--csv", type=Path, metavar="FILE", help="Write a table to this file, one row per layer."
+        "--csv",
+        type=pasted_path,
+        metavar="FILE",
+        help="Write a table to this file, one row per layer.",
     )
 
 

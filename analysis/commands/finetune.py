@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from analysis.commands.options import (
@@ -36,6 +35,7 @@ from analysis.options import (
 )
 from analysis.runs.records import TrainingLog
 from analysis.selection.strategies import STRATEGIES
+from analysis.system.paths import pasted_path
 from analysis.text import plural
 from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection
 from analysis.version import __version__
@@ -57,10 +57,15 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add_option(add, RunOptions, "train_samples", default=f"{most}, or the whole split if smaller")
     for name in options_of(Recipe):
         add_option(add, Recipe, name)
-    add("--json", type=Path, metavar="FILE", help="Write the result to this file, not to stdout.")
+    add(
+        "--json",
+        type=pasted_path,
+        metavar="FILE",
+        help="Write the result to this file, not to stdout.",
+    )
     add(
         "--save-weights",
-        type=Path,
+        type=pasted_path,
         metavar="FILE",
         help="Write the trained weights to this safetensors file.",
     )

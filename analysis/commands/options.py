@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
 from analysis.datasets.folders import some_of
+from analysis.datasets.own import FOLDER, OWN
 from analysis.models import checkpoint_notes
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
 from analysis.options import (
@@ -26,6 +27,7 @@ from analysis.options import (
 )
 from analysis.progress import Progress
 from analysis.selection.scores import NORMALIZATIONS
+from analysis.system.paths import plain_path
 from analysis.topology.summaries import SUMMARIES
 from analysis.training.names import name_problems
 
@@ -187,21 +189,27 @@ def write_json(result: dict[str, Any], path: Path | None) -> None:
 
 def model_name(text: str) -> str:
     """What `--model` names; the path of the user's file made absolute."""
-    file, python, function = text.partition(".py:")
-    return f"{Path(file).resolve()}.py:{function}" if python else text
+    head, _, function = plain_path(text).rpartition(":")
+    file = plain_path(head)
+    return f"{Path(file).resolve()}:{function.strip()}" if file.endswith(".py") else text
 
 
 def dataset_name(text: str) -> str:
     """What `--dataset` names; a folder by its absolute path."""
-    is_path = text not in DATASETS and ":" not in text and (os.sep in text or Path(text).is_dir())
-    return f"folder:{Path(text).resolve()}" if is_path else text
+    if text in DATASETS:
+        return text
+    path, named = plain_path(text.removeprefix(FOLDER)), text.startswith(FOLDER)
+    is_path = Path(path).exists() or (os.sep in path and not text.startswith(OWN))
+    return f"{FOLDER}{Path(path).resolve()}" if path and (named or is_path) else text
 
 
 def weights_name(text: str) -> str:
     """What `--weights` names; a checkpoint by its absolute path."""
-    named = Path(text).suffix.lower() in CHECKPOINT_ENDINGS or os.sep in text
-    is_path = text.startswith(FILE) or named or (text not in WEIGHTS and Path(text).is_file())
-    return f"{FILE}{Path(text.removeprefix(FILE)).resolve()}" if is_path else text
+    prefixed = text.startswith(FILE) and not text.lower().startswith("file://")
+    path = plain_path(text.removeprefix(FILE) if prefixed else text)
+    named = prefixed or os.sep in path or Path(path).suffix.lower() in CHECKPOINT_ENDINGS
+    is_path = named or (path not in WEIGHTS and Path(path).is_file())
+    return f"{FILE}{Path(path).resolve()}" if is_path else text
 
 
 def _gigabytes(text: str) -> int:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis.commands.options import (
@@ -33,6 +32,7 @@ from analysis.sweeps.progress import runs_of
 from analysis.sweeps.sweep import sweep
 from analysis.sweeps.table import as_csv, markdown, records, rows_of
 from analysis.system.devices import device_problem
+from analysis.system.paths import pasted_path
 from analysis.text import duration_text, plural
 from analysis.version import __version__
 
@@ -87,12 +87,15 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     for form in ("json", "csv"):
         add(
             f"--{form}",
-            type=Path,
+            type=pasted_path,
             metavar="FILE",
             help=f"Write one {form.upper()} record per cell.",
         )
     add(
-        "--markdown", type=Path, metavar="FILE", help="Write the table to this file, not to stdout."
+        "--markdown",
+        type=pasted_path,
+        metavar="FILE",
+        help="Write the table to this file, not to stdout.",
     )
 
 

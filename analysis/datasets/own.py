@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -31,6 +29,7 @@ from analysis.errors import AssetError, OptionError
 from analysis.options import SPLITS, Split
 from analysis.progress import ProgressCallback
 from analysis.system.home import home
+from analysis.system.paths import plain_path
 
 FOLDER, OWN = "folder:", "own:"
 LEFTOVER_SECONDS = 3600.0  # an unfinished folder of that age is abandoned
@@ -150,7 +149,7 @@ def folder_of(name: str) -> Path:
     """
     kind, _, rest = name.partition(":")
     if kind == "folder":
-        rest = _plain_path(rest)
+        rest = plain_path(rest)
         if not rest or "\0" in rest or not Path(rest).is_absolute():
             raise OptionError(
                 f'`dataset` must be "folder:" and an absolute path, got {name!r}: write the full '
@@ -163,18 +162,6 @@ def folder_of(name: str) -> Path:
             f"{', '.join(own_datasets()) or 'the bundled datasets'}"
         )
     return kept_folder(rest)
-
-
-def _plain_path(text: str) -> str:
-    """A path as people paste it: in quotes, with spaces around it, from "~", or as a file URL."""
-    if "\0" in text or (Path(text).is_absolute() and os.path.lexists(text)):
-        return text
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
-    if text.startswith("file://"):
-        text = unquote(urlsplit(text).path)
-    return os.path.expanduser(text) if text.startswith("~") else text  # noqa: PTH111
 
 
 def _make_spec(name: str, folder: Folder) -> DatasetSpec:

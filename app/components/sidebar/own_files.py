@@ -24,6 +24,7 @@ from analysis.errors import AnalysisError
 from analysis.models import Checkpoint, CheckpointRequest, own_checkpoints, remove_checkpoint
 from analysis.options import AnalysisOptions
 from analysis.system.home import home, replacing
+from analysis.system.paths import pasted_path
 from analysis.text import plural
 from app.cache import jobs
 from app.components.shared.option_inputs import help_of
@@ -112,7 +113,7 @@ def render_own_images(dataset: str) -> None:
                 "dataset", upload.file_id, lambda: ImportRequest(_write_upload(upload), upload.name)
             )
         elif folder:
-            path = Path(folder).expanduser().absolute()
+            path = pasted_path(folder).absolute()
             known = session().uploads.imports.get("dataset")
             if path.is_dir() or (known and known.source == folder):
                 _render_import("dataset", folder, lambda: ImportRequest(path, folder))
