@@ -92,7 +92,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
         log.add(item)
         if isinstance(item, Selection):
             news = item.note.removeprefix(said).strip()
-            for line in (_selection_text(item), f"note: {news}" if news else ""):
+            for line in (selection_text(item), f"note: {news}" if news else ""):
                 if line and line not in printed:
                     printed.add(line)
                     print(line, file=sys.stderr)
@@ -148,7 +148,8 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
-def _selection_text(selection: Selection) -> str:
+def selection_text(selection: Selection) -> str:
+    """How much trains, in one line."""
     trained, total = selection.trainable_parameters, selection.total_parameters
     layers = plural(len(selection.layers), "layer")
     return f"training {layers}, {trained:,} of {plural(total, 'parameter')}"

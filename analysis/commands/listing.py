@@ -39,8 +39,10 @@ def _list_models(arguments: argparse.Namespace) -> None:
 
 def _list_datasets(arguments: argparse.Namespace) -> None:
     own = {name: dataset_spec(name) for name in own_datasets()}
-    for name in _matching(arguments.search, known := DATASETS | own):
-        print(f"{name:19} {known[name].description}")
+    names = _matching(arguments.search, known := DATASETS | own)
+    width = max(19, *map(len, names))
+    for name in names:
+        print(f"{name:{width}} {known[name].description}")
     if not arguments.search:
         print("\nShifts (--shift, with --severity 1 to 5)")
         for name, shift in SHIFTS.items():

@@ -18,6 +18,7 @@ from analysis.datasets.own import FOLDER, OWN
 from analysis.models import checkpoint_notes
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
 from analysis.options import (
+    MIN_SAMPLES,
     PRESETS,
     WEIGHTS,
     AnalysisOptions,
@@ -151,7 +152,8 @@ def fill_images(arguments: argparse.Namespace, split: str, defaults: dict[str, i
     sizes: dict[Any, int] = dataset_spec(arguments.dataset).sizes if known else {}
     for name, default in defaults.items():
         if getattr(arguments, name) is None:
-            number = min(default, sizes.get(split) or default)
+            # Fewer than an analysis needs are refused with the size of the split.
+            number = min(default, max(sizes.get(split) or default, MIN_SAMPLES))
             setattr(arguments, name, number)
             if number < default:
                 option = "--" + name.replace("_", "-")

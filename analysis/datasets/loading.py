@@ -14,7 +14,7 @@ from analysis.datasets.shifts import SHIFTS
 from analysis.datasets.specs import Bytes, Images
 from analysis.datasets.splits import Labels
 from analysis.errors import OptionError, choice_problem, raise_problems
-from analysis.options import MAX_SEVERITY, SPLITS, Split
+from analysis.options import MAX_SEVERITY, MIN_SAMPLES, SPLITS, Split
 from analysis.progress import ProgressCallback
 
 
@@ -65,10 +65,7 @@ class ImageDataset:
         """
         problems = _seed_problem(seed)
         if not 1 <= n <= len(self):
-            problems.append(
-                f"`samples` must be from 1 to {len(self)}, got {n}: "
-                f"the {self.split} split of {self.name} has {len(self)} images"
-            )
+            problems.append(self._size_problem(n))
         raise_problems(problems)
         chosen = np.random.default_rng(seed).permutation(len(self))[:n]
         return replace(
@@ -77,6 +74,16 @@ class ImageDataset:
             labels=self.labels[chosen],
             indices=self.indices[chosen],
         )
+
+    def _size_problem(self, n: int) -> str:
+        split = f"the {self.split} split of {self.name} has {len(self)} images"
+        if len(self) < MIN_SAMPLES <= n:  # no number would do
+            return (
+                f"{split}, and an analysis needs at least {MIN_SAMPLES}; add images, or use "
+                "another split"
+            )
+        rule = f"at most {len(self)}" if n > 0 else "at least 1"
+        return f"`samples` must be {rule}, got {n}: {split}"
 
 
 def list_datasets() -> list[str]:

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from analysis.__main__ import main
+from analysis.commands.finetune import selection_text
 from analysis.commands.options import weights_name
 from analysis.datasets import list_datasets, load_dataset
 from analysis.errors import NOT_ENOUGH_MEMORY, AssetError
@@ -30,6 +31,7 @@ from analysis.selection.strategies import STRATEGIES
 from analysis.topology.clustering import dbscan
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.resummarize import resummarize
+from analysis.training.metrics import Selection
 from tests.analysis.datasets.picture_files import class_folders
 from tests.serving import restore_ctrl_c
 
@@ -549,6 +551,17 @@ def test_a_console_of_any_encoding_gets_substitutes(
 def test_a_long_name_does_not_run_into_the_next_column(
     tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class_folders(home / "datasets" / "a-name-of-an-upload-that-is-long-0123456789ab", {"a": 4})
+    name = "a-name-of-an-upload-that-is-long-0123456789ab"
+    class_folders(home / "datasets" / name, {"a": 4})
     assert main(["datasets", "upload-that-is-long"]) == 0
     assert "-0123456789ab 4 images" in capsys.readouterr().out
+    assert main(["datasets"]) == 0
+    table = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    width = max(len(line.split()[0]) for line in table)
+    assert width > len(name)
+    assert all(line[width] == " " != line[width + 1] for line in table)
+
+
+def test_one_layer_is_not_several() -> None:
+    selection = Selection(("fc",), 10, 100, 0.5, 1000, False, False, "sgd", None)
+    assert selection_text(selection).startswith("training 1 layer, ")

@@ -90,13 +90,23 @@ def test_draws_follow_the_seed_and_grow_by_appending() -> None:
 
 def test_a_draw_of_too_many_or_none_says_how_many_there_are() -> None:
     train = load_dataset("digits")
-    for n in (5000, 1079, 0, -1):
+    for n, rule in ((5000, "at most 1078"), (1079, "at most 1078"), (0, "at least 1")):
         with pytest.raises(
             OptionError,
-            match=rf"`samples` must be from 1 to 1078, got {n}: "
+            match=rf"`samples` must be {rule}, got {n}: "
             "the train split of digits has 1078 images",
         ):
             train.sample(n, seed=0)
+
+
+def test_a_split_that_no_analysis_can_use_says_so() -> None:
+    three = load_dataset("digits").sample(3, seed=0)
+    with pytest.raises(
+        OptionError,
+        match=r"^the train split of digits has 3 images, and an analysis needs at least 4; add",
+    ):
+        three.sample(8, seed=0)
+    assert len(three.sample(2, seed=0)) == 2  # for another purpose
 
 
 def test_every_problem_is_reported_at_once() -> None:
