@@ -10,11 +10,12 @@ that `cache_data` would make.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.datasets import is_fetched, load_dataset
@@ -39,10 +40,17 @@ from analysis.topology.embedding import embed
 from analysis.topology.resummarize import resummarize
 from analysis.topology.saved_limit import saved_text
 from analysis.topology.store import fingerprint
-from app.charts.profile import Column, profile_figure, profile_titles_figure
+from app.charts.diagram import diagram_figure
+from app.charts.embedding import embedding_figure
+from app.charts.profile import (
+    Column,
+    profile_figure,
+    profile_titles_figure,
+    profile_with_selection,
+)
 from app.pictures import Picture, picture
 from app.state import Choice
-from app.theme import LOOKS
+from app.theme import PALETTES, DrawnFigure
 
 TALL = 46  # layers; a profile with more is drawn denser
 ROW, DENSE_ROW = 18, 15  # pixels
@@ -194,7 +202,7 @@ def _evidence(choice: Choice, seed: int, report: TopologyReport) -> Evidence:
     )
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=256, show_spinner=False)
 def profile(
     key: str,
     choice: Choice,
@@ -202,25 +210,89 @@ def profile(
     appearance: str,
     opened: str | None,
     _rows: pd.DataFrame,
-) -> go.Figure:
+) -> DrawnFigure:
     """The layer profile. Streamlit drops a chart's selection when its figure changes."""
     chosen = _rows.loc[_rows["selected"], "score"]
-    return profile_figure(
+    plain = profile_with_selection(
+        _profile_parts(key, replace(choice, rho=1.0), columns, appearance, _rows)[0],
         _rows,
         threshold=None if chosen.empty else float(chosen.min()),
-        columns=columns,
-        palette=LOOKS[appearance],
-        row_height=ROW if len(_rows) <= TALL else DENSE_ROW,
+        palette=PALETTES[appearance],
         opened=opened,
     )
+    return DrawnFigure(plain)
+
+
+def profile_titles(
+    key: str, choice: Choice, columns: tuple[Column, ...], appearance: str, rows: pd.DataFrame
+) -> DrawnFigure:
+    """The titles of the layer profile, which stay in sight while it scrolls."""
+    return _profile_parts(key, replace(choice, rho=1.0), columns, appearance, rows)[1]
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def profile_titles(
-    key: str, choice: Choice, columns: tuple[Column, ...], appearance: str, _profile: go.Figure
-) -> go.Figure:
-    """The titles of the layer profile, which stay in sight while it scrolls."""
-    return profile_titles_figure(_profile, LOOKS[appearance])
+def _profile_parts(
+    key: str,
+    choice: Choice,
+    columns: tuple[Column, ...],
+    appearance: str,
+    _rows: pd.DataFrame,
+) -> tuple[dict[str, Any], DrawnFigure]:
+    """What does not depend on ρ, which `choice` leaves out: the profile and its titles."""
+    height = ROW if len(_rows) <= TALL else DENSE_ROW
+    palette = PALETTES[appearance]
+    figure = profile_figure(
+        _rows, threshold=None, columns=columns, palette=palette, row_height=height
+    )
+    return figure.to_dict(), DrawnFigure(profile_titles_figure(figure, palette).to_dict())
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def diagram(
+    key: str,
+    layer: str,
+    min_persistence: float,
+    span: tuple[float, float] | None,
+    appearance: str,
+    height: int,
+    _report: TopologyReport,
+) -> DrawnFigure:
+    """The persistence diagram of a layer."""
+    figure = diagram_figure(
+        _report.layer(layer).diagram,
+        min_persistence=min_persistence,
+        span=span,
+        palette=PALETTES[appearance],
+        height=height,
+    )
+    return DrawnFigure(figure.to_dict())
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def image_map(
+    key: str,
+    layer: str,
+    by: str,
+    appearance: str,
+    height: int,
+    _images: DrawnImages,
+    _groups: Sequence[str],
+    _report: TopologyReport,
+) -> DrawnFigure:
+    """The map of a layer's images, coloured `by` cluster or class: their `groups`."""
+    # Longer names appear only on hover.
+    short = _images.classes and max(map(len, _images.classes)) <= 2
+    figure = embedding_figure(
+        embedding(key, layer, _report),
+        groups=_groups,
+        texts=[
+            f"image {i}: {name}" for i, name in zip(_images.indices, _images.names, strict=True)
+        ],
+        labels=list(_images.names) if short else None,
+        palette=PALETTES[appearance],
+        height=height,
+    )
+    return DrawnFigure(figure.to_dict())
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

@@ -211,7 +211,7 @@ def _put_into_link(name: str, values: list[str]) -> None:
 
 
 def appearance() -> str:
-    """The name of a look in `theme.LOOKS`: as the browser shows the page, and in which type."""
+    """The name of a look in `theme.PALETTES`: as the browser shows the page, and in which type."""
     shade = "dark" if st.context.theme.type == "dark" else "light"
     return f"{shade} large" if st.session_state.get("large") else shade
 

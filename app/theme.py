@@ -94,7 +94,7 @@ PALETTES = {
 
 
 LARGE = 1.4  # the scale of large type, for projectors
-LOOKS = PALETTES | {f"{name} large": replace(p, scale=LARGE) for name, p in PALETTES.items()}
+PALETTES |= {f"{name} large": replace(p, scale=LARGE) for name, p in PALETTES.items()}
 
 
 class SelectableFigure(go.Figure):  # type: ignore[misc]
@@ -110,6 +110,22 @@ class SelectableFigure(go.Figure):  # type: ignore[misc]
         """Return the figure as plain data, as Streamlit sends it to the browser."""
         plain: dict[str, Any] = super().to_dict()
         return {**plain, "layout": {**plain["layout"], "dragmode": "none"}}
+
+
+class DrawnFigure(SelectableFigure):
+    """A figure as the plain data that the browser gets, for pages that are drawn often.
+
+    Plotly checks and copies each value of a figure whenever it is drawn, which takes longer than
+    all the rest of a page.
+    """
+
+    def __init__(self, plain: dict[str, Any]) -> None:  # and none of Plotly's own
+        self.__dict__["plain"] = plain
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the data; what is in it is shared, and must stay as it is."""
+        plain: dict[str, Any] = self.__dict__["plain"]
+        return {**plain, "data": [dict(trace) for trace in plain["data"]]}
 
 
 def translucent(color: str, opacity: float) -> str:

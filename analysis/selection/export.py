@@ -21,6 +21,7 @@ _COLUMNS = (
     "layer", "kind", "b1", "score", "rank", "selected", "head", "activation_size", "parameters",
     "clusters",
 )  # fmt: skip
+_OF_SELECTION = ("rho", "normalization", "summary")
 # Written in every command line, so that it says the same when a default changes.
 _ALWAYS = ("model", "weights", "dataset", "samples", "seed", "batch_size", "pooling")
 
@@ -39,13 +40,18 @@ def settings(options: AnalysisOptions, choice: Mapping[str, Any]) -> dict[str, A
     return {**first, **others, "version": __version__}
 
 
+def of_a_layer(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that decide only which layers are chosen."""
+    return {name: value for name, value in settings.items() if name not in _OF_SELECTION}
+
+
 def file_stem(what: str, settings: Mapping[str, Any]) -> str:
     """A file's name without its ending, which says what it holds and with which settings."""
     s = settings
     parts = ["bettiscope", what, s["model"], s["weights"], s["dataset"]]
     parts += [f"{s['shift']}{s['severity']}"] if s["shift"] != "none" else []
-    parts += [f"{s['samples']}-images", f"seed{s['seed']}", s["preset"], s["normalization"]]
-    parts += [f"rho{s['rho']:g}", s["summary"]]
+    parts += [f"{s['samples']}-images", f"seed{s['seed']}", s["preset"]]
+    parts += [s["normalization"], f"rho{s['rho']:g}", s["summary"]] if "rho" in s else []
     parts += [f"loops-over-{s['min_persistence']:g}"] if s["min_persistence"] else []
     parts += [f"eps-quantile{s['eps_quantile']:g}"] if s["eps_quantile"] is not None else []
     name = re.sub(r"[^\w.-]+", "_", "-".join(map(str, parts)))
@@ -61,10 +67,10 @@ def caption(settings: Mapping[str, Any]) -> str:
         f"{s['samples']} images of {s['dataset']}{shift}",
         f"seed {s['seed']}",
         f"preset {s['preset']}",
-        f"normalisation {s['normalization']}",
-        f"ρ = {s['rho']:g}",
-        f"score from {s['summary']}",
     ]
+    if "rho" in s:
+        parts += [f"normalisation {s['normalization']}", f"ρ = {s['rho']:g}"]
+        parts.append(f"score from {s['summary']}")
     parts += [f"loops over {s['min_persistence']:g}"] if s["min_persistence"] else []
     parts += [f"DBSCAN radius at quantile {s['eps_quantile']:g}"] if s["eps_quantile"] else []
     return ", ".join([*parts, f"BettiScope {s['version']}"])

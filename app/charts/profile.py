@@ -24,14 +24,18 @@ from app.charts.profile_columns import (
     byte_unit,
     column_title,
     draw_names,
-    note,
+    marks_by_role,
+    note_at,
     set_axis,
     without_fading,
 )
 from app.literal import figure_text
 from app.theme import Palette, SelectableFigure, style, translucent
 
-__all__ = ["COLUMNS", "Column", "profile_figure", "profile_titles_figure", "short_names"]
+__all__ = [
+    "COLUMNS", "Column", "profile_figure", "profile_titles_figure", "profile_with_selection",
+    "short_names",
+]  # fmt: skip
 
 COLUMNS: tuple[Column, ...] = ("b1", "score", "clusters", "cost", "parameters")
 
@@ -89,14 +93,14 @@ def profile_figure(
     for column, panel in zip(columns, panels[1:], strict=True):
         DRAW[column](sketch, rows, panel)
         if column == "score":
-            scale = ScoreScale.of(rows)
-            log = "score (log)" if scale.lowest is not None else "score"
+            log = "score (log)" if ScoreScale.of(rows).lowest is not None else "score"
             sketch.layout[axis_key(panel)]["title"] = column_title(
                 palette, log, "share of the best"
             )
-            if threshold is not None:
-                position = float(scale.place(np.array(threshold)))
-                _draw_threshold(sketch, position, panel, len(rows))
+    if threshold is not None and "score" in columns:
+        _draw_threshold(
+            sketch.layout, rows, threshold, panels[1 + columns.index("score")].axis, palette
+        )
     _draw_cells(sketch, rows, panels, opened)
     width = CHARACTER * max(map(len, labels), default=0)
     # Names extend past the left edge of their column, which is narrowest on the smallest screen.
@@ -114,6 +118,44 @@ def profile_figure(
     }
     figure = SelectableFigure(data=sketch.traces, layout=sketch.layout)
     return style(figure, palette, height=len(rows) * row_height + TOP + BOTTOM + row_height)
+
+
+def profile_with_selection(
+    drawn: dict[str, Any],
+    rows: pd.DataFrame,
+    *,
+    threshold: float | None,
+    palette: Palette,
+    opened: str | None = None,
+) -> dict[str, Any]:
+    """Patch a profile to show another selection of the same layers with the same scores.
+
+    Parameters
+    ----------
+    drawn : dict
+        What `to_dict` gives of a `profile_figure` without a threshold; it stays as it is.
+    rows, threshold, palette, opened
+        As for `profile_figure`, whose figure this equals.
+    """
+    layout = dict(drawn["layout"])
+    layout["shapes"], layout["annotations"] = [], list(layout.get("annotations", ()))
+    traces, texts = [], _hover_texts(rows)
+    for old in drawn["data"]:
+        marks = marks_by_role(old["name"], rows, palette)
+        trace = old | {part: old.get(part, {}) | new for part, new in marks.items()}
+        if old["name"] == "score" and threshold is not None:
+            _draw_threshold(layout, rows, threshold, old["xaxis"], palette)
+            font = layout["annotations"][-1]["font"]
+            font["size"] *= palette.scale
+        if old["name"] == "selected rows":
+            trace |= _selected_rows(rows)
+        if old["name"] == "cells":
+            names = [name for (name,) in old["customdata"]]
+            trace["hovertext"] = texts * (len(names) // max(1, len(texts)))
+            trace["selectedpoints"] = _cells_of(opened, names)
+        traces.append(trace)
+    layout = {name: value for name, value in layout.items() if value != []}  # as Plotly leaves out
+    return {**drawn, "data": traces, "layout": layout}
 
 
 def profile_titles_figure(profile: go.Figure, palette: Palette) -> go.Figure:
@@ -147,23 +189,26 @@ def _layout_panels(columns: Sequence[Column]) -> list[Panel]:
     return panels
 
 
-def _draw_threshold(sketch: Sketch, position: float, panel: Panel, count: int) -> None:
-    color = sketch.palette.accent
-    sketch.layout["shapes"].append(
+def _draw_threshold(
+    layout: dict[str, Any], rows: pd.DataFrame, threshold: float, axis: str, palette: Palette
+) -> None:
+    """Add the line to lists of shapes and annotations in `layout`."""
+    position = float(ScoreScale.of(rows).place(np.array(threshold)))
+    layout["shapes"].append(
         {
             "name": "threshold",
             "type": "line",
-            "xref": panel.axis,
+            "xref": axis,
             "yref": "y",
             "x0": position,
             "x1": position,
             "y0": -0.6,
-            "y1": count - 0.5,
-            "line": {"color": color, "width": 1.25, "dash": "dash"},
+            "y1": len(rows) - 0.5,
+            "line": {"color": palette.accent, "width": 1.25, "dash": "dash"},
         }
     )
-    note(sketch, "ρ", -1, position, panel, color)
-    sketch.layout["annotations"][-1]["xanchor"] = "center"
+    text = note_at("ρ", -1, position, axis, palette.accent)
+    layout["annotations"].append({**text, "xanchor": "center"})
 
 
 def _draw_cells(
@@ -180,14 +225,12 @@ def _draw_cells(
     whole = Panel(len(panels) + 1, 0.0, 1.0)
     shared = {"type": "bar", "orientation": "h", "width": 1, "xaxis": whole.axis}
     tint = translucent(sketch.palette.accent, 0.07)
-    selected = np.flatnonzero(rows["selected"].to_numpy(dtype=bool))
     sketch.traces.append(
         without_fading(
             {
                 **shared,
+                **_selected_rows(rows),
                 "name": "selected rows",
-                "x": np.ones(len(selected)),
-                "y": selected,
                 "marker": {"color": tint, "line": {"width": 0}},
             }
         )
@@ -205,12 +248,19 @@ def _draw_cells(
             "marker": {"color": CLEAR, "line": {"width": 0}},
             "selected": {"marker": {"opacity": 1, "color": translucent(sketch.palette.text, 0.14)}},
             "unselected": {"marker": {"opacity": 1}},
-            "selectedpoints": (
-                [i for i, name in enumerate(names * cells) if name == opened] if opened else None
-            ),
+            "selectedpoints": _cells_of(opened, names * cells),
         }
     )
     set_axis(sketch, whole, range=[0, 1], visible=False)
+
+
+def _selected_rows(rows: pd.DataFrame) -> dict[str, list[int]]:
+    selected = np.flatnonzero(rows["selected"].to_numpy(dtype=bool)).tolist()
+    return {"x": [1] * len(selected), "y": selected}
+
+
+def _cells_of(opened: str | None, names: list[str]) -> list[int] | None:
+    return [i for i, name in enumerate(names) if name == opened] if opened else None
 
 
 def _hover_texts(rows: pd.DataFrame) -> list[str]:

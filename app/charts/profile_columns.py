@@ -15,8 +15,9 @@ Column = Literal["b1", "score", "clusters", "cost", "parameters"]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 CLEAR = "rgba(0,0,0,0)"
-NAME_SIZE = 11  # px
+NAME_SIZE, NOTE_SIZE = 11, 10  # px
 LOG_FROM = 50  # ratio of best to least ranked score from which bars are logarithmic
+POINTS, BARS = ("b1", "clusters"), ("score", "cost", "parameters")  # how a column is drawn
 OVERFLOW = 1.12  # where the bar of an unranked layer with a much higher score ends
 
 
@@ -120,9 +121,25 @@ class ScoreScale:
         return {"tickvals": places.tolist(), "ticktext": [f"{value:.1g}" for value in values]}
 
 
+def marks_by_role(name: str, rows: pd.DataFrame, palette: Palette) -> dict[str, dict[str, Any]]:
+    """What of the trace `name` says which layers are selected, and which is the head."""
+    if name == "names":
+        return {"textfont": {"color": _by_role(rows, palette.text, palette.accent, palette.accent)}}
+    if name in POINTS:
+        color = _by_role(rows, palette.ink, palette.accent, palette.surface)
+        line = {"width": _by_role(rows, 0, 0, 1.5), "color": palette.accent}
+        return {"marker": {"color": color, "line": line}}
+    if name in BARS:
+        color = _by_role(rows, palette.muted, palette.accent, palette.accent)
+        line = {"width": _by_role(rows, 0, 0, 1), "color": palette.accent}
+        pattern = {"shape": _by_role(rows, "", "", "/"), "size": 5, "solidity": 0.3}
+        return {"marker": {"color": color, "line": line, "pattern": pattern}}
+    return {}
+
+
 def draw_names(sketch: Sketch, rows: pd.DataFrame, labels: list[str], panel: Panel) -> None:
     palette = sketch.palette
-    colors = _by_role(rows, palette.text, palette.accent, palette.accent)
+    marks = marks_by_role("names", rows, palette)
     sketch.traces.append(
         {
             "type": "scatter",
@@ -132,7 +149,7 @@ def draw_names(sketch: Sketch, rows: pd.DataFrame, labels: list[str], panel: Pan
             "mode": "text",
             "text": [figure_text(name) for name in labels],
             "textposition": "middle left",
-            "textfont": {"size": NAME_SIZE, "color": colors},
+            "textfont": {"size": NAME_SIZE, **marks["textfont"]},
             "cliponaxis": False,
             "hoverinfo": "skip",
             "xaxis": panel.axis,
@@ -151,7 +168,7 @@ def _draw_points(
     name: str,
     symbol: str,
 ) -> None:
-    palette = sketch.palette
+    marks = marks_by_role(name, rows, sketch.palette)
     sketch.traces.append(
         without_fading(
             {
@@ -162,15 +179,7 @@ def _draw_points(
                 "mode": "markers",
                 "xaxis": panel.axis,
                 "cliponaxis": False,
-                "marker": {
-                    "size": 7,
-                    "color": _by_role(rows, palette.ink, palette.accent, palette.surface),
-                    "symbol": symbol,
-                    "line": {
-                        "width": _by_role(rows, 0, 0, 1.5),
-                        "color": palette.accent,
-                    },
-                },
+                "marker": {"size": 7, "symbol": symbol, **marks["marker"]},
             }
         )
     )
@@ -183,7 +192,6 @@ def _draw_bars(
     panel: Panel,
     name: str,
 ) -> None:
-    palette = sketch.palette
     sketch.traces.append(
         without_fading(
             {
@@ -194,15 +202,7 @@ def _draw_bars(
                 "orientation": "h",
                 "width": 0.68,
                 "xaxis": panel.axis,
-                "marker": {
-                    "color": _by_role(rows, palette.muted, palette.accent, palette.accent),
-                    "line": {"width": _by_role(rows, 0, 0, 1), "color": palette.accent},
-                    "pattern": {
-                        "shape": _by_role(rows, "", "", "/"),
-                        "size": 5,
-                        "solidity": 0.3,
-                    },
-                },
+                **marks_by_role(name, rows, sketch.palette),
             }
         )
     )
@@ -310,20 +310,24 @@ def note(
     color: str,
     background: str = CLEAR,
 ) -> None:
-    sketch.layout["annotations"].append(
-        {
-            "text": text,
-            "x": x,
-            "y": int(row),
-            "xref": panel.axis,
-            "yref": "y",
-            "xanchor": "left",
-            "showarrow": False,
-            "font": {"size": 10, "color": color},
-            "bgcolor": background,
-            "borderpad": 0,
-        }
-    )
+    sketch.layout["annotations"].append(note_at(text, int(row), x, panel.axis, color, background))
+
+
+def note_at(
+    text: str, row: int, x: float, axis: str, color: str, background: str = CLEAR
+) -> dict[str, Any]:
+    return {
+        "text": text,
+        "x": x,
+        "y": row,
+        "xref": axis,
+        "yref": "y",
+        "xanchor": "left",
+        "showarrow": False,
+        "font": {"size": NOTE_SIZE, "color": color},
+        "bgcolor": background,
+        "borderpad": 0,
+    }
 
 
 def byte_unit(size: float) -> tuple[str, float]:

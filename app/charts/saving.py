@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 import plotly.io
 
-from app.theme import Palette
+from app.theme import DrawnFigure, Palette
 
 LINE = 14  # px of a line of the caption
 _CHARACTERS = 60  # of a line; the narrowest figure is 330 px wide
@@ -22,29 +22,31 @@ for (const button of document.querySelectorAll('button')) button.onclick = () =>
 </script>"""
 
 
-def captioned(figure: go.Figure, text: str, palette: Palette) -> go.Figure:
-    """A copy of the figure with `text` below it; the plot keeps its size."""
-    lines = textwrap.wrap(text, _CHARACTERS)
-    copy = type(figure)(figure)
-    margin = copy.layout.margin.b
-    margin = copy.layout.template.layout.margin.b if margin is None else margin
-    room = LINE * len(lines) + 6
-    copy.update_layout(margin={"b": margin + room}, height=copy.layout.height + room)
-    copy.add_annotation(
-        name="caption",
-        text="<br>".join(map(html.escape, lines)),
-        align="left",
-        showarrow=False,
-        x=0,
-        xref="paper",
-        xanchor="left",
-        y=0,
-        yref="paper",
-        yanchor="top",
-        yshift=-margin,
-        font={"size": 10, "color": palette.secondary},
-    )
-    return copy
+def captioned(figure: go.Figure, text: str, palette: Palette) -> DrawnFigure:
+    """The figure with `text` below it; the plot keeps its size."""
+    plain = figure.to_dict()
+    layout, lines = dict(plain["layout"]), textwrap.wrap(text, _CHARACTERS)
+    shared = layout["template"]["layout"]["margin"]["b"]
+    margin = layout.get("margin", {}).get("b", shared)
+    room = palette.scale * (LINE * len(lines) + 6)
+    layout["margin"] = {**layout.get("margin", {}), "b": margin + room}
+    layout["height"] += room
+    note = {
+        "name": "caption",
+        "text": "<br>".join(map(html.escape, lines)),
+        "align": "left",
+        "showarrow": False,
+        "x": 0,
+        "xref": "paper",
+        "xanchor": "left",
+        "y": 0,
+        "yref": "paper",
+        "yanchor": "top",
+        "yshift": -margin,
+        "font": {"size": 10 * palette.scale, "color": palette.secondary},
+    }
+    layout["annotations"] = [*layout.get("annotations", ()), note]
+    return DrawnFigure({**plain, "layout": layout})
 
 
 def figures_page(figures: Mapping[str, go.Figure], caption: str) -> str:
@@ -63,7 +65,7 @@ def figures_page(figures: Mapping[str, go.Figure], caption: str) -> str:
             figure,
             full_html=False,
             include_plotlyjs=number == 0,
-            default_height=f"{figure.layout.height}px",
+            default_height=f"{figure.to_dict()['layout']['height']}px",
             config={"displaylogo": False, "displayModeBar": False},
         )
         buttons = "".join(

@@ -10,15 +10,14 @@ from analysis.errors import AnalysisError
 from analysis.results import LayerTopology
 from analysis.text import plural, share_text
 from analysis.topology.summaries import SUMMARIES, average, betti_curve, long_intervals
-from app.cache import DrawnImages, drawn_images, embedding
-from app.charts.diagram import barcode_figure, betti_curve_figure, common_span, diagram_figure
-from app.charts.embedding import embedding_figure
+from app.cache import DrawnImages, diagram, drawn_images, embedding, image_map
+from app.charts.diagram import barcode_figure, betti_curve_figure, common_span
 from app.components.explore.groups import groups
 from app.components.explore.saving import render_csv_button, to_save
 from app.components.explore.thumbnails import render_thumbnails
 from app.literal import literal, sentence, visible
 from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
-from app.theme import LOOKS
+from app.theme import PALETTES
 
 DIAGRAM_HELP = (
     "Each dot is one loop of images: it is born when growing balls around them close a ring, and "
@@ -118,14 +117,10 @@ def _render_diagram(
     batches = len(layer.diagrams)
     of = f" (mean of {batches} batches; all are drawn)" if batches > 1 else ""
     st.caption(f"b₁ = {plural(layer.b1, 'loop')}{of}", help=DIAGRAM_HELP)
-    figure = diagram_figure(
-        layer.diagram,
-        min_persistence=choice.min_persistence,
-        span=span,
-        palette=LOOKS[appearance()],
-        height=height,
+    drawn = diagram(
+        shown.key, layer.name, choice.min_persistence, span, appearance(), height, shown.report
     )
-    figure, config = to_save(figure, f"diagram-{layer.name}", shown, choice)
+    figure, config = to_save(drawn, "diagram", shown, choice, layer.name)
     st.plotly_chart(
         figure,
         key=key,
@@ -141,8 +136,8 @@ def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     st.caption(f"Loops alive at each distance{of}", help=CURVE_HELP)
     scales, counts = betti_curve(long_intervals(layer.diagram, choice.min_persistence))
     alive = counts / batches
-    figure = betti_curve_figure(scales, alive, palette=LOOKS[appearance()], height=300)
-    figure, config = to_save(figure, f"betti-curve-{layer.name}", shown, choice)
+    figure = betti_curve_figure(scales, alive, palette=PALETTES[appearance()], height=300)
+    figure, config = to_save(figure, "betti-curve", shown, choice, layer.name)
     st.plotly_chart(figure, key="curve", theme=None, config=config)
     table = pd.DataFrame({"distance": scales, "loops": alive})
     _offer(table, "curve", shown, choice, layer)
@@ -157,10 +152,10 @@ def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     figure = barcode_figure(
         layer.diagram,
         min_persistence=choice.min_persistence,
-        palette=LOOKS[appearance()],
+        palette=PALETTES[appearance()],
         height=300,
     )
-    figure, config = to_save(figure, f"barcode-{layer.name}", shown, choice)
+    figure, config = to_save(figure, "barcode", shown, choice, layer.name)
     st.plotly_chart(figure, key="barcode", theme=None, config=config)
     _offer(_intervals(layer), "loops", shown, choice, layer)
 
@@ -211,18 +206,11 @@ def _render_map(
     radius = f" · radius {layer.clustering.eps:.4g}" if key == "map" else ""
     clusters = f"{plural(count, 'DBSCAN cluster')}, {share_text(noise)} noise"
     st.caption(clusters + radius, help=MAP_HELP)
-    # Longer names appear only on hover.
-    short = data.classes and max(map(len, data.classes)) <= 2
-    points = embedding(shown.key, layer.name, shown.report)
-    figure = embedding_figure(
-        points,
-        groups=groups(layer) if colour == "cluster" else list(data.names),
-        texts=[f"image {i}: {name}" for i, name in zip(data.indices, data.names, strict=True)],
-        labels=list(data.names) if short else None,
-        palette=LOOKS[appearance()],
-        height=height,
+    members = groups(layer) if colour == "cluster" else data.names
+    drawn = image_map(
+        shown.key, layer.name, colour, appearance(), height, data, members, shown.report
     )
-    figure, config = to_save(figure, f"map-{layer.name}", shown, choice)
+    figure, config = to_save(drawn, "map", shown, choice, layer.name)
     st.plotly_chart(
         figure,
         key=key,
@@ -231,6 +219,7 @@ def _render_map(
         alt=f"The images by their distances in {layer.name}",
     )
     if key == "map":
+        points = embedding(shown.key, layer.name, shown.report)
         table = pd.DataFrame(points, columns=["x", "y"])
         table = table.assign(image=data.indices, label=data.names, cluster=groups(layer))
         _offer(table, "map", shown, choice, layer)

@@ -18,7 +18,7 @@ def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str)
     open_row, look = _open_row(shown, choice, layer), appearance()
     for kind, columns in (("wide", COLUMNS), ("narrow", NARROW)):
         figure = profile(shown.key, choice, columns, look, open_row, rows)
-        titles = profile_titles(shown.key, choice, columns, look, figure)
+        titles = profile_titles(shown.key, choice, columns, look, rows)
         with st.container(key=f"rows_and_titles_{kind}", gap=None):
             # A copy of the profile's own titles, which lies over them until the page scrolls.
             with st.container(key=f"titles_{kind}"):

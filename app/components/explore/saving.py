@@ -19,6 +19,7 @@ from analysis.selection.export import (
     command_line,
     document,
     file_stem,
+    of_a_layer,
     settings,
     with_settings,
 )
@@ -30,7 +31,7 @@ from app.charts.profile import COLUMNS
 from app.charts.saving import captioned, figures_page
 from app.components.explore.groups import groups
 from app.state import Choice, Shown, appearance, session
-from app.theme import LOOKS, chart_config
+from app.theme import PALETTES, chart_config
 
 FORMATS = ("SVG", "PNG")
 
@@ -41,12 +42,17 @@ def settings_of(shown: Shown, choice: Choice) -> dict[str, Any]:
 
 
 def to_save(
-    figure: go.Figure, what: str, shown: Shown, choice: Choice
+    figure: go.Figure, what: str, shown: Shown, choice: Choice, layer: str | None = None
 ) -> tuple[go.Figure, dict[str, Any]]:
-    """The figure and its settings for Plotly, so that it is saved as chosen under Export."""
+    """The figure and its settings for Plotly, so that it is saved as chosen under Export.
+
+    The browser builds a figure anew when its name changes: one of a layer does not name ρ.
+    """
     known = settings_of(shown, choice)
+    if layer is not None:
+        what, known = f"{what}-{layer}", of_a_layer(known)
     if st.session_state.get("captions"):
-        figure = captioned(figure, caption(known), LOOKS[appearance()])
+        figure = captioned(figure, caption(known), PALETTES[appearance()])
     kind = str(st.session_state.get("figure_format") or FORMATS[0]).lower()
     return figure, chart_config(file_stem(what, known), kind)
 
@@ -167,7 +173,7 @@ def _figures(
 def _figures_of(
     shown: Shown, choice: Choice, layer: LayerTopology, look: str
 ) -> dict[str, go.Figure]:
-    palette, least = LOOKS[look], choice.min_persistence
+    palette, least = PALETTES[look], choice.min_persistence
     scales, counts = betti_curve(long_intervals(layer.diagram, least))
     labels = groups(layer)
     return {

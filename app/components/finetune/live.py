@@ -37,7 +37,7 @@ from app.components.shared.run_names import (
 from app.components.shared.verdict import verdict_sentence
 from app.literal import literal, sentence
 from app.state import appearance, session
-from app.theme import LOOKS
+from app.theme import PALETTES
 
 POLL_EVERY = 1.0  # seconds
 _RUNNING = "the current run"
@@ -200,7 +200,7 @@ def _render_memory(runs: list[Run], names: dict[str, str]) -> None:
             shown.selection.predicted if shown.selection else None,
             whole.peak if isinstance(whole, MemoryEstimate) and _partial(shown) else None,
             planned=_planned_samples(shown),
-            palette=LOOKS[appearance()],
+            palette=PALETTES[appearance()],
             height=HEIGHT,
         ),
         "memory", f"Memory by kind of {names[shown.id]}",

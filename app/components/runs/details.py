@@ -17,7 +17,7 @@ from app.components.shared.run_charts import MEMORY_HELP, draw_chart, render_cur
 from app.components.shared.run_names import names_of, peak_use
 from app.literal import literal, sentence
 from app.state import appearance
-from app.theme import LOOKS
+from app.theme import PALETTES
 
 
 def render_comparison(runs: Sequence[Run]) -> None:
@@ -42,7 +42,7 @@ def render_comparison(runs: Sequence[Run]) -> None:
             for run in runs
         ]
         draw_chart(
-            comparison_memory_figure(rows, palette=LOOKS[appearance()]),
+            comparison_memory_figure(rows, palette=PALETTES[appearance()]),
             "compared_memory",
             "Peak memory of each run by kind",
         )

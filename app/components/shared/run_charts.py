@@ -22,7 +22,7 @@ from app.components.shared.run_names import (
     training_seconds,
 )
 from app.state import appearance, session
-from app.theme import LOOKS, chart_config
+from app.theme import PALETTES, chart_config
 
 HEIGHT = 290  # pixels
 FRONT_HELP = (
@@ -38,7 +38,7 @@ MEMORY, TIME = "peak memory", "time"
 
 def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
     """Draw accuracy and loss by epoch; runs of one strategy may share its colour."""
-    palette = LOOKS[appearance()]
+    palette = PALETTES[appearance()]
     curves = curves_of(runs, by_strategy=by_strategy)
     epochs = max((run.options.recipe.epochs for run in runs), default=1)
     left, right = st.columns(2, gap="medium")
@@ -125,7 +125,7 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
         y_title="Test accuracy",
         strategies=[strategy.title for strategy in STRATEGIES.values()],
         front=len({comparison_key(run) for run in done}) < 2,
-        palette=LOOKS[appearance()],
+        palette=PALETTES[appearance()],
         height=HEIGHT,
     )
 

@@ -19,6 +19,7 @@ from analysis.selection.export import (
     command_line,
     document,
     file_stem,
+    of_a_layer,
     settings,
     with_settings,
 )
@@ -79,6 +80,15 @@ OTHERS = {
     "min_persistence": 0.0,
     "eps_quantile": None,
 }
+
+
+def test_a_name_of_a_layer_does_not_depend_on_the_selection() -> None:
+    other = CHOICE | {"rho": 0.1, "normalization": "none", "summary": "b1"}
+    one, two = (of_a_layer(settings(OPTIONS, choice)) for choice in (CHOICE, other))
+    assert file_stem("map", one) == file_stem("map", two)
+    assert caption(one) == caption(two)
+    changed = of_a_layer(settings(OPTIONS, CHOICE | {"eps_quantile": None}))
+    assert file_stem("map", one) != file_stem("map", changed)
 
 
 def test_a_long_name_keeps_its_version() -> None:

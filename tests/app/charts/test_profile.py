@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 import pytest
 
-from app.charts.profile import COLUMNS, profile_figure, profile_titles_figure, short_names
-from app.theme import LARGE, LOOKS, PALETTES
+from app.charts.profile import (
+    COLUMNS,
+    profile_figure,
+    profile_titles_figure,
+    profile_with_selection,
+    short_names,
+)
+from app.theme import LARGE, PALETTES
 
 LIGHT = PALETTES["light"]
 NAMES = ["conv1", "layer1.0.conv1", "layer1.0.bn1", "layer2.0.downsample.1", "fc"]
@@ -321,7 +328,7 @@ def test_every_column_has_a_range_of_its_own_choice(rows) -> None:
 
 
 def test_large_type_scales_every_label_and_the_room_for_it(rows) -> None:
-    plain, large = draw(rows), draw(rows, palette=LOOKS["light large"])
+    plain, large = draw(rows), draw(rows, palette=PALETTES["light large"])
     assert large.layout.height == pytest.approx(LARGE * plain.layout.height)
     assert large.layout.margin.l == pytest.approx(LARGE * plain.layout.margin.l)
     for a, b in zip(plain.layout.annotations, large.layout.annotations, strict=True):
@@ -333,6 +340,25 @@ def test_large_type_scales_every_label_and_the_room_for_it(rows) -> None:
     shared = large.layout.template.layout
     assert shared.xaxis.tickfont.size == pytest.approx(LARGE * 11)
     assert shared.hoverlabel.font.size == pytest.approx(LARGE * 12)
-    titles = profile_titles_figure(large, LOOKS["light large"])
+    titles = profile_titles_figure(large, PALETTES["light large"])
     assert titles.layout.xaxis3.title == title
     assert titles.layout.template.layout.xaxis.tickfont.size == shared.xaxis.tickfont.size
+
+
+@pytest.mark.parametrize("look", ["light", "dark large"])
+def test_a_patched_profile_is_the_one_drawn_anew(rows, look) -> None:
+    """With another selection, threshold and open row."""
+    palette = PALETTES[look]
+    drawn = profile_figure(rows, threshold=None, palette=palette).to_dict()
+    before = plotly.io.to_json(drawn, validate=False)
+    other = rows.assign(selected=~rows["selected"] & ~rows["head"])
+    opened = rows["layer"].iloc[1]
+    for threshold in (0.5 * rows["score"].max(), None):
+        anew = profile_figure(other, threshold=threshold, palette=palette, opened=opened)
+        patched = profile_with_selection(
+            drawn, other, threshold=threshold, palette=palette, opened=opened
+        )
+        assert json.loads(plotly.io.to_json(patched, validate=False)) == json.loads(
+            plotly.io.to_json(anew.to_dict(), validate=False)
+        )
+    assert plotly.io.to_json(drawn, validate=False) == before

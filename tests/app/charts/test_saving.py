@@ -16,7 +16,7 @@ def figure() -> go.Figure:
 
 def test_a_caption_stands_below_and_the_plot_keeps_its_size() -> None:
     plain, text = figure(), "a long caption <b>of</b> a network " * 6
-    longer = captioned(plain, text, LIGHT)
+    longer = go.Figure(captioned(plain, text, LIGHT).to_dict())  # which checks every name
     (note,) = longer.layout.annotations
     assert " ".join(note.text.split("<br>")) == text.strip().replace("<", "&lt;").replace(
         ">", "&gt;"

@@ -72,7 +72,7 @@ def test_the_kinds_of_memory_differ_for_any_colour_vision(appearance, vision):
 
 @pytest.mark.parametrize("appearance", sorted(PALETTES))
 def test_streamlit_uses_the_same_colours(appearance):
-    palette, settings = PALETTES[appearance], SETTINGS["theme"][appearance]
+    palette, settings = PALETTES[appearance], SETTINGS["theme"][appearance.split()[0]]
     assert settings["backgroundColor"] == palette.surface
     assert settings["secondaryBackgroundColor"] == palette.panel
     assert settings["textColor"] == palette.text

@@ -432,6 +432,23 @@ def test_a_limit_that_is_no_number_is_named_on_the_page(monkeypatch: pytest.Monk
     assert f"{LIMIT_VARIABLE} must be a number of gigabytes from 0, got 'two'" in texts(page)
 
 
+def charts(page: AppTest) -> dict[str, str]:
+    """What the browser gets of each chart, by the second half of its id: its key."""
+    return {
+        chart.proto.id.rpartition("-")[2]: str(chart.proto) for chart in page.get("plotly_chart")
+    }
+
+
+def test_a_moved_rho_redraws_the_profile_and_no_other_chart() -> None:
+    page = opened(pin=["conv1"])
+    before = charts(page)
+    assert {"rows_wide", "titles_wide_chart", "diagram", "map", "diagram_conv1"} <= set(before)
+    page.slider(key="rho").set_value(0.5).run()
+    after = charts(page)
+    changed = {key for key, chart in after.items() if chart != before.get(key)}
+    assert changed == {"rows_wide", "rows_narrow"}
+
+
 def test_help_texts_have_at_most_two_sentences() -> None:
     page = opened(layer="conv1", pin=["conv1"])
     settled(page, lambda page: "predicting" not in str(page.metric))
