@@ -23,6 +23,7 @@ from tests.benchmarks import (
     memory,
     pocket,
     rerun,
+    sessions,
     strategies,
 )
 from tests.benchmarks.process import SAME_FOR_ALL
@@ -51,6 +52,7 @@ PARTS = {
     "loop": Part(lambda _: loop.measure(), loop.show),
     "click": Part(lambda options: click.measure(options.repeats), click.show),
     "large": Part(lambda _: large.measure(_say), large.show),
+    "sessions": Part(lambda _: sessions.measure(), sessions.show),
     "strategies": Part(lambda _: strategies.measure(_say), strategies.show),
 }
 
