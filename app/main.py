@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.cache import jobs, run_queue
-from app.components.shared.links import drop_infinite_numbers
+from app.components.shared.links import drop_infinite_numbers, report_replaced
 from app.components.sidebar.sidebar import render_sidebar
 from app.state import session
 from app.theme import BASE_FONT_SIZE, LARGE
@@ -51,6 +51,7 @@ page = st.navigation(
 )
 drop_infinite_numbers()
 st.session_state["controls"] = render_sidebar()
+report_replaced()
 if st.session_state.get("large"):
     st.html(LARGE_STYLE)
 if session().analysis.is_new_request and page.url_path in (
@@ -60,5 +61,6 @@ if session().analysis.is_new_request and page.url_path in (
     # An empty dictionary: without one Streamlit refuses, as widgets are bound to the URL.
     st.switch_page("views/explore.py", query_params={})
 page.run()
+report_replaced()
 run_queue()  # continues with queued runs
 jobs().warm()  # after the page is drawn: starting a worker takes a core for seconds

@@ -161,6 +161,9 @@ class Session:
     profile: Profile = field(default_factory=Profile)
     comparison: Comparison = field(default_factory=Comparison)
     uploads: Uploads = field(default_factory=Uploads)
+    link: dict[str, list[str]] = field(  # with which the session began, until it has been read
+        default_factory=lambda: {n: st.query_params.get_all(n) for n in st.query_params}
+    )
 
 
 def session() -> Session:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import NoReturn
 
 import streamlit as st
 
 from app.literal import code
+from app.state import session
 
 # The controls that take numbers. Streamlit ends a page at one that is not finite.
 NUMBERS = (
@@ -14,6 +16,8 @@ NUMBERS = (
     "epochs", "seeds", "train_samples", "train_batch", "learning_rate", "momentum", "weight_decay",
     "grid_seeds", "grid_epochs", "grid_images", "grid_severity",
 )  # fmt: skip
+
+_HAVE_NOTES = ("dataset", "layer", "pin")  # of their own
 
 
 def drop_infinite_numbers() -> None:
@@ -31,6 +35,44 @@ def drop_infinite_numbers() -> None:
             "The usual value is used.",
             duration="infinite",
         )
+
+
+def drop_from_link(name: str) -> NoReturn:
+    """Take a value out of the link and draw the page again; `report_replaced` then names it."""
+    session()  # remembers the link as it was
+    del st.query_params[name]
+    st.rerun()
+
+
+def report_replaced() -> None:
+    """Name the values of the link that the controls drawn so far do not take.
+
+    Streamlit itself replaces them and takes them out of the link, but without a word.
+    """
+    link = session().link
+    for name in [name for name in link if name in st.session_state]:
+        texts, value = link.pop(name), st.session_state[name]
+        if name in _HAVE_NOTES or (name == "samples" and session().uploads.reduced_images >= 0):
+            continue
+        values = value if isinstance(value, list) else [value]
+        kept = st.query_params.get_all(name)
+        gone = [t for t in texts if t not in kept and not any(_is_same(t, v) for v in values)]
+        if gone:
+            used = ", ".join(map(str, values)) if values != [None] else ""
+            st.toast(
+                f"The link has {name} = {code(', '.join(gone)[:80])}, which is not possible here. "
+                + (f"{code(used[:80])} is used instead." if used else "The usual value is used."),
+                duration="infinite",
+            )
+
+
+def _is_same(text: str, value: object) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return text.lower() == str(value).lower()
 
 
 def _is_infinite(text: str) -> bool:

@@ -27,6 +27,7 @@ from analysis.options import (
     Preset,
 )
 from app.components.shared.help_texts import bullet_list
+from app.components.shared.links import drop_from_link
 from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.subject_names import dataset_name, weights_name
 from app.components.sidebar.own_files import render_look, render_own_checkpoint, render_own_images
@@ -83,6 +84,9 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
 
 
 def _render_model() -> tuple[str, str]:
+    linked = st.query_params.get("model")  # a list that takes new options would take any
+    if linked and "model" not in st.session_state and _known(linked) is None:
+        drop_from_link("model")
     spec = _known(st.session_state.get("model") or _DEFAULT.model)
     chosen = st.selectbox(
         "Model",

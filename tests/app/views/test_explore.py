@@ -290,7 +290,7 @@ def test_without_a_choice_the_best_layer_is_open() -> None:
     page = opened()
     page.selectbox(key="normalization").set_value("parameters").run()
     rows = ranking(load_analysis(fingerprint(AnalysisOptions())), normalization="parameters")
-    best = rows.loc[rows["rank"] == 1, "layer"].item()
+    best = rows.loc[rows["rank"] == 1, "layer"].iloc[0]  # of those that share the first rank
     assert page.selectbox(key="layer").value == best
     assert "layer" not in page.query_params
 
@@ -405,8 +405,12 @@ def test_a_link_cannot_run_code(
     page = opened(model=f"{code}:build")
     assert not page.exception
     assert not victim.exists()
-    if typing:  # else the list refuses it, and the default stays
+    assert "which is not possible here. `pocket-resnet20` is used" in page.toast[0].value
+    assert "model" not in page.query_params
+    if typing:
+        page.selectbox(key="model").set_value(f"{code}:build").run()
         assert "There is no model" in page.error[0].value
+        assert not victim.exists()
         page.selectbox(key="model").set_value("pocket-resnet20").run()
     assert tile(page, "Selected") == "4 of 42 layers"
     assert not victim.exists()
