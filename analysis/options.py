@@ -161,6 +161,12 @@ class AnalysisOptions:
     weights_key: str = option(
         "", "Which set of weights to use, if a checkpoint contains several, such as model_ema."
     )
+    # Of the user's own code; "": found by what the network gives
+    head: str = option(
+        "",
+        "The layer that gives the classes, if it is not found by itself: its name, or none if the "
+        "network has no classifier.",
+    )
     # A name of `analysis.datasets.SHIFTS`
     shift: str = option("none", "A change to the images, to see how the layers respond.")
     # Without effect when `shift` is "none"
@@ -244,6 +250,8 @@ class AnalysisOptions:
             names.add("severity")
         if self.pooling == "pooled":
             names.add("batch_size")
+        if not self.head:
+            names.add("head")
         if not self.weights_key or not self.weights.startswith("file:"):
             names.add("weights_key")
         names |= {name for name in ("input_mean", "input_std") if not getattr(self, name)}

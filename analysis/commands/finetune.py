@@ -120,7 +120,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
         recipe = Recipe(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Recipe)})
     except OptionError as error:
         problems.append(str(error))
-    names = ("model", "dataset", "weights", "weights_key", "shift", "severity", "samples",
+    names = ("model", "dataset", "weights", "weights_key", "head", "shift", "severity", "samples",
              "input_side", "input_mean", "input_std", "precision", "device", "memory")  # fmt: skip
     try:
         analysis = AnalysisOptions(

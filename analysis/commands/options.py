@@ -92,6 +92,7 @@ def add_data_options(add: Callable[..., Any]) -> None:
         more=f"One of {', '.join(WEIGHTS)}, the name of a weight set, or a checkpoint file.",
     )  # fmt: skip
     add_option(add, AnalysisOptions, "weights_key")
+    add_option(add, AnalysisOptions, "head")
     add_option(add, AnalysisOptions, "shift", choices=SHIFTS)
     add_option(add, AnalysisOptions, "severity")
 

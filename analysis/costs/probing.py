@@ -102,7 +102,9 @@ def _black(options: AnalysisOptions) -> Tensor:
 def _empty(options: AnalysisOptions, device: torch.device) -> nn.Module:
     """The network with zeros as weights: nothing overflows, and no number is subnormal."""
     classes = model_spec(options.model).classes or _CLASSES
-    model = empty_network(options.model, classes, weights=options.weights).to_empty(device=device)
+    model = empty_network(
+        options.model, classes, weights=options.weights, head=options.head
+    ).to_empty(device=device)
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()

@@ -37,7 +37,7 @@ class Head:
 
     name: str | None
     reason: str = ""  # a sentence for the user
-    missing: bool = False  # the network has none: a new one can be put behind it
+    features: int = 0  # of an image, to put a new head behind a network that has none
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class OutputFlow(TorchDispatchMode):
         if chosen:
             return self._chosen(chosen)
         if len(self.shape) < 2 or any(side != 1 for side in self.shape[2:]):
-            shape = f"gives numbers of shape {self.shape[1:]}" if self.shape else "gives no tensor"
-            return _no_head(f"it {shape} for an image")
+            what = f"numbers of shape {self.shape[1:]}" if len(self.shape) > 1 else "one number"
+            return self._no_head(f"it gives {what if self.shape else 'no tensor'} for an image")
         fitting = {s for s in self.sources if s.name and s.width == self.shape[1]}
         able = [n for n in self._modules if any(s.name == n and s.can_classify for s in fitting)]
         if len(able) > 1:
@@ -109,7 +109,7 @@ class OutputFlow(TorchDispatchMode):
                 f"output depends on {first_of(able)}. Name one with --head, or “{NO_HEAD}”.",
             )
         if not able:
-            return _no_head("its output comes from no linear layer or 1 × 1 convolution")
+            return self._no_head("its output comes from no linear layer or 1 × 1 convolution")
         kind = type(module := self._modules[able[0]])
         if next(module.parameters(recurse=False), None) is None and not is_parametrized(module):
             return Head(
@@ -119,9 +119,21 @@ class OutputFlow(TorchDispatchMode):
             )
         return Head(able[0])
 
+    def _no_head(self, why: str) -> Head:
+        return Head(
+            None,
+            f"This network has no classifier: {why}. If one of its layers is, name it with --head.",
+            self._features(),
+        )
+
+    def _features(self) -> int:
+        if len(self.shape) < 2:
+            return 0
+        return self.shape[2 if len(self.shape) == 3 else 1]  # of places in a row, the last axis
+
     def _chosen(self, name: str) -> Head:
         if name == NO_HEAD:
-            return Head(None, missing=True)
+            return Head(None, features=self._features())
         if isinstance(self._modules.get(name), HEAD_KINDS):
             return Head(name)
         known = [name for name, m in self._modules.items() if name and isinstance(m, HEAD_KINDS)]
@@ -205,14 +217,6 @@ class OutputFlow(TorchDispatchMode):
         return _Source(
             self._running[-1], output.shape[1], pointwise or set(output.shape[2:]) == {1}
         )
-
-
-def _no_head(why: str) -> Head:
-    return Head(
-        None,
-        f"This network has no classifier: {why}. If one of its layers is, name it with --head.",
-        missing=True,
-    )
 
 
 def _tensors(values: object) -> list[Tensor]:

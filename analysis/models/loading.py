@@ -16,14 +16,14 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import ModelError
-from analysis.instruments.activations import watch
 from analysis.instruments.behaviour import fill_lazy_layers
-from analysis.instruments.output_flow import OutputFlow
+from analysis.instruments.output_flow import NO_HEAD, Head
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
 from analysis.models.checkpoints import FittedWeights, fit_state
 from analysis.models.code_facts import recorded_files, save_facts
+from analysis.models.heads import give_classes, head_of_network, replace_head
 from analysis.models.input_side import built_shape, side_of_input
 from analysis.models.names import FILE, model_spec, most_bytes
 from analysis.models.own_code import code_network
@@ -51,18 +51,19 @@ def build_model(
     num_classes: int | None,
     progress: ProgressCallback | None = None,
     key: str = "",
+    head: str = "",
 ) -> nn.Module:
     """Do the work of `analysis.models.load_model`, with arguments that are already checked."""
     with _seed_weights(seed):
         if weights.startswith(FILE):
-            checkpoint = fit_checkpoint(spec, Path(weights.removeprefix(FILE)), key=key)
-            model, head = checkpoint.load(), checkpoint.head
+            checkpoint = fit_checkpoint(spec, Path(weights.removeprefix(FILE)), key=key, head=head)
+            model = checkpoint.load()
         elif spec.source in ("pocket", "torchvision") and weights != "random":
-            model, head = _pretrained_network(spec, weights, progress), spec.head
+            model = _pretrained_network(spec, weights, progress)
         else:
-            return _network(spec, num_classes, weights=weights).float().eval()
+            return _network(spec, num_classes, weights=weights, head=head).float().eval()
         if num_classes is not None:
-            replace_head(model, head, num_classes)
+            give_classes(model, _head(model, spec, head), num_classes)
     return model.float().eval()
 
 
@@ -99,7 +100,7 @@ class FittedNetwork:
 
 
 def fit_checkpoint(
-    spec: ModelSpec, path: Path, *, called: str = "", key: str = ""
+    spec: ModelSpec, path: Path, *, called: str = "", key: str = "", head: str = ""
 ) -> FittedNetwork:
     """Read a checkpoint and check it against an architecture.
 
@@ -111,6 +112,8 @@ def fit_checkpoint(
         The file's name in messages; by default its own.
     key : str
         Which set of weights to use if there are several.
+    head : str
+        As for `AnalysisOptions`.
 
     Raises
     ------
@@ -133,7 +136,7 @@ def fit_checkpoint(
         network = _bare(spec, side)
     else:
         side = 0
-    head = spec.head or _head_if_any(network, spec)
+    head = _head_if_any(network, spec, head)
     fit = fit_state(contents, network, spec, head, called, key)
     if head and fit.classes != _classes_of(network, head):
         replace_head(network, head, fit.classes)
@@ -143,14 +146,20 @@ def fit_checkpoint(
     return FittedNetwork(replace(fit, state=versioned), network, head, spec, side)
 
 
-def _head_if_any(network: nn.Module, spec: ModelSpec) -> str:
+def _head(model: nn.Module, spec: ModelSpec, chosen: str) -> Head:
+    return Head(spec.head) if spec.head else head_of_network(model, built_shape(spec), chosen)
+
+
+def _head_if_any(network: nn.Module, spec: ModelSpec, chosen: str) -> str:
     try:
-        return find_head(network, built_shape(spec))
+        return _head(network, spec, chosen).name or ""
     except ModelError:  # a backbone, or one that takes other images, which running it reports
         return ""
 
 
-def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn.Module:
+def empty_network(
+    name: str, num_classes: int, *, weights: str = "random", head: str = ""
+) -> nn.Module:
     """A network by name whose parameters have shapes but no values ("meta" device).
 
     Parameters
@@ -161,6 +170,8 @@ def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn
     weights : str
         They determine the input side if the network depends on it, see
         `analysis.models.side_of_input`.
+    head : str
+        As for `AnalysisOptions`.
 
     Raises
     ------
@@ -169,7 +180,7 @@ def empty_network(name: str, num_classes: int, *, weights: str = "random") -> nn
     """
     spec = model_spec(name)
     model = _bare(spec, side_of_input(name, weights=weights) if spec.fixed_side else 0)
-    replace_head(model, spec.head or find_head(model, built_shape(spec)), num_classes)
+    give_classes(model, _head(model, spec, head), num_classes)
     return model.to("meta")
 
 
@@ -204,58 +215,6 @@ def torchvision_network(
     return model
 
 
-def replace_head(model: nn.Module, head: str, num_classes: int) -> None:
-    """Replace a linear or convolution layer by a new, randomly initialised one.
-
-    Raises
-    ------
-    ModelError
-        If the layer is of another kind.
-    """
-    old = model.get_submodule(head) if head else model
-    bias = getattr(old, "bias", None) is not None
-    device = next((parameter.device for parameter in old.parameters()), None)
-    new: nn.Module
-    if isinstance(old, nn.Linear):
-        new = nn.Linear(old.in_features, num_classes, bias=bias, device=device)
-    elif isinstance(old, nn.Conv2d) and old.groups == 1:
-        new = nn.Conv2d(
-            old.in_channels,
-            num_classes,
-            old.kernel_size,  # type: ignore[arg-type]
-            old.stride,  # type: ignore[arg-type]
-            old.padding,  # type: ignore[arg-type]
-            bias=bias,
-            device=device,
-        )
-    else:
-        raise ModelError(
-            "The model's last layer must be linear or a convolution, so that it can be replaced "
-            f"for other classes; {head or 'it'} is a {type(old).__name__}."
-        )
-    model.set_submodule(head, new)
-
-
-def find_head(model: nn.Module, side: int | tuple[int, ...]) -> str:
-    """The linear or convolution layer that gives the model's output.
-
-    It is found by running the model on images of `side` pixels, or of a shape (C, H, W).
-
-    Raises
-    ------
-    ModelError
-        If the model cannot run on them, or has no such layer.
-    """
-    flow = OutputFlow(model)
-    shape = (3, side, side) if isinstance(side, int) else side
-    with flow:
-        watch(model, torch.zeros(2, *shape), lambda *_: None)
-    head = flow.head()
-    if head.name is None:
-        raise ModelError(head.reason)
-    return head.name
-
-
 def _bare(spec: ModelSpec, side: int = 0) -> nn.Module:
     """A network whose weights do not matter, on the "meta" device if possible."""
     if spec.source not in ("pocket", "torchvision"):  # it may compute with its random weights
@@ -271,6 +230,7 @@ def _network(
     weights: str,
     side: int = 0,
     initialize: bool = True,
+    head: str = "",
 ) -> nn.Module:
     if spec.source == "pocket":
         return POCKET_BUILDERS[spec.name](num_classes=num_classes or spec.classes)
@@ -284,10 +244,10 @@ def _network(
     if spec.source == "timm":
         return timm_network(spec.name, num_classes, pretrained=weights == "pretrained")
     model, has_classes = _own_network(spec.name, num_classes)
-    if num_classes is not None and not has_classes:
+    if num_classes is not None and (not has_classes or head == NO_HEAD):
         with _hint_of_size():
-            head = find_head(model, preprocessing_for(model).shape)
-        replace_head(model, head, num_classes)
+            found = head_of_network(model, preprocessing_for(model).shape, head)
+        give_classes(model, found, num_classes)
     return model
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from analysis.errors import raise_problems
 from analysis.models.catalogue import MODELS, ModelSpec
 
+ADDED_HEAD = "new_classifier"  # the module behind a network that has no head
 FILE = "file:"  # before the path of a checkpoint
 TIMM = "timm/"
 # Of names that are paths even if nothing is there; what a file holds is seen from its content.

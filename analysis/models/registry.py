@@ -41,6 +41,7 @@ def load_model(
     num_classes: int | None = None,
     progress: ProgressCallback | None = None,
     weights_key: str = "",
+    head: str = "",
 ) -> nn.Module:
     """Build a new network, in eval mode, on the CPU, in float32.
 
@@ -63,6 +64,9 @@ def load_model(
     weights_key : str
         Which set of weights of a checkpoint to use if it contains several; "": the one that was
         trained, and not an average of it.
+    head : str
+        The layer of the user's network that is replaced; "none": it gets a new one behind its
+        output; "": found by what the network gives.
 
     Returns
     -------
@@ -82,9 +86,12 @@ def load_model(
     if num_classes is not None and num_classes < 1:
         problems.append(f"`num_classes` must be at least 1, got {num_classes}")
     raise_problems(problems)
+    spec = model_spec(name)
+    if head and spec.head and head != spec.head:
+        raise_problems([f"`head` must be {spec.head} for {name}, or left out, got {head!r}"])
     from analysis.models.loading import build_model
 
-    return build_model(model_spec(name), weights, seed, num_classes, progress, weights_key)
+    return build_model(spec, weights, seed, num_classes, progress, weights_key, head)
 
 
 def checkpoint_notes(name: str, weights: str, *, weights_key: str = "") -> tuple[str, ...]:

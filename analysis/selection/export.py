@@ -111,6 +111,7 @@ def document(
         **{name: value for name, value in settings.items() if name != "version"},
         "layers": layers,
         "input": report.input_format and asdict(report.input_format),
+        "head": report.head,
         "not_finite": report.not_finite,
         "never_run": list(report.never_run),
         "notes": [*report.warnings(), *decision.notes(**of)],

@@ -31,7 +31,7 @@ class Evidence:
     sizes: Sequence[float]  # activations of each layer for one image
     normalization: str
     seed: int
-    head: str | None = None  # one of `layers`
+    head: str | None = None  # one of `layers`, or added to the network since
     summary: str = "b1"
     report: TopologyReport | None = None  # of the model with its old head
     gradients: pd.DataFrame | None = None  # see `gradients.gradient_evidence`
@@ -212,7 +212,9 @@ def chosen_layers(
     head = evidence.head
     if chosen.scores is not None:
         best = select_by_preset(chosen.scores(evidence), head, rho=rho, preset=preset)
-        return best + unranked_head(head, preset)
+        # A head that was put behind the network after its analysis cannot be ranked.
+        added = [head] if head and head not in evidence.names else []
+        return best + (added or unranked_head(head, preset))
     if chosen.scope == "everything":
         return evidence.names
     return [head] if head else []

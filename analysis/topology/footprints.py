@@ -34,7 +34,7 @@ class ImageBlocks(Protocol):
 
 
 def trace_footprint(
-    model: nn.Module, images: Tensor, precision: Precision = "float32"
+    model: nn.Module, images: Tensor, precision: Precision = "float32", *, head: str = ""
 ) -> tuple[Trace, Footprint]:
     """Trace a model with the first two images, and bound the memory of a pass.
 
@@ -46,6 +46,8 @@ def trace_footprint(
     model : nn.Module
     images : Tensor (N, ...)
     precision : Precision
+    head : str
+        As for `trace`.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def trace_footprint(
         Ledger(model) as ledger,
     ):
         held = ledger.bytes
-        traced = trace(model, images)
+        traced = trace(model, images, head=head)
     taken = ledger.peak.total - held + _bytes(images[:1]) * _FEW
     return traced, Footprint(
         len(traced.layers), image=-(-taken // _FEW), processes=_processes(len(traced.layers))

@@ -73,6 +73,7 @@ def analyze(
     seed: int = 0,
     memory: int = 0,
     precision: Precision = "float32",
+    head: str = "",
     progress: ProgressCallback | None = None,
 ) -> TopologyReport:
     """Compute the topology of every layer's activations (AdaBet §4.2).
@@ -103,6 +104,8 @@ def analyze(
     precision : {"float32", "bfloat16", "float16"}
         Of the activations; torch's autocast gives the two half precisions. Their distances are
         computed in float32 and float64 nevertheless.
+    head : str
+        The layer that gives the classes, or "none"; "" finds it by what the model gives.
     progress : callable (Progress), optional
         Called when a forward pass reaches a layer, and when its topology is computed. An error
         that it raises ends the analysis and is passed on.
@@ -128,7 +131,7 @@ def analyze(
     with full_float32():
         behaviour = observe_network(model, images[:2])
     with seeded(seed, device):
-        traced, most = trace_footprint(model, images[:2], precision)
+        traced, most = trace_footprint(model, images[:2], precision, head=head)
     infos = {layer.name: layer for layer in traced.layers}
     free = free_budget(device)
     budget = replace(free, device=memory) if memory else free
@@ -224,6 +227,7 @@ def _compute(
         options.model,
         weights=options.weights,
         weights_key=options.weights_key,
+        head=options.head,
         seed=options.seed,
         progress=progress,
     ).to(device)
@@ -238,6 +242,7 @@ def _compute(
             seed=options.seed,
             memory=_memory_left(options.memory, device),
             precision=options.precision,
+            head=options.head,
             progress=progress,
         )
     remarks = tuple(filter(None, (*report.remarks, plain_sentence(len(plain), len(drawn)))))

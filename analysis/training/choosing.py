@@ -12,6 +12,7 @@ from torch import nn
 from analysis.errors import TrainingError
 from analysis.instruments.activations import Trace, trace
 from analysis.instruments.ledger import Ledger
+from analysis.models.names import ADDED_HEAD
 from analysis.options import PRESETS, RunOptions
 from analysis.selection.ranking import layer_count, unranked_head
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers, order_share
@@ -28,6 +29,10 @@ from analysis.training.freezing import (
 from analysis.training.gradients import gradient_evidence
 from analysis.training.metrics import GradientGap, Selection
 from analysis.training.optimizers import optimizer_name
+
+_ADDED = (
+    f"This network has no classifier, so a new linear one, {ADDED_HEAD}, was put behind its output."
+)
 
 
 def choose(model: nn.Module, options: RunOptions) -> Selection:
@@ -54,9 +59,13 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         options.analysis.samples, seed=options.analysis.seed
     )
     images = PreparedImages(options.analysis, drawn)
-    traced = trace(model, images[:2])
+    added = ADDED_HEAD in dict(model.named_children())
+    traced = trace(model, images[:2], head=ADDED_HEAD if added else options.analysis.head)
     names = traced.names
     preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
+    ranks_all = preset.ranks_head and strategy.scope == "layers"
+    if traced.head.name is None and not ranks_all and strategy.scope != "everything":
+        raise TrainingError(traced.head.reason)
     costed = _gather_evidence(model, options, traced, images)
     seconds = time.perf_counter() - started + costed.seconds
     asked = options.strategy, costed.evidence
@@ -85,7 +94,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         used_labels=strategy.needs == "gradients",
         used_gradients=strategy.needs == "gradients",
         optimizer=optimizer_name(model, options.recipe),
-        note=order.sentence,
+        note=" ".join(filter(None, (_ADDED if added else "", order.sentence))),
         head=traced.head.name or "",
         inner=_inner_modules(trained, chosen) if strategy.scope in ("layers", "head") else (),
     )
@@ -134,7 +143,7 @@ def _gather_evidence(
     needs = STRATEGIES[options.strategy].needs
     if needs == "topology":
         started = time.perf_counter()
-        report = analyze_named(options.analysis)
+        report = replace(analyze_named(options.analysis), head=traced.head.name)
         # A saved analysis took its time earlier.
         earlier = report.seconds - (time.perf_counter() - started)
         evidence = Evidence.of_report(

@@ -139,6 +139,7 @@ def _load(options: RunOptions) -> nn.Module:
         analysis.model,
         weights=analysis.weights,
         weights_key=analysis.weights_key,
+        head=analysis.head,
         # Random weights are the analysed ones; for others the seed decides only the new head.
         seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
         num_classes=len(dataset_spec(analysis.dataset).class_names),

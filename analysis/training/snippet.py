@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.models import spec_of
+from analysis.models.names import ADDED_HEAD
 from analysis.options import LEARNING_RATES, RunOptions, Scope
 from analysis.selection.strategies import STRATEGIES
 from analysis.training.metrics import Selection
@@ -102,6 +103,9 @@ def snippet(options: RunOptions, selection: Selection) -> str:
     known = selection.head or (spec.head if spec else "")
     # Of older runs: in timm's networks and the user's own code, it was the layer that ran last.
     head = known or (selection.layers[-1] if selection.layers else "")
+    shown = f'"{head}"' if known or scope == "norms-and-biases" else "the classifier"
+    if head == ADDED_HEAD:
+        shown += ", linear, which a forward hook puts behind its output"
     rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]
     # The code finds norms that train by their kind, not by name.
     is_norms = scope == "norms-and-biases"
@@ -113,7 +117,7 @@ def snippet(options: RunOptions, selection: Selection) -> str:
     )
     by_hand = selection.optimizer == "sgd" and recipe.weight_decay > 0
     return _TEMPLATE.format(
-        head=f'"{head}"' if known or is_norms else "the classifier",
+        head=shown,
         strategy=options.strategy,
         model=options.analysis.model,
         dataset=options.analysis.dataset,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from analysis.errors import ModelError, OptionError
+from analysis.errors import OptionError
 from analysis.instruments.activations import trace
-from analysis.models.loading import find_head
+from analysis.instruments.output_flow import Head
+from analysis.models.heads import head_of_network
 from tests.factories import hooks_left
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -87,7 +89,7 @@ def test_the_head_gives_the_output(case: str) -> None:
     rule, head = FOUND[case]
     net = Net(rule)
     assert trace(net, IMAGES).head.name == head
-    assert find_head(Net(rule).to("meta"), 8) == head
+    assert head_of_network(Net(rule).to("meta"), (3, 8, 8)).name == head
     assert hooks_left(net) == []
 
 
@@ -102,23 +104,26 @@ NONE: dict[str, tuple[Rule, str]] = {
 }
 
 
+FEATURES = {"features": 6, "two put together": 8, "no tensor": 0}
+
+
 @pytest.mark.parametrize("case", NONE)
 def test_a_network_without_a_classifier(case: str) -> None:
     rule, why = NONE[case]
     head = trace(Net(rule), IMAGES).head
-    assert (head.name, head.missing) == (None, True)
-    with pytest.raises(ModelError, match=f"has no classifier: .*{why}.*--head"):
-        find_head(Net(rule), 8)
+    assert head.name is None
+    assert re.search(f"has no classifier: .*{why}.*--head", head.reason)
+    assert head.features == FEATURES.get(case, 4)
 
 
 def test_two_layers_that_may_be_the_head_are_named() -> None:
     net = Net(lambda n, z: (n.other(z) + n.head(z)) / 2)
     head = trace(net, IMAGES).head
-    assert (head.name, head.missing) == (None, False)
+    assert (head.name, head.features) == (None, 0)
     assert "not clear which layer" in head.reason
     assert "depends on head, other." in head.reason
     assert trace(net, IMAGES, head="other").head.name == "other"
-    assert trace(net, IMAGES, head="none").head.missing
+    assert trace(net, IMAGES, head="none").head == Head(None, features=4)
 
 
 @pytest.mark.parametrize("name", ["norm", "heads", "conv.0"])
@@ -147,5 +152,5 @@ def test_a_quantised_classifier_cannot_train() -> None:
     net = nn.Sequential(nn.Conv2d(3, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
     quantised = torch.ao.quantization.quantize_dynamic(net, {nn.Linear}, dtype=torch.qint8)
     head = trace(quantised, IMAGES).head
-    assert (head.name, head.missing) == (None, False)
+    assert (head.name, head.features) == (None, 0)
     assert "The classifier of this network, 3, has no weights that can train" in head.reason

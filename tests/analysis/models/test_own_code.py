@@ -22,7 +22,8 @@ from analysis.models import (
     side_of_input,
     weights_fingerprint,
 )
-from analysis.models.loading import empty_network, find_head
+from analysis.models.heads import head_of_network
+from analysis.models.loading import empty_network
 from analysis.options import AnalysisOptions, RunOptions
 from analysis.training.metrics import Selection
 from analysis.training.snippet import snippet
@@ -87,7 +88,7 @@ def test_a_network_is_built_and_seeded(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_last_layer_to_run_is_replaced(tmp_path: Path) -> None:
     name = write(tmp_path, PLAIN)
     model = load_model(name, num_classes=3, seed=1)
-    assert find_head(model, 32) == "3"
+    assert head_of_network(model, (3, 32, 32)).name == "3"
     assert model.get_submodule("3").out_features == 3
     with torch.inference_mode():
         assert model(torch.zeros(2, 3, 20, 20)).shape == (2, 3)
@@ -140,9 +141,10 @@ def test_faults_are_one_sentence_with_their_line(tmp_path: Path, text: str, reas
 
 
 def test_a_network_without_a_layer_for_the_classes_is_reported(tmp_path: Path) -> None:
-    name = write(tmp_path, "from torch import nn\ndef build():\n    return nn.BatchNorm2d(3)\n")
+    text = "def build(): return Sequential(Flatten(), LazyLinear(1), Flatten(0))"
+    name = write(tmp_path, f"from torch.nn import *\n{text}")
     assert load_model(name) is not None
-    with pytest.raises(ModelError, match="has no classifier: it gives numbers of shape"):
+    with pytest.raises(ModelError, match="has no classifier: it gives one number for an image"):
         load_model(name, num_classes=2)
 
 

@@ -27,6 +27,7 @@ FLAGS = {
 NO_CONTROL = {
     (AnalysisOptions, "batch_size"),  # the preset sets it
     (AnalysisOptions, "pooling"),  # the preset sets it
+    (AnalysisOptions, "head"),  # pages offer networks whose heads are known
     (AnalysisOptions, "weights_key"),  # chosen after an upload, which then keeps one set only
     (AnalysisOptions, "split"),  # pages draw images from the train split
     (Recipe, "seed"),  # runs count up from the seed of the analysis
