@@ -408,7 +408,8 @@ def test_a_link_cannot_run_code(
     assert "which is not possible here. `pocket-resnet20` is used" in page.toast[0].value
     assert "model" not in page.query_params
     if typing:
-        page.selectbox(key="model").set_value(f"{code}:build").run()
+        page.session_state["model"] = f"{code}:build"
+        page.run()
         assert "There is no model" in page.error[0].value
         assert not victim.exists()
         page.selectbox(key="model").set_value("pocket-resnet20").run()
