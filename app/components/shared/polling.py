@@ -27,4 +27,8 @@ def poll_until(draw: Callable[[], bool], *, pending: bool, every: float) -> None
         if draw():
             st.rerun()
 
-    st.fragment(draw_once, run_every=every if pending else None)()
+    # A timer may ask for the fragment while the whole page is drawn. Streamlit then drops what the
+    # page has drawn of the fragment but not yet sent, the browser moves all that follows up by one
+    # place, and the fragment overwrites its next neighbour. In a container it has no neighbour.
+    with st.container():
+        st.fragment(draw_once, run_every=every if pending else None)()

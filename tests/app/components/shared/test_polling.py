@@ -32,3 +32,12 @@ def test_the_page_is_drawn_again_when_the_wait_is_over(at_second_look: bool, pag
     page.button[0].click().run()
     assert not page.exception
     assert page.session_state.pages == pages
+
+
+def test_no_part_can_overwrite_its_neighbour() -> None:
+    """Streamlit may send a fragment's place late; then the fragment takes that of the next one."""
+    page = AppTest.from_string(PAGE.format(at_second_look=False)).run()
+    place, after = page.main.children.values()
+    assert after.type == "button"
+    assert [part.type for part in place.children.values()] == ["flex_container"]
+    assert [part.type for part in place.children[0].children.values()] == ["caption"]
