@@ -37,7 +37,12 @@ def restore_ctrl_c() -> None:
 
 
 @contextmanager
-def serve(home: Path | str, output: IO[str] | int = subprocess.DEVNULL) -> Iterator[Server]:
+def serve(
+    home: Path | str,
+    output: IO[str] | int = subprocess.DEVNULL,
+    *,
+    script: str = "app/server.py",
+) -> Iterator[Server]:
     """Start the dashboard on a free port, wait until it answers, and stop it afterwards.
 
     Parameters
@@ -46,11 +51,13 @@ def serve(home: Path | str, output: IO[str] | int = subprocess.DEVNULL) -> Itera
         Its folder of analyses and runs.
     output : file, optional
         Receives everything the server prints.
+    script : str
+        What is served, below the root of the repository.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app/server.py"]
+    command = [sys.executable, "-m", "streamlit", "run", script]
     command += ["--server.port", str(port), "--server.headless", "true"]
     start = time.perf_counter()
     process = subprocess.Popen(

@@ -1,8 +1,9 @@
-"""The Start button stays when the predictions arrive, however the requests of a page meet."""
+"""The Start button stays where it is when the predictions arrive."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -10,6 +11,37 @@ from playwright.sync_api import Browser, Page, expect
 from tests.serving import PATIENCE, serve
 
 pytestmark = pytest.mark.e2e
-AT_ONCE = 5  # pages, which keep the server busy as a fresh one is
 SOON = 1000 * PATIENCE  # milliseconds
-STARTS = "() => [...document.querySelectorAll('.st-key-start button')].map(b => b.innerText.trim())"
+VISITS, AT_ONCE = 20, 5
+LINK = "finetune?model=pocket-vgg&strategies=adabet&train_batch="
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[str]:
+    """The address of a server with an empty home."""
+    with serve(tmp_path / "home", script="tests/e2e/quick_server.py") as server:
+        yield server.url
+
+
+def expect_one_button(page: Page) -> None:
+    start = page.locator(".st-key-start button:visible")  # there are hidden copies, for printing
+    expect(start).to_have_count(1, timeout=SOON)
+    expect(start).to_contain_text("Start 1 run")
+
+
+def test_the_start_button_outlasts_the_predictions(fresh: str, browser: Browser) -> None:
+    """Each visit asks for batches of another size, so that each waits for its own predictions."""
+    for first in range(8, 8 + VISITS, AT_ONCE):
+        sizes = range(first, first + AT_ONCE)
+        context = browser.new_context()
+        pages = [context.new_page() for _ in sizes]
+        for page, size in zip(pages, sizes, strict=True):
+            page.goto(f"{fresh}/{LINK}{size}", wait_until="commit")
+        for page in pages:
+            expect_one_button(page)
+        for page in pages:
+            cells = page.locator("[data-testid=stDataFrame] canvas td")
+            expect(cells.filter(has_text="1 MB")).to_be_attached(timeout=SOON)
+            page.locator("[data-test-script-state=notRunning]").wait_for(timeout=SOON)
+            expect_one_button(page)
+        context.close()
