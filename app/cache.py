@@ -24,7 +24,9 @@ from analysis.jobs.estimates import Estimates
 from analysis.jobs.jobs import Jobs
 from analysis.options import AnalysisOptions
 from analysis.results import Float64, Integers, TopologyReport
+from analysis.runs.differences import Differences, differences
 from analysis.runs.queue import RunQueue
+from analysis.runs.standings import Standing
 from analysis.runs.store import RunMetrics
 from analysis.selection.decision import Decision
 from analysis.selection.ranking import ranking
@@ -95,6 +97,19 @@ def saved_space(folder: Path) -> str:
         If the limit is none.
     """
     return saved_text(folder)
+
+
+def run_differences(table: Sequence[Standing]) -> Differences | None:
+    """The standings held against each other, image by image; see `differences`."""
+    key = tuple(tuple((run.id, run.revision) for run in standing.runs) for standing in table)
+    return _run_differences(key, table)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _run_differences(
+    key: tuple[tuple[tuple[str, int], ...], ...], _table: Sequence[Standing]
+) -> Differences | None:
+    return differences(_table, lambda run: run_queue().store.predictions(run.id))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from analysis.errors import raise_problems
@@ -149,6 +149,15 @@ class Outcome:
 def to_json(value: object) -> str | None:
     """A dataclass as JSON."""
     return None if value is None else json.dumps(asdict(value), ensure_ascii=False)  # type: ignore[call-overload]
+
+
+def result_json(result: FinetuneResult | None) -> str | None:
+    """A result as JSON, without the predictions, which have their own table."""
+    if result is None:
+        return None
+    values = asdict(replace(result, predictions=None))
+    del values["predictions"]  # earlier versions of BettiScope do not know it
+    return json.dumps(values)
 
 
 def run_from(row: sqlite3.Row) -> Run | None:

@@ -15,8 +15,16 @@ class Standing:
 
     strategy: str
     variant: str  # of AdaBet: how the layers were scored, where runs differ in it
-    accuracies: tuple[float, ...]  # of the test split, by ascending seed
-    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]  # done, by ascending seed
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.options.recipe.seed for run in self.runs)
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Of the test split, by ascending seed."""
+        return tuple(run.result.test_accuracy for run in self.runs if run.result is not None)
 
     @property
     def mean(self) -> float:
@@ -69,28 +77,21 @@ def standings(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
     left_out : list of str
         Strategies that have results, but not for all of these seeds.
     """
-    accuracies: dict[tuple[str, str], dict[int, float]] = {}
+    done: dict[tuple[str, str], dict[int, Run]] = {}
     for run in sorted(runs, key=lambda run: run.number):
         if run.result is not None:
-            seeds = accuracies.setdefault((run.options.strategy, _variant(run)), {})
-            seeds[run.options.recipe.seed] = run.result.test_accuracy
-    if not accuracies:
+            seeds = done.setdefault((run.options.strategy, _variant(run)), {})
+            seeds[run.options.recipe.seed] = run
+    if not done:
         return [], []
-    shared = _shared_seeds([frozenset(seeds) for seeds in accuracies.values()])
-    several = len({variant for _, variant in accuracies if variant}) > 1
+    shared = _shared_seeds([frozenset(seeds) for seeds in done.values()])
+    several = len({variant for _, variant in done if variant}) > 1
     table = [
-        Standing(
-            strategy,
-            variant if several else "",
-            tuple(seeds[seed] for seed in shared),
-            tuple(shared),
-        )
-        for (strategy, variant), seeds in accuracies.items()
+        Standing(strategy, variant if several else "", tuple(seeds[seed] for seed in shared))
+        for (strategy, variant), seeds in done.items()
         if set(shared) <= set(seeds)
     ]
-    left_out = [
-        strategy for (strategy, _), seeds in accuracies.items() if not set(shared) <= set(seeds)
-    ]
+    left_out = [strategy for (strategy, _), seeds in done.items() if not set(shared) <= set(seeds)]
     return sorted(table, key=lambda standing: -standing.mean), left_out
 
 

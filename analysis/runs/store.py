@@ -27,21 +27,24 @@ from analysis.runs.records import (
     lease_from,
     memory_from,
     metrics_from,
+    result_json,
     run_from,
     to_json,
 )
 from analysis.runs.tables import (
     LEASE,
-    METRIC_TABLES,
     SCHEMA,
     VERSION,
+    delete_run,
     insert_metric,
+    insert_predictions,
     mark_changed,
     newer_rows,
+    predictions_of,
 )
 from analysis.system.home import home
 from analysis.system.processes import ProcessId
-from analysis.training.metrics import EpochMetrics, Selection, StepMetrics
+from analysis.training.metrics import EpochMetrics, Predictions, Selection, StepMetrics
 
 __all__ = ["ENDED", "Ending", "Lease", "Run", "RunMetrics", "RunStore"]
 
@@ -126,6 +129,11 @@ class RunStore:
             memory=known.memory + memory_from(memory),
         )
 
+    def predictions(self, run_id: str) -> Predictions | None:
+        """What a run took the test images for; None if it did not finish, or is older."""
+        with self._database.read() as db:
+            return None if db is None else predictions_of(db, run_id)
+
     def epochs_done(self, run_id: str) -> int:
         """How many epochs of a run are in the store."""
         with self._database.read() as db:
@@ -165,7 +173,7 @@ class RunStore:
             "state": ending.state,
             "error": ending.error,
             "selection": to_json(outcome.selection),
-            "result": to_json(ending.result),
+            "result": result_json(ending.result),
             "versions": json.dumps(dict(outcome.versions)),
             "fingerprints": json.dumps(dict(outcome.fingerprints)),
         }
@@ -176,6 +184,7 @@ class RunStore:
             )
             for item in measured:
                 insert_metric(db, run_id, item)
+            insert_predictions(db, run_id, ending.result)
             mark_changed(db, [run_id])
         return run_id
 
@@ -234,9 +243,7 @@ class RunStore:
                 self.weights_path(run_id).unlink(missing_ok=True)
         with self._database.write() as db:
             for run_id in ids:
-                for table in METRIC_TABLES.values():
-                    db.execute(f"DELETE FROM {table} WHERE run = ?", (run_id,))
-                db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+                delete_run(db, run_id)
             mark_changed(db, [])
         return len(ids)
 
@@ -313,7 +320,8 @@ class RunStore:
                     values[name] = json.dumps(dict(texts))
             if ending is not None:
                 values |= {"state": ending.state, "error": ending.error, "ended": ending.at or now}
-                values["result"] = to_json(ending.result)
+                values["result"] = result_json(ending.result)
+                insert_predictions(db, run_id, ending.result)
             settings = ", ".join(f"{name} = ?" for name in values)
             db.execute(f"UPDATE runs SET {settings} WHERE id = ?", (*values.values(), run_id))
             if len(values) > 1 or news:  # a heartbeat alone changes no page

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 
 from analysis.runs.records import Recorded, columns, metric_row
-from analysis.training.metrics import EpochMetrics, MemorySample, StepMetrics
+from analysis.training.metrics import (
+    EpochMetrics,
+    FinetuneResult,
+    MemorySample,
+    Predictions,
+    StepMetrics,
+)
 
 VERSION = 1  # of the schema; raise it when `SCHEMA` changes, and migrate older files
 METRIC_TABLES: dict[type[Recorded], str] = {
@@ -43,6 +50,11 @@ SCHEMA = (
     "INSERT INTO changes VALUES (0)",
 )
 
+# Not in `SCHEMA`: files of earlier versions get it at the first write, and those still read them.
+PREDICTIONS = (
+    "CREATE TABLE IF NOT EXISTS predictions (run TEXT PRIMARY KEY, labels TEXT, predicted TEXT)"
+)
+
 
 def newer_rows(
     db: sqlite3.Connection, table: str, column: str, run_id: str, after: int
@@ -62,6 +74,33 @@ def insert_metric(db: sqlite3.Connection, run_id: str, metric: Recorded) -> None
         f"VALUES ({marks})",
         (run_id, *metric_row(metric)),
     )
+
+
+def insert_predictions(db: sqlite3.Connection, run_id: str, result: FinetuneResult | None) -> None:
+    """Write what a run took the test images for, if its result has that."""
+    if result is None or result.predictions is None:
+        return
+    db.execute(PREDICTIONS)
+    classes = result.predictions.labels, result.predictions.predicted
+    texts = (json.dumps(numbers) for numbers in classes)
+    db.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?, ?)", (run_id, *texts))
+
+
+def predictions_of(db: sqlite3.Connection, run_id: str) -> Predictions | None:
+    """What a run took the test images for; None if it did not keep that."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'predictions'").fetchone():
+        return None
+    query = "SELECT labels, predicted FROM predictions WHERE run = ?"
+    row = db.execute(query, (run_id,)).fetchone()
+    return row and Predictions(*(tuple(map(int, json.loads(text))) for text in row))
+
+
+def delete_run(db: sqlite3.Connection, run_id: str) -> None:
+    """Remove all rows of a run."""
+    db.execute(PREDICTIONS)
+    for table in (*METRIC_TABLES.values(), "predictions"):
+        db.execute(f"DELETE FROM {table} WHERE run = ?", (run_id,))
+    db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
 
 def mark_changed(db: sqlite3.Connection, run_ids: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from analysis.training.metrics import (
     LossNote,
     MemorySample,
     Metric,
+    Predictions,
     StepMetrics,
 )
 from analysis.training.network_errors import explain_network_errors
@@ -145,20 +146,30 @@ def finetune(
         optimizer.zero_grad()
     seconds = time.perf_counter() - started
     best = max(epochs, key=lambda epoch: epoch.val_accuracy)
+    predicted: list[int] = []
+    test_accuracy, _ = evaluate(model, test, batch_size=batch, predicted=predicted)
     yield FinetuneResult(
         best_val_accuracy=best.val_accuracy,
         best_epoch=best.epoch,
         last_val_accuracy=epochs[-1].val_accuracy,
-        test_accuracy=evaluate(model, test, batch_size=batch)[0],
+        test_accuracy=test_accuracy,
         peak_memory=max(sampled, key=lambda use: use.total, default=None),
         seconds=seconds,
+        predictions=Predictions(tuple(test.labels.tolist()), tuple(predicted)),
     )
 
 
 def evaluate(
-    model: nn.Module, data: LabelledImages, *, batch_size: int = EVALUATION_BATCH
+    model: nn.Module,
+    data: LabelledImages,
+    *,
+    batch_size: int = EVALUATION_BATCH,
+    predicted: list[int] | None = None,
 ) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross-entropy in nats; leaves the model in eval mode."""
+    """Accuracy in [0, 1] and mean cross-entropy in nats; leaves the model in eval mode.
+
+    The class that each image is taken for is appended to `predicted`, if it is given.
+    """
     model.eval()
     device, correct, loss = device_of(model), 0.0, 0.0
     with torch.no_grad():
@@ -172,6 +183,8 @@ def evaluate(
                 logits = logits_of(model, images)[: len(labels)]
             correct += (logits.argmax(1) == labels).sum().item()
             loss += cross_entropy(logits.float(), labels, reduction="sum").item()
+            if predicted is not None:
+                predicted += logits.argmax(1).tolist()
     return correct / len(data.labels), loss / len(data.labels)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analysis.instruments.memory_use import MemoryUse
 
@@ -81,6 +81,19 @@ class EpochMetrics:
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """What the last weights take the test images for."""
+
+    labels: tuple[int, ...]  # the class of each test image, in the order of the split
+    predicted: tuple[int, ...]  # as many
+
+    @property
+    def correct(self) -> tuple[bool, ...]:
+        """Whether each image is classified correctly."""
+        return tuple(a == b for a, b in zip(self.labels, self.predicted, strict=True))
+
+
+@dataclass(frozen=True)
 class FinetuneResult:
     """How a fine-tune ended."""
 
@@ -90,6 +103,8 @@ class FinetuneResult:
     test_accuracy: float  # of the last weights, measured once
     peak_memory: MemoryUse | None  # the largest of the sampled steps; None if nothing was sampled
     seconds: float  # training and validation, without choosing the layers and the test
+    # Not in the runs that a store lists, which would be slow: see `RunStore.predictions`.
+    predictions: Predictions | None = field(default=None, repr=False)
 
 
 Metric = StepMetrics | MemorySample | EpochMetrics | FinetuneResult

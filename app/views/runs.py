@@ -19,7 +19,7 @@ from app.components.runs.table import (
     render_undo,
 )
 from app.components.shared.run_charts import render_tradeoff
-from app.components.shared.verdict import verdict_sentence
+from app.components.shared.verdict import render_verdict
 from app.components.shared.watch import watch_runs
 from app.literal import sentence
 from app.state import remember_compared, toggle_compared
@@ -33,9 +33,10 @@ def render(runs: Sequence[Run]) -> None:
         return
     chosen = keep_compared(shown)
     remember_compared()  # before anything slow, so that a reload restores what is on the page
-    verdict = verdict_sentence(chosen if len(chosen) > 1 else shown)
-    if verdict:
-        st.markdown(("Of the ticked runs: " if len(chosen) > 1 else "") + verdict)
+    if len(chosen) > 1:
+        render_verdict(chosen, "Of the ticked runs: ")
+    else:
+        render_verdict(shown)
     render_table(shown)
     render_actions(shown, chosen)
     if not chosen:

@@ -72,6 +72,7 @@ def test_the_runs_of_an_earlier_version_open(old_home: Path) -> None:
         assert run.result.peak_memory.total == pinned["peak"]
         assert list(run.selection.layers) == pinned["layers"]
         assert len(store.metrics(run.id).epochs) == run.options.recipe.epochs
+        assert store.predictions(run.id) is None  # that version kept none
     stopped = runs.pop(HOME["stopped"])
     assert stopped.state == "stopped"
     assert (stopped.options.rho, stopped.options.summary) == (0.5, "entropy")

@@ -34,7 +34,7 @@ from app.components.shared.run_names import (
     shown_accuracy,
     steps_per_epoch,
 )
-from app.components.shared.verdict import verdict_sentence
+from app.components.shared.verdict import render_verdict
 from app.literal import literal, sentence
 from app.state import appearance, session
 from app.theme import PALETTES
@@ -89,9 +89,7 @@ def _render_group(runs: list[Run]) -> None:
             st.info(f"**{literal(names[run.id])}**: {sentence(run.error)}")
         if run.selection is not None and run.selection.note:
             st.warning(f"**{literal(names[run.id])}**: {sentence(run.selection.note)}")
-    verdict = verdict_sentence(runs)
-    if verdict:
-        st.markdown(verdict)
+    render_verdict(runs)
     render_curves(runs)
     left, right = st.columns(2, gap="medium")
     with left:

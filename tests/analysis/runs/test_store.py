@@ -20,13 +20,14 @@ import pytest
 from analysis.errors import StoreError
 from analysis.instruments.memory_use import MemoryUse
 from analysis.options import AnalysisOptions, Recipe, RunOptions
-from analysis.runs.records import Ending, Recorded, columns
+from analysis.runs.records import Ending, Outcome, Recorded, columns
 from analysis.runs.store import RunMetrics, RunStore
 from analysis.system.processes import ProcessId
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
     MemorySample,
+    Predictions,
     Selection,
     StepMetrics,
 )
@@ -284,6 +285,28 @@ def test_stop_ends_a_queued_run_and_asks_a_running_one(store: RunStore) -> None:
     assert lease.stop_requested
     assert not store.has_queued()
     assert store.claim_next(ME, ME, limit=9) is None
+
+
+def test_predictions_are_stored_apart_and_purged_with_their_run(store: RunStore) -> None:
+    predictions = Predictions((0, 1, 2), (0, 2, 2))
+    assert predictions.correct == (True, False, True)
+    ending = Ending("done", result=replace(RESULT, predictions=predictions))
+    recorded = claimed_run(store)
+    assert store.predictions(recorded) is None
+    assert store.record(recorded, ME, [SELECTION], ending=ending)
+    kept = store.keep(RunOptions(), Outcome(ending, time.time()), group="grid:test")
+    for run_id in (recorded, kept):
+        assert store.predictions(run_id) == predictions
+        run = store.run(run_id)
+        assert run is not None
+        assert run.result == RESULT  # which lists of runs read quickly
+    with sqlite3.connect(store.path) as db:
+        (text,) = db.execute("SELECT result FROM runs WHERE id = ?", (recorded,)).fetchone()
+    assert "predictions" not in json.loads(text)  # which earlier versions could not read
+    store.delete([recorded])
+    assert store.purge(older_than=0) == 1
+    assert store.predictions(recorded) is None
+    assert store.predictions(kept) == predictions
 
 
 def test_delete_can_be_undone_until_it_is_purged(store: RunStore) -> None:

@@ -233,8 +233,13 @@ def test_best_last_and_test_accuracy() -> None:
     assert result.best_epoch == 1 + accuracies.index(max(accuracies))
     assert result.last_val_accuracy == accuracies[-1]
     with torch.no_grad():
-        right = (model(test.tensor).argmax(1) == test.labels).sum().item()
+        predicted = model(test.tensor).argmax(1)
+    right = (predicted == test.labels).sum().item()
     assert result.test_accuracy == right / 50
+    assert result.predictions is not None
+    assert list(result.predictions.labels) == test.labels.tolist()
+    assert list(result.predictions.predicted) == predicted.tolist()
+    assert sum(result.predictions.correct) == right
     assert result.test_accuracy > 0.8, "a net that learned nothing shows nothing"
     assert isinstance(metrics[-1], FinetuneResult)
     assert [epoch.epoch for epoch in epochs] == list(range(1, 7))

@@ -94,8 +94,9 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_the_results() -> No
         assert ended.result is not None
         shown = tile(page, f"Head only · seed {ended.options.recipe.seed}")
         assert shown == f"{100 * ended.result.test_accuracy:.1f} %"
-    assert "Means over 2 seeds, ± standard deviation." in texts(page)
+    assert "360 test images: one is 0.28 points. Means over 2 seeds, ± standard" in texts(page)
     assert "not evidence" not in texts(page)
+    assert "Whether b₁" not in texts(page)  # no run ranks by it
     assert len(page.get("plotly_chart")) == 4
     weights = app.cache.run_queue().store.weights_path(ended.id)
     wait_until(weights.is_file)  # they are written when all else is safe

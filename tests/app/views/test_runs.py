@@ -32,12 +32,17 @@ def store() -> Iterator[RunStore]:
     store.purge(older_than=0)
 
 
+def hits(count: int) -> list[bool]:
+    """How many of 100 test images a run has right."""
+    return [place < count for place in range(100)]
+
+
 @pytest.fixture
 def three(store: RunStore) -> list[Run]:
     return [
-        finished_run(store, run_options("adabet"), accuracy=0.91, peak=12_000_000),
-        finished_run(store, run_options("size"), accuracy=0.94, peak=11_000_000),
-        finished_run(store, run_options("head"), accuracy=0.66, peak=9_000_000, layers=("fc",)),
+        finished_run(store, run_options("adabet"), correct=hits(91), peak=12_000_000),
+        finished_run(store, run_options("size"), correct=hits(94), peak=11_000_000),
+        finished_run(store, run_options("head"), correct=hits(66), peak=9_000_000, layers=("fc",)),
     ]
 
 
@@ -55,10 +60,11 @@ def test_the_table_shows_every_run_and_the_sentence_names_the_winner(three: list
     assert rows["Test accuracy (%)"].tolist() == pytest.approx([66, 94, 91])
     assert rows["Peak memory (MB)"].tolist() == [9.0, 11.0, 12.0]
     assert rows["Trained"].tolist() == [0.1, 0.1, 0.1]
-    assert "**Size alone** did best: 94.0\N{NO-BREAK SPACE}%" in texts(page)
-    assert "3.0 points more than AdaBet" in texts(page)
-    assert "AdaBet does not beat size alone here." in texts(page)
-    assert "One seed is not evidence." in texts(page)
+    lead = "No clear winner: Size alone leads with 94.0\N{NO-BREAK SPACE}%, 3.0 points more than"
+    assert f"{lead} AdaBet (+0.0 to +7.0)." in texts(page)
+    assert "AdaBet is not shown to beat size alone." in texts(page)
+    assert "100 test images: one is 1 point." in texts(page)
+    assert "One seed is not evidence. Whether b₁ finds the layers that matter" in texts(page)
     assert len(page.get("plotly_chart")) == 1
 
 
