@@ -13,11 +13,15 @@ from app.state import session
 from app.theme import BASE_FONT_SIZE, LARGE
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
-# On a narrow screen the text of a tile wraps. Streamlit's colour for the button of an open popover
+# On a narrow screen the text of a tile wraps. Streamlit's own Stop, in the header, ends the drawing
+# of a page and would stand above the Stop of a run. Its colour for the button of an open popover
 # and for selected options is too dark on a dark page.
 STYLE = """<style>
 [data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
   white-space: normal;
+}
+[data-testid=stStatusWidget] button {
+  display: none;
 }
 [data-testid=stPopover] button[aria-expanded=true],
 [data-testid=stButtonGroup] [role] button[data-selected=true][data-variant],

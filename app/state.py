@@ -103,7 +103,6 @@ class Comparison:
         default_factory=lambda: st.query_params.get("runs", "").split()
     )
     table_version: int = 0  # raised when `run_ids` changes other than in the table of runs
-    deleted_ids: list[str] = field(default_factory=list)  # runs that Undo restores
     # What was read of active runs, by id, with the revision of the run at that time.
     metrics: dict[str, tuple[int, RunMetrics]] = field(default_factory=dict)
     stop_error: str = ""  # why a run could not be stopped

@@ -48,7 +48,7 @@ from analysis.training.metrics import EpochMetrics, Predictions, Selection, Step
 
 __all__ = ["ENDED", "Ending", "Lease", "Run", "RunMetrics", "RunStore"]
 
-UNDO_FOR = 24 * 3600.0  # seconds for which a deleted run can be restored
+UNDO_DAYS = 7  # for which a deleted run can be restored
 _PATIENCE = 2.0  # seconds to wait for another writer
 _ABANDONED = 3600.0  # seconds after which a half-written file is abandoned
 
@@ -229,13 +229,19 @@ class RunStore:
                 db.execute("UPDATE runs SET deleted = NULL WHERE id = ?", (run_id,))
             mark_changed(db, run_ids)
 
-    def purge(self, *, older_than: float = UNDO_FOR) -> int:
+    def purge(self, *, older_than: float = UNDO_DAYS * 86400.0) -> int:
         """Remove runs deleted `older_than` seconds ago, with their weights; return how many."""
-        before = time.time() - older_than
         self._remove_parts()
+        return self._remove("deleted <= ?", [time.time() - older_than])
+
+    def remove(self, run_ids: Sequence[str]) -> int:
+        """Remove deleted runs for good, with their weights; return how many."""
+        return sum(self._remove("deleted NOT NULL AND id = ?", [run_id]) for run_id in run_ids)
+
+    def _remove(self, which: str, values: Sequence[object]) -> int:
         with self._database.read() as db:
-            query = "SELECT id FROM runs WHERE deleted <= ?"
-            ids = [] if db is None else [row["id"] for row in db.execute(query, (before,))]
+            query = f"SELECT id FROM runs WHERE {which}"
+            ids = [] if db is None else [row["id"] for row in db.execute(query, values)]
         if not ids:
             return 0
         for run_id in ids:  # weights first: on a full disk this frees space for the rest

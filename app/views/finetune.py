@@ -28,7 +28,10 @@ def group_of(runs: list[Run]) -> list[Run]:
     chosen = first.get("running") or first.get("queued") or next(iter(own), None)
     others = sum(run.active for run in runs if chosen is None or run.group != chosen.group)
     if others:
-        st.caption(f"{plural(others, 'other run')} waiting or running: see the page **Runs**.")
+        st.caption(
+            f"{plural(others, 'other run')} of this computer waiting or running: see the page "
+            "**Runs**."
+        )
     group = [run for run in own if chosen is not None and run.group == chosen.group]
     return sorted(group, key=lambda run: run.number)
 

@@ -15,9 +15,11 @@ from app.components.runs.table import (
     keep_compared,
     render_actions,
     render_filters,
+    render_stop_all,
     render_table,
     render_undo,
 )
+from app.components.shared.help_texts import literal
 from app.components.shared.run_charts import render_tradeoff
 from app.components.shared.verdict import render_verdict
 from app.components.shared.watch import watch_runs
@@ -49,10 +51,14 @@ def render(runs: Sequence[Run]) -> None:
 st.title("What has been tried?", anchor=False)
 try:
     store = run_queue().store
+    st.caption(
+        f"All runs of this computer, whoever started them, from {literal(str(store.path.parent))}."
+    )
     for problem in run_queue().problems():
         st.warning(sentence(problem))
     render_undo()
     runs = store.runs()
+    render_stop_all(runs)
     if runs:
         render(runs)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -12,7 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.errors import AnalysisError
-from analysis.runs.store import Run, RunStore
+from analysis.runs.store import UNDO_DAYS, Run, RunStore
 from analysis.text import plural
 from app.cache import run_queue
 from app.components.shared.run_names import (
@@ -33,6 +34,7 @@ _FILTERS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "run_state": ("State", lambda run: STATES[run.state]),
 }
 MB = 1e6
+RECENT = 3600.0  # seconds for which a deletion offers Undo
 
 
 def render_filters(runs: Sequence[Run]) -> list[Run]:
@@ -198,37 +200,51 @@ def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
             "Stop", key="stop_chosen", icon=":material/stop_circle:",
             help="Stop the chosen runs that are waiting or running. Their results so far are kept.",
         ):  # fmt: skip
-            for run in active:
-                _attempt(lambda run=run: run_queue().stop(run.id))  # type: ignore[misc]
+            _attempt(lambda: [run_queue().stop(run.id) for run in _waiting_first(active)])
         if st.button(
             "Delete", key="delete", icon=":material/delete:", disabled=not chosen,
-            help="Remove the chosen runs. You can restore them for a day.",
+            help=f"Remove the chosen runs. You can restore them for {UNDO_DAYS} days.",
         ):  # fmt: skip
             ids = [run.id for run in chosen]
-            if _attempt(lambda: run_queue().store.delete(ids)):
-                session().comparison.deleted_ids = ids
-                st.rerun()
+            _act(lambda: store.delete(ids))
+
+
+def render_stop_all(runs: Sequence[Run]) -> None:
+    """Draw a button that stops everything, if anything waits or runs."""
+    active = [run for run in runs if run.active]
+    if active and st.button(
+        f"Stop all ({len(active)})", key="stop_all", icon=":material/stop_circle:",
+        help="Stop the run that trains, and remove all that wait. Results so far are kept.",
+    ):  # fmt: skip
+        _act(lambda: [run_queue().stop(run.id) for run in _waiting_first(active)])
 
 
 def render_undo() -> None:
-    """Offer to restore deleted runs."""
-    comparison = session().comparison
-    candidates = run_queue().store.runs(deleted=True)
+    """Offer to restore deleted runs, or to delete them for good."""
+    store = run_queue().store
     # A grid that continues replaces runs that were stopped before they began.
-    deleted = {run.id: run for run in candidates if not (run.is_grid_cell and run.started is None)}
-    comparison.deleted_ids = [run_id for run_id in comparison.deleted_ids if run_id in deleted]
-    if comparison.deleted_ids:
+    deleted = [
+        run for run in store.runs(deleted=True) if not (run.is_grid_cell and run.started is None)
+    ]
+    if not deleted:
+        return
+    last = max(run.deleted or 0.0 for run in deleted)
+    latest = [run.id for run in deleted if run.deleted == last]  # deleted together
+    if time.time() - last < RECENT:
         text, button = st.columns([5, 1], vertical_alignment="center")
-        text.info(f"{plural(len(comparison.deleted_ids), 'run')} deleted.")
+        text.info(f"{plural(len(latest), 'run')} deleted.")
         if button.button("Undo", key="undo", icon=":material/undo:", width="stretch"):
-            _restore(comparison.deleted_ids)
-    elif deleted:
-        with st.expander(f"{plural(len(deleted), 'run')} deleted recently"):
-            st.write(
-                ", ".join(literal(f"#{r.number} {strategy_title(r)}") for r in deleted.values())
-            )
+            _act(lambda: store.restore(latest))
+    with st.expander(f"{plural(len(deleted), 'deleted run')}, kept for {UNDO_DAYS} days"):
+        st.write(", ".join(literal(f"#{run.number} {strategy_title(run)}") for run in deleted))
+        ids = [run.id for run in deleted]
+        with st.container(horizontal=True, key="deleted_runs"):
             if st.button("Restore", key="restore", icon=":material/undo:"):
-                _restore(list(deleted))
+                _act(lambda: store.restore(ids))
+            with st.popover("Delete for good", icon=":material/delete_forever:"):
+                st.write("The runs, their numbers and their weights are then lost.")
+                if st.button(f"Delete {plural(len(ids), 'run')} for good", key="delete_for_good"):
+                    _act(lambda: store.remove(ids))
 
 
 def runs_json(store: RunStore, runs: Sequence[Run]) -> str:
@@ -248,10 +264,14 @@ def epochs_csv(store: RunStore, runs: Sequence[Run]) -> str:
     return pd.DataFrame(rows).to_csv(index=False)
 
 
-def _restore(ids: list[str]) -> None:
-    if _attempt(lambda: run_queue().store.restore(ids)):
-        session().comparison.deleted_ids = []
+def _act(action: Callable[[], object]) -> None:
+    if _attempt(action):
         st.rerun()
+
+
+def _waiting_first(runs: Sequence[Run]) -> list[Run]:
+    """In this order none of them starts while they are stopped."""
+    return sorted(runs, key=lambda run: run.state == "running")
 
 
 def _attempt(action: Callable[[], object]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 import app.cache
 from analysis.options import AnalysisOptions, Recipe
@@ -135,20 +136,68 @@ def test_deleted_runs_can_be_restored(store: RunStore, three: list[Run]) -> None
     assert [run.id for run in store.runs()] == [three[2].id, three[0].id]
     assert "1 run deleted." in texts(page)
     assert page.dataframe[0].value["Strategy"].tolist() == ["Head only", "AdaBet"]
+    page = opened("runs")  # a reload, or another session
     button(page, "Undo").click().run()
     assert [run.id for run in store.runs()] == [run.id for run in three[::-1]]
     assert store.metrics(three[1].id).epochs
     assert not page.exception
 
 
-def test_a_run_deleted_in_another_session_can_be_restored(
+def folded(page: AppTest) -> str:
+    return " ".join(part.label for part in page.expander)
+
+
+def test_undo_restores_what_was_deleted_last_and_restore_everything(
     store: RunStore, three: list[Run]
 ) -> None:
     store.delete([three[0].id])
+    store.delete([three[1].id, three[2].id])
     page = opened("runs")
-    assert "#" in texts(page)
-    button(page, "Restore").click().run()
+    assert "2 runs deleted." in texts(page)
+    assert "3 deleted runs, kept for 7 days" in folded(page)
+    button(page, "Undo").click().run()
+    assert [run.id for run in store.runs()] == [three[2].id, three[1].id]
+    store.delete([three[1].id])
+    button(page.run(), "Restore").click().run()
     assert len(store.runs()) == 3
+    assert "deleted" not in folded(page)
+
+
+def test_runs_deleted_for_good_are_gone_with_their_weights(
+    store: RunStore, three: list[Run]
+) -> None:
+    weights = store.weights_path(three[0].id)
+    weights.parent.mkdir(exist_ok=True)
+    weights.write_bytes(b"weights")
+    store.delete([three[0].id, three[1].id])
+    page = opened("runs")
+    button(page, "Delete 2 runs for good").click().run()
+    assert not page.exception
+    assert "deleted" not in folded(page)
+    assert store.runs(deleted=True) == []
+    assert not weights.exists()
+    assert store.run(three[0].id) is None
+    assert [run.id for run in store.runs()] == [three[2].id]
+
+
+def test_only_deleted_runs_can_be_removed_for_good(store: RunStore, three: list[Run]) -> None:
+    assert store.remove([three[0].id]) == 0
+    assert store.run(three[0].id) is not None
+
+
+def test_all_runs_can_be_stopped_at_once(store: RunStore) -> None:
+    ids = store.add([run_options("head", recipe=Recipe(epochs=1000)) for _ in range(3)])
+    page = opened("runs")
+    wait_until(lambda: store.metrics(ids[0]).steps)
+    button(page.run(), "Stop all (3)").click().run()
+    wait_until(lambda: not any(run.active for run in store.runs()))
+    assert not page.exception
+    assert [store.metrics(run_id).steps for run_id in ids[1:]] == [(), ()]  # none began
+
+
+def test_the_page_says_whose_runs_it_shows(store: RunStore) -> None:
+    whose = f"All runs of this computer, whoever started them, from `{store.path.parent}`."
+    assert whose in texts(opened("runs"))
 
 
 def test_a_run_can_be_queued_again_with_its_settings(store: RunStore) -> None:
