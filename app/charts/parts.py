@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from app.theme import Palette
 
+DASHES = (None, "longdash", "dashdot", "dash")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
 LEGEND_WIDTH = 296.0  # px, of a figure 360 px wide
 LEGEND_MARK = 46.0  # px, the mark of an entry and the gap after its text
@@ -22,16 +23,22 @@ class Look(NamedTuple):
 
     color: str
     symbol: str
+    dash: str | None = None  # solid
 
 
-def look(palette: Palette, number: int) -> Look:
+def look(palette: Palette, number: int, variant: int = 0) -> Look:
     """Return the colour and the symbol of the series `number`, counted from 0.
 
     Neighbours differ in both, for readers who cannot distinguish the colours. When the colours
-    run out they repeat with other symbols; the first 40 series all differ.
+    run out they repeat with other symbols; the first 40 series all differ. Variants of a series
+    share its colour, and differ in symbol and dash.
     """
     turn, place = divmod(number, len(palette.clusters))
-    return Look(palette.clusters[place], SYMBOLS[(place + turn) % len(SYMBOLS)])
+    return Look(
+        palette.clusters[place],
+        SYMBOLS[(place + turn + variant) % len(SYMBOLS)],
+        DASHES[variant % len(DASHES)],
+    )
 
 
 def set_legend_above(figure: go.Figure) -> None:

@@ -1,4 +1,4 @@
-"""Accuracy against cost: one point per run, and the Pareto front."""
+"""Accuracy against cost: one point per setting or run, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ LEAST_SPAN = 10.0  # percent; a smaller spread should look small
 
 @dataclass(frozen=True)
 class RunPoint:
-    """One run: what it cost and what it reached."""
+    """One run, or the means of several that differ only in their seed: cost and accuracy."""
 
-    run_id: str
+    run_id: str  # of several, separated by spaces
     name: str  # as shown
     strategy: str
-    seed: int
+    seeds: str  # as shown
     cost: float  # in the unit of the figure; NaN if it was not measured
     accuracy: float  # in [0, 1]; NaN if there is none
+    cost_spread: float = 0.0  # standard deviation over seeds
+    accuracy_spread: float = 0.0
+    variant: int = 0  # counts the points of one strategy
 
 
 def tradeoff_figure(
@@ -71,7 +74,9 @@ def tradeoff_figure(
     drawn = [point for point in points if np.isfinite([point.cost, point.accuracy]).all()]
     costs = np.array([point.cost for point in drawn], dtype=float)
     accuracies = 100 * np.array([point.accuracy for point in drawn], dtype=float)
-    right = 1.06 * float(costs.max(initial=0.0)) or 1.0
+    spreads = 100 * np.array([point.accuracy_spread for point in drawn], dtype=float)
+    ends = [point.cost + point.cost_spread for point in drawn]
+    right = 1.06 * max(ends, default=0.0) or 1.0
     figure = SelectableFigure()
     leading = pareto_front(costs, accuracies) if front else np.array([], dtype=np.intp)
     if len(leading):
@@ -84,7 +89,7 @@ def tradeoff_figure(
         if not members:
             continue
         shown.append(strategy)
-        color, symbol = look(palette, number)
+        looks = [look(palette, number, drawn[i].variant) for i in members]
         figure.add_scatter(
             x=costs[members],
             y=accuracies[members],
@@ -93,10 +98,12 @@ def tradeoff_figure(
             legendgroup=strategy,  # one group each, so that the legend wastes no room on columns
             marker={
                 "size": 11,
-                "color": color,
-                "symbol": symbol,
+                "color": looks[0].color,
+                "symbol": [its.symbol for its in looks],
                 "line": {"width": 1, "color": palette.surface},
             },
+            error_x=_bars([drawn[i].cost_spread for i in members]),
+            error_y=_bars([100 * drawn[i].accuracy_spread for i in members]),
             cliponaxis=False,
             customdata=[[drawn[i].run_id] for i in members],
             hovertext=[_hover_text(drawn[i], x_title, unit, y_title, i in best) for i in members],
@@ -108,7 +115,7 @@ def tradeoff_figure(
     figure.update_xaxes(title_text=f"{x_title} ({unit})", range=[0, right], nticks=7)
     figure.update_yaxes(
         title_text=y_title,
-        range=_accuracy_range(accuracies),
+        range=_accuracy_range(np.concatenate([accuracies - spreads, accuracies + spreads])),
         nticks=7,
         ticksuffix=" %",
         ticklabelstandoff=4,
@@ -173,16 +180,24 @@ def _draw_front(
     )
 
 
+def _bars(spreads: list[float]) -> dict[str, object]:
+    return {"array": spreads, "visible": any(spreads), "thickness": 1, "width": 3}
+
+
 def _hover_text(point: RunPoint, x_title: str, unit: str, y_title: str, best: bool) -> str:
     lines = [
         f"<b>{figure_text(point.name)}</b>",
-        f"strategy {figure_text(point.strategy)}, seed {point.seed}",
-        f"{_lower(y_title)} {100 * point.accuracy:.1f} %",
-        f"{_lower(x_title)} {point.cost:.4g} {unit}",
+        f"strategy {figure_text(point.strategy)}, {point.seeds}",
+        f"{_lower(y_title)} {100 * point.accuracy:.1f}{_plus_minus(100 * point.accuracy_spread)} %",
+        f"{_lower(x_title)} {point.cost:.4g}{_plus_minus(point.cost_spread)} {unit}",
     ]
     if best:
-        lines.append("on the Pareto front: no run with<br>this cost or less is better")
+        lines.append("on the Pareto front: nothing at<br>this cost or less is better")
     return "<br>".join(lines)
+
+
+def _plus_minus(spread: float) -> str:
+    return f" ± {spread:.2g}" if spread else ""
 
 
 def _lower(title: str) -> str:

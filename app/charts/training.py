@@ -19,6 +19,7 @@ NO_POINT = "No points yet:<br>the first step adds one"
 VALIDATION = "validation"
 TRAINING_STEP = "training, by step"
 TRAINING_EPOCH = "training, by epoch"
+BAND = "± standard deviation"
 
 SMOOTHED_OVER = 0.5  # epochs
 MOST_STEPS = 400  # drawn per run; more would only slow the browser
@@ -29,10 +30,13 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The metrics of one run so far. `x` counts epochs: 0.25 is a quarter of the first."""
+    """The metrics of one run so far, or the means of several that differ only in their seed.
+
+    `x` counts epochs: 0.25 is a quarter of the first.
+    """
 
     name: str  # as shown
-    color_index: int  # from 0; the same for a run in every chart
+    color_index: int  # from 0; the same for a strategy in every chart
     step_x: ArrayLike = ()  # (n,) ascending
     step_loss: ArrayLike = ()  # (n,) mean of the batch, nats
     step_accuracy: ArrayLike = ()  # (n,) of the batch, in [0, 1]
@@ -40,6 +44,9 @@ class Curve:
     train_loss: ArrayLike = ()  # (m,) nats
     val_loss: ArrayLike = ()  # (m,) nats
     val_accuracy: ArrayLike = ()  # (m,) in [0, 1]
+    accuracy_spread: ArrayLike = ()  # (m,) standard deviation over seeds, or nothing
+    loss_spread: ArrayLike = ()  # (m,) the same, nats
+    variant: int = 0  # counts the curves of one strategy
 
     def __post_init__(self) -> None:
         for first, others in (
@@ -96,12 +103,15 @@ def accuracy_figure(
     -------
     Figure
         Percent by epoch. Two traces per run: "NAME, training, by step" (smoothed), if it has
-        steps, and NAME.
+        steps, and NAME. Of several seeds also "NAME, ± standard deviation".
     """
     figure = go.Figure()
     for run, its in _looks(runs, palette):
         _draw_steps(figure, run, 100 * _numbers(run.step_accuracy), its, len(runs))
     for run, its in _looks(runs, palette):
+        _draw_band(
+            figure, run, 100 * _numbers(run.val_accuracy), 100 * _numbers(run.accuracy_spread), its
+        )
         _draw_validation(figure, run, 100 * _numbers(run.val_accuracy), its, "accuracy", ".1f", "%")
     _set_axes(figure, runs, epochs, palette, keys=(VALIDATION, TRAINING_STEP))
     figure.update_yaxes(
@@ -149,6 +159,7 @@ def loss_figure(
         for run, its in _looks(runs, palette):
             _draw_training(figure, run, its, palette)
     for run, its in _looks(runs, palette):
+        _draw_band(figure, run, _numbers(run.val_loss), _numbers(run.loss_spread), its)
         _draw_validation(figure, run, _numbers(run.val_loss), its, "loss", ".3f", "nats")
     _set_axes(figure, runs, epochs, palette, keys=keys)
     figure.update_yaxes(title_text="Loss (nats)", ticklabelstandoff=4, automargin=True)
@@ -192,7 +203,7 @@ def _numbers(values: ArrayLike) -> Numbers:
 
 
 def _looks(runs: Sequence[Curve], palette: Palette) -> Iterator[tuple[Curve, Look]]:
-    return ((run, look(palette, run.color_index)) for run in runs)
+    return ((run, look(palette, run.color_index, run.variant)) for run in runs)
 
 
 def _draw_steps(figure: go.Figure, run: Curve, values: Numbers, its: Look, count: int) -> None:
@@ -238,6 +249,25 @@ def _draw_training(figure: go.Figure, run: Curve, its: Look, palette: Palette) -
     )
 
 
+def _draw_band(figure: go.Figure, run: Curve, values: Numbers, spread: Numbers, its: Look) -> None:
+    """Draw the mean ± one standard deviation over seeds, where there are several."""
+    if not spread.any():
+        return
+    x = _numbers(run.epoch_x)
+    figure.add_scatter(
+        x=[*x, *x[::-1]],
+        y=[*(values + spread), *(values - spread)[::-1]],
+        mode="lines",
+        fill="toself",
+        fillcolor=translucent(its.color, 0.15),
+        line={"width": 0},
+        name=f"{run.name}, {BAND}",
+        legendgroup=run.name,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
 def _draw_validation(
     figure: go.Figure, run: Curve, values: Numbers, its: Look, what: str, form: str, unit: str
 ) -> None:
@@ -249,7 +279,7 @@ def _draw_validation(
         mode="lines+markers",
         name=figure_text(run.name),
         legendgroup=run.name,
-        line={"width": 2, "color": its.color},
+        line={"width": 2, "color": its.color, "dash": its.dash},
         # Many large markers would overlap.
         marker={"size": 7 if len(x) <= 24 else 4, "color": its.color, "symbol": its.symbol},
         cliponaxis=False,

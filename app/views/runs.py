@@ -21,6 +21,7 @@ from app.components.runs.table import (
 )
 from app.components.shared.help_texts import literal
 from app.components.shared.run_charts import render_tradeoff
+from app.components.shared.run_groups import render_single_switch
 from app.components.shared.verdict import render_verdict
 from app.components.shared.watch import watch_runs
 from app.literal import sentence
@@ -43,6 +44,7 @@ def render(runs: Sequence[Run]) -> None:
     render_actions(shown, chosen)
     if not chosen:
         st.caption("To compare runs, tick them in the table or click their points.")
+    render_single_switch(shown)
     render_tradeoff(shown, key="runs", on_pick=toggle_compared)
     if chosen:
         render_comparison(sorted(chosen, key=lambda run: run.number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import median
+from statistics import mean, median
 
 import streamlit as st
 
@@ -24,6 +24,12 @@ from app.components.shared.run_charts import (
     draw_chart,
     render_curves,
     render_tradeoff,
+)
+from app.components.shared.run_groups import (
+    RunGroup,
+    chosen_groups,
+    render_single_switch,
+    spread,
 )
 from app.components.shared.run_names import (
     STATES,
@@ -70,9 +76,10 @@ def _render_group(runs: list[Run]) -> None:
     for problem in run_queue().problems():
         st.warning(sentence(problem))
     st.caption(settings_text(runs[0]))
+    render_single_switch(runs)
     with st.container(horizontal=True, key="live_tiles"):
-        for run in runs:
-            _render_tile(run, literal(names[run.id]))
+        for group in chosen_groups(runs):
+            _render_tile(group)
     for run in runs:
         if run.state == "running":
             _render_running(run, literal(names[run.id]))
@@ -98,20 +105,10 @@ def _render_group(runs: list[Run]) -> None:
         render_tradeoff(runs, key="live")
 
 
-def _render_tile(run: Run, name: str) -> None:
-    accuracy = shown_accuracy(run)
-    value = "–" if math.isnan(accuracy) else f"{100 * accuracy:.1f} %"
-    kind = "validation · " if run.result is None and not math.isnan(accuracy) else ""
-    note = kind + STATES[run.state]
-    if run.state == "running":
-        note = kind + _progress(run)
-    elif run.result is not None:
-        peak = peak_use(run)
-        note = f"test · {run.result.seconds:.1f} s" + (
-            f" · {size_text(peak.total)}" if peak else ""
-        )
+def _render_tile(group: RunGroup) -> None:
+    value, note = tile_texts(group)
     st.metric(
-        name,
+        literal(group.name),
         value,
         delta=note,
         delta_color="off",
@@ -120,6 +117,33 @@ def _render_tile(run: Run, name: str) -> None:
         "it is done. Training time and peak memory are measured.",
         border=True,
     )
+
+
+def tile_texts(group: RunGroup) -> tuple[str, str]:
+    """The accuracy of a group's tile, and the note below it.
+
+    Of several seeds the mean over those that are done, else over those that have begun.
+    """
+    done = [run for run in group.runs if run.result is not None]
+    shown = [run for run in done or group.runs if not math.isnan(shown_accuracy(run))]
+    accuracies = [100 * shown_accuracy(run) for run in shown]
+    value = f"{mean(accuracies):.1f}{_plus_minus(accuracies)} %" if shown else "–"
+    parts = ["test" if done else "validation"] if shown else []
+    if len(group.runs) > 1:
+        parts.append(f"{len(shown)} of {len(group.runs)} seeds")
+    if len(done) == len(group.runs):
+        parts.append(f"{mean(run.result.seconds for run in done if run.result):.1f} s")
+        peaks = [peak.total for run in done if (peak := peak_use(run))]
+        parts += [size_text(max(peaks))] if peaks else []
+    else:
+        run = next((run for run in group.runs if run.state == "running"), None)
+        states = dict.fromkeys(STATES[each.state] for each in group.runs if each.result is None)
+        parts.append(_progress(run) if run else ", ".join(states))
+    return value, " · ".join(parts)
+
+
+def _plus_minus(values: Sequence[float]) -> str:
+    return f" ± {spread(values):.1f}" if len(values) > 1 else ""
 
 
 def _progress(run: Run) -> str:

@@ -30,8 +30,7 @@ def render_comparison(runs: Sequence[Run]) -> None:
             st.warning(f"**{literal(names[run.id])}**: {sentence(run.error)}")
         if run.selection is not None and run.selection.note:
             st.warning(f"**{literal(names[run.id])}**: {sentence(run.selection.note)}")
-    strategies = {run.options.strategy for run in runs}
-    render_curves(runs, by_strategy=len(strategies) == len(runs))
+    render_curves(runs)
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**Peak memory by kind**", help=MEMORY_HELP)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -17,7 +18,13 @@ from analysis.runs.store import UNDO_DAYS, Run, RunStore
 from analysis.text import plural
 from app.cache import run_queue
 from app.components.shared.run_names import (
+    NORMALIZATION,
+    PRESET,
+    RHO,
+    SHORTEST,
     STATES,
+    SUMMARY,
+    Setting,
     metrics_of,
     peak_use,
     strategy_title,
@@ -27,11 +34,26 @@ from app.components.shared.subject_names import dataset_name, shift_text, weight
 from app.literal import literal, sentence
 from app.state import session
 
+NO_PART = "–"  # a setting that plays no part in a run
+
+
+def _text(setting: Setting, run: Run) -> str:
+    value = setting.value(run)
+    return NO_PART if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+CHOSEN_BY = (RHO, PRESET, NORMALIZATION, SUMMARY, SHORTEST)  # None where it plays no part
 _FILTERS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "run_model": ("Model", lambda run: run.options.analysis.model),
     "run_dataset": ("Dataset", lambda run: dataset_name(run.options.analysis.dataset)),
     "run_strategy": ("Strategy", lambda run: run.options.strategy),
     "run_state": ("State", lambda run: STATES[run.state]),
+}
+_KEYS = ("run_rho", "run_preset", "run_normalization", "run_summary", "run_shortest")
+# Offered only where runs differ.
+_MORE_FILTERS: dict[str, tuple[str, Callable[[Run], str]]] = {
+    key: (setting.title, partial(_text, setting))
+    for key, setting in zip(_KEYS, CHOSEN_BY, strict=True)
 }
 MB = 1e6
 RECENT = 3600.0  # seconds for which a deletion offers Undo
@@ -41,8 +63,10 @@ def render_filters(runs: Sequence[Run]) -> list[Run]:
     """Draw the filters, and return the runs that pass them."""
     passing = list(runs)
     with st.container(horizontal=True, key="run_filters"):
-        for key, (title, read) in _FILTERS.items():
+        for key, (title, read) in (_FILTERS | _MORE_FILTERS).items():
             options = sorted({read(run) for run in runs})
+            if key in _MORE_FILTERS and len(set(options) - {NO_PART}) < 2:
+                continue
             values = st.session_state.get(key)
             if values and not set(values) <= set(options):
                 st.session_state[key] = [value for value in values if value in options]
@@ -149,7 +173,7 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Shift": shift_text(options.analysis) or None,
                 "Image side": options.analysis.input_side or None,
                 "Precision": options.analysis.precision,
-                "ρ": options.rho,
+                **{setting.title: setting.value(run) for setting in CHOSEN_BY},
                 "Epochs": options.recipe.epochs,
                 "Images": options.train_samples,
                 "Batch": options.recipe.batch_size,
@@ -200,7 +224,7 @@ def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
             "Stop", key="stop_chosen", icon=":material/stop_circle:",
             help="Stop the chosen runs that are waiting or running. Their results so far are kept.",
         ):  # fmt: skip
-            _attempt(lambda: [run_queue().stop(run.id) for run in _waiting_first(active)])
+            _attempt(lambda: _stop(active))
         if st.button(
             "Delete", key="delete", icon=":material/delete:", disabled=not chosen,
             help=f"Remove the chosen runs. You can restore them for {UNDO_DAYS} days.",
@@ -216,7 +240,7 @@ def render_stop_all(runs: Sequence[Run]) -> None:
         f"Stop all ({len(active)})", key="stop_all", icon=":material/stop_circle:",
         help="Stop the run that trains, and remove all that wait. Results so far are kept.",
     ):  # fmt: skip
-        _act(lambda: [run_queue().stop(run.id) for run in _waiting_first(active)])
+        _act(lambda: _stop(active))
 
 
 def render_undo() -> None:
@@ -269,9 +293,10 @@ def _act(action: Callable[[], object]) -> None:
         st.rerun()
 
 
-def _waiting_first(runs: Sequence[Run]) -> list[Run]:
-    """In this order none of them starts while they are stopped."""
-    return sorted(runs, key=lambda run: run.state == "running")
+def _stop(runs: Sequence[Run]) -> None:
+    """Stop runs; the waiting ones first, so that none of them starts in between."""
+    for run in sorted(runs, key=lambda run: run.state == "running"):
+        run_queue().stop(run.id)
 
 
 def _attempt(action: Callable[[], object]) -> bool:

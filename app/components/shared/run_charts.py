@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import mean
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -14,39 +15,34 @@ from analysis.selection.strategies import STRATEGIES
 from analysis.text import size_unit
 from app.charts.tradeoff import RunPoint, tradeoff_figure
 from app.charts.training import accuracy_figure, loss_figure
-from app.components.shared.run_names import (
-    curves_of,
-    names_of,
-    peak_bytes,
-    strategy_title,
-    training_seconds,
-)
+from app.components.shared.run_groups import RunGroup, chosen_groups, curve_of, spread
+from app.components.shared.run_names import peak_bytes, training_seconds
 from app.state import appearance, session
 from app.theme import PALETTES, chart_config
 
 HEIGHT = 290  # pixels
 FRONT_HELP = (
-    "One point per finished run; both costs include choosing the layers. The line (the Pareto "
-    "front) joins the runs that no other run beats, if all differ only in strategy and seed."
+    "One point per setting: the mean over its seeds, ± standard deviation; costs include choosing "
+    "the layers. The line (the Pareto front) joins those that no other beats."
 )
 MEMORY_HELP = (
-    "The most memory that tensors took in a step, measured on the first step and once per epoch. "
-    "Dashed: predicted before the run. Hover over a bar to see the memory of the whole process."
+    "The most memory that tensors took in a step: measured, and dashed as predicted before the "
+    "run. Hover over a bar to see the memory of the whole process."
 )
 MEMORY, TIME = "peak memory", "time"
 
 
-def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
-    """Draw accuracy and loss by epoch; runs of one strategy may share its colour."""
+def render_curves(runs: Sequence[Run]) -> None:
+    """Draw accuracy and loss by epoch; the runs of one strategy share its colour."""
     palette = PALETTES[appearance()]
-    curves = curves_of(runs, by_strategy=by_strategy)
+    curves = [curve_of(group) for group in chosen_groups(runs)]
     epochs = max((run.options.recipe.epochs for run in runs), default=1)
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown(
             "**Accuracy**",
-            help="Thick: share of validation images classified correctly, after each epoch. "
-            "Faint: the same for the training images of each step, smoothed.",
+            help="Thick: validation images, after each epoch; faint: training images, smoothed. "
+            "Of several seeds the mean, in a band of ± one standard deviation.",
         )
         draw_chart(
             accuracy_figure(curves, epochs=epochs, palette=palette, height=HEIGHT),
@@ -55,9 +51,8 @@ def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
     with right:
         st.markdown(
             "**Loss**",
-            help="Mean cross-entropy, in nats. Thick: validation images; dotted and faint: "
-            "training images. If training loss falls while validation loss rises, the model "
-            "overfits.",
+            help="Cross-entropy. Where the loss of training images (faint, dotted) falls and that "
+            "of validation images (thick) rises, the model overfits.",
         )
         draw_chart(
             loss_figure(curves, epochs=epochs, palette=palette, height=HEIGHT),
@@ -68,7 +63,7 @@ def render_curves(runs: Sequence[Run], *, by_strategy: bool = True) -> None:
 def render_tradeoff(
     runs: Sequence[Run], *, key: str, on_pick: Callable[[str], None] | None = None
 ) -> None:
-    """Draw accuracy against memory or time; a click calls `on_pick` with a run's id."""
+    """Draw accuracy against memory or time; a click calls `on_pick` for each run of a point."""
     st.markdown("**Accuracy against cost**", help=FRONT_HELP)
     cost = st.segmented_control(
         "Cost", [MEMORY, TIME], default=MEMORY, required=True, key=f"{key}_cost",
@@ -81,7 +76,8 @@ def render_tradeoff(
     def pick() -> None:
         points = st.session_state[chart].selection.points
         if on_pick is not None and points:
-            on_pick(points[-1]["customdata"][0])
+            for run_id in points[-1]["customdata"][0].split():
+                on_pick(run_id)
 
     st.plotly_chart(
         tradeoff(runs, cost),
@@ -95,9 +91,8 @@ def render_tradeoff(
 
 
 def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
-    """Test accuracy against `MEMORY` or `TIME`, one point per finished run."""
+    """Test accuracy against `MEMORY` or `TIME`, one point per setting with finished runs."""
     done = [run for run in runs if run.result is not None]
-    names = names_of(done)
     unit, scale = "s", 1.0
     costs = {
         run.id: training_seconds(run) + (run.selection.seconds if run.selection else math.nan)
@@ -108,15 +103,8 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
         measured = [value for value in costs.values() if not math.isnan(value)]
         unit, scale = size_unit(max(measured, default=1e6))
     points = [
-        RunPoint(
-            run.id,
-            names[run.id],
-            strategy_title(run),
-            run.options.recipe.seed,
-            costs[run.id] / scale,
-            run.result.test_accuracy if run.result else math.nan,
-        )
-        for run in done
+        _point(group, [costs[run.id] / scale for run in group.runs])
+        for group in chosen_groups(done)
     ]
     return tradeoff_figure(
         points,
@@ -127,6 +115,22 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
         front=len({comparison_key(run) for run in done}) < 2,
         palette=PALETTES[appearance()],
         height=HEIGHT,
+    )
+
+
+def _point(group: RunGroup, costs: list[float]) -> RunPoint:
+    accuracies = [run.result.test_accuracy for run in group.runs if run.result is not None]
+    first, count = group.runs[0].options.recipe.seed, len(group.runs)
+    return RunPoint(
+        " ".join(run.id for run in group.runs),
+        group.name,
+        group.strategy,
+        f"seed {first}" if count == 1 else f"mean of {count} seeds",
+        mean(costs),
+        mean(accuracies),
+        cost_spread=spread(costs),
+        accuracy_spread=spread(accuracies),
+        variant=group.variant,
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from analysis.instruments.memory_use import MemoryUse
-from analysis.options import batch_sizes
+from analysis.options import RunOptions, batch_sizes
 from analysis.runs.store import Run, RunMetrics
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import plural
 from app.cache import ended_metrics, run_queue
-from app.charts.training import Curve
 from app.components.shared.subject_names import data_text, weights_name
 from app.literal import literal
 from app.state import session
@@ -45,19 +46,66 @@ def strategy_title(run: Run) -> str:
     return known.title if known else run.options.strategy
 
 
-def names_of(runs: Sequence[Run]) -> dict[str, str]:
-    """The shortest names, by id, that distinguish these runs."""
-    many_seeds = len({run.options.recipe.seed for run in runs}) > 1
-    names = {}
-    for run in runs:
-        seed = f" · seed {run.options.recipe.seed}" if many_seeds else ""
-        names[run.id] = f"{strategy_title(run)}{seed}"
-    for run in runs:
-        alike = [other.id for other in runs if names[other.id] == names[run.id]]
-        if len(alike) > 1:
-            names |= {other.id: f"{names[other.id]} · #{other.number}" for other in runs
-                      if other.id in alike}  # fmt: skip
-    return names
+@dataclass(frozen=True)
+class Setting:
+    """One thing in which runs may differ."""
+
+    title: str  # of a column or a filter
+    value: Callable[[Run], float | str | None]  # None where it plays no part
+    text: str  # in a name, with the value in place of {}
+
+
+def _scores(value: Callable[[RunOptions], float | str]) -> Callable[[Run], float | str | None]:
+    """A setting that plays a part only where AdaBet scores the layers."""
+    return lambda run: value(run.options) if run.options.strategy == "adabet" else None
+
+
+def _rho(run: Run) -> float | None:
+    known = STRATEGIES.get(run.options.strategy)
+    return run.options.rho if known is None or known.equal_budget else None
+
+
+def _shortest(run: Run) -> float | None:
+    known = STRATEGIES.get(run.options.strategy)
+    return run.options.min_persistence if known and known.needs == "topology" else None
+
+
+NORMALIZATION = Setting("Normalisation", _scores(lambda run: run.normalization), "by {}")
+SUMMARY = Setting("Score from", _scores(lambda run: run.summary), "from {}")
+SHORTEST = Setting("Shortest loop", _shortest, "loops from {:g}")
+PRESET = Setting("Preset", lambda run: run.options.preset, "preset {}")
+RHO = Setting("ρ", _rho, "ρ = {:.2f}")
+SETTINGS = (
+    Setting("Model", lambda run: run.options.analysis.model, "{}"),
+    Setting("Weights", lambda run: weights_name(run.options.analysis.weights), "{}"),
+    Setting("Dataset", lambda run: data_text(run.options.analysis), "{}"),
+    NORMALIZATION,
+    SUMMARY,
+    SHORTEST,
+    PRESET,
+    RHO,
+    Setting("Images", lambda run: run.options.train_samples, "{} images"),
+    Setting("Epochs", lambda run: run.options.recipe.epochs, "{} epochs"),
+    Setting("Batch", lambda run: run.options.recipe.batch_size, "batches of {}"),
+)
+SEED = Setting("Seed", lambda run: run.options.recipe.seed, "seed {}")
+
+
+def names_of(runs: Sequence[Run], *, with_seeds: bool = True) -> dict[str, str]:
+    """The shortest names, by id, that distinguish these runs: what differs, and no more."""
+    parts = {run.id: [strategy_title(run)] for run in runs}
+    for setting in (*SETTINGS, *([SEED] if with_seeds else [])):
+        values = {run.id: setting.value(run) for run in runs}
+        if len(set(values.values()) - {None}) > 1:
+            for run_id, value in values.items():
+                if value is not None:
+                    parts[run_id].append(setting.text.format(value))
+    names = {run_id: " · ".join(texts) for run_id, texts in parts.items()}
+    counts = Counter(names.values())
+    return {
+        run.id: names[run.id] + (f" · #{run.number}" if counts[names[run.id]] > 1 else "")
+        for run in runs
+    }
 
 
 def metrics_of(run: Run) -> RunMetrics:
@@ -76,27 +124,6 @@ def metrics_of(run: Run) -> RunMetrics:
 def steps_per_epoch(run: Run) -> int:
     """Optimiser steps in one pass over the training images."""
     return len(batch_sizes(run.options.train_samples, run.options.recipe.batch_size))
-
-
-def curves_of(runs: Sequence[Run], *, by_strategy: bool) -> list[Curve]:
-    """One curve per run, with its strategy's colour and name or with its own."""
-    names, order = names_of(runs), list(STRATEGIES)
-    curves = []
-    for place, run in enumerate(runs):
-        name = names[run.id]
-        if by_strategy and run.options.strategy in order:
-            place, name = order.index(run.options.strategy), strategy_title(run)
-        metrics = metrics_of(run)
-        curves.append(
-            Curve.of(
-                name,
-                place,
-                metrics.steps,
-                metrics.epochs,
-                steps_per_epoch=steps_per_epoch(run),
-            )
-        )
-    return curves
 
 
 def peak_use(run: Run) -> MemoryUse | None:

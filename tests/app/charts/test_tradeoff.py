@@ -10,10 +10,10 @@ from app.theme import PALETTES, SelectableFigure
 
 LIGHT = PALETTES["light"]
 POINTS = [
-    RunPoint("r1", "adabet · seed 0", "adabet", 0, 200.0, 0.92),
-    RunPoint("r2", "full · seed 0", "full", 0, 900.0, 0.97),
-    RunPoint("r3", "adabet · seed 1", "adabet", 1, 210.0, 0.90),
-    RunPoint("r4", "head · seed 0", "head", 0, 100.0, 0.75),
+    RunPoint("r1", "adabet · seed 0", "adabet", "seed 0", 200.0, 0.92),
+    RunPoint("r2", "full · seed 0", "full", "seed 0", 900.0, 0.97),
+    RunPoint("r3", "adabet · seed 1", "adabet", "seed 1", 210.0, 0.90),
+    RunPoint("r4", "head · seed 0", "head", "seed 0", 100.0, 0.75),
 ]
 
 
@@ -98,14 +98,14 @@ def test_a_strategy_keeps_its_colour_when_others_are_filtered_away():
 
 
 def test_a_strategy_keeps_its_colour_when_its_point_has_no_number():
-    lost = RunPoint("r0", "size", "size", 0, np.nan, 0.5)
+    lost = RunPoint("r0", "size", "size", "seed 0", np.nan, 0.5)
     traces = by_name(draw([lost, *POINTS]))
     assert "size" not in traces
     assert traces["adabet"].marker.color == LIGHT.clusters[1]
 
 
 def test_eleven_strategies_look_different():
-    points = [RunPoint(f"r{i}", f"s{i}", f"s{i}", 0, 1.0 + i, 0.5) for i in range(11)]
+    points = [RunPoint(f"r{i}", f"s{i}", f"s{i}", "seed 0", 1.0 + i, 0.5) for i in range(11)]
     marks = [t.marker for t in draw(points).data if t.name != FRONT]
     assert len({(m.color, m.symbol) for m in marks}) == 11
     assert draw(points).layout.height > draw().layout.height == 340
@@ -160,16 +160,16 @@ def test_axes_have_titles_with_units():
 
 
 def test_a_small_spread_looks_small():
-    points = [RunPoint(f"{i}", "a", "a", i, 5.0, a) for i, a in enumerate((0.80, 0.801))]
+    points = [RunPoint(f"{i}", "a", "a", f"seed {i}", 5.0, a) for i, a in enumerate((0.80, 0.801))]
     low, high = draw(points).layout.yaxis.range
     assert high - low == pytest.approx(10)
-    low, high = draw([RunPoint("r", "a", "a", 0, 5.0, 1.0)]).layout.yaxis.range
+    low, high = draw([RunPoint("r", "a", "a", "seed 0", 5.0, 1.0)]).layout.yaxis.range
     assert (low, high) == (95, 100)
 
 
 def test_without_finished_runs_a_note_says_so():
-    lost = RunPoint("r", "a", "a", 0, float("nan"), 0.5)
-    unfinished = RunPoint("r", "a", "a", 0, 5.0, float("nan"))
+    lost = RunPoint("r", "a", "a", "seed 0", float("nan"), 0.5)
+    unfinished = RunPoint("r", "a", "a", "seed 0", 5.0, float("nan"))
     for points in ([], [lost, unfinished]):
         figure = draw(points)
         assert [a.text for a in figure.layout.annotations] == [NO_POINT]
