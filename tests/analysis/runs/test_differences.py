@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, t
 
 from analysis.runs.differences import Difference, differences, paired_bootstrap
 from analysis.runs.standings import standings
@@ -32,24 +32,37 @@ def test_over_images_alone_it_is_the_bootstrap_of_scipy(won: int, lost: int, lev
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1.1 / 360)
 
 
-def test_over_seeds_alone_it_is_the_bootstrap_of_scipy() -> None:
+@pytest.mark.parametrize("seeds", [3, 5, 20])
+@pytest.mark.parametrize("level", [0.95, 0.99])
+def test_over_seeds_alone_it_is_the_interval_of_student(seeds: int, level: float) -> None:
     """Each seed's gain is the same on every image."""
-    by_seed = np.array([0, 1, 1, 0, 1, -1, 1, 1])
-    ours = paired_bootstrap(np.repeat(by_seed[:, None], 50, axis=1))
-    theirs = bootstrap(
-        (by_seed,), np.mean, n_resamples=20_000, method="percentile",
-        rng=np.random.default_rng(1),
-    ).confidence_interval  # fmt: skip
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1 / 8)
+    by_seed = np.random.default_rng(2).normal(0.1, 0.1, seeds)
+    ours = paired_bootstrap(np.repeat(by_seed[:, None], 50, axis=1), level=level)
+    theirs = t.interval(level, seeds - 1, by_seed.mean(), by_seed.std(ddof=1) / np.sqrt(seeds))
+    width = theirs[1] - theirs[0]
+    # Of three seeds a draw has ten mixtures, so the ends of the interval move in steps.
+    assert (ours.low, ours.high) == pytest.approx(theirs, abs=width * (0.25 if seeds < 5 else 0.1))
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_few_seeds_that_vary_do_not_make_a_winner_by_chance(seeds: int) -> None:
+    """Two equally good strategies, whose runs vary by eight points from seed to seed."""
+    rng = np.random.default_rng(0)
+    clear = 0
+    for _ in range(150):
+        share = 0.7 + rng.normal(0, 0.08, (2, seeds, 1))
+        hits = (rng.random((2, seeds, 200)) < share).astype(int)
+        clear += paired_bootstrap(hits[0] - hits[1], draws=500).clear
+    assert binomtest(clear, 150, 0.05, alternative="greater").pvalue > 0.01
 
 
 def test_images_and_seeds_add_their_variances() -> None:
     rng = np.random.default_rng(0)
-    gains = rng.integers(-1, 2, (12, 1)) * (rng.random((12, 400)) < 0.5)
+    gains = rng.integers(-1, 2, (30, 1)) * (rng.random((30, 400)) < 0.5)
     gains[:, :200] |= 1  # so that images differ too
     drawn = paired_bootstrap(gains)
     of_images = gains.mean(axis=0).var() / 400
-    of_seeds = gains.mean(axis=1).var() / 12
+    of_seeds = gains.mean(axis=1).var() / 30
     width = 2 * 1.96 * np.sqrt(of_images + of_seeds)
     assert drawn.high - drawn.low == pytest.approx(width, rel=0.1)
 
