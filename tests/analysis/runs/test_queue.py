@@ -619,7 +619,7 @@ def test_old_deleted_runs_are_purged_while_the_server_runs(
         remaining = queue.start([run_of_kind("quick")])
         queue.store.delete([old, new])
         with queue.store._database.write() as db:
-            db.execute("UPDATE runs SET deleted = deleted - 25 * 3600 WHERE id = ?", (old,))
+            db.execute("UPDATE runs SET deleted = deleted - 8 * 86400 WHERE id = ?", (old,))
         wait_until(lambda: [run.id for run in store.runs(deleted=True)] == [new], 20)
         assert [run.id for run in store.runs()] == remaining
 
