@@ -19,12 +19,11 @@ from app.components.runs.table import (
     render_table,
     render_undo,
 )
-from app.components.shared.help_texts import literal
 from app.components.shared.run_charts import render_tradeoff
 from app.components.shared.run_groups import render_single_switch
 from app.components.shared.verdict import render_verdict
 from app.components.shared.watch import watch_runs
-from app.literal import sentence
+from app.literal import literal, sentence
 from app.state import remember_compared, toggle_compared
 
 
