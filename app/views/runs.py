@@ -23,7 +23,7 @@ from app.components.shared.run_charts import render_tradeoff
 from app.components.shared.run_groups import render_single_switch
 from app.components.shared.verdict import render_verdict
 from app.components.shared.watch import watch_runs
-from app.literal import literal, sentence
+from app.literal import code, sentence
 from app.state import remember_compared, toggle_compared
 
 
@@ -52,9 +52,7 @@ def render(runs: Sequence[Run]) -> None:
 st.title("What has been tried?", anchor=False)
 try:
     store = run_queue().store
-    st.caption(
-        f"All runs of this computer, whoever started them, from {literal(str(store.path.parent))}."
-    )
+    st.caption(f"All runs of this computer, whoever started them, from {code(store.path.parent)}.")
     for problem in run_queue().problems():
         st.warning(sentence(problem))
     render_undo()
