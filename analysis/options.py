@@ -16,6 +16,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Split = Literal["train", "validation", "test"]
 Augmentation = Literal["none", "flip-crop"]
 Optimizer = Literal["auto", "sgd", "adamw"]
+LoopUnit = Literal["distance", "diameter"]
 Scope = Literal["layers", "head", "norms-and-biases", "everything"]
 
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
@@ -26,6 +27,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SPLITS: tuple[Split, ...] = get_args(Split)
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
+LOOP_UNITS: tuple[LoopUnit, ...] = get_args(LoopUnit)
 
 MIN_SAMPLES = 4  # a loop needs four points
 MAX_SEVERITY = 5
@@ -431,11 +433,17 @@ class RunOptions:
     )
     # A name of `analysis.topology.summaries.SUMMARIES`
     summary: str = option("b1", "The number that describes a layer's loops in the score.")
-    min_persistence: float = option(  # units of the activations
+    min_persistence: float = option(  # in `persistence_unit`
         0.0,
-        "Ignore loops that live shorter than this, in the layer's own distance units.",
+        "Ignore loops that live no longer than this.",
         low=0.0,
         step=0.1,
+    )
+    persistence_unit: LoopUnit = option(
+        "distance",
+        "Unit of the shortest loop. distance: as in the layer, whose distances may be many times "
+        "those of another; diameter: a share of the layer's largest distance.",
+        choices=LOOP_UNITS,
     )
     # Images; validation and test are used whole
     train_samples: int = option(
@@ -460,10 +468,15 @@ class RunOptions:
         layers depend on the batch size.
         """
         idle = self.analysis.idle() - {"device", "batch_size"}
-        return replace(self, analysis=_with_defaults(self.analysis, idle))
+        return replace(
+            self,
+            analysis=_with_defaults(self.analysis, idle),
+            persistence_unit=self.persistence_unit if self.min_persistence else "distance",
+        )
 
     def __post_init__(self) -> None:
-        raise_problems(option_problems(RunOptions, vars(self)))
+        problems = option_problems(RunOptions, vars(self))
+        raise_problems(problems or loop_problems(self.min_persistence, self.persistence_unit))
 
 
 @dataclass(frozen=True)
@@ -493,6 +506,16 @@ class ClusterOptions:
 
     def __post_init__(self) -> None:
         raise_problems(option_problems(ClusterOptions, vars(self)))
+
+
+def loop_problems(min_persistence: float, persistence_unit: str) -> list[str]:
+    """What is wrong with the shortest loop in its unit."""
+    if persistence_unit != "diameter" or not min_persistence >= 1:
+        return []
+    return [
+        "`min_persistence` must be below 1 when `persistence_unit` is 'diameter', got "
+        f"{min_persistence:g}"
+    ]
 
 
 def check_rho(rho: float) -> None:

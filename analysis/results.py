@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.options import Pooling
+from analysis.options import LoopUnit, Pooling
 from analysis.text import first_of, plural
 
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ class LayerTopology:
     finite: bool = True
 
     @property
+    def diameter(self) -> float:
+        """The largest distance; NaN if the layer is not finite."""
+        return float(self.distances.max(initial=0))
+
+    @property
     def diagram(self) -> Float32:
         """H₁ births and deaths, (k, 2), of all clouds together."""
         return np.concatenate([np.zeros((0, 2), np.float32), *self.diagrams])
@@ -131,7 +136,7 @@ class TopologyReport:
     samples: int  # images
     batch_size: int  # images
     pooling: Pooling
-    min_persistence: float  # in the units of the activations
+    min_persistence: float  # in `persistence_unit`
     seed: int
     seconds: float  # wall time of the analysis
     peak_bytes: int = 0  # live tensors at the peak of the forward pass, parameters included
@@ -143,6 +148,8 @@ class TopologyReport:
     notes: tuple[str, ...] = field(default=())  # sentences for the user, such as of a failed save
     stored: bool = False  # whether it was read from a file
     made: datetime | None = None  # when it was stored; older files do not say
+    # "distance": the units of the activations; "diameter": share of each layer's largest distance
+    persistence_unit: LoopUnit = "distance"
 
     @property
     def names(self) -> list[str]:
@@ -203,6 +210,11 @@ class TopologyReport:
             return ""
         made = f"on {self.made:%Y-%m-%d at %H:%M}" if self.made else "by an older version"
         return f"Stored analysis, made {made}."
+
+    def shortest_loop(self, layer: LayerTopology) -> float:
+        """`min_persistence` in the distances of a layer: longer loops count."""
+        share = self.persistence_unit == "diameter"
+        return self.min_persistence * (layer.diameter if share else 1)
 
     def layer(self, name: str) -> LayerTopology:
         return next(layer for layer in self.layers if layer.name == name)

@@ -22,7 +22,7 @@ from analysis.datasets import is_fetched, load_dataset
 from analysis.errors import AssetError
 from analysis.jobs.estimates import Estimates
 from analysis.jobs.jobs import Jobs
-from analysis.options import AnalysisOptions
+from analysis.options import AnalysisOptions, LoopUnit
 from analysis.results import Float64, Integers, TopologyReport
 from analysis.runs.differences import Differences, differences
 from analysis.runs.queue import RunQueue
@@ -152,10 +152,19 @@ def drawn_images(options: AnalysisOptions, key: str) -> DrawnImages:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def report_for_choice(
-    key: str, min_persistence: float, eps_quantile: float | None, _report: TopologyReport
+    key: str,
+    min_persistence: float,
+    persistence_unit: LoopUnit,
+    eps_quantile: float | None,
+    _report: TopologyReport,
 ) -> TopologyReport:
     """A report summarised with the sidebar's settings; `key` is its fingerprint."""
-    return resummarize(_report, min_persistence=min_persistence, eps_quantile=eps_quantile)
+    return resummarize(
+        _report,
+        min_persistence=min_persistence,
+        persistence_unit=persistence_unit,
+        eps_quantile=eps_quantile,
+    )
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
@@ -214,6 +223,7 @@ def _evidence(choice: Choice, seed: int, report: TopologyReport) -> Evidence:
         seed=seed,
         summary=choice.summary,
         min_persistence=choice.min_persistence,
+        persistence_unit=choice.persistence_unit,
     )
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
 from analysis.datasets import dataset_problem
 from analysis.jobs.jobs import Job
-from analysis.options import AnalysisOptions, RunOptions
+from analysis.options import AnalysisOptions, LoopUnit, RunOptions
 from analysis.results import TopologyReport
 from analysis.runs.store import RunMetrics
 
@@ -25,8 +25,9 @@ class Choice:
     normalization: str
     preset: str
     summary: str = "b1"
-    min_persistence: float = 0.0  # in the units of the activations
+    min_persistence: float = 0.0  # in `persistence_unit`
     eps_quantile: float | None = None  # None: the knee of the k-distance curve
+    persistence_unit: LoopUnit = "distance"
 
     def apply_to(self, options: RunOptions) -> RunOptions:
         """The same run with its layers chosen by these settings."""
@@ -37,6 +38,7 @@ class Choice:
             preset=self.preset,
             summary=self.summary,
             min_persistence=self.min_persistence,
+            persistence_unit=self.persistence_unit,
         )
 
 

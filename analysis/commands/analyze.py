@@ -121,12 +121,13 @@ def _analyze(arguments: argparse.Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
     names = ("normalization", "rho", "preset", "summary")
     choice = {name: getattr(arguments, name) for name in names}
-    report = resummarize(report, min_persistence=arguments.min_persistence, **clusters)
+    loops = {name: getattr(arguments, name) for name in ("min_persistence", "persistence_unit")}
+    report = resummarize(report, **loops, **clusters)
     frame = ranking(report, **choice)
     of = {name: choice[name] for name in ("normalization", "summary")}
     for note in [*report.warnings(), *Decision.of(frame, report.head).notes(**of)]:
         print(f"note: {note}", file=sys.stderr)
-    choice |= {"min_persistence": arguments.min_persistence, **clusters}
+    choice |= loops | clusters
     known = settings(options, choice)
     if arguments.csv is not None:
         with_settings(frame, known).to_csv(arguments.csv, index=False)

@@ -143,6 +143,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
         preset=arguments.preset,
         summary=arguments.summary,
         min_persistence=arguments.min_persistence,
+        persistence_unit=arguments.persistence_unit,
         train_samples=arguments.train_samples,
         recipe=recipe,
     )
@@ -181,6 +182,7 @@ def _result(
         "preset": options.preset,
         "summary": options.summary,
         "min_persistence": options.min_persistence,
+        "persistence_unit": options.persistence_unit,
         "samples": analysis.samples,
         "train_samples": options.train_samples,
         **{k: v for k, v in dataclasses.asdict(options.recipe).items() if k != "epochs"},

@@ -23,6 +23,7 @@ from analysis.options import (
     WEIGHTS,
     AnalysisOptions,
     RunOptions,
+    loop_problems,
     option_of,
     option_problems,
 )
@@ -112,7 +113,7 @@ def add_choice_options(add: Callable[..., Any]) -> None:
         add, RunOptions, "normalization", choices=NORMALIZATIONS,
         default=f"the preset's ({PRESETS['recommended'].normalization})",
     )  # fmt: skip
-    for name in ("rho", "min_persistence"):
+    for name in ("rho", "min_persistence", "persistence_unit"):
         add_option(add, RunOptions, name)
     add_option(add, RunOptions, "summary", choices=SUMMARIES)
 
@@ -126,9 +127,10 @@ def shared_problems(arguments: argparse.Namespace) -> list[str]:
         if value is not None:
             options = replace(options, **{name: value})
     problems = name_problems(options, progress=print_progress)
-    names = ("preset", "rho", "min_persistence")
+    names = ("preset", "rho", "min_persistence", "persistence_unit")
     values = {name: getattr(arguments, name) for name in names}
-    return problems + option_problems(RunOptions, values)
+    problems += option_problems(RunOptions, values)
+    return problems + loop_problems(arguments.min_persistence, arguments.persistence_unit)
 
 
 def fill_from_preset(arguments: argparse.Namespace, names: Iterable[str]) -> None:

@@ -111,5 +111,7 @@ def _variant(run: Run) -> str:
     options = run.options
     if options.strategy != "adabet":
         return ""
-    shortest = f", loops from {options.min_persistence:g}" if options.min_persistence else ""
+    unit = " of the diameter" if options.persistence_unit == "diameter" else ""
+    least = options.min_persistence
+    shortest = f", loops from {least:g}{unit}" if least else ""
     return f"{options.summary} by {options.normalization}{shortest}"

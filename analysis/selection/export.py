@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.options import AnalysisOptions, ClusterOptions
+from analysis.options import AnalysisOptions, ClusterOptions, RunOptions
 from analysis.results import LayerTopology, TopologyReport
 from analysis.selection.decision import Decision
 from analysis.version import __version__
@@ -33,10 +33,11 @@ def settings(options: AnalysisOptions, choice: Mapping[str, Any]) -> dict[str, A
     ----------
     options : AnalysisOptions
     choice : mapping
-        rho, normalization, preset, summary, min_persistence and eps_quantile.
+        rho, normalization, preset, summary, min_persistence, persistence_unit and eps_quantile.
     """
     first = {"model": options.model, "dataset": options.dataset}
-    others = {**asdict(options), **asdict(ClusterOptions()), **choice}
+    unit = {"persistence_unit": RunOptions.persistence_unit}
+    others = {**asdict(options), **asdict(ClusterOptions()), **unit, **choice}
     return {**first, **others, "version": __version__}
 
 
@@ -52,7 +53,8 @@ def file_stem(what: str, settings: Mapping[str, Any]) -> str:
     parts += [f"{s['shift']}{s['severity']}"] if s["shift"] != "none" else []
     parts += [f"{s['samples']}-images", f"seed{s['seed']}", s["preset"]]
     parts += [s["normalization"], f"rho{s['rho']:g}", s["summary"]] if "rho" in s else []
-    parts += [f"loops-over-{s['min_persistence']:g}"] if s["min_persistence"] else []
+    unit = "-of-diameter" if s["persistence_unit"] == "diameter" else ""
+    parts += [f"loops-over-{s['min_persistence']:g}{unit}"] if s["min_persistence"] else []
     parts += [f"eps-quantile{s['eps_quantile']:g}"] if s["eps_quantile"] is not None else []
     name = re.sub(r"[^\w.-]+", "_", "-".join(map(str, parts)))
     return f"{name[:_LONGEST]}-v{s['version']}"
@@ -71,7 +73,8 @@ def caption(settings: Mapping[str, Any]) -> str:
     if "rho" in s:
         parts += [f"normalisation {s['normalization']}", f"ρ = {s['rho']:g}"]
         parts.append(f"score from {s['summary']}")
-    parts += [f"loops over {s['min_persistence']:g}"] if s["min_persistence"] else []
+    unit = " of the diameter" if s["persistence_unit"] == "diameter" else ""
+    parts += [f"loops over {s['min_persistence']:g}{unit}"] if s["min_persistence"] else []
     parts += [f"DBSCAN radius at quantile {s['eps_quantile']:g}"] if s["eps_quantile"] else []
     return ", ".join([*parts, f"BettiScope {s['version']}"])
 

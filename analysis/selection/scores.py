@@ -56,7 +56,7 @@ def score(
     normalization : str
         A name of `NORMALIZATIONS`.
     summary : str
-        A name of `summaries.SUMMARIES`; the report's `min_persistence` applies.
+        A name of `summaries.SUMMARIES`; the report's `shortest_loop` applies.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def score(
     size = NORMALIZATIONS[normalization].size
     return _series(
         report,
-        lambda layer: average(layer.diagrams, summary, report.min_persistence) / size(layer),
+        lambda layer: average(layer.diagrams, summary, report.shortest_loop(layer)) / size(layer),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis.options import Scope
+from analysis.options import LoopUnit, Scope
 from analysis.results import NamedLayer, TopologyReport
 from analysis.selection.decision import ties_sentence
 from analysis.selection.ranking import border_ties, rank, select_by_preset, unranked_head
@@ -45,8 +45,9 @@ class Evidence:
         seed: int,
         summary: str = "b1",
         min_persistence: float = 0.0,
+        persistence_unit: LoopUnit = "distance",
     ) -> Evidence:
-        """The evidence of an analysis; `min_persistence` replaces the report's own."""
+        """The evidence of an analysis; `min_persistence` and its unit replace its own."""
         return cls(
             layers=report.layers,
             sizes=[math.prod(layer.activation_shape) for layer in report.layers],
@@ -54,7 +55,9 @@ class Evidence:
             seed=seed,
             head=report.head,
             summary=summary,
-            report=resummarize(report, min_persistence=min_persistence),
+            report=resummarize(
+                report, min_persistence=min_persistence, persistence_unit=persistence_unit
+            ),
         )
 
     def topology(self) -> TopologyReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.options import ClusterOptions
+from analysis.options import ClusterOptions, LoopUnit
 from analysis.results import LayerTopology, TopologyReport
 from analysis.topology.summaries import average
 
@@ -13,6 +13,7 @@ def resummarize(
     report: TopologyReport,
     *,
     min_persistence: float = 0.0,
+    persistence_unit: LoopUnit = "distance",
     eps_quantile: float | None = None,
     min_samples: int = ClusterOptions.min_samples,
 ) -> TopologyReport:
@@ -23,9 +24,13 @@ def resummarize(
     report : TopologyReport
     min_persistence : float
         As for `pipeline.analyze`.
+    persistence_unit : {"distance", "diameter"}
+        Whether `min_persistence` is a distance, or a share of each layer's largest distance.
     eps_quantile, min_samples
         As for `clustering.dbscan`; with the defaults the clusters stay as they are.
     """
+
+    settings = replace(report, min_persistence=min_persistence, persistence_unit=persistence_unit)
 
     def resummarize_layer(layer: LayerTopology) -> LayerTopology:
         if not layer.finite:
@@ -35,8 +40,7 @@ def resummarize(
             from analysis.topology.clustering import dbscan
 
             clusters = dbscan(layer.distances, eps_quantile=eps_quantile, min_samples=min_samples)
-        loops = average(layer.diagrams, "b1", min_persistence)
+        loops = average(layer.diagrams, "b1", settings.shortest_loop(layer))
         return replace(layer, b1=loops, clustering=clusters)
 
-    layers = tuple(map(resummarize_layer, report.layers))
-    return replace(report, layers=layers, min_persistence=min_persistence)
+    return replace(settings, layers=tuple(map(resummarize_layer, report.layers)))

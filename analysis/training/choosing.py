@@ -152,6 +152,7 @@ def _gather_evidence(
             seed=options.recipe.seed,
             summary=options.summary,
             min_persistence=options.min_persistence,
+            persistence_unit=options.persistence_unit,
         )
         return _CostedEvidence(evidence, max(0.0, earlier), report.peak_bytes)
     evidence = Evidence(

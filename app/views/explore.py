@@ -32,10 +32,9 @@ with overview:
     shown = render_obtained(options)
 if shown is not None:
     if choice.min_persistence > 0 or choice.eps_quantile is not None:
-        report = report_for_choice(
-            shown.key, choice.min_persistence, choice.eps_quantile, shown.report
-        )
-        key = f"{shown.key} {choice.min_persistence} {choice.eps_quantile}"
+        how = choice.min_persistence, choice.persistence_unit, choice.eps_quantile
+        report = report_for_choice(shown.key, *how, shown.report)
+        key = " ".join(map(str, (shown.key, *how)))
         shown = dataclasses.replace(shown, report=report, key=key)
     rows, report = layer_rows(shown.key, choice, shown.report), shown.report
     best = rows.loc[rows["rank"] == 1, "layer"]

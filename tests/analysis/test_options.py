@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,3 +124,12 @@ def test_the_options_that_decide_a_run(change: dict[str, Any], same: bool) -> No
 def test_the_recipe_and_the_strategy_decide_a_run() -> None:
     for change in ({"rho": 0.2}, {"strategy": "head"}, {"recipe": Recipe(epochs=9)}):
         assert RunOptions(**change).deciding() != RunOptions().deciding()  # type: ignore[arg-type]
+
+
+def test_the_unit_of_the_shortest_loop_decides_only_with_one() -> None:
+    every = RunOptions(persistence_unit="diameter")
+    assert every.deciding() == RunOptions().deciding()
+    some = RunOptions(min_persistence=0.1)
+    assert replace(some, persistence_unit="diameter").deciding() != some.deciding()
+    with pytest.raises(OptionError, match="must be below 1 when `persistence_unit` is 'diameter'"):
+        RunOptions(min_persistence=1.0, persistence_unit="diameter")

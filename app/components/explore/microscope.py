@@ -117,9 +117,8 @@ def _render_diagram(
     batches = len(layer.diagrams)
     of = f" (mean of {batches} batches; all are drawn)" if batches > 1 else ""
     st.caption(f"b₁ = {plural(layer.b1, 'loop')}{of}", help=DIAGRAM_HELP)
-    drawn = diagram(
-        shown.key, layer.name, choice.min_persistence, span, appearance(), height, shown.report
-    )
+    shortest = shown.report.shortest_loop(layer)
+    drawn = diagram(shown.key, layer.name, shortest, span, appearance(), height, shown.report)
     figure, config = to_save(drawn, "diagram", shown, choice, layer.name)
     st.plotly_chart(
         figure,
@@ -134,14 +133,15 @@ def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     batches = len(layer.diagrams)
     of = f" (mean of {batches} batches)" if batches > 1 else ""
     st.caption(f"Loops alive at each distance{of}", help=CURVE_HELP)
-    scales, counts = betti_curve(long_intervals(layer.diagram, choice.min_persistence))
+    scales, counts = betti_curve(long_intervals(layer.diagram, shown.report.shortest_loop(layer)))
     alive = counts / batches
     figure = betti_curve_figure(scales, alive, palette=PALETTES[appearance()], height=300)
     figure, config = to_save(figure, "betti-curve", shown, choice, layer.name)
     st.plotly_chart(figure, key="curve", theme=None, config=config)
     table = pd.DataFrame({"distance": scales, "loops": alive})
     _offer(table, "curve", shown, choice, layer)
-    values = [average(layer.diagrams, name, choice.min_persistence) for name in SUMMARIES]
+    shortest = shown.report.shortest_loop(layer)
+    values = [average(layer.diagrams, name, shortest) for name in SUMMARIES]
     titles = [summary.title for summary in SUMMARIES.values()]
     table = pd.DataFrame({"summary": titles, "value": np.round(values, 3)})
     st.dataframe(table, hide_index=True, height="content")
@@ -151,7 +151,7 @@ def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     st.caption("Each loop from birth to death", help=BARCODE_HELP)
     figure = barcode_figure(
         layer.diagram,
-        min_persistence=choice.min_persistence,
+        min_persistence=shown.report.shortest_loop(layer),
         palette=PALETTES[appearance()],
         height=300,
     )

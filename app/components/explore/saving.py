@@ -173,7 +173,7 @@ def _figures(
 def _figures_of(
     shown: Shown, choice: Choice, layer: LayerTopology, look: str
 ) -> dict[str, go.Figure]:
-    palette, least = PALETTES[look], choice.min_persistence
+    palette, least = PALETTES[look], shown.report.shortest_loop(layer)
     scales, counts = betti_curve(long_intervals(layer.diagram, least))
     labels = groups(layer)
     return {

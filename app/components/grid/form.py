@@ -136,6 +136,7 @@ def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOption
             preset=choice.preset,
             summary=choice.summary,
             min_persistence=choice.min_persistence,
+            persistence_unit=choice.persistence_unit,
             train_samples=int(images),
             recipe=replace(default.recipe, epochs=int(epochs)),
         )

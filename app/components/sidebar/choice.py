@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.options import PRESETS, ClusterOptions, RunOptions
+from analysis.options import LOOP_UNITS, PRESETS, ClusterOptions, LoopUnit, RunOptions
 from analysis.selection.scores import NORMALIZATIONS
 from analysis.topology.summaries import SUMMARIES
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.option_inputs import help_of, number_settings
 from app.state import Choice
 
+_MOST_SHARE = 0.99  # of the diameter; no loop lives as long as that
 _KNEE, _QUANTILE = "knee", "quantile"
 
 
@@ -53,13 +54,7 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
         help=help_of(RunOptions, "summary")
         + bullet_list({n: s.help for n, s in SUMMARIES.items()}),
     )
-    min_persistence = st.number_input(
-        "Shortest loop that counts",
-        value=RunOptions.min_persistence,
-        key="min_persistence",
-        bind="query-params",
-        **number_settings(RunOptions, "min_persistence", "These units differ between layers."),
-    )
+    min_persistence, unit = _render_shortest_loop()
     rule = st.segmented_control(
         "DBSCAN radius",
         [_KNEE, _QUANTILE],
@@ -80,7 +75,32 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
             bind="query-params",
             **number_settings(ClusterOptions, "eps_quantile"),
         )
-    return Choice(rho, normalization, preset, summary, float(min_persistence), quantile)
+    return Choice(rho, normalization, preset, summary, min_persistence, quantile, unit)
+
+
+def _render_shortest_loop() -> tuple[float, LoopUnit]:
+    unit: LoopUnit | None = st.segmented_control(
+        "Loops measured by",
+        LOOP_UNITS,
+        default=RunOptions.persistence_unit,
+        required=True,
+        key="persistence_unit",
+        bind="query-params",
+        help=help_of(RunOptions, "persistence_unit"),
+    )
+    settings = number_settings(RunOptions, "min_persistence")
+    if unit == "diameter":
+        settings |= {"max_value": _MOST_SHARE, "step": 0.01}
+        if st.session_state.get("min_persistence", 0) > _MOST_SHARE:  # it was a distance
+            st.session_state["min_persistence"] = RunOptions.min_persistence
+    shortest = st.number_input(
+        "Shortest loop that counts",
+        value=RunOptions.min_persistence,
+        key="min_persistence",
+        bind="query-params",
+        **settings,
+    )
+    return float(shortest), unit or RunOptions.persistence_unit
 
 
 def _apply_preset() -> None:

@@ -145,6 +145,11 @@ def test_a_preset_decides_the_options_left_out(capsys: pytest.CaptureFixture[str
         (["--normalization", "size"], "`normalization` must be one of activation, none"),
         (["--summary", "b2"], "`summary` must be one of b1, betti-maximum"),
         (["--min-persistence", "-1"], "`min_persistence` must be at least 0, got -1"),
+        (["--persistence-unit", "birth"], "`persistence_unit` must be one of distance, diameter"),
+        (
+            ["--min-persistence", "1", "--persistence-unit", "diameter"],
+            "`min_persistence` must be below 1 when `persistence_unit` is 'diameter', got 1",
+        ),
         (["--shift", "fog"], "`shift` must be one of none, blur"),
         (["--severity", "6", "--shift", "blur"], "`severity` must be from 1 to 5, got 6"),
         (["--eps-quantile", "0"], r"`eps_quantile` must be in \(0, 1\], got 0"),
@@ -187,6 +192,22 @@ def test_images_without_a_loop_are_said(
     assert ("All 6 images are the same to this network" in said) is alike
     assert "No layer has a loop that counts" in said
     assert "This is not AdaBet's selection" in said
+
+
+def test_the_shortest_loop_may_be_a_share_of_each_layers_diameter(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    unit = ["--min-persistence", "0.02", "--persistence-unit", "diameter"]
+    assert analyze("--model", "pocket-vgg", "--samples", "12", *unit) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["min_persistence"], result["persistence_unit"]) == (0.02, "diameter")
+    report = analyze_named(AnalysisOptions(model="pocket-vgg", samples=12))
+    for layer, row in zip(report.layers, result["layers"], strict=True):
+        births, deaths = layer.diagram.T
+        long = deaths - births > 0.02 * layer.distances.max()
+        assert row["b1"] == long.sum()
+        assert row["score"] == long.sum() / layer.activation_size
+    assert 0 < sum(row["b1"] for row in result["layers"]) < sum(x.b1 for x in report.layers)
 
 
 def test_the_summary_and_the_shortest_loop_change_the_scores(

@@ -32,6 +32,7 @@ CHOICE: dict[str, Any] = {
     "preset": "paper",
     "summary": "entropy",
     "min_persistence": 0.5,
+    "persistence_unit": "diameter",
     "eps_quantile": 0.2,
 }
 OPTIONS = AnalysisOptions(
@@ -78,6 +79,7 @@ OTHERS = {
     "preset": "released",
     "summary": "b1",
     "min_persistence": 0.0,
+    "persistence_unit": "distance",
     "eps_quantile": None,
 }
 

@@ -233,6 +233,27 @@ def test_a_run_that_would_train_nothing_is_refused() -> None:
     assert chosen("adabet", preset="recommended", rho=0.01).layers[-1] == "fc"
 
 
+def test_a_share_of_the_diameter_does_not_depend_on_a_layers_scale() -> None:
+    cloud = factories.circle(12, noise=0.2)
+    measured = factories.report(
+        factories.layer("a", cloud), factories.layer("b", 1000 * cloud, kind="LayerNorm")
+    )
+    for least in (0.0, 0.1, 0.3, 0.5, 0.9):
+        share = resummarize(measured, min_persistence=least, persistence_unit="diameter")
+        assert share.layers[0].b1 == share.layers[1].b1
+        values = score(share, normalization="none", summary="betti-maximum")
+        assert values["a"] == values["b"]
+        evidence = Evidence.of_report(
+            measured, normalization="none", seed=0, min_persistence=least,
+            persistence_unit="diameter",
+        )  # fmt: skip
+        assert evidence.topology().shortest_loop(measured.layers[1]) == pytest.approx(
+            1000 * share.shortest_loop(measured.layers[0])
+        )
+    distance = resummarize(measured, min_persistence=1.5)
+    assert distance.layers[0].b1 < distance.layers[1].b1
+
+
 def evidence_of(*loops: int) -> Evidence:
     """Of layers of one size with no loop or one each."""
     clouds = {0: factories.blobs(8, 1, dimensions=1), 1: factories.circle(8)}

@@ -19,6 +19,7 @@ from analysis.options import AnalysisOptions
 from analysis.selection.ranking import ranking
 from analysis.text import gigabytes
 from analysis.topology.pipeline import analyze_named
+from analysis.topology.resummarize import resummarize
 from analysis.topology.saved_limit import LIMIT_VARIABLE, saved_bytes
 from analysis.topology.store import fingerprint, load_analysis
 from app.theme import LARGE
@@ -80,6 +81,24 @@ def test_rho_and_normalization_move_the_selection_without_any_topology(
     page.selectbox(key="summary").set_value("entropy").run()
     assert not page.exception
     assert not (table(page)["score"] == rows["score"]).any()
+
+
+def test_the_shortest_loop_may_be_a_share_of_the_diameter() -> None:
+    page = opened(min_persistence="5", persistence_unit="diameter")
+    assert not page.exception
+    assert page.number_input(key="min_persistence").value == 0  # a share is below 1
+    every = table(page)["b1"]
+    page.number_input(key="min_persistence").set_value(0.02).run()
+    assert not page.exception
+    report = load_analysis(fingerprint(AnalysisOptions()))
+    assert report is not None
+    short = resummarize(report, min_persistence=0.02, persistence_unit="diameter")
+    assert table(page)["b1"].tolist() == [layer.b1 for layer in short.layers] != every.tolist()
+    page.button_group(key="persistence_unit").set_value("distance").run()
+    page.number_input(key="min_persistence").set_value(3.0).run()
+    page.button_group(key="persistence_unit").set_value("diameter").run()
+    assert not page.exception
+    assert page.number_input(key="min_persistence").value == 0
 
 
 def test_the_url_restores_the_view() -> None:

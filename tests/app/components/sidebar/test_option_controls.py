@@ -16,7 +16,14 @@ OWNERS: tuple[type, ...] = (AnalysisOptions, RunOptions, Recipe)
 NESTED = {"analysis", "recipe"}  # of `RunOptions`: their own fields have flags and controls
 FLAGS = {
     ("analyze", AnalysisOptions): set(options_of(AnalysisOptions)),
-    ("analyze", RunOptions): {"rho", "normalization", "preset", "summary", "min_persistence"},
+    ("analyze", RunOptions): {
+        "rho",
+        "normalization",
+        "preset",
+        "summary",
+        "min_persistence",
+        "persistence_unit",
+    },
     ("analyze", ClusterOptions): set(options_of(ClusterOptions)),
     # The preset sets batch size and pooling, and the images come from the train split.
     ("finetune", AnalysisOptions): set(options_of(AnalysisOptions))
