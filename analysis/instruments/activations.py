@@ -16,6 +16,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
@@ -67,8 +68,8 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 def _cloud(output: object) -> Tensor | None:
     """A layer's output as real numbers; None if it has no tensor with one shape for all images."""
     tensor = first_tensor(output)
-    if tensor is None or tensor.is_nested:
-        return None
+    if tensor is None or tensor.is_nested or is_functorch_wrapped_tensor(tensor):
+        return None  # `torch.func.vmap` shows its module one image of many
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.layout != torch.strided:

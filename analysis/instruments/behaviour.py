@@ -31,11 +31,12 @@ class Behaviour:
     random: bool = False  # the same image gives other numbers each time
     looks_at_batch: bool = False  # an image's numbers depend on the images beside it
     moving: tuple[str, ...] = ()  # buffers that a forward pass changes
+    altered: tuple[str, ...] = ()  # parameters that a forward pass changes; then no more is known
 
     @property
     def needs_one_pass(self) -> bool:
         """Whether all images must run together for their distances to mean anything."""
-        return self.random or self.looks_at_batch
+        return self.random or self.looks_at_batch or bool(self.altered)
 
     def sentences(self) -> list[str]:
         """For the user."""
@@ -55,6 +56,11 @@ class Behaviour:
                 "A forward pass changes buffers of this network even in evaluation mode. They were "
                 f"put back after each pass: {first_of(self.moving)}."
             )
+        if self.altered:
+            sentences.append(
+                "A forward pass changes weights of this network even in evaluation mode: "
+                f"{first_of(self.altered)}. The numbers hold for the weights after some passes."
+            )
         return sentences
 
 
@@ -67,7 +73,7 @@ def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
     Parameters
     ----------
     model : nn.Module
-        Left as it was, with its buffers and the random state.
+        Left as it was, with its buffers and the random state, unless it alters its own weights.
     images : Tensor (N, ...)
         The first two are used.
 
@@ -82,7 +88,10 @@ def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
     last = torch.channels_last if pair.dim() == 4 else torch.contiguous_format
     try:
         set_layout(model, torch.contiguous_format)
+        weights = _sums(model)
         first, moving = _run(model, pair, seed=0)
+        if altered := tuple(name for name, now in _sums(model).items() if now != weights[name]):
+            return Behaviour(moving=moving, altered=altered)
         set_layout(model, last)
         try:
             second, _ = _run(model, other, seed=1)
@@ -169,6 +178,11 @@ def kept_buffers(model: nn.Module) -> Iterator[list[str]]:
                 module._buffers[name] = buffer
                 if not _equal(buffer, copy):
                     buffer.copy_(copy)
+
+
+def _sums(model: nn.Module) -> dict[str, str]:
+    """A number for each parameter that is another if the parameter is, as text: NaN equals NaN."""
+    return {name: str(p.detach().sum().item()) for name, p in model.named_parameters()}
 
 
 def _run(model: nn.Module, images: Tensor, seed: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -100,6 +100,12 @@ class OutputFlow(TorchDispatchMode):
         if len(self.shape) < 2 or any(side != 1 for side in self.shape[2:]):
             what = f"numbers of shape {self.shape[1:]}" if len(self.shape) > 1 else "one number"
             return self._no_head(f"it gives {what if self.shape else 'no tensor'} for an image")
+        if not self.sources:
+            return Head(
+                None,
+                "It cannot be followed which layer gives this network's output. "
+                f"Name it with --head, or “{NO_HEAD}”.",
+            )
         fitting = {s for s in self.sources if s.name and s.width == self.shape[1]}
         able = [n for n in self._modules if any(s.name == n and s.can_classify for s in fitting)]
         if len(able) > 1:
@@ -188,9 +194,12 @@ class OutputFlow(TorchDispatchMode):
         output: Tensor,
         reaching: frozenset[_Source],
     ) -> frozenset[_Source]:
-        if not reaching or not self._running:
+        if not self._running:
             return reaching
-        if _LINEAR.search(name):
+        # What went through NumPy has no known source.
+        if _LINEAR.search(name) and (
+            reaching or isinstance(self._modules[self._running[-1]], HEAD_KINDS)
+        ):
             # A product of two tensors of the images, as in attention, is no layer.
             weighted = any(not s and t.dim() > 1 for t, s in zip(inputs, known, strict=True))
             if weighted or function.namespace not in ("aten", "prims"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -48,8 +49,20 @@ def lazy_layers(model: nn.Module) -> list[str]:
     ]
 
 
-def check_values(model: nn.Module) -> None:
-    """Raise `ModelError` if parameters are on the meta device, which holds no values."""
+def check_network(model: nn.Module) -> None:
+    """Raise `ModelError` if hooks cannot see the layers, or parameters have no values."""
+    scripted = [name for name, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        what = "The network" if not scripted[0] else f"A part of the network, {scripted[0]},"
+        raise ModelError(
+            f"{what} was compiled by torch.jit, so its layers cannot be watched. Use the module "
+            "that torch.jit.script or torch.jit.trace was given."
+        )
+    if getattr(model.eval, "__name__", "eval") != "eval":  # replaced by one that raises
+        raise ModelError(
+            "The network was exported by torch.export, so it has no layers to watch. Use the "
+            "module that torch.export was given."
+        )
     if names := [name for name, parameter in model.named_parameters() if parameter.is_meta]:
         raise ModelError(
             "The network is on the meta device, so its parameters have no values: "

@@ -15,7 +15,7 @@ from types import ModuleType
 from torch import nn
 
 from analysis.errors import ModelError
-from analysis.instruments.wrappers import check_values, remove_wrappers
+from analysis.instruments.wrappers import check_network, remove_wrappers
 from analysis.models.code_facts import note_modules
 
 
@@ -53,7 +53,7 @@ def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
             f"`{function}` in {path} must return a torch.nn.Module, got {type(model).__name__}."
         )
     model = remove_wrappers(model)
-    check_values(model)
+    check_network(model)
     return model, takes
 
 

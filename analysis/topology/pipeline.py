@@ -24,7 +24,7 @@ from analysis.errors import (
 )
 from analysis.instruments.activations import LayerInfo
 from analysis.instruments.behaviour import Behaviour, fill_lazy_layers, observe_network, seeded
-from analysis.instruments.wrappers import check_values, unwrapped
+from analysis.instruments.wrappers import check_network, unwrapped
 from analysis.models import learn_code, load_model
 from analysis.options import (
     MIN_SAMPLES,
@@ -124,7 +124,7 @@ def analyze(
     _check(images, batch_size, pooling, min_persistence, memory, precision)
     started = time.perf_counter()
     model = unwrapped(model)
-    check_values(model)
+    check_network(model)
     device = device_of(model)
     with seeded(seed, device):
         fill_lazy_layers(model, images[:2])
@@ -258,6 +258,7 @@ def _with_input_format(saved: TopologyReport, options: AnalysisOptions) -> Topol
 
 def _why_one_pass(behaviour: Behaviour, plan: Plan) -> str:
     why = "is random" if behaviour.random else "mixes the images of a batch"
+    why = "changes its weights" if behaviour.altered else why
     return (
         f"This network {why} even in evaluation mode, so all its images must run in one pass, but "
         f"{plan.samples} do not fit: use at most {plan.largest} samples or a higher memory limit."

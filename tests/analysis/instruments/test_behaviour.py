@@ -166,6 +166,24 @@ def test_state_that_moves_is_reported_and_put_back(in_place: bool) -> None:
     assert kept == 0
 
 
+def test_a_network_that_alters_its_weights_is_reported() -> None:
+    class Renormalizes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.end = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.end.weight.data *= 0.9
+            return self.end(x)
+
+    report = analyze(nn.Sequential(Renormalizes()), torch.randn(8, 4))
+    assert (
+        "changes weights of this network even in evaluation mode: 0.end.weight."
+        in (report.warnings()[0])
+    )
+    assert len(report.warnings()) == 1  # it is not called random
+
+
 def test_a_network_that_cannot_run_is_left_to_the_analysis() -> None:
     assert observe_network(nn.Linear(5, 2), torch.randn(4, 3)) == observe_network(
         nn.Linear(3, 2), torch.randn(4, 3)

@@ -99,7 +99,6 @@ NONE: dict[str, tuple[Rule, str]] = {
     "a norm follows": (lambda n, z: n.norm(n.head(z)), "from no linear layer"),
     "a hidden layer": (lambda n, z: n.head(z).relu(), "from no linear layer"),
     "two put together": (lambda n, z: torch.cat([n.head(z), n.other(z)], 1), "from no linear"),
-    "nothing of the images": (lambda n, z: torch.zeros(2, 4), "from no linear"),
     "no tensor": (lambda n, z: None, "gives no tensor"),
 }
 
@@ -114,6 +113,16 @@ def test_a_network_without_a_classifier(case: str) -> None:
     assert head.name is None
     assert re.search(f"has no classifier: .*{why}.*--head", head.reason)
     assert head.features == FEATURES.get(case, 4)
+
+
+def test_an_output_that_cannot_be_followed() -> None:
+    head = trace(Net(lambda n, z: torch.from_numpy(n.head(z).numpy() * 2)), IMAGES).head
+    assert (head.name, head.features) == (None, 0)
+    assert "cannot be followed" in head.reason
+
+
+def test_a_head_whose_input_cannot_be_followed() -> None:
+    assert trace(Net(lambda n, z: n.head(torch.from_numpy(z.numpy()))), IMAGES).head.name == "head"
 
 
 def test_two_layers_that_may_be_the_head_are_named() -> None:

@@ -141,6 +141,31 @@ def test_the_meta_device_is_refused(own: str) -> None:
         analyze(body().to("meta"), IMAGES)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_what_hides_its_layers_is_refused() -> None:
+    scripted = torch.jit.script(body())
+    for model in (scripted, torch.jit.freeze(scripted.eval()), torch.jit.trace(body(), IMAGES)):
+        with pytest.raises(ModelError, match=r"The network was compiled by torch\.jit"):
+            analyze(model, IMAGES)
+    with pytest.raises(ModelError, match=r"A part of the network, 0, was compiled"):
+        analyze(nn.Sequential(scripted, nn.Linear(3, 2)), IMAGES)
+    with pytest.raises(ModelError, match=r"was exported by torch\.export"):
+        analyze(torch.export.export(body(), (IMAGES,)).module(), IMAGES)
+
+
+def test_a_layer_that_sees_one_image_of_many_is_not_analysed() -> None:
+    class Mapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.vmap(lambda one: self.conv(one).mean((1, 2)))(x))
+
+    report = analyze(Mapped(), IMAGES)
+    assert (report.names, report.outside, report.head) == (["head"], ("conv",), "head")
+
+
 class Two(nn.Module):
     """Takes an image and a mask."""
 
