@@ -199,6 +199,15 @@ class AnalysisOptions:
         most=2048,
         step=32,
     )
+    # Pixels of the shorter side; 0: as for the weights
+    input_resize: int = option(
+        0,
+        "Resize the shorter side of an image to so many pixels before its centre is cropped to the "
+        "image side; as many as that crop nothing of a square. 0: as the weights expect.",
+        low=0,
+        most=4096,
+        step=32,
+    )
     # On the scale of 0 to 1, one number or one for each channel; "": those of the weights
     input_mean: str = option(
         "",
@@ -256,7 +265,9 @@ class AnalysisOptions:
             names.add("head")
         if not self.weights_key or not self.weights.startswith("file:"):
             names.add("weights_key")
-        names |= {name for name in ("input_mean", "input_std") if not getattr(self, name)}
+        names |= {
+            name for name in ("input_resize", "input_mean", "input_std") if not getattr(self, name)
+        }
         # In half widths autocast takes other operations on a GPU than on the CPU. What "auto" is
         # here only torch could say, which is not imported: the server works without it.
         if self.precision == "float32":

@@ -121,7 +121,8 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     except OptionError as error:
         problems.append(str(error))
     names = ("model", "dataset", "weights", "weights_key", "head", "shift", "severity", "samples",
-             "input_side", "input_mean", "input_std", "precision", "device", "memory")  # fmt: skip
+             "input_side", "input_resize", "input_mean", "input_std", "precision", "device",
+             "memory")  # fmt: skip
     try:
         analysis = AnalysisOptions(
             **{name: getattr(arguments, name) for name in names},

@@ -100,7 +100,7 @@ def add_data_options(add: Callable[..., Any]) -> None:
 
 def add_machine_options(add: Callable[..., Any]) -> None:
     """Add the flags for how the numbers are computed; `add` is a parser's `add_argument`."""
-    for name in ("input_side", "input_mean", "input_std"):
+    for name in ("input_side", "input_resize", "input_mean", "input_std"):
         add_option(add, AnalysisOptions, name)
     add_option(add, AnalysisOptions, "precision")
     add_option(add, AnalysisOptions, "device")

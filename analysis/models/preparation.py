@@ -44,7 +44,7 @@ def prepare_input(prepare: Preprocessing, images: Images) -> Tensor:
 
 
 def preprocessing_of(
-    spec: ModelSpec, weights: str, side: int, *, mean: str = "", std: str = ""
+    spec: ModelSpec, weights: str, side: int, *, resize: int = 0, mean: str = "", std: str = ""
 ) -> Preprocessing:
     """The preprocessing for these weights; random ones use that of the pre-trained.
 
@@ -54,15 +54,17 @@ def preprocessing_of(
     weights : str
     side : int
         Pixels of the input; 0: the network's own height and width.
+    resize : int
+        See `AnalysisOptions.input_resize`; 0: that of the weights.
     mean, std : str
         Instead of those of the weights, see `AnalysisOptions.input_mean`; "": theirs.
 
     Raises
     ------
     OptionError
-        If there are neither one nor as many numbers as channels.
+        If there are neither one nor as many numbers as channels, or `resize` is too small.
     """
-    known = _preprocessing(spec, weights, side)
+    known = _preprocessing(spec, weights, side).resized_to(resize)
     channels = known.shape[0]
     return replace(
         known,

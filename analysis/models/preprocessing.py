@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from analysis.errors import OptionError
 from analysis.results import InputFormat
 from analysis.system.torchvision_guard import torchvision  # noqa: F401  (must precede transforms)
 from torchvision.transforms.v2 import InterpolationMode
@@ -41,6 +42,24 @@ class Preprocessing:
         )
         return replace(self, shape=(channels, side, side), resize=(height, width))
 
+    def resized_to(self, pixels: int) -> Preprocessing:
+        """The same with so many pixels for the shorter side before the crop. 0 keeps this one."""
+        if pixels == 0:
+            return self
+        height, width = self._inner
+        least = min(height, width)
+        if pixels < least:
+            raise OptionError(
+                f"`input_resize` must be at least the input's {least} pixels, got {pixels}"
+            )
+        return replace(self, resize=(round(height * pixels / least), round(width * pixels / least)))
+
+    @property
+    def _inner(self) -> tuple[int, int]:
+        """Height and width of the image in the input, without the padding."""
+        _, height, width = self.shape
+        return height - 2 * self.padding, width - 2 * self.padding
+
     @property
     def format(self) -> InputFormat:
         """For the result."""
@@ -56,11 +75,10 @@ class Preprocessing:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """float32 (N, 1 or 3, H, W) in [0, 1] to the input (N, C, height, width)."""
-        channels, height, width = self.shape
-        height, width = height - 2 * self.padding, width - 2 * self.padding
+        channels = self.shape[0]
         pixels = self._resized(pixels)
-        if pixels.shape[2:] != (height, width):
-            pixels = transforms.center_crop(pixels, [height, width])
+        if pixels.shape[2:] != self._inner:
+            pixels = transforms.center_crop(pixels, list(self._inner))
         if self.padding:
             pixels = pad(pixels, (self.padding,) * 4)
         if channels == 1 and pixels.shape[1] == 3:

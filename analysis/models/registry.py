@@ -127,6 +127,7 @@ def prepare_images(
     *,
     weights: str = "pretrained",
     input_side: int = 0,
+    input_resize: int = 0,
     input_mean: str = "",
     input_std: str = "",
 ) -> Tensor:
@@ -147,6 +148,8 @@ def prepare_images(
         As for `load_model`.
     input_side : int
         Pixels; 0: the side of the weights. Another side resizes in proportion.
+    input_resize : int
+        Pixels of the images' shorter side before the centre is cropped; 0: as for the weights.
     input_mean, input_std : str
         One number, or one for each channel, instead of those of the weights, which "" means.
 
@@ -166,7 +169,7 @@ def prepare_images(
     raise_problems(problems)
     from analysis.models.preparation import prepare_input
 
-    prepare = _preprocessing(name, weights, input_side, input_mean, input_std)
+    prepare = _preprocessing(name, weights, input_side, input_resize, input_mean, input_std)
     return prepare_input(prepare, images)
 
 
@@ -175,6 +178,7 @@ def input_format(
     *,
     weights: str = "pretrained",
     input_side: int = 0,
+    input_resize: int = 0,
     input_mean: str = "",
     input_std: str = "",
 ) -> InputFormat:
@@ -182,7 +186,7 @@ def input_format(
 
     Parameters
     ----------
-    name, weights, input_side, input_mean, input_std
+    name, weights, input_side, input_resize, input_mean, input_std
         As for `prepare_images`.
 
     Raises
@@ -191,11 +195,11 @@ def input_format(
         As for `prepare_images`.
     """
     raise_problems(model_and_weights_problems(name, weights))
-    return _preprocessing(name, weights, input_side, input_mean, input_std).format
+    return _preprocessing(name, weights, input_side, input_resize, input_mean, input_std).format
 
 
 def _preprocessing(
-    name: str, weights: str, input_side: int, input_mean: str, input_std: str
+    name: str, weights: str, input_side: int, input_resize: int, input_mean: str, input_std: str
 ) -> Preprocessing:
     from analysis.models.preparation import preprocessing_of
 
@@ -203,7 +207,9 @@ def _preprocessing(
     side = side_of_input(name, weights=weights, input_side=input_side)
     if spec.source in ("code", "timm") and not input_side:
         side = 0  # its own height and width, which may differ
-    return preprocessing_of(spec, weights, side, mean=input_mean, std=input_std)
+    return preprocessing_of(
+        spec, weights, side, resize=input_resize, mean=input_mean, std=input_std
+    )
 
 
 def weights_fingerprint(name: str, weights: str, seed: int) -> str:

@@ -59,6 +59,7 @@ class PreparedImages:
             images,
             weights=self.options.weights,
             input_side=self.options.input_side,
+            input_resize=self.options.input_resize,
             input_mean=self.options.input_mean,
             input_std=self.options.input_std,
         )
@@ -70,6 +71,7 @@ def format_of(options: AnalysisOptions) -> InputFormat:
         options.model,
         weights=options.weights,
         input_side=options.input_side,
+        input_resize=options.input_resize,
         input_mean=options.input_mean,
         input_std=options.input_std,
     )

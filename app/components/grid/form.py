@@ -125,6 +125,7 @@ def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOption
                 batch_size=preset.batch_size,
                 pooling=preset.pooling,
                 input_side=sidebar.input_side,
+                input_resize=sidebar.input_resize,
                 input_mean=sidebar.input_mean,
                 input_std=sidebar.input_std,
                 precision=sidebar.precision,
@@ -152,6 +153,8 @@ def _sidebar_text(sidebar: AnalysisOptions, choice: Choice) -> str:
     settings += [f"preset “{choice.preset}”"]
     if sidebar.input_side:
         settings.append(f"image side {sidebar.input_side}")
+    if sidebar.input_resize:
+        settings.append(f"images resized to {sidebar.input_resize}")
     if sidebar.input_mean:
         settings.append(f"mean {sidebar.input_mean}")
     if sidebar.input_std:

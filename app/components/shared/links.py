@@ -12,8 +12,9 @@ from app.state import session
 
 # The controls that take numbers. Streamlit ends a page at one that is not finite.
 NUMBERS = (
-    "samples", "seed", "rho", "severity", "input_side", "memory", "min_persistence", "eps_quantile",
-    "epochs", "seeds", "train_samples", "train_batch", "learning_rate", "momentum", "weight_decay",
+    "samples", "seed", "rho", "severity", "input_side", "input_resize", "memory",
+    "min_persistence", "eps_quantile", "epochs", "seeds", "train_samples", "train_batch",
+    "learning_rate", "momentum", "weight_decay",
     "grid_seeds", "grid_epochs", "grid_images", "grid_severity",
 )  # fmt: skip
 

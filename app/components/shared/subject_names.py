@@ -30,6 +30,7 @@ def data_text(options: AnalysisOptions) -> str:
 def computed_text(options: AnalysisOptions) -> str:
     """The settings that change the numbers, where they are not the default."""
     side = f", {options.input_side} pixels a side" if options.input_side else ""
+    side += f", resized to {options.input_resize}" if options.input_resize else ""
     side += f", mean {options.input_mean}" if options.input_mean else ""
     side += f", deviation {options.input_std}" if options.input_std else ""
     return side + (f", in {options.precision}" if options.precision != "float32" else "")

@@ -58,7 +58,7 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
         session().uploads.drop_folders()
         return None
     with st.expander("Precision and device"):
-        side, mean, std = _render_input(model, weights)
+        side, resize, mean, std = _render_input(model, weights)
         precision, device, memory = _render_machine()
     try:
         return AnalysisOptions(
@@ -72,6 +72,7 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
             seed=seed,
             pooling=preset.pooling,
             input_side=side,
+            input_resize=resize,
             input_mean=mean,
             input_std=std,
             precision=precision,
@@ -230,7 +231,7 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
     return int(samples), int(seed)
 
 
-def _render_input(model: str, weights: str) -> tuple[int, str, str]:
+def _render_input(model: str, weights: str) -> tuple[int, int, str, str]:
     # What timm's models ask for is known only when they are built.
     own = side_of_input(model, weights=weights) if model_spec(model).input_side else 0
     here = f"Here that is {own} × {own}." if own else ""
@@ -246,6 +247,13 @@ def _render_input(model: str, weights: str) -> tuple[int, str, str]:
             "accept one size only.".strip(),
         ),
     )
+    resize = st.number_input(
+        "Resized to",
+        value=_DEFAULT.input_resize,
+        key="input_resize",
+        bind="query-params",
+        **number_settings(AnalysisOptions, "input_resize"),
+    )
     mean, std = (
         column.text_input(
             label,
@@ -258,7 +266,7 @@ def _render_input(model: str, weights: str) -> tuple[int, str, str]:
             st.columns(2), ("Mean", "Deviation"), ("input_mean", "input_std"), strict=True
         )
     )
-    return int(side), mean or "", std or ""
+    return int(side), int(resize), mean or "", std or ""
 
 
 def _render_machine() -> tuple[Precision, Device, int]:

@@ -31,6 +31,16 @@ def build():
 """
 
 
+FRAMED = """from torch import nn
+
+class Net(nn.Flatten):
+    input_size, mean, std = (3, 32, 32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+
+def build():
+    return Net()
+"""
+
+
 def asking(**attributes: object) -> nn.Module:
     network = nn.Flatten()
     for name, value in attributes.items():
@@ -164,6 +174,22 @@ def test_mean_and_deviation_can_be_set(home: Path) -> None:
     assert stored.input_format == report.input_format
     plain = analyze_named(AnalysisOptions(samples=8))
     assert not np.array_equal(plain.layers[0].distances, report.layers[0].distances)
+
+
+def test_the_size_before_the_crop_can_be_set(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "net.py").write_text(FRAMED)
+    name = f"{tmp_path / 'net.py'}:build"
+    image = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
+    assert not np.allclose(prepare_images(name, image), image)  # the frame is cut off
+    assert np.allclose(prepare_images(name, image, input_resize=32), image)
+    assert input_format(name, input_resize=40).resize == (40, 40)
+    assert input_format("pocket-vit", input_resize=56).resize == (56, 56)
+    options = AnalysisOptions(samples=4, input_resize=27)
+    assert fingerprint(options) != fingerprint(AnalysisOptions(samples=4))
+    with pytest.raises(
+        OptionError, match="`input_resize` must be at least the input's 28 pixels, got 27"
+    ):
+        analyze_named(options)
 
 
 def test_settings_of_the_input_decide_unless_they_are_the_default() -> None:

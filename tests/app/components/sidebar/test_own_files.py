@@ -257,6 +257,31 @@ def test_a_checkpoint_is_chosen_until_others_are() -> None:
     assert page.file_uploader(key="own_checkpoint_pocket-resnet20_1").value is None
 
 
+def test_of_several_sets_of_weights_in_an_upload_one_is_chosen() -> None:
+    page, mine = opened(), io.BytesIO()
+    states = [
+        load_model("pocket-resnet20", weights="random", seed=seed, num_classes=classes).state_dict()
+        for seed, classes in ((1, 7), (2, 5))
+    ]
+    torch.save({"model_ema": states[1], "model": states[0], "epoch": 3}, mine)
+    upload(page, "own_checkpoint_pocket-resnet20_0", "last.pth.tar", mine.getvalue())
+    settled(page, lambda page: bool(page.success))
+    assert "a checkpoint with 7 classes" in page.success[0].value
+    notes = "\n".join(caption.value for caption in page.caption)
+    assert "contains 2 sets of weights: model, model" in notes
+    assert "Passed over in last.pth.tar: epoch." in notes
+    choice = next(box for box in page.selectbox if box.label == "Weights in this file")
+    assert choice.value == "model"
+    assert choice.options == ["model", "model_ema"]
+    first = page.selectbox(key="weights").value
+    choice.set_value("model_ema").run()
+    settled(page, lambda page: page.selectbox(key="weights").value != first)
+    assert not page.exception
+    assert "a checkpoint with 5 classes" in page.success[0].value
+    chosen = load_model("pocket-resnet20", weights=page.selectbox(key="weights").value)
+    assert torch.equal(chosen.get_parameter("fc.weight"), states[1]["fc.weight"])
+
+
 def test_a_checkpoint_that_would_run_code_is_refused_and_the_page_goes_on(tmp_path: Path) -> None:
     page, harmful = opened(), io.BytesIO()
     torch.save({"fc.weight": _Harmful(str(tmp_path / "victim"))}, harmful)
