@@ -47,22 +47,42 @@ def give_classes(model: nn.Module, head: Head, num_classes: int) -> None:
         replace_head(model, head.name, num_classes)
     elif head.features:
         device = next((parameter.device for parameter in model.parameters()), None)
-        model.add_module(ADDED_HEAD, nn.Linear(head.features, num_classes, device=device))
+        model.add_module(ADDED_HEAD, NewClassifier(head.features, num_classes, device=device))
+        model.register_forward_pre_hook(_begin)
         model.register_forward_hook(_classify)
     else:
         raise ModelError(head.reason)
 
 
-def _classify(model: nn.Module, _: object, output: object) -> Tensor:
-    """The scores of an added head for a network's output, averaged over places."""
-    features = first_tensor(output)
-    assert features is not None, "there was one when the head was added"
-    if features.dim() == 3:  # (images, places, features)
-        features = features.mean(1)
-    elif features.dim() > 3:  # (images, features, height, width)
-        features = features.flatten(2).mean(2)
-    scores: Tensor = model.get_submodule(ADDED_HEAD)(features)
-    return scores
+class NewClassifier(nn.Linear):
+    """A linear layer for a network's output, averaged over places."""
+
+    ran = False  # in this pass of the network
+
+    def forward(self, output: Tensor) -> Tensor:
+        self.ran = True
+        features = first_tensor(output)
+        assert features is not None, "there was one when the head was added"
+        if features.dim() == 3:  # (images, places, features)
+            features = features.mean(1)
+        elif features.dim() > 3:  # (images, features, height, width)
+            features = features.flatten(2).mean(2)
+        return super().forward(features)
+
+
+def _begin(model: nn.Module, _: object) -> None:
+    _added_head(model).ran = False
+
+
+def _classify(model: nn.Module, _: object, output: Tensor) -> Tensor:
+    head = _added_head(model)
+    return output if head.ran else head(output)  # an `nn.Sequential` has run it as its last
+
+
+def _added_head(model: nn.Module) -> NewClassifier:
+    head = model.get_submodule(ADDED_HEAD)
+    assert isinstance(head, NewClassifier)
+    return head
 
 
 def replace_head(model: nn.Module, head: str, num_classes: int) -> None:

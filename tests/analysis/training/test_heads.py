@@ -40,6 +40,22 @@ def features():
 def places():
     return Net(lambda net, x, z: x)
 
+def sequential():
+    net = Net(None)
+    body = nn.Sequential(net.first, nn.ReLU(), net.second, nn.ReLU())
+    body.input_size = 8
+    return body
+
+def children():
+    class Runs(nn.Sequential):
+        def forward(self, x):
+            for child in self.children():
+                x = child(x)
+            return x
+    body = Runs(*sequential(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    body.input_size = 8
+    return body
+
 def unclear():
     return Net(lambda net, x, z: net.a(z) + net.b(z))
 
@@ -79,7 +95,7 @@ def options(
     )
 
 
-@pytest.mark.parametrize("function", ["features", "places"])
+@pytest.mark.parametrize("function", ["features", "places", "sequential", "children"])
 def test_a_backbone_gets_a_linear_head(own: str, function: str) -> None:
     model = load_model(f"{own}{function}", num_classes=3)
     x = torch.randn(2, 3, 8, 8)
