@@ -34,6 +34,7 @@ class InputFormat:
     interpolation: str = "bilinear"
     padding: int = 0  # black pixels around the image, part of the size
     stretched: bool = False  # resized to exactly `resize`, whatever the shape of the image
+    remark: str = ""  # a sentence or two for the user
 
     @property
     def brief(self) -> str:
@@ -162,6 +163,8 @@ class TopologyReport:
     def warnings(self) -> list[str]:
         """Sentences for the user about images that are alike, and layers without numbers."""
         sentences = [*self.remarks, *self._alike()]
+        if self.input_format and self.input_format.remark:
+            sentences.append(self.input_format.remark)
         if self.not_finite:
             layers = f"{len(self.not_finite)} of {plural(len(self.layers), 'layer')}"
             sentences.append(

@@ -86,6 +86,8 @@ def _finetune(arguments: argparse.Namespace) -> None:
     from analysis.training.fine_tune import Training
 
     images = format_of(options.analysis)
+    if images.remark:
+        print(f"note: {images.remark}", file=sys.stderr)
     training = Training(options)
     log, printed, said = TrainingLog(), set[str](), ""
     for item in training:

@@ -179,7 +179,8 @@ def report_left_out(dataset: str) -> dict[str, str]:
 
 def report_checkpoint(options: AnalysisOptions) -> None:
     """Check a checkpoint before anything slow, and print what is passed over or new in it."""
-    for note in checkpoint_notes(options.model, options.weights, weights_key=options.weights_key):
+    key, head = options.weights_key, options.head
+    for note in checkpoint_notes(options.model, options.weights, weights_key=key, head=head):
         print(f"note: {note}", file=sys.stderr)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from analysis.errors import raise_problems
@@ -53,7 +52,6 @@ def built_side(spec: ModelSpec) -> int:
     return built_shape(spec)[-1]
 
 
-@lru_cache(maxsize=64)
 def built_shape(spec: ModelSpec) -> tuple[int, int, int]:
     """Channels, height and width of such a network's input."""
     if spec.source == "timm":

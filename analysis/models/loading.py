@@ -27,14 +27,12 @@ from analysis.models.heads import give_classes, head_of_network, replace_head
 from analysis.models.input_side import built_shape, side_of_input
 from analysis.models.names import FILE, model_spec, most_bytes
 from analysis.models.own_code import code_network
-from analysis.models.own_input import preprocessing_for
+from analysis.models.own_input import SOME_CLASSES, preprocessing_for
 from analysis.models.pocket import POCKET_BUILDERS
 from analysis.models.timm_models import timm_network
 from analysis.models.weights_files import damage_error, pocket_state, torchvision_state
 from analysis.progress import ProgressCallback
 from analysis.system.torchvision_guard import torchvision
-
-_SOME_CLASSES = 2  # for a network that cannot be built without a number of classes
 
 # Auxiliary classifiers help only when training from scratch. The input is transformed as for
 # torchvision's weights, whatever the weights, because the images are prepared alike.
@@ -73,7 +71,7 @@ def learn_code(name: str, seed: int) -> None:
         try:
             model, _ = _own_network(name, None)
         except ModelError:
-            model, _ = _own_network(name, _SOME_CLASSES)  # it may need them
+            model, _ = _own_network(name, SOME_CLASSES)  # it may need them
     save_facts(name, seed, files, model)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -16,10 +17,10 @@ from analysis.models.own_code import code_network
 from analysis.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from analysis.options import channel_rule
 
+SOME_CLASSES = 10  # for functions that must be given a number
 INPUT_SIDE, RESIZED = 224, 256  # pixels, unless the network has an `input_size` and a `resize`
 
 
-@lru_cache(maxsize=64)
 def own_preprocessing(name: str) -> Preprocessing:
     """The preprocessing for "<path>.py:<function>", which is run.
 
@@ -28,7 +29,20 @@ def own_preprocessing(name: str) -> Preprocessing:
     ModelError
         If the function fails, or an attribute of the network cannot be understood.
     """
-    return preprocessing_for(code_network(name, None)[0])
+    try:
+        changed = Path(name.rpartition(":")[0]).stat().st_mtime_ns
+    except OSError:  # running it reports why
+        changed = 0
+    return _of_code(name, changed)
+
+
+@lru_cache(maxsize=64)
+def _of_code(name: str, _changed: int) -> Preprocessing:
+    try:
+        model, _ = code_network(name, None)
+    except ModelError:
+        model, _ = code_network(name, SOME_CLASSES)  # it may need them
+    return preprocessing_for(model)
 
 
 def preprocessing_for(model: nn.Module) -> Preprocessing:
@@ -50,7 +64,28 @@ def preprocessing_for(model: nn.Module) -> Preprocessing:
         _numbers(name, getattr(model, name, None), default, shape[0])
         for name, default in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD))
     )
-    return Preprocessing(shape, resize, mean, std, stretched=stretched)
+    remark = _remark(model) if (mean, std) != ((0,) * len(mean), (1,) * len(std)) else ""
+    return Preprocessing(shape, resize, mean, std, stretched=stretched, remark=remark)
+
+
+def _remark(model: nn.Module) -> str:
+    """Whether the network seems to subtract a mean itself, and what to do if so."""
+    for name, module in model.named_modules():
+        values = [getattr(module, attribute, None) for attribute in ("mean", "std")]
+        # A network's own numbers are for us, but its tensors and a layer's numbers are its own.
+        own = [isinstance(value, Tensor) or (bool(name) and _is_number(value)) for value in values]
+        if all(own):
+            where = f"{name} of the network" if name else "The network"
+            return (
+                f"{where} has a mean and a deviation, so it may normalise the images a second "
+                "time. If it does, use --input-mean 0 --input-std 1."
+            )
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    many = value if isinstance(value, Sequence | np.ndarray) else [value]
+    return len(many) > 0 and all(isinstance(one, int | float | np.number) for one in many)
 
 
 def _shape(value: object) -> tuple[int, int, int]:

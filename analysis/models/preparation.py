@@ -68,6 +68,7 @@ def preprocessing_of(
     channels = known.shape[0]
     return replace(
         known,
+        remark="" if mean and std else known.remark,
         mean=_own_numbers("input_mean", mean, channels) or known.mean,
         std=_own_numbers("input_std", std, channels) or known.std,
     )

@@ -30,6 +30,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     stretched: bool = False  # to exactly `resize`
     padding: int = 0  # black pixels on each side
+    remark: str = ""  # for the user
 
     def at(self, side: int) -> Preprocessing:
         """The same for a square input of another side, all in proportion. 0 keeps this one."""
@@ -71,6 +72,7 @@ class Preprocessing:
             interpolation=self.interpolation,
             padding=self.padding,
             stretched=self.stretched,
+            remark=self.remark,
         )
 
     def __call__(self, pixels: Tensor) -> Tensor:

@@ -94,12 +94,14 @@ def load_model(
     return build_model(spec, weights, seed, num_classes, progress, weights_key, head)
 
 
-def checkpoint_notes(name: str, weights: str, *, weights_key: str = "") -> tuple[str, ...]:
+def checkpoint_notes(
+    name: str, weights: str, *, weights_key: str = "", head: str = ""
+) -> tuple[str, ...]:
     """Check a checkpoint against a network, and report what is passed over or new in it.
 
     Parameters
     ----------
-    name, weights, weights_key : str
+    name, weights, weights_key, head : str
         As for `load_model`.
 
     Returns
@@ -118,7 +120,7 @@ def checkpoint_notes(name: str, weights: str, *, weights_key: str = "") -> tuple
     from analysis.models.loading import fit_checkpoint
 
     path = Path(weights.removeprefix(FILE))
-    return fit_checkpoint(model_spec(name), path, key=weights_key).weights.notes
+    return fit_checkpoint(model_spec(name), path, key=weights_key, head=head).weights.notes
 
 
 def prepare_images(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from textwrap import shorten
 
@@ -17,8 +18,10 @@ from analysis.models import input_format, load_model, prepare_images
 from analysis.models.own_input import preprocessing_for
 from analysis.options import AnalysisOptions
 from analysis.results import InputFormat
+from analysis.system.torchvision_guard import torchvision  # noqa: F401  (must precede transforms)
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.store import fingerprint, load_analysis
+from torchvision.transforms import Normalize
 
 GREY_NET = """from torch import nn
 
@@ -38,6 +41,16 @@ class Net(nn.Flatten):
 
 def build():
     return Net()
+"""
+
+
+NORMALISING = """import torch
+from torch import nn
+
+def build():
+    net = nn.Flatten()
+    net.mean, net.std, net.input_size = torch.zeros(3), torch.ones(3), 224
+    return net
 """
 
 
@@ -151,7 +164,7 @@ def test_a_network_of_one_channel_is_analysed_with_its_own_input(
     result = json.loads(capsys.readouterr().out)
     assert result["input"] == {
         "channels": 1, "height": 12, "width": 20, "resize": [12, 20], "mean": [0.5],
-        "std": [0.25], "interpolation": "bilinear", "padding": 0, "stretched": True,
+        "std": [0.25], "interpolation": "bilinear", "padding": 0, "stretched": True, "remark": "",
     }  # fmt: skip
     assert [layer["layer"] for layer in result["layers"]] == ["0", "4"]
 
@@ -190,6 +203,37 @@ def test_the_size_before_the_crop_can_be_set(tmp_path: Path, home: Path) -> None
         OptionError, match="`input_resize` must be at least the input's 28 pixels, got 27"
     ):
         analyze_named(options)
+
+
+def test_a_network_that_may_normalise_its_images_itself_is_named(tmp_path: Path) -> None:
+    def remark(model: nn.Module) -> str:
+        return preprocessing_for(model).format.remark
+
+    own = nn.Module()
+    own.register_buffer("mean", torch.zeros(3))
+    own.std = torch.ones(3)
+    assert remark(own).startswith("The network has a mean and a deviation, so it may normalise")
+    layer = Normalize(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5])
+    inside = nn.Sequential(layer, nn.Flatten())
+    assert remark(inside).startswith("0 of the network has a mean and a deviation")
+    inside.mean, inside.std = 0, 1  # type: ignore[assignment]
+    assert remark(inside) == ""
+    for plain in (nn.BatchNorm2d(3), asking(mean=0.5, std=0.5), asking(input_size=8)):
+        assert remark(plain) == ""
+    (tmp_path / "net.py").write_text(NORMALISING)
+    name = f"{tmp_path / 'net.py'}:build"
+    assert "--input-mean 0 --input-std 1" in input_format(name).remark
+    assert input_format(name, input_mean="0", input_std="1").remark == ""
+
+
+def test_a_function_that_needs_classes_and_a_changed_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    text = NORMALISING.replace("build()", "build(num_classes)")
+    path.write_text(text)
+    assert input_format(f"{path}:build").height == 224
+    path.write_text(text.replace("224", "64"))
+    os.utime(path, ns=(1, 1))
+    assert input_format(f"{path}:build").height == 64
 
 
 def test_settings_of_the_input_decide_unless_they_are_the_default() -> None:

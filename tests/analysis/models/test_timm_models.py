@@ -22,7 +22,7 @@ from analysis.models import (
     weights_fingerprint,
     weights_problem,
 )
-from analysis.models.loading import built_shape, empty_network
+from analysis.models.loading import empty_network
 from analysis.system import downloads
 
 # What BettiScope calls of timm, over one tiny network.
@@ -70,12 +70,10 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     modules = {name: sys.modules.pop(name) for name in list(sys.modules) if _timm_s(name)}
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    built_shape.cache_clear()
     yield
     for name in [name for name in sys.modules if _timm_s(name)]:
         del sys.modules[name]
     sys.modules.update(modules)
-    built_shape.cache_clear()
 
 
 def _timm_s(name: str) -> bool:
