@@ -73,11 +73,13 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     order = order_share(*asked, rho=options.rho, preset=options.preset)
     if order.alone:
         raise TrainingError(order.sentence)
+    if (head := traced.head.name) and head not in names:
+        names = [*names, head]  # its `forward` is called directly, so that no hook sees it run
     trained = trained_names(model, strategy.scope, chosen, known=names)
     if strategy.scope == "norms-and-biases":
         chosen = [n for n in names if trained & set(parameters_of(model, [n], known=names))]
     if not trained:
-        layers = len(names) - len(unranked_head(traced.head.name, options.preset))
+        layers = len(names) - len(unranked_head(head, options.preset))
         raise TrainingError(
             f"Nothing would train: ρ = {options.rho:g} of {layers} layers rounds down to "
             f"{layer_count(layers, rho=options.rho, rounding=preset.rounding)} under the preset "

@@ -62,6 +62,9 @@ def unclear():
 def classes(num_classes=5):
     return unclear()
 
+def unseen():
+    return Net(lambda net, x, z: net.a.forward(z))
+
 def reconstructs():
     def rule(net, x, z):
         y = net.a(z)
@@ -138,6 +141,15 @@ def test_an_unclear_head_is_refused_and_can_be_named(own: str) -> None:
     # A new head of another width no longer fits the other layer; of the same width, it does.
     assert load_model(name, num_classes=5, head="b").get_submodule("b").out_features == 5
     assert analyze_named(options(name, head="b").analysis).head == "b"
+
+
+def test_a_head_that_no_hook_sees_trains_once_it_is_named(own: str) -> None:
+    chosen = options(f"{own}unseen", head="a")
+    training = Training(chosen)
+    selection = next(iter(training))
+    assert isinstance(selection, Selection)
+    assert selection.layers == ("a",)
+    assert selection.trainable_parameters == 10 * 7  # ten digits
 
 
 def test_what_runs_last_is_not_the_head(own: str) -> None:
