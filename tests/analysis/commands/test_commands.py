@@ -520,7 +520,8 @@ def test_left_out_files_are_reported(
     assert analyze(*arguments, "--json", str(path)) == 0
     assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
     assert list(json.loads(path.read_text())["left_out"]) == ["dog/no.png"]
-    assert finetune(*arguments, "--epochs", "1", "--json", str(path)) == 0
+    arguments += ["--strategy", "head", "--epochs", "1"]
+    assert finetune(*arguments, "--json", str(path)) == 0
     assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
 
 
