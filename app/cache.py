@@ -55,7 +55,7 @@ from app.state import Choice
 from app.theme import PALETTES, DrawnFigure
 
 TALL = 46  # layers; a profile with more is drawn denser
-ROW, DENSE_ROW = 18, 15  # pixels
+ROW, DENSE_ROW = 16, 15  # pixels
 
 
 @st.cache_resource(show_spinner=False)

@@ -34,6 +34,12 @@ STYLE = """<style>
   outline: 2px solid #10857b !important;
   outline-offset: 2px;
 }
+/* The keyboard reaches a control before the help icon in its label. */
+:is([data-testid=stSelectbox], [data-testid=stMultiSelect], [data-testid=stNumberInput],
+    [data-testid=stTextInput], [data-testid=stSlider], [data-testid=stButtonGroup]) {
+  reading-flow: source-order;
+}
+[data-testid=stWidgetLabel] { reading-order: 1; }
 /* Numbers that a late rerun will replace look old at once. */
 [data-testid=stElementContainer][data-stale=true] {
   opacity: 0.45 !important;

@@ -11,8 +11,8 @@ from app.cache import layer_rows, report_for_choice
 from app.components.explore.layout import set_layout
 from app.components.explore.microscope import render_microscope, render_pinned
 from app.components.explore.overview import (
-    render_clusters_sentence,
     render_overview,
+    render_sentences_below,
     report_unknown_layers,
 )
 from app.components.explore.profile import render_profile
@@ -58,6 +58,6 @@ if shown is not None:
             render_profile(shown, rows, choice, layer)
         with close, st.container(key="microscope", gap="xsmall"):
             render_microscope(shown, rows, choice, layer)
-    render_clusters_sentence(rows)
+    render_sentences_below(rows)
     render_pinned(shown, rows, choice)
     render_table(shown, rows, choice)

@@ -221,7 +221,7 @@ def test_each_width_shows_what_it_should(visit: Visit) -> None:
 
     # The titles and the microscope stay in sight.
     page.mouse.move(600, 600)
-    page.mouse.wheel(0, 500)
+    page.mouse.wheel(0, 320)
     titles = page.locator(".st-key-titles_wide .js-plotly-plot:visible")
     expect(titles).to_be_in_viewport(ratio=0.7)
     expect(page.locator(".st-key-layer input")).to_be_in_viewport()
@@ -237,3 +237,36 @@ def test_each_width_shows_what_it_should(visit: Visit) -> None:
                 .every(plot => Math.abs(plot._fullLayout?.width - plot.clientWidth) < 2)"""
         )
         assert plot.evaluate(OVERPRINTS) == []
+
+
+def test_the_keyboard_reaches_a_control_before_its_help_and_shows_where_it_is(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("link", name="Skip to main content").focus()
+    reached = []
+    while "rho" not in "".join(reached).replace("ρ", "rho") and len(reached) < 40:
+        page.keyboard.press("Tab")
+        name, style, width = page.evaluate(
+            """() => {
+                const at = document.activeElement, looks = getComputedStyle(at);
+                return [at.ariaLabel || at.innerText, looks.outlineStyle, looks.outlineWidth];
+            }"""
+        )
+        assert (style, width) == ("solid", "2px"), name
+        reached.append(name)
+    for control in ("Model", "Weights", "Dataset", "Shift", "Images", "Seed"):
+        assert reached.index(control) + 1 == reached.index(f"Help for {control}")
+
+
+def test_a_clicked_row_at_the_foot_leaves_the_microscope_in_sight(visit: Visit) -> None:
+    page = visit(width=1280, height=720)
+    box = profile(page).bounding_box()
+    page.mouse.move(650, 500)
+    page.mouse.wheel(0, box["y"] + box["height"] - 700)
+    page.wait_for_function(
+        "() => document.querySelector('.st-key-profile_wide').getBoundingClientRect().bottom < 730"
+    )
+    box = profile(page).bounding_box()
+    page.mouse.click(650, box["y"] + box["height"] - 10 - 16 * 2.5)
+    expect(page).to_have_url(re.compile("layer=layer3"))
+    expect(page.locator(".st-key-layer input")).to_be_in_viewport()
+    expect(page.locator(".st-key-microscope .js-plotly-plot").first).to_be_in_viewport(ratio=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import streamlit as st
 
 _STYLE = """<style>
-.st-key-panes { container: panes / inline-size; margin-top: -0.5rem; }
+.st-key-panes { container: panes / inline-size; margin-top: -0.75rem; }
 [data-testid=stColumn]:has(> * .st-key-rows_and_titles_wide) { container: rows / inline-size; }
 .st-key-rows_and_titles_narrow,
 [data-testid=stLayoutWrapper]:has(> .st-key-rows_and_titles_narrow) { display: none; }
@@ -51,7 +51,10 @@ _STYLE = """<style>
 @container overview (min-width: 38rem) {
   .st-key-tiles { grid-template-columns: repeat(4, 1fr); }
 }
-.st-key-tiles [data-testid=stMetric] { padding: 0; height: 100%; }
+.st-key-tiles [data-testid=stElementContainer], .st-key-tiles [data-testid=stMetric] {
+  height: 100%;
+}
+.st-key-tiles [data-testid=stMetric] { padding: 0; }
 .st-key-tiles [data-testid=stMetric] > div {
   flex-direction: row;
   flex-wrap: wrap;

@@ -65,7 +65,7 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
     )
     if shapes.open:
         with shapes:
-            _render_diagram(shown, measured, choice, "diagram", 280)
+            _render_diagram(shown, measured, choice, "diagram", 260)
             _offer(_intervals(measured), "diagram", shown, choice, measured)
     if curve.open:
         with curve:

@@ -38,7 +38,6 @@ def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         )
     else:
         _render_decision(shown, rows, choice)
-        st.caption(CAVEAT, help=CAVEAT_HELP)
     _render_tiles(shown, rows, choice)
     for warning in shown.report.warnings():
         st.warning(sentence(warning))
@@ -59,8 +58,13 @@ def _render_decision(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     st.markdown(f"**Train** {names}{more}{always}. {why}")
 
 
-def render_clusters_sentence(rows: pd.DataFrame) -> None:
-    """Draw whether b₁ goes with the number of clusters."""
+def render_sentences_below(rows: pd.DataFrame) -> None:
+    """Draw what b₁ does not say, and whether it goes with the number of clusters.
+
+    Below the profile, so that the first screen has room for the decision and the layers.
+    """
+    if rows["selected"].any():
+        st.caption(CAVEAT, help=CAVEAT_HELP)
     st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
 
 
