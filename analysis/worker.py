@@ -64,7 +64,9 @@ def _estimate(request: MemoryRequest, _: ProgressCallback) -> object:
 
 
 def _import(request: ImportRequest, report: ProgressCallback) -> object:
-    return import_archive(request.path, request.name, progress=report)
+    return import_archive(
+        request.path, request.name, follow_links=request.follow_links, progress=report
+    )
 
 
 def _probe(request: CostRequest, _: ProgressCallback) -> object:

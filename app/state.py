@@ -133,7 +133,7 @@ class Uploads:
 
     def choose_dataset(self, name: str) -> None:
         """Choose an upload or a folder; folders are remembered only here."""
-        if name.startswith("folder:") and name not in self.folders:
+        if name.startswith(("folder:", "linked:")) and name not in self.folders:
             self.folders.append(name)
         self.choose("dataset", name)
 
@@ -145,7 +145,7 @@ class Uploads:
         """Remove folders that no longer exist from the list of datasets."""
         gone = [name for name in self.folders if dataset_problem(name)]
         if gone:
-            self.missing_dataset = gone[-1].removeprefix("folder:")
+            self.missing_dataset = gone[-1].partition(":")[2]
         self.folders = [name for name in self.folders if name not in gone]
 
     def forget_missing(self) -> None:

@@ -16,6 +16,7 @@ from analysis.commands.options import (
     check_writable,
     fill_from_preset,
     fill_images,
+    follow_links,
     print_progress,
     report_checkpoint,
     report_left_out,
@@ -77,6 +78,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _analyze(arguments: argparse.Namespace) -> None:
+    follow_links(arguments)
     problems = shared_problems(arguments)
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     fill_images(arguments, arguments.split, {"samples": preset.samples})

@@ -16,6 +16,7 @@ from analysis.commands.options import (
     check_writable,
     fill_from_preset,
     fill_images,
+    follow_links,
     print_progress,
     report_checkpoint,
     report_left_out,
@@ -112,6 +113,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
+    follow_links(arguments)
     problems = shared_problems(arguments)
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     images = {"samples": preset.samples, "train_samples": RunOptions().train_samples}

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
-from analysis.datasets.folders import some_of
-from analysis.datasets.own import FOLDER, OWN
+from analysis.datasets.folders import count_left_out
+from analysis.datasets.own import FOLDER, LINKED, OWN
 from analysis.models import checkpoint_notes
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
 from analysis.options import (
@@ -88,6 +88,12 @@ def add_data_options(add: Callable[..., Any]) -> None:
         add, AnalysisOptions, "dataset", type=dataset_name,
         more="A name from the command `datasets`, or a folder of images.",
     )  # fmt: skip
+    add(
+        "--follow-links",
+        action="store_true",
+        help="Also read what links out of the folder of images lead to, as DVC and DataLad make "
+        "them.",
+    )
     add_option(
         add, AnalysisOptions, "weights", type=weights_name,
         more=f"One of {', '.join(WEIGHTS)}, the name of a weight set, or a checkpoint file.",
@@ -116,6 +122,12 @@ def add_choice_options(add: Callable[..., Any]) -> None:
     for name in ("rho", "min_persistence", "persistence_unit"):
         add_option(add, RunOptions, name)
     add_option(add, RunOptions, "summary", choices=SUMMARIES)
+
+
+def follow_links(arguments: argparse.Namespace) -> None:
+    """Let `--dataset` name the folder with its links, if `--follow-links` was given."""
+    if arguments.follow_links and arguments.dataset.startswith(FOLDER):
+        arguments.dataset = LINKED + arguments.dataset.removeprefix(FOLDER)
 
 
 def shared_problems(arguments: argparse.Namespace) -> list[str]:
@@ -172,8 +184,8 @@ def report_left_out(dataset: str) -> dict[str, str]:
     skipped = spec.skipped
     for note in spec.notes:
         print(f"note: {note}", file=sys.stderr)
-    if skipped:
-        print(f"note: skipped {len(skipped):,}: {some_of(skipped)}", file=sys.stderr)
+    for phrase in count_left_out((*skipped, *spec.others)):
+        print(f"note: left out {phrase}", file=sys.stderr)
     return dict(skipped)
 
 
@@ -204,9 +216,10 @@ def dataset_name(text: str) -> str:
     """What `--dataset` names; a folder by its absolute path."""
     if text in DATASETS:
         return text
-    path, named = plain_path(text.removeprefix(FOLDER)), text.startswith(FOLDER)
+    kind = LINKED if text.startswith(LINKED) else FOLDER
+    path, named = plain_path(text.removeprefix(kind)), text.startswith(kind)
     is_path = Path(path).exists() or (os.sep in path and not text.startswith(OWN))
-    return f"{FOLDER}{Path(path).resolve()}" if path and (named or is_path) else text
+    return f"{kind}{Path(path).resolve()}" if path and (named or is_path) else text
 
 
 def weights_name(text: str) -> str:

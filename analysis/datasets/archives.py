@@ -14,9 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from analysis.datasets.folders import Folder, Skipped, forget, scan_folder, scan_renamed
-from analysis.datasets.image_files import display_name, is_image_name, why_unread
-from analysis.datasets.own import FOLDER, OWN, kept_folder, temporary_folder
+from analysis.datasets.folders import (
+    NO_IMAGE,
+    Folder,
+    Skipped,
+    forget,
+    scan_folder,
+    scan_renamed,
+)
+from analysis.datasets.image_files import display_name, is_image_name, is_litter, why_unread
+from analysis.datasets.own import FOLDER, LINKED, OWN, kept_folder, temporary_folder
 from analysis.datasets.zip_names import maker_names
 from analysis.errors import AssetError, OptionError
 from analysis.progress import Progress, ProgressCallback
@@ -29,7 +36,6 @@ MAX_FILE_BYTES = 2**29  # of one file, unpacked
 MAX_RATIO = 200  # unpacked to packed; images compress little, even flat drawings rarely this well
 FREE_RATIO_BYTES = 2**24  # files, and archives, that unpack to less may have any ratio
 _NESTED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"}
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}  # and all hidden files
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags: encrypted, strongly encrypted, encrypted directory
 _PATCH = 0x20
 _CHUNK = 2**20  # bytes
@@ -43,6 +49,7 @@ class ImportRequest:
 
     path: Path  # a zip file, which is not changed, or a folder
     name: str  # the user's name for it; unused for a folder
+    follow_links: bool = False  # out of a folder
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,9 @@ class _Entry:
         return "/".join(self.parts)
 
 
-def import_archive(path: Path, name: str, *, progress: ProgressCallback | None = None) -> Imported:
+def import_archive(
+    path: Path, name: str, *, follow_links: bool = False, progress: ProgressCallback | None = None
+) -> Imported:
     """Unpack a zip of images and keep it as a dataset.
 
     Everything is checked before anything is written. Only images are unpacked, into a folder
@@ -78,6 +87,8 @@ def import_archive(path: Path, name: str, *, progress: ProgressCallback | None =
         removed. A folder is scanned where it is instead.
     name : str
         The user's name for it.
+    follow_links : bool, default=False
+        Read what links out of a folder lead to.
     progress : callable (Progress), optional
 
     Returns
@@ -93,8 +104,9 @@ def import_archive(path: Path, name: str, *, progress: ProgressCallback | None =
         If `path` does not exist, or is a folder without a readable image.
     """
     if not path.is_file():
-        folder = scan_folder(path.absolute(), progress)
-        return _summarize(FOLDER + str(folder.root), folder)
+        folder = scan_folder(path.absolute(), progress, follow_links=follow_links)
+        kind = LINKED if follow_links else FOLDER
+        return _summarize(kind + str(folder.root), folder, folder.others)
     try:
         digest = digest_of(path)[:_DIGITS]
         earlier = _find_earlier(digest)
@@ -162,10 +174,7 @@ def _unpack(
 
 def _skip_others(entries: list[_Entry]) -> tuple[Skipped, ...]:
     others = [entry for entry in entries if not is_image_name(entry.name)]
-    return tuple(
-        (display_name(entry.name), why_unread(entry.name) or "it is not an image")
-        for entry in others
-    )
+    return tuple((display_name(entry.name), why_unread(entry.name) or NO_IMAGE) for entry in others)
 
 
 def _open(path: Path) -> zipfile.ZipFile:
@@ -196,11 +205,12 @@ def _check_entries(name: str, archive: zipfile.ZipFile) -> Iterator[_Entry]:
         problem = _name_problem(listed) or _name_problem(full)
         problem = problem or _kind_problem(info) or _size_problem(info)
         plain = unicodedata.normalize("NFC", str(PurePosixPath(full)))
-        if not problem and not info.is_dir() and plain in files:
+        is_folder = info.is_dir() or full.endswith("/")
+        if not problem and not is_folder and plain in files:
             problem = "it appears twice"
         if problem:
             raise _refusal(name, f"“{display_name(listed)}”: {problem}")
-        if not info.is_dir():
+        if not is_folder:
             files.add(plain)
             entries.append(_Entry(info, PurePosixPath(full).parts))
     packed = sum(info.compress_size for info in infos)
@@ -264,7 +274,7 @@ def _size_problem(info: zipfile.ZipInfo) -> str:
 
 
 def _is_litter(entry: _Entry) -> bool:
-    return any(part.startswith(".") or part.lower() in _LITTER for part in entry.parts)
+    return any(map(is_litter, entry.parts))
 
 
 def _have_one_folder(images: list[_Entry]) -> bool:

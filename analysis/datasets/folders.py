@@ -6,17 +6,19 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from analysis.datasets.image_files import (
     BrokenImage,
     check,
     display_name,
     is_image_name,
+    is_litter,
     why_unread,
 )
 from analysis.datasets.layout import read_layout
@@ -25,12 +27,17 @@ from analysis.errors import OptionError
 from analysis.options import Split
 from analysis.progress import Progress, ProgressCallback
 from analysis.system.home import home, replacing
+from analysis.text import plural
 
 _RULES = 1  # raise it whenever the same folder would be read differently
 _CHECKS = 2  # raise it whenever more is kept of each image
 _THREADS = 4
 _SETTLED = 2 * 10**9  # ns; two changes in quick succession may leave the same folder time
 _NAMED = 3  # files that a sentence names
+
+NO_IMAGE = "it is not an image"
+_OUT, _MISSING = "it is a link out of the folder", "it is a link to a missing file"
+_AGAIN = "it is a link to a folder that is read already"
 
 Skipped = tuple[str, str]  # a name, and the reason
 Checked = tuple[str, ValueRange | None]  # why an image cannot be used; values beyond 8 bits
@@ -47,7 +54,7 @@ class Folder:
     splits: tuple[Split, ...]  # of each image; empty if no folders are named after splits
     skipped: tuple[Skipped, ...]
     digest: str  # of the names, sizes and times of all its images
-    others: int  # files that are not images
+    others: tuple[Skipped, ...]  # files that are not images, with that reason
     scales: Scales = ()  # of values beyond 8 bits
     notes: tuple[str, ...] = ()  # sentences: what was guessed
     rules: str = ""  # of the layout, for the fingerprint
@@ -55,10 +62,12 @@ class Folder:
 
 @dataclass
 class _Listing:
+    follow_links: bool
     images: dict[str, tuple[int, int]] = field(default_factory=dict)  # size, and time in ns
     skipped: list[Skipped] = field(default_factory=list)
     directories: list[tuple[str, int]] = field(default_factory=list)
-    others: int = 0
+    others: list[Skipped] = field(default_factory=list)
+    entered: set[tuple[int, int]] = field(default_factory=set)  # folders, while links are followed
 
     @property
     def digest(self) -> str:
@@ -73,10 +82,12 @@ class _Seen:
     began: int  # start of the scan, ns since 1970
 
 
-_known: dict[Path, _Seen] = {}
+_known: dict[tuple[Path, bool], _Seen] = {}  # with links followed, and without
 
 
-def scan_folder(root: Path, progress: ProgressCallback | None = None) -> Folder:
+def scan_folder(
+    root: Path, progress: ProgressCallback | None = None, *, follow_links: bool = False
+) -> Folder:
     """Scan a folder of class folders, or of images alone.
 
     Images lie in one folder per class, at any depth, or directly in the folder and then have no
@@ -85,8 +96,8 @@ def scan_folder(root: Path, progress: ProgressCallback | None = None) -> Folder:
     skipped. All this may lie in folders such as "train", "val" and "test" (at least "train" and
     one other), which are then splits, not classes.
 
-    Hidden files and links that leave the folder are ignored. Each image is decoded once, in
-    threads, and only if no earlier scan has decoded it.
+    Hidden files are ignored, and links that leave the folder unless they are followed. Each image
+    is decoded once, in threads, and only if no earlier scan has decoded it.
 
     Parameters
     ----------
@@ -94,26 +105,28 @@ def scan_folder(root: Path, progress: ProgressCallback | None = None) -> Folder:
         An absolute path. Nothing in it is changed.
     progress : callable (Progress), optional
         Called for each image that is decoded.
+    follow_links : bool, default=False
+        Read what links out of the folder lead to, as DVC and DataLad make them.
 
     Raises
     ------
     OptionError
         If the folder does not exist, cannot be opened, or has no readable image.
     """
-    known = _known.get(root)
+    known = _known.get((root, follow_links))
     if known is not None and _is_unchanged(known):
         return known.folder
     began = time.time_ns()
-    listing = _list_folder(root)
+    listing = _list_folder(root, follow_links)
     if known is not None and known.folder.digest == listing.digest:
         folder = known.folder
     else:
         folder = _classify(root, listing, _check_all(root, listing, progress))
-    _known[root] = _Seen(folder, tuple(listing.directories), began)
+    _known[root, follow_links] = _Seen(folder, tuple(listing.directories), began)
     return folder
 
 
-def digest_now(root: Path) -> str:
+def digest_now(root: Path, *, follow_links: bool = False) -> str:
     """The digest of a folder as it is now, computed without opening an image.
 
     Raises
@@ -121,15 +134,16 @@ def digest_now(root: Path) -> str:
     OptionError
         If it cannot be opened.
     """
-    digest = _list_folder(root).digest
-    if root in _known and _known[root].folder.digest != digest:
-        del _known[root]
+    digest = _list_folder(root, follow_links).digest
+    key = (root, follow_links)
+    if key in _known and _known[key].folder.digest != digest:
+        del _known[key]
     return digest
 
 
 def scan_renamed(before: Path, after: Path) -> Folder:
     """Scan a folder after its renaming; no image is decoded again."""
-    _known.pop(before, None)
+    _known.pop((before, False), None)
     with suppress(OSError):
         _checks_file(before).replace(_checks_file(after))
     return scan_folder(after)
@@ -137,20 +151,21 @@ def scan_renamed(before: Path, after: Path) -> Folder:
 
 def forget(root: Path) -> None:
     """Discard the scan of a folder that no longer exists."""
-    _known.pop(root, None)
+    _known.pop((root, False), None)
     with suppress(OSError):
         _checks_file(root).unlink(missing_ok=True)
 
 
-def is_scanned(root: Path) -> bool:
+def is_scanned(root: Path, *, follow_links: bool = False) -> bool:
     """Whether `scan_folder` needs to decode no image."""
-    if root in _known and _is_unchanged(_known[root]):
+    key = (root, follow_links)
+    if key in _known and _is_unchanged(_known[key]):
         return True
     try:
-        listing = _list_folder(root)
+        listing = _list_folder(root, follow_links)
     except OptionError:
         return True  # `scan_folder` reports it at once
-    checked = _load_checks(root)
+    checked = _load_checks(root, follow_links)
     return all(_key(item) in checked for item in listing.images.items())
 
 
@@ -158,6 +173,37 @@ def some_of(skipped: tuple[Skipped, ...]) -> str:
     """The first few skipped files, as a phrase."""
     named = ", ".join(f"{name} ({reason})" for name, reason in skipped[:_NAMED])
     return named + (f" and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else "")
+
+
+def count_left_out(skipped: Sequence[Skipped]) -> list[str]:
+    """How many files were left out, as phrases: for each reason, the class folders."""
+    folders: dict[str, Counter[str]] = {}
+    for name, reason in skipped:
+        folder = PurePosixPath(name).parent.name or "beside the folders"
+        folders.setdefault(reason, Counter())[folder] += 1
+    phrases = []
+    for reason, counts in sorted(folders.items(), key=lambda item: -item[1].total()):
+        where = ", ".join(f"{folder} {count:,}" for folder, count in counts.most_common(_NAMED))
+        more = f" and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else ""
+        phrases.append(f"{plural(counts.total(), 'file')}: {reason} ({where}{more})")
+    return phrases
+
+
+def _link_notes(skipped: Sequence[Skipped]) -> list[str]:
+    """What to do about links, in sentences."""
+    reasons = Counter(reason for _, reason in skipped)
+    notes = []
+    if count := reasons[_OUT]:
+        notes.append(
+            f"{plural(count, 'link')} out of the folder, as DVC and DataLad make them: use "
+            "--follow-links, or tick “Follow links”, to read what they lead to."
+        )
+    if count := reasons[_MISSING]:
+        notes.append(
+            f"{plural(count, 'link')} to missing files: fetch these first, as with “dvc pull” or "
+            "“datalad get”."
+        )
+    return notes
 
 
 def _is_unchanged(known: _Seen) -> bool:
@@ -170,10 +216,10 @@ def _is_unchanged(known: _Seen) -> bool:
         return False
 
 
-def _list_folder(root: Path) -> _Listing:
+def _list_folder(root: Path, follow_links: bool) -> _Listing:
     try:
         real = root.resolve(strict=True)
-        listing = _Listing()
+        listing = _Listing(follow_links)
         _list_into(real, "", listing)
     except FileNotFoundError as error:
         raise OptionError(f"`dataset` must be a folder of images: {root} does not exist") from error
@@ -191,12 +237,14 @@ def _list_into(root: Path, inside: str, listing: _Listing) -> None:
     with os.scandir(here) as unsorted:
         entries = sorted(unsorted, key=lambda entry: entry.name)
     for entry in entries:
-        if entry.name.startswith("."):
+        if is_litter(entry.name):
             continue
         name = f"{inside}{entry.name}"
-        reason = _link_problem(root, entry) if entry.is_symlink() else ""
+        reason = _link_problem(root, entry, listing) if entry.is_symlink() else ""
         if reason:
             listing.skipped.append((display_name(name), reason))
+        elif entry.is_dir() and listing.follow_links and _was_entered(entry, listing):
+            listing.skipped.append((display_name(name), _AGAIN))
         elif entry.is_dir():
             try:
                 _list_into(root, f"{name}/", listing)
@@ -209,17 +257,28 @@ def _list_into(root: Path, inside: str, listing: _Listing) -> None:
         elif reason := why_unread(entry.name):
             listing.skipped.append((display_name(name), reason))
         else:
-            listing.others += 1
+            listing.others.append((display_name(name), NO_IMAGE))
 
 
-def _link_problem(root: Path, entry: os.DirEntry[str]) -> str:
+def _was_entered(entry: os.DirEntry[str], listing: _Listing) -> bool:
+    """Whether a folder has been listed, by another way; links may lead in circles."""
+    stat = entry.stat()
+    identity = (stat.st_dev, stat.st_ino)
+    known = identity in listing.entered
+    listing.entered.add(identity)
+    return known
+
+
+def _link_problem(root: Path, entry: os.DirEntry[str], listing: _Listing) -> str:
     try:
         target = Path(entry.path).resolve(strict=True)
     except (OSError, RuntimeError):
-        return "it is a link to a missing file"
-    if not target.is_relative_to(root):
-        return "it is a link out of the folder"
-    return "it is a link to a folder" if target.is_dir() else ""
+        return _MISSING
+    if target.is_relative_to(root):
+        return "it is a link to a folder" if target.is_dir() else ""
+    if not listing.follow_links:
+        return _OUT
+    return _AGAIN if root.is_relative_to(target) else ""
 
 
 def _key(item: tuple[str, tuple[int, int]]) -> str:
@@ -231,7 +290,7 @@ def _check_all(
     root: Path, listing: _Listing, progress: ProgressCallback | None
 ) -> dict[str, Checked]:
     """Why each image cannot be used (empty if it can), and its values beyond 8 bits."""
-    earlier = _load_checks(root)
+    earlier = _load_checks(root, listing.follow_links)
     keys = {item[0]: _key(item) for item in listing.images.items()}
     new = [name for name, key in keys.items() if key not in earlier]
     fresh = dict(zip(new, _check_images(root, new, progress), strict=True))
@@ -239,7 +298,10 @@ def _check_all(
     if fresh or len(earlier) != len(checked):
         images = {keys[n]: result for n, result in checked.items()}
         content = {"rules": [_RULES, _CHECKS], "images": images}
-        with suppress(OSError), replacing(_checks_file(root)) as file:  # else it is scanned again
+        with (
+            suppress(OSError),
+            replacing(_checks_file(root, listing.follow_links)) as file,
+        ):  # else it is scanned again
             file.write(json.dumps(content).encode())
     return checked
 
@@ -264,13 +326,14 @@ def _check_images(
         pool.shutdown(cancel_futures=True)
 
 
-def _checks_file(root: Path) -> Path:
-    return home() / "folders" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}.json"
+def _checks_file(root: Path, follow_links: bool = False) -> Path:
+    identity = os.fsencode(root) + b"\0" * follow_links
+    return home() / "folders" / f"{hashlib.sha256(identity).hexdigest()[:32]}.json"
 
 
-def _load_checks(root: Path) -> dict[str, Checked]:
+def _load_checks(root: Path, follow_links: bool) -> dict[str, Checked]:
     try:
-        content = json.loads(_checks_file(root).read_bytes())
+        content = json.loads(_checks_file(root, follow_links).read_bytes())
         if content["rules"] != [_RULES, _CHECKS]:
             return {}
         return {
@@ -300,16 +363,18 @@ def _classify(root: Path, listing: _Listing, checked: dict[str, Checked]) -> Fol
         splits=tuple(layout.splits),
         skipped=tuple(skipped + layout.skipped),
         digest=listing.digest,
-        others=listing.others,
+        others=tuple(listing.others),
         scales=common_scales(values for values in ranges if values is not None),
-        notes=tuple(layout.notes),
+        notes=(*layout.notes, *_link_notes(skipped)),
         rules=layout.rules,
     )
 
 
 def _no_image(root: Path, listing: _Listing, skipped: tuple[Skipped, ...]) -> str:
     if skipped:
-        return f"`dataset`: no image in {root} can be read: {some_of(skipped)}"
-    others = f"only {listing.others:,} other file{'s' * (listing.others != 1)}"
+        text = f"`dataset`: no image in {root} can be read: {some_of(skipped)}"
+        return ". ".join((text, *(note.removesuffix(".") for note in _link_notes(skipped))))
+    count = len(listing.others)
+    others = f"only {count:,} other file{'s' * (count != 1)}"
     content = others if listing.others else "it is empty"
     return f"`dataset` must be a folder of images: {root} contains none ({content})"

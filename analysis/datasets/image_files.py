@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,10 @@ SUFFIXES = (
 )
 # The formats Pillow reads that cameras and drawing programs write. EPS is left out on purpose: it
 # is a program, which Ghostscript would run.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "HEIF")
+_HEIC = (".heic", ".heif", ".hif")
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_DECODERS = {"HEIF": "pillow_heif", "AVIF": "pillow_avif"}  # packages that Pillow can use
 _DRAFT = (64, 64)  # pixels: the smallest size to which a JPEG decoder may shrink
 _NUMBERS = ("I", "F")  # first letters of the modes whose values are not 8-bit colours
 
@@ -36,14 +40,24 @@ class BrokenImage(Exception):
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file name has the ending of an image."""
-    return Path(name).suffix.lower() in SUFFIXES
+    """Whether a file name has the ending of an image that can be read here."""
+    ending = Path(name).suffix.lower()
+    return ending in SUFFIXES or (ending in _HEIC and "HEIF" in _formats())
 
 
 def why_unread(name: str) -> str:
     """Why a file that is an image to its owner is left out; empty for any other file."""
-    heic = Path(name).suffix.lower() in (".heic", ".heif", ".hif")
-    return "HEIC images are not read: convert them to JPEG or PNG" if heic else ""
+    heic = Path(name).suffix.lower() in _HEIC and "HEIF" not in _formats()
+    return (
+        "HEIC images are not read here: pip install pillow-heif, or convert them to JPEG or PNG"
+        if heic
+        else ""
+    )
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is one that systems leave behind, which nobody means."""
+    return name.startswith(".") or name.lower() in _LITTER
 
 
 def display_name(name: str | Path) -> str:
@@ -115,7 +129,9 @@ def _open_image(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
         empty = path.stat().st_size == 0
         reason = "it is empty" if empty else "it is damaged, or not in a known image format"
         if path.suffix.lower() == ".avif" and "AVIF" not in _formats():
-            reason = "this Pillow does not read AVIF: update it, or convert the images to JPEG"
+            reason = "AVIF is not read here: update Pillow, or convert the images to JPEG"
+        elif _is_pointer(path):
+            reason = "it is a Git LFS pointer without the image: run “git lfs pull”"
         raise BrokenImage(reason) from error
     except FileNotFoundError as error:
         raise BrokenImage("it no longer exists") from error
@@ -127,9 +143,19 @@ def _open_image(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
         raise BrokenImage(f"it is damaged ({type(error).__name__})") from error
 
 
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(30).startswith(b"version https://git-lfs")
+
+
 @lru_cache
 def _formats() -> tuple[str, ...]:
     Image.init()
+    for format_name, package in _DECODERS.items():
+        if format_name not in Image.OPEN:
+            with suppress(ImportError, OSError):
+                module = importlib.import_module(package)
+                getattr(module, "register_heif_opener", lambda: None)()
     return tuple(name for name in _FORMATS if name in Image.OPEN)  # some builds lack a few
 
 

@@ -30,8 +30,9 @@ from analysis.options import SPLITS, Split
 from analysis.progress import ProgressCallback
 from analysis.system.home import home
 from analysis.system.paths import plain_path
+from analysis.text import plural
 
-FOLDER, OWN = "folder:", "own:"
+FOLDER, LINKED, OWN = "folder:", "linked:", "own:"  # linked: with links out of it followed
 LEFTOVER_SECONDS = 3600.0  # an unfinished folder of that age is abandoned
 _PART = ".part-"  # prefix of the names of unfinished folders
 _ID = re.compile(r"\w[\w-]*")
@@ -41,13 +42,13 @@ _specs: dict[str, tuple[Folder, DatasetSpec]] = {}
 
 def is_own(name: str) -> bool:
     """Whether a dataset's name stands for a folder by path or an upload."""
-    return name.startswith((FOLDER, OWN))
+    return name.startswith((FOLDER, LINKED, OWN))
 
 
 def needs_look(name: str) -> bool:
     """Whether `own_spec` has to decode images first, which takes time."""
     try:
-        return not is_scanned(folder_of(name))
+        return not is_scanned(folder_of(name), follow_links=name.startswith(LINKED))
     except OptionError:
         return False
 
@@ -58,7 +59,7 @@ def own_spec(name: str, progress: ProgressCallback | None = None) -> DatasetSpec
     Parameters
     ----------
     name : str
-        "folder:" and an absolute path, or a name from `own_datasets` ("own:…").
+        "folder:" or "linked:" and an absolute path, or a name from `own_datasets` ("own:…").
     progress : callable (Progress), optional
         Called for each image that has to be decoded to check it.
 
@@ -67,7 +68,7 @@ def own_spec(name: str, progress: ProgressCallback | None = None) -> DatasetSpec
     OptionError
         If there is no such folder, or it has no readable image.
     """
-    folder = scan_folder(folder_of(name), progress)
+    folder = scan_folder(folder_of(name), progress, follow_links=name.startswith(LINKED))
     entry = _specs.get(name)
     if entry is None or entry[0] is not folder:
         entry = folder, _make_spec(name, folder)
@@ -147,8 +148,8 @@ def folder_of(name: str) -> Path:
     OptionError
         If the path is not absolute, or there is no such upload.
     """
-    kind, _, rest = name.partition(":")
-    if kind == "folder":
+    rest = name.partition(":")[2]
+    if name.startswith((FOLDER, LINKED)):
         rest = plain_path(rest)
         if not rest or "\0" in rest or not Path(rest).is_absolute():
             raise OptionError(
@@ -174,9 +175,10 @@ def _make_spec(name: str, folder: Folder) -> DatasetSpec:
     def fingerprint() -> str:
         # An upload's name contains the digest of its content; a folder's digest, the files' times.
         # What newer rules decide is added only where they did, so that older keys stay.
+        now = digest_now(folder.root, follow_links=name.startswith(LINKED))
         added = "".join(f"-{kind}-{s.least:g}-{s.most:g}" for kind, s in folder.scales)
         added += f"-{folder.rules}" if folder.rules else ""
-        return f"{name.removeprefix(OWN) if kept else 'folder'}-{digest_now(folder.root)}{added}"
+        return f"{name.removeprefix(OWN) if kept else 'folder'}-{now}{added}"
 
     def load(progress: ProgressCallback | None = None) -> Content:
         images = FileImages(folder.root.resolve(), folder.names, scales=folder.scales)
@@ -195,6 +197,7 @@ def _make_spec(name: str, folder: Folder) -> DatasetSpec:
         fingerprint=fingerprint,
         why_untrainable=_why_untrainable(folder, labels),
         skipped=folder.skipped,
+        others=folder.others,
         notes=_notes(folder),
     )
 
@@ -222,7 +225,7 @@ def _description(folder: Folder, sizes: dict[Split, int]) -> str:
     if folder.skipped:
         text += f"; left out: {some_of(folder.skipped)}"
     if folder.others:
-        text += f"; {folder.others:,} other file{'s' * (folder.others != 1)} ignored"
+        text += f"; {plural(len(folder.others), 'other file')} ignored"
     repeated = [name for name, n in Counter(folder.class_names).items() if n > 1]
     text += (f"; several folders are shown as “{repeated[0]}”" if repeated else "") + "."
     return " ".join((text, *_notes(folder)))

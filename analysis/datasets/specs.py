@@ -47,6 +47,7 @@ class DatasetSpec:
     why_untrainable: str = ""  # a sentence; empty if fine-tuning is possible
     megabytes: int = 0  # to download on first use, approximately
     skipped: tuple[tuple[str, str], ...] = ()  # files left out, with the reason
+    others: tuple[tuple[str, str], ...] = ()  # files that are no images, with that reason
     notes: tuple[str, ...] = ()  # sentences: how the images were read, and what was guessed
 
     @property

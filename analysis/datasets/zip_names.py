@@ -14,14 +14,16 @@ def maker_names(infos: Sequence[zipfile.ZipInfo]) -> list[str]:
 
     Archives of macOS hold UTF-8 without the flag that says so, and Japanese ones hold Shift-JIS.
     One encoding is guessed for the whole archive: the first in which all names can be read.
+    Where no name has a slash, backslashes separate folders, as some programs for Windows write.
     """
     unsure = [info for info in infos if _is_unsure(info)]
     raw = b"/".join(info.orig_filename.encode("cp437") for info in unsure)
     encoding = _guess(raw)
-    return [
+    names = [
         info.orig_filename.encode("cp437").decode(encoding) if _is_unsure(info) else info.filename
         for info in infos
     ]
+    return names if any("/" in name for name in names) else [n.replace("\\", "/") for n in names]
 
 
 def _is_unsure(info: zipfile.ZipInfo) -> bool:

@@ -13,7 +13,10 @@ def dataset_name(name: str) -> str:
     kind, _, rest = name.partition(":")
     if kind == "own":
         return f"{visible(_short(rest))} (yours)"
-    return visible(f"{PurePath(rest).name} (folder {rest})") if kind == "folder" else name
+    if kind in ("folder", "linked"):
+        links = ", links followed" if kind == "linked" else ""
+        return visible(f"{PurePath(rest).name} (folder {rest}{links})")
+    return name
 
 
 def shift_text(options: AnalysisOptions) -> str:

@@ -20,6 +20,7 @@ from analysis.datasets import (
     own_datasets,
     remove_dataset,
 )
+from analysis.datasets.folders import count_left_out
 from analysis.errors import AnalysisError
 from analysis.models import Checkpoint, CheckpointRequest, own_checkpoints, remove_checkpoint
 from analysis.options import AnalysisOptions
@@ -98,7 +99,7 @@ def render_own_images(dataset: str) -> None:
             help="One folder per class, within folders train, val and test if you like; or images "
             "alone, since an analysis needs no labels. They stay on this computer.",
         )
-        folder = None
+        folder, follow = None, False
         if _is_local():
             folder = st.text_input(
                 "Or a folder on this computer",
@@ -108,6 +109,13 @@ def render_own_images(dataset: str) -> None:
                 placeholder="/home/me/pictures",
                 help="The folder is read in place. Nothing in it is changed.",
             )
+            if folder:
+                follow = st.checkbox(
+                    "Follow links",
+                    key="own_folder_links",
+                    help="Also read what links out of the folder lead to, as DVC and DataLad make "
+                    "them.",
+                )
         if upload is not None and not (folder and session().uploads.latest_source == "folder"):
             _render_import(
                 "dataset", upload.file_id, lambda: ImportRequest(_write_upload(upload), upload.name)
@@ -115,8 +123,9 @@ def render_own_images(dataset: str) -> None:
         elif folder:
             path = pasted_path(folder).absolute()
             known = session().uploads.imports.get("dataset")
-            if path.is_dir() or (known and known.source == folder):
-                _render_import("dataset", folder, lambda: ImportRequest(path, folder))
+            source = f"{folder} with links" if follow else folder
+            if path.is_dir() or (known and known.source == source):
+                _render_import("dataset", source, lambda: ImportRequest(path, folder, follow))
             else:
                 what = "is not a folder" if path.exists() else "does not exist"
                 st.error(f"{literal(path)} {what}. Check the path.")
@@ -128,9 +137,10 @@ def render_own_images(dataset: str) -> None:
 def render_look(dataset: str) -> None:
     """Check a folder that has changed in a worker, and show the progress."""
     imports, path = session().uploads.imports, folder_of(dataset)
+    linked = dataset.startswith("linked:")
     if "look" in imports and imports["look"].job.state == "done":
         del imports["look"]  # it has changed again
-    _render_import("look", dataset, lambda: ImportRequest(path, path.name))
+    _render_import("look", dataset, lambda: ImportRequest(path, path.name, linked))
 
 
 def _offer_delete(name: str, delete: Callable[[], None]) -> None:
@@ -225,20 +235,22 @@ def _render_waiting(widget: str) -> bool:
 def _show_images(result: Imported) -> None:
     classes = plural(result.classes, "class", "classes")
     labels = f" in {classes}" if result.classes else ", without labels"
-    drawn = dataset_spec(result.dataset).sizes["train"]
+    spec = dataset_spec(result.dataset)
+    drawn = spec.sizes["train"]
     rest = "" if drawn == result.images else (
         f" {drawn:,} are for analysis and training, the rest for validation and testing."
     )  # fmt: skip
     st.success(f"Chosen: {plural(result.images, 'image')}{labels}.{rest}")
+    for note in spec.notes:
+        st.caption(sentence(note))
     if result.skipped:
-        named = [
-            f"- {literal(name)}: {literal(reason)}" for name, reason in result.skipped[:_MOST_NAMED]
-        ]
+        counts = [f"- {literal(phrase)}" for phrase in count_left_out(result.skipped)]
+        named = [f"{literal(name)}" for name, _ in result.skipped[:_MOST_NAMED]]
         more = len(result.skipped) - len(named)
         st.caption(
-            f"{len(result.skipped)} skipped:\n"
-            + "\n".join(named)
-            + (f"\n- {more} more" * (more > 0))
+            "\n".join(["Left out:", *counts])
+            + f"\n\nThese are {', '.join(named)}"
+            + (f" and {more:,} more." if more > 0 else ".")
         )
 
 

@@ -604,7 +604,10 @@ def test_heic_is_named_in_folders_and_archives(tmp_path: Path) -> None:
     (root / "cat" / "phone.HEIC").write_bytes(b"heic")
     files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*.*")}
     imported = import_archive(zipped(tmp_path / "a.zip", files), "a.zip")
-    expected = ("cat/phone.HEIC", "HEIC images are not read: convert them to JPEG or PNG")
+    expected = (
+        "cat/phone.HEIC",
+        "HEIC images are not read here: pip install pillow-heif, or convert them to JPEG or PNG",
+    )
     assert imported.skipped == dataset_spec(f"folder:{root}").skipped == (expected,)
     alone = zipped(tmp_path / "b.zip", {"cat/1.heic": b"heic"})
     with pytest.raises(AssetError, match="HEIC images are not read"):
