@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from analysis.commands.options import report_left_out
+from analysis.commands.options import add_data_options, follow_links, report_left_out
 from analysis.datasets import dataset_spec, folders, image_files, import_archive
 from analysis.datasets.folders import count_left_out
 from analysis.errors import OptionError
@@ -133,6 +134,15 @@ def test_links_out_are_named_with_the_way_out_and_read_on_request(linked: Path) 
     assert spec.skipped == (("dog/gone.png", "it is a link to a missing file"),)
     assert "1 link to missing files: fetch these first, as with “dvc pull”" in spec.notes[-1]
     assert spec.load().images[0].shape == (3, 6, 6)
+
+
+def test_the_command_line_reads_links_on_request(linked: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_data_options(parser.add_argument)
+    for flags, kind in (([], "folder"), (["--follow-links"], "linked")):
+        arguments = parser.parse_args(["--dataset", str(linked), *flags])
+        follow_links(arguments)
+        assert arguments.dataset == f"{kind}:{linked}"
 
 
 def test_some_links_out_are_noted(linked: Path) -> None:

@@ -304,6 +304,21 @@ def test_of_a_zip_and_a_folder_the_one_given_last_is_chosen(tmp_path: Path) -> N
     remove_dataset(dataset)
 
 
+@pytest.mark.usefixtures("local")
+def test_links_out_of_a_folder_are_read_after_a_tick(tmp_path: Path) -> None:
+    stored, folder = fill(tmp_path / "store", seed=31), tmp_path / "links"
+    folder.mkdir()
+    for file in stored.iterdir():
+        (folder / file.name).symlink_to(file)
+    page = opened()
+    page.text_input(key="own_folder").set_value(f'"{folder}" ').run()
+    settled(page, lambda page: bool(page.error))
+    assert "8 links out of the folder, as DVC and DataLad make them" in page.error[0].value
+    page.checkbox(key="own_folder_links").check().run()
+    settled(page, lambda page: page.selectbox(key="dataset").value == f"linked:{folder}")
+    assert "8 images, without labels" in page.success[0].value
+
+
 def test_an_upload_on_a_full_disk_leaves_no_file_and_can_be_tried_again(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
