@@ -98,7 +98,8 @@ def replace_head(model: nn.Module, head: str, num_classes: int) -> None:
     device = next((parameter.device for parameter in old.parameters()), None)
     new: nn.Module
     if isinstance(old, nn.Linear):
-        new = nn.Linear(old.in_features, num_classes, bias=bias, device=device)
+        kind = NewClassifier if isinstance(old, NewClassifier) else nn.Linear
+        new = kind(old.in_features, num_classes, bias=bias, device=device)
     elif isinstance(old, nn.Conv2d) and old.groups == 1:
         new = nn.Conv2d(
             old.in_channels,

@@ -25,7 +25,7 @@ from analysis.models.checkpoints import FittedWeights, fit_state
 from analysis.models.code_facts import recorded_files, save_facts
 from analysis.models.heads import give_classes, head_of_network, replace_head
 from analysis.models.input_side import built_shape, side_of_input
-from analysis.models.names import FILE, model_spec, most_bytes
+from analysis.models.names import ADDED_HEAD, FILE, model_spec, most_bytes
 from analysis.models.own_code import code_network
 from analysis.models.own_input import SOME_CLASSES, preprocessing_for
 from analysis.models.pocket import POCKET_BUILDERS
@@ -135,6 +135,10 @@ def fit_checkpoint(
     else:
         side = 0
     head = _head_if_any(network, spec, head)
+    added = contents.tensors.get(f"{ADDED_HEAD}.weight")
+    if not head and added is not None and added.dim() == 2:  # from a fine-tune of this backbone
+        give_classes(network, Head(None, features=added.shape[1]), len(added))
+        head = ADDED_HEAD
     fit = fit_state(contents, network, spec, head, called, key)
     if head and fit.classes != _classes_of(network, head):
         replace_head(network, head, fit.classes)
@@ -145,7 +149,8 @@ def fit_checkpoint(
 
 
 def _head(model: nn.Module, spec: ModelSpec, chosen: str) -> Head:
-    return Head(spec.head) if spec.head else head_of_network(model, built_shape(spec), chosen)
+    known = ADDED_HEAD if ADDED_HEAD in model._modules else spec.head
+    return Head(known) if known else head_of_network(model, built_shape(spec), chosen)
 
 
 def _head_if_any(network: nn.Module, spec: ModelSpec, chosen: str) -> str:

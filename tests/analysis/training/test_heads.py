@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analysis.errors import ModelError, OptionError, TrainingError
-from analysis.models import load_model
+from analysis.models import checkpoint_notes, load_model
 from analysis.models.loading import empty_network
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.topology.pipeline import analyze_named
@@ -110,6 +110,20 @@ def test_a_backbone_gets_a_linear_head(own: str, function: str) -> None:
     assert right.shape == (2, 3)
     empty = empty_network(f"{own}{function}", 3)
     assert predict_peak(empty, (3, 8, 8), trained={"new_classifier.weight"}).total > 0
+
+
+@pytest.mark.parametrize("function", ["features", "sequential"])
+def test_weights_with_an_added_head_load_again(own: str, function: str, tmp_path: Path) -> None:
+    name, x = f"{own}{function}", torch.randn(2, 3, 8, 8)
+    trained = load_model(name, num_classes=3, seed=5)
+    torch.save(trained.state_dict(), tmp_path / "mine.pt")
+    weights = f"file:{tmp_path / 'mine.pt'}"
+    assert checkpoint_notes(name, weights) == ()
+    with torch.no_grad():
+        assert load_model(name, weights=weights)(x).equal(trained(x))
+        for head in ("", "none"):
+            other = load_model(name, weights=weights, num_classes=4, head=head)
+            assert other(x).shape == (2, 4)
 
 
 @pytest.mark.parametrize("preset", ["recommended", "paper"])
