@@ -36,6 +36,7 @@ from analysis.options import (
     option_problems,
     options_of,
 )
+from analysis.system.output import output_to_stderr
 from analysis.system.paths import pasted_path
 from analysis.text import duration_text, gigabytes
 from analysis.topology.store import fingerprint, is_saved
@@ -118,7 +119,8 @@ def _analyze(arguments: argparse.Namespace) -> None:
     from analysis.topology.pipeline import analyze_named
     from analysis.topology.resummarize import resummarize
 
-    report = analyze_named(options, key=key, progress=print_progress)
+    with output_to_stderr():  # what the network prints
+        report = analyze_named(options, key=key, progress=print_progress)
     for note in filter(None, (report.stored_text, *report.notes)):
         print(f"note: {note}", file=sys.stderr)
     names = ("normalization", "rho", "preset", "summary")

@@ -36,6 +36,7 @@ from analysis.options import (
 )
 from analysis.runs.records import TrainingLog
 from analysis.selection.strategies import STRATEGIES
+from analysis.system.output import output_to_stderr
 from analysis.system.paths import pasted_path
 from analysis.text import plural
 from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection
@@ -91,17 +92,18 @@ def _finetune(arguments: argparse.Namespace) -> None:
         print(f"note: {images.remark}", file=sys.stderr)
     training = Training(options)
     log, printed, said = TrainingLog(), set[str](), ""
-    for item in training:
-        log.add(item)
-        if isinstance(item, Selection):
-            news = item.note.removeprefix(said).strip()
-            for line in (selection_text(item), f"note: {news}" if news else ""):
-                if line and line not in printed:
-                    printed.add(line)
-                    print(line, file=sys.stderr)
-            said = item.note
-        elif isinstance(item, EpochMetrics):
-            print(_epoch_text(item, options.recipe.epochs), file=sys.stderr)
+    with output_to_stderr():  # what the network prints
+        for item in training:
+            log.add(item)
+            if isinstance(item, Selection):
+                news = item.note.removeprefix(said).strip()
+                for line in (selection_text(item), f"note: {news}" if news else ""):
+                    if line and line not in printed:
+                        printed.add(line)
+                        print(line, file=sys.stderr)
+                said = item.note
+            elif isinstance(item, EpochMetrics):
+                print(_epoch_text(item, options.recipe.epochs), file=sys.stderr)
     assert log.selection is not None, "a training begins with the selection"
     assert log.result is not None, "a training ends with the result"
     written = _result(options, log.selection, log.metrics.epochs, log.result)

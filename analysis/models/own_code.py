@@ -8,7 +8,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +17,7 @@ from torch import nn
 from analysis.errors import ModelError
 from analysis.instruments.wrappers import check_network, remove_wrappers
 from analysis.models.code_facts import note_modules
+from analysis.system.output import output_to_stderr
 
 
 def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
@@ -41,7 +42,7 @@ def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
     """
     file, _, function = name.rpartition(":")
     path = Path(file).resolve()
-    with _report_errors(path), _import_path(path.parent), redirect_stdout(sys.stderr):
+    with _report_errors(path), _import_path(path.parent), output_to_stderr():
         module = _run_file(path)
         build = getattr(module, function, None)
         if not callable(build):

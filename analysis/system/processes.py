@@ -67,6 +67,9 @@ def why_it_died(code: int | None) -> str:
     """An exit code in words for the user."""
     if code == -getattr(signal, "SIGKILL", 9):
         return "the system ended it, most often because memory ran out"
+    if code is not None and code < 0:  # by the name that people look up, such as SIGSEGV
+        with suppress(ValueError):
+            return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
 
 
