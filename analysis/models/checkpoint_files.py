@@ -21,6 +21,7 @@ from analysis.text import first_of
 
 StateDict = dict[str, Tensor]
 
+_PROTOCOL = 2  # of torch.save, the only one that torch's restricted reader knows
 _DEEPEST = 32  # containers in containers
 _SAVE = "save only the weights, with torch.save(model.state_dict(), …) or as safetensors."
 
@@ -103,24 +104,29 @@ def _from_pickle(path: Path, called: str) -> object:
             f"{', '.join(error.names[:3])}. Open it where it was made, and {_SAVE}"
         ) from error
     except Exception as error:  # a hostile file can make the reader raise anything
-        if archive and _is_sound(path, error):
+        protocol = _protocol_if_sound(path, error) if archive else None
+        if protocol is not None:
+            what = "holds objects that"
+            if protocol > _PROTOCOL:
+                what = f"was saved with pickle_protocol={protocol}, which"
             raise AssetError(
-                f"{called} holds objects that cannot be read without running code. Open it where "
-                f"it was made, and {_SAVE}"
+                f"{called} {what} cannot be read without running code. Open it where it was made, "
+                f"and {_SAVE}"
             ) from error
         raise AssetError(f"{called} is damaged, or torch.save did not write it.") from error
 
 
-def _is_sound(path: Path, error: Exception) -> bool:
-    """Whether the pickle in an archive is whole, so that its content is what cannot be read."""
+def _protocol_if_sound(path: Path, error: Exception) -> int | None:
+    """The protocol of an archive's pickle if that is whole: then its content cannot be read."""
     if not isinstance(error, (UnpicklingError, TypeError, AttributeError, ValueError, KeyError)):
-        return False
+        return None
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if Path(name).name == "data.pkl"]
-            return bool(names) and archive.read(names[0]).endswith(b".")  # it checks the checksum
+            content = archive.read(names[0])  # it checks the checksum
     except Exception:  # zipfile raises nearly anything for damage
-        return False
+        return None
+    return content[1] if content.startswith(b"\x80") and content.endswith(b".") else None
 
 
 def _contents(loaded: object, called: str) -> Contents:

@@ -28,6 +28,7 @@ from analysis.text import first_of
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception
 # Counters that profilers, old layers and norms leave in a network, and that change no output.
 _COUNTERS = ("total_ops", "total_params", "position_ids", "num_batches_tracked")
+_NOT_DENSE = "not of dense floating-point numbers"
 _MOST_NAMED = 5  # keys of one kind in a sentence
 
 
@@ -210,7 +211,7 @@ def _candidate(
         ),
         (
             [k for k in both if k not in replaced and not _is_dense_float(state[k], k)],
-            "not of dense floating-point numbers",
+            _NOT_DENSE,
         ),
     ]
     candidate.used = [name for name in own if in_network.get(name, name) in both]
@@ -352,10 +353,13 @@ def _misfit(candidate: _Candidate, spec: ModelSpec, called: str) -> str:
         for names, what in candidate.problems
         if names
     )
-    return (
-        f"{called} does not contain the weights of {spec.name}{_hint(candidate.state, spec)}: "
-        f"{problems}. Choose the model that it belongs to, or rename the keys and save it again."
-    )
+    what = f"{called} does not contain the weights of {spec.name}{_hint(candidate.state, spec)}"
+    if [kind for names, kind in candidate.problems if names] == [_NOT_DENSE]:
+        what = f"{called} has weights of {spec.name} that cannot be used as they are"
+        remedy = "Convert them with dequantize(), to_dense() or float()"
+    else:
+        remedy = "Choose the model that it belongs to, or rename the keys"
+    return f"{what}: {problems}. {remedy} and save them again."
 
 
 def _hint(state: StateDict, spec: ModelSpec) -> str:

@@ -413,6 +413,24 @@ def test_a_whole_model_beside_other_things_is_named(folder: Path) -> None:
         read_checkpoint(folder / "mine.pt")
 
 
+def test_a_file_of_a_newer_pickle_protocol_says_so(folder: Path) -> None:
+    torch.save(state_of(), folder / "mine.pt", pickle_protocol=4)
+    with pytest.raises(
+        AssetError, match=r"^mine\.pt was saved with pickle_protocol=4, which cannot be read "
+    ):
+        read_checkpoint(folder / "mine.pt")
+
+
+def test_weights_of_another_kind_say_how_to_convert_them() -> None:
+    stem = torch.quantize_per_tensor(state_of()["stem.weight"], 0.1, 0, torch.qint8)
+    with pytest.raises(
+        AssetError,
+        match=r"^mine\.ckpt has weights of mine that cannot be used as they are: 1 not of dense "
+        r"floating-point numbers: stem\.weight\. Convert them with dequantize\(\), ",
+    ):
+        fitted(state_of() | {"stem.weight": stem})
+
+
 def test_a_misfit_is_refused_before_the_cost_is_measured(
     folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,7 +134,7 @@ def test_misfits_are_listed(tmp_path: Path, state: State) -> None:
         "1 unknown to it: extra.weight; "
         "1 of another shape: conv1.weight (16, 3, 7, 7) instead of (16, 3, 3, 3); "
         "1 not of dense floating-point numbers: bn1.weight. "
-        "Choose the model that it belongs to, or rename the keys and save it again."
+        "Choose the model that it belongs to, or rename the keys and save them again."
     )
 
 
