@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import threading
 import time
@@ -40,6 +41,10 @@ def _warm() -> None:
         pass  # the page asks again and shows the error
     for name in _LATE:
         importlib.import_module(name)
+    # Streamlit collects garbage after each run of a page, which took longer than the run itself.
+    # What has been imported is no garbage, and need not be searched again.
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager
