@@ -124,7 +124,7 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
             model(inputs)
         except _CallbackFailed as failure:
             raise failure.error from None
-        except Exception as error:  # a model's own code may raise anything
+        except (Exception, SystemExit) as error:  # a model's own code may raise anything
             raise ModelError(pass_error(error, images, model)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,16 +90,16 @@ def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
     try:
         set_layout(model, torch.contiguous_format)
         weights = _sums(model)
-        first, moving = _run(model, pair, seed=0)
+        first, moving, draws = _run(model, pair, seed=0)
         if altered := tuple(name for name, now in _sums(model).items() if now != weights[name]):
             return Behaviour(moving=moving, altered=altered)
         set_layout(model, last)
         try:
-            second, _ = _run(model, other, seed=1)
+            second = _run(model, other, seed=1)[0]
         except ModelError:
             second = {}
-        if _agree(first, second, _SAME, rows=1):
-            return Behaviour(moving=moving)
+        if _agree(first, second, _SAME, rows=1):  # numbers that are drawn may change only others
+            return Behaviour(moving=moving, random=draws)
         set_layout(model, torch.contiguous_format)
         again, beside = _run(model, pair, seed=1)[0], _run(model, other, seed=0)[0]
         if second:  # else channels-last failed
@@ -110,7 +111,7 @@ def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
     same = _agree(first, second, _SAME_ROUNDED)
     set_layout(model, last if same else torch.contiguous_format)
     return Behaviour(
-        random=not _agree(first, again, _SAME),
+        random=draws or not _agree(first, again, _SAME),
         looks_at_batch=not _agree(first, beside, _SAME, rows=1),
         moving=moving,
     )
@@ -185,7 +186,10 @@ def _sums(model: nn.Module) -> dict[str, str]:
     return {name: str(p.detach().sum().item()) for name, p in model.named_parameters()}
 
 
-def _run(model: nn.Module, images: Tensor, seed: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _run(
+    model: nn.Module, images: Tensor, seed: int
+) -> tuple[dict[str, Tensor], tuple[str, ...], bool]:
+    """Parts of each layer's output, buffers that changed, and whether random numbers were drawn."""
     samples: dict[str, Tensor] = {}
 
     def note(name: str, output: Tensor | None) -> None:
@@ -198,8 +202,16 @@ def _run(model: nn.Module, images: Tensor, seed: int) -> tuple[dict[str, Tensor]
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with kept_buffers(model) as changed, seeded(seed, device):
+        before = _random_states()
         watch(model, images, note)
-    return samples, tuple(changed)
+        draws = _random_states() != before
+    return samples, tuple(changed), draws
+
+
+def _random_states() -> tuple[object, ...]:
+    """The CPU's generators. On GPUs some kernels reserve numbers that they do not use."""
+    numpy = pickle.dumps(np.random.get_state())  # noqa: NPY002
+    return random.getstate(), torch.get_rng_state().numpy().tobytes(), numpy
 
 
 def _agree(

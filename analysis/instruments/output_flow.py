@@ -106,7 +106,7 @@ class OutputFlow(TorchDispatchMode):
                 "It cannot be followed which layer gives this network's output. "
                 f"Name it with --head, or “{NO_HEAD}”.",
             )
-        fitting = {s for s in self.sources if s.name and s.width == self.shape[1]}
+        fitting = {s for s in self.sources if s.width == self.shape[1]}
         able = [n for n in self._modules if any(s.name == n and s.can_classify for s in fitting)]
         if len(able) > 1:
             return Head(
@@ -117,11 +117,13 @@ class OutputFlow(TorchDispatchMode):
         if not able:
             return self._no_head("its output comes from no linear layer or 1 × 1 convolution")
         kind = type(module := self._modules[able[0]])
-        if next(module.parameters(recurse=False), None) is None and not is_parametrized(module):
+        own = next(module.parameters(recurse=False), None)
+        if (own is None or not able[0]) and not is_parametrized(module):
             return Head(
                 None,
-                f"The classifier of this network, {able[0]}, has no weights that can train: it is "
-                f"{kind.__module__}.{kind.__name__}.",
+                f"The classifier of this network, {able[0] or 'its own forward'}, has no weights "
+                f"that can train as a layer: it is {kind.__module__}.{kind.__name__}. Make it a "
+                "linear layer, or name one with --head.",
             )
         return Head(able[0])
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from analysis.errors import is_out_of_memory
 
 
-def pass_error(error: Exception, images: Tensor, model: nn.Module) -> str:
+def pass_error(error: BaseException, images: Tensor, model: nn.Module) -> str:
     """Why a model could not run on images, for the user."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if is_out_of_memory(error):
@@ -42,7 +42,7 @@ def _required_inputs(model: nn.Module) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in variable]
 
 
-def _wanted_names(error: Exception) -> bool:
+def _wanted_names(error: BaseException) -> bool:
     """Whether a tensor was used as if it were a dict: torch's messages do not say so."""
     if isinstance(error, AttributeError):
         return bool(re.search("'Tensor' object has no attribute '(get|items|keys)'", str(error)))

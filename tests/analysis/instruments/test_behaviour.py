@@ -98,8 +98,9 @@ def test_a_network_that_alters_its_input_leaves_the_images(channels: int) -> Non
         lambda x: pooled(x) * random.random(),
         lambda x: pooled(x) + float(np.random.rand()),  # noqa: NPY002
         lambda x: pooled(x)[:, torch.randperm(6)],
+        lambda x: pooled(x) * (1 + (torch.rand(()) < 0.01)),
     ],
-    ids=["dropout", "noise", "random", "numpy", "permutation"],
+    ids=["dropout", "noise", "random", "numpy", "permutation", "rarely"],
 )
 def test_a_network_that_is_random_in_eval_mode(change: Callable[[Tensor], Tensor]) -> None:
     model, x = Net(change), images()

@@ -121,6 +121,27 @@ def test_an_output_that_cannot_be_followed() -> None:
     assert "cannot be followed" in head.reason
 
 
+class Bare(nn.Module):
+    """The classifier is a parameter, not a layer."""
+
+    def __init__(self, listed: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+        weight = nn.Parameter(torch.randn(6, 4))
+        self.weights = nn.ParameterList([weight]) if listed else weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weights[0] if isinstance(self.weights, nn.ParameterList) else self.weights
+        return self.conv(x).mean((2, 3)) @ weight
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_classifier_that_is_no_layer(listed: bool) -> None:
+    head = trace(Bare(listed), IMAGES).head
+    assert (head.name, head.features) == (None, 0)
+    assert "its own forward, has no weights that can train as a layer" in head.reason
+
+
 def test_a_head_whose_input_cannot_be_followed() -> None:
     assert trace(Net(lambda n, z: n.head(torch.from_numpy(z.numpy()))), IMAGES).head.name == "head"
 

@@ -203,6 +203,15 @@ def test_what_takes_other_inputs_is_refused() -> None:
         analyze(nn.Conv2d(1, 2, 3), IMAGES)
 
 
+def test_a_network_that_ends_the_program_is_reported() -> None:
+    class Exits(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            raise SystemExit(3)
+
+    with pytest.raises(ModelError, match="could not run on images of shape"):
+        analyze(Exits(3, 2), IMAGES)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_quantised_network_is_refused() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.ReLU(), nn.Linear(4, 2))
