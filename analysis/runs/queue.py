@@ -37,6 +37,7 @@ _SILENCE = 3.0  # seconds without a heartbeat before a worker counts as dead
 _PURGE_POLL = 3600.0  # seconds between two removals of what was deleted long ago
 _HUNG = 30.0  # seconds without a heartbeat after which a worker without a server is ended
 _INTERRUPTED = "The dashboard or the computer shut down during the run."
+_UNWRITTEN = "The ending of a run is not saved yet. "
 _ENDED = "Its last step took too long, so the run ended without saving the trained weights."
 
 
@@ -50,7 +51,7 @@ class _Training:
         self.unsaved: Unsaved | None = None
         self.stop_seen: float | None = None  # when Stop was first seen; seconds, monotonic
         self.end_seen: float | None = None  # when the store first said that it ended
-        self.save_grace = _SAVE_GRACE  # seconds
+        self.waits = False  # until the disk has space for its weights
         self.warmed = False  # the next worker has been started
         self._wake = wake
         self._follower = threading.Thread(target=self._follow, daemon=True)
@@ -64,7 +65,7 @@ class _Training:
                 if isinstance(message, Unsaved):
                     self.unsaved = message
                 elif isinstance(message, WaitingForSpace):
-                    self.save_grace = SPACE_PATIENCE + _SAVE_GRACE
+                    self.waits = True
         self._wake.set()
 
     def has_ended(self) -> bool:
@@ -241,10 +242,18 @@ class RunQueue:
             self._record_end(training)
             return
         now = time.monotonic()
+        if training.unsaved is not None and training.waits:
+            with self._faults.catch("ending", training.run_id, before=_UNWRITTEN):
+                unsaved = training.unsaved
+                self._own_store.record(
+                    training.run_id, training.identity, unsaved.news, ending=unsaved.ending
+                )
+                training.unsaved = None
         with self._faults.catch("lease", training.run_id):  # else what was read before counts
             self._read_lease(training, now)
         if training.end_seen is not None:
-            late = now - training.end_seen > training.save_grace
+            grace = _SAVE_GRACE + SPACE_PATIENCE * training.waits
+            late = now - training.end_seen > grace
         else:
             late = training.stop_seen is not None and now - training.stop_seen > _STOP_GRACE
         if late:
@@ -292,8 +301,7 @@ class RunQueue:
 
     def _write_endings(self) -> None:
         for run_id in list(self._unwritten):
-            before = "The ending of a run is not saved yet. "
-            with self._faults.catch("ending", run_id, before=before):
+            with self._faults.catch("ending", run_id, before=_UNWRITTEN):
                 self._write_ending(run_id)
 
     def _write_ending(self, run_id: str) -> None:
