@@ -20,6 +20,7 @@ from analysis.models.stand_ins import HarmfulPickleError, StandIn, load_with_sta
 from analysis.text import first_of
 
 StateDict = dict[str, Tensor]
+EXTRA = "_extra_state"  # torch's name for what `get_extra_state` of a module gives
 
 _PROTOCOL = 2  # of torch.save, the only one that torch's restricted reader knows
 _DEEPEST = 32  # containers in containers
@@ -33,6 +34,8 @@ class Contents:
     tensors: StateDict = field(default_factory=dict)
     others: list[str] = field(default_factory=list)  # whatever is no tensor
     networks: list[str] = field(default_factory=list)  # classes of pickled networks
+    # What modules store beside tensors; a `StandIn` in it cannot be used.
+    extra: dict[str, object] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.inf) -> Contents:
@@ -151,6 +154,9 @@ def _collect(value: object, name: str, contents: Contents, seen: set[int], depth
     """Add everything in a container to the contents, each container once."""
     if isinstance(value, StandIn) and value.is_network:
         contents.networks.append(type(value).__name__)
+    if name.rpartition(".")[2] == EXTRA:
+        contents.extra.setdefault(name, value)
+        return
     tensor = _as_tensor(value)
     if tensor is not None:
         if name:
@@ -187,6 +193,15 @@ def _as_tensor(value: object) -> Tensor | None:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
     return None
+
+
+def is_readable(value: object) -> bool:
+    """Whether nothing in a value stands for an object whose class was not imported."""
+    if isinstance(value, StandIn):
+        return False
+    if isinstance(value, Mapping):
+        return all(map(is_readable, (*value.keys(), *value.values())))
+    return all(map(is_readable, value)) if isinstance(value, list | tuple | set) else True
 
 
 def repeating(tensors: Mapping[str, Tensor]) -> Iterator[str]:

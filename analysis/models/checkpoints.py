@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from analysis.errors import AssetError, OptionError
 from analysis.models.catalogue import MODELS, ModelSpec
-from analysis.models.checkpoint_files import Contents, StateDict, repeating
+from analysis.models.checkpoint_files import EXTRA, Contents, StateDict, is_readable, repeating
 from analysis.models.checkpoint_names import (
     beside,
     by_preference,
@@ -41,6 +41,7 @@ class FittedWeights:
     notes: tuple[str, ...] = ()  # sentences for the user
     missing: tuple[str, ...] = ()  # tensors of a new head, which the file does not have
     keys: tuple[str, ...] = ()  # the sets of weights in the file, the one in use first
+    extra: Mapping[str, object] = field(default_factory=dict)  # what modules store beside tensors
 
 
 @dataclass(eq=False)
@@ -88,7 +89,7 @@ def fit_state(
     AssetError
         With the missing and unknown keys, and the shapes that differ.
     """
-    expected: dict[str, Tensor] = dict(network.state_dict())
+    expected = tensors_of(network)
     in_file, in_network = plain_names(contents.tensors, expected)
     prefixes = by_preference(set_prefixes(in_file, in_network))
     candidates = [
@@ -119,7 +120,10 @@ def fit_state(
         for key in expected
         if key not in chosen.missing
     }
-    left = beside([*in_file, *contents.others], chosen.prefix, [*chosen.used, *chosen.other_head])
+    extra, unused, extra_notes = _extra_state(contents, chosen.prefix, network, called)
+    left = beside(
+        [*in_file, *contents.others, *unused], chosen.prefix, [*chosen.used, *chosen.other_head]
+    )
     left = [name for name in left if not any(f"{one}.".startswith(f"{name}.") for one in names)]
     notes = [
         *([] if key else _set_notes(names, called)),
@@ -128,8 +132,34 @@ def fit_state(
         *_tie_notes(copies, network, called),
         *_type_notes(chosen.state, copies, called),
         *_number_notes(copies, called),
+        *extra_notes,
     ]
-    return FittedWeights(copies, chosen.classes, tuple(notes), tuple(chosen.missing), names)
+    values = {key: contents.extra[name] for key, name in extra.items()}
+    missing = tuple(chosen.missing)
+    return FittedWeights(copies, chosen.classes, tuple(notes), missing, names, values)
+
+
+def tensors_of(network: nn.Module) -> StateDict:
+    """The tensors of a network by name, without what modules store beside them."""
+    state = network.state_dict()
+    return {key: value for key, value in state.items() if key.rpartition(".")[2] != EXTRA}
+
+
+def _extra_state(
+    contents: Contents, prefix: str, network: nn.Module, called: str
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """The name in the file of each extra state that can be used, the others, and a note."""
+    wanted = [key for key in network.state_dict() if key.rpartition(".")[2] == EXTRA]
+    in_file, in_network = plain_names(contents.extra, wanted)
+    usable = {
+        key: in_file[prefix + name]
+        for name, key in in_network.items()
+        if prefix + name in in_file and is_readable(contents.extra[in_file[prefix + name]])
+    }
+    own = [key for key in wanted if key not in usable]
+    note = f"{first_of(own, _MOST_NAMED)} cannot be taken from {called}: the network's own is used."
+    unused = [name for name in in_file if name not in {prefix + name for name in in_network}]
+    return usable, unused, [note] if own else []
 
 
 def _different(fitting: list[_Candidate], expected: Collection[str]) -> list[_Candidate]:

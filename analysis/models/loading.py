@@ -21,7 +21,7 @@ from analysis.instruments.output_flow import NO_HEAD, Head
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
-from analysis.models.checkpoints import FittedWeights, fit_state
+from analysis.models.checkpoints import FittedWeights, fit_state, tensors_of
 from analysis.models.code_facts import recorded_files, save_facts
 from analysis.models.heads import give_classes, head_of_network, replace_head
 from analysis.models.input_side import built_shape, side_of_input
@@ -87,13 +87,16 @@ class FittedNetwork:
 
     def load(self) -> nn.Module:
         """The network with these weights; a head that the file lacks is drawn at random."""
-        bare = any(tensor.is_meta for tensor in self.network.state_dict().values())
+        bare = any(tensor.is_meta for tensor in tensors_of(self.network).values())
         model = self.network
         if bare and self.weights.missing:
             model = _network(self.spec, None, weights="random", side=self.side)
         # Assigned tensors would no longer be tied.
         assign = bare and not self.weights.missing
-        model.load_state_dict(self.weights.state, strict=not self.weights.missing, assign=assign)
+        # The names have been checked; not every extra state may be in the file.
+        state = OrderedDict({**self.weights.state, **self.weights.extra})
+        state._metadata = getattr(self.weights.state, "_metadata", None)  # type: ignore[attr-defined]
+        model.load_state_dict(state, strict=False, assign=assign)
         return model
 
 
@@ -122,7 +125,7 @@ def fit_checkpoint(
     """
     called = called or path.name
     network = _bare(spec)
-    elements = sum(tensor.numel() for tensor in network.state_dict().values())
+    elements = sum(tensor.numel() for tensor in tensors_of(network).values())
     contents = read_checkpoint(path, called=called, most_bytes=most_bytes(elements))
     side = vit_side({name: tuple(t.shape) for name, t in contents.tensors.items()})
     # No network can be built for a side that patches do not fill: `fit_state` reports the shapes.

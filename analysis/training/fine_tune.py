@@ -122,6 +122,7 @@ class Training:
         state = {
             name: tensor.detach().cpu().clone(memory_format=contiguous)
             for name, tensor in self._model.state_dict().items()
+            if isinstance(tensor, torch.Tensor)  # modules may store anything beside them
         }
         metadata = {"model": analysis.model, "dataset": analysis.dataset}
         try:

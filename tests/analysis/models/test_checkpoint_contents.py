@@ -31,6 +31,7 @@ from analysis.models import CheckpointRequest, checkpoint_notes, keep_checkpoint
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoints import FittedWeights, fit_state
+from analysis.models.loading import FittedNetwork
 from tests.analysis.models.checkpoint_makers import State, same
 
 SPEC = ModelSpec("mine", "mine", "own code", "A small network.", "code")
@@ -429,6 +430,48 @@ def test_weights_of_another_kind_say_how_to_convert_them() -> None:
         r"floating-point numbers: stem\.weight\. Convert them with dequantize\(\), ",
     ):
         fitted(state_of() | {"stem.weight": stem})
+
+
+class Stateful(Small):
+    """Stores a number beside its tensors."""
+
+    scale: object = 1.0
+
+    def get_extra_state(self) -> object:
+        return {"scale": self.scale}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.scale = state["scale"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "kept", "note"),
+    [
+        (2.5, 2.5, ""),
+        (
+            fractions.Fraction(1, 3),
+            1.0,
+            "_extra_state cannot be taken from mine.ckpt: the network's own",
+        ),
+        (None, 1.0, "_extra_state cannot be taken from mine.ckpt: the network's own is used."),
+    ],
+)
+def test_what_a_module_stores_beside_its_tensors_is_taken_or_named(
+    scale: object, kept: object, note: str
+) -> None:
+    saved, network = Stateful(), Stateful()
+    saved.load_state_dict(state_of() | {"_extra_state": {"scale": scale}})
+    state = dict(saved.state_dict())
+    if scale is None:
+        del state["_extra_state"]
+    weights = fitted({"state_dict": prefixed("module.", state)}, network=network)
+    assert [text[: len(note)] for text in weights.notes] == ([note] if note else [])
+    assert equal(weights, state_of())
+    FittedNetwork(weights, network, "head", SPEC, 0).load()
+    assert network.scale == kept
+    assert torch.equal(network.stem.weight, state_of()["stem.weight"])
+    beside = fitted(state_of() | {"_extra_state": {"scale": 3.0}})  # of a network without one
+    assert beside.notes == ("Passed over in mine.ckpt: _extra_state.",)
 
 
 def test_a_misfit_is_refused_before_the_cost_is_measured(
