@@ -141,7 +141,8 @@ class Decision:
             return [f"{sure}: it is mostly a choice by size." if mostly else f"{sure}.", *ties]
         those = "this one" if self.chosen == 1 else "these"
         if self.chosen_by_size < self.chosen:
-            those = f"{self.chosen_by_size} of these {self.chosen}"
+            those = f"{self.chosen_by_size or 'none'} of these {self.chosen}"
+            those = "not this one" if self.chosen == 1 else those
         narrowed = f"{alone} narrows the choice to {self.by_size} layers, {those} among them"
         if self.chosen_by_size < self.chosen or self.by_size_sizes > 1:
             return [f"{narrowed}.", *ties]

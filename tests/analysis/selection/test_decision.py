@@ -125,6 +125,10 @@ def test_layers_without_loops_that_compete_for_places_are_named() -> None:
         ([1, 1, 9, 9], [1, 2, 3, 4], 0.5, "", "would choose none of these."),
         ([1, 9, 1, 1], [4, 5, 6, 7], 0.25, "one-layer", "would choose another."),
         ([1, 1, 8, 9], [1, 5, 5, 5], 0.5, "", "narrows the choice to 4 layers, these among them."),
+        ([1, 1, 9, 9], [4, 4, 5, 6], 0.25, "one-layer", "narrows the choice to 2 layers, not this "
+         "one among them."),
+        ([1, 1, 1, 9, 9], [4, 4, 4, 5, 6], 0.4, "", "narrows the choice to 3 layers, none of these "
+         "2 among them."),
     ],
 )  # fmt: skip
 def test_the_part_of_size_is_named(
