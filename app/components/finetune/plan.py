@@ -19,6 +19,7 @@ from analysis.options import (
     Recipe,
     RunOptions,
 )
+from analysis.selection.scores import NORMALIZATIONS
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import plural, saving_text, size_text
 from app.cache import estimates, order_shares, run_queue, strategy_layers
@@ -33,6 +34,19 @@ DEFAULT_STRATEGIES = ["adabet", "size", "head"]
 MOST_SEEDS = 10
 POLL_EVERY = 0.3  # seconds
 _DEFAULT = Recipe()
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One row of the plan: a strategy, and how its layers are chosen."""
+
+    strategy: str
+    choice: Choice
+    variant: str = ""  # what its title has beside the strategy's
+
+    @property
+    def title(self) -> str:
+        return STRATEGIES[self.strategy].title + self.variant
 
 
 def render_plan(
@@ -62,28 +76,31 @@ def render_plan(
             )
             + bullet_list({n: s.help for n, s in STRATEGIES.items()}),
         )
+        planned = [Planned(name, choice) for name in strategies]
+        if "adabet" in strategies:
+            planned += _render_normalizations(choice)
         recipe, train_samples, seeds = _render_recipe(shown, options)
         step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step
         if strategies and shown is not None and step_recipe is not None and not busy:
-            _render_expectation(shown, choice, strategies, step_recipe, seeds)
+            _render_expectation(shown, planned, step_recipe, seeds)
         elif busy:
             st.caption("The predictions appear again after the runs.")
         changed = shown is not None and options != shown.options
-        clicked = _render_start(len(strategies) * seeds, shown, recipe, busy, changed=changed)
+        clicked = _render_start(len(planned) * seeds, shown, recipe, busy, changed=changed)
     if clicked and shown is not None and recipe is not None:
         first = shown.options.seed
         try:
             runs = [
-                choice.apply_to(
+                plan.choice.apply_to(
                     RunOptions(
                         analysis=dataclasses.replace(shown.options, seed=seed),
-                        strategy=strategy,
+                        strategy=plan.strategy,
                         train_samples=train_samples,
                         recipe=dataclasses.replace(recipe, seed=seed),
                     )
                 )
                 for seed in range(first, first + seeds)
-                for strategy in strategies
+                for plan in planned
             ]
             run_queue().start(runs)
         except AnalysisError as error:
@@ -91,6 +108,21 @@ def render_plan(
         else:
             return True
     return False
+
+
+def _render_normalizations(choice: Choice) -> list[Planned]:
+    """Draw a choice of normalisations beside the sidebar's: AdaBet runs once more by each."""
+    names = st.multiselect(
+        "AdaBet also by", list(NORMALIZATIONS), key="normalizations", bind="query-params",
+        placeholder="no other normalisation",
+        help="Train the layers that AdaBet chooses by other normalisations too. The sidebar's own "
+        "always runs.",
+    )  # fmt: skip
+    return [
+        Planned("adabet", dataclasses.replace(choice, normalization=name), f" by {name}")
+        for name in names
+        if name != choice.normalization
+    ]
 
 
 def _render_recipe(
@@ -105,7 +137,7 @@ def _render_recipe(
             "Epochs", value=_DEFAULT.epochs, key="epochs", bind="query-params", width=130,
             **number_settings(Recipe, "epochs"),
         )  # fmt: skip
-        more = f"It has {most:,}. Validation and test images are never used for training."
+        more = f"It has {most:,}."
         train_samples = st.number_input(
             "Training images", value=min(RunOptions.train_samples, most), key="train_samples",
             bind="query-params", width=160,
@@ -181,22 +213,24 @@ def _render_start(
     )
 
 
-def _render_expectation(
-    shown: Shown, choice: Choice, strategies: list[str], recipe: Recipe, seeds: int
-) -> None:
-    """Draw one row per strategy: the layers it would train, and the memory predicted for it."""
+def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, seeds: int) -> None:
+    """Draw one row per plan: the layers it would train, and the memory predicted for it."""
     seed = shown.options.seed
     trains = "Trains" if seeds == 1 else f"Trains (seed {seed})"
-    layers = strategy_layers(shown.key, choice, seed, tuple(strategies), shown.report)
+    layers = {
+        plan: chosen
+        for plan in planned
+        for chosen in strategy_layers(
+            shown.key, plan.choice, seed, (plan.strategy,), shown.report
+        ).values()
+    }
     full = memory_request(shown, "everything", recipe=recipe)
     requests = {
-        name: memory_request(
-            shown, STRATEGIES[name].scope, () if STRATEGIES[name].scope == "everything" else chosen,
-            recipe,
-        )
-        for name, chosen in layers.items()
+        plan: memory_request(shown, scope, () if scope == "everything" else chosen, recipe)
+        for plan, chosen in layers.items()
+        for scope in [STRATEGIES[plan.strategy].scope]
         if chosen
-    }  # fmt: skip
+    }
     wanted = [*requests.values(), full]
 
     def draw() -> bool:
@@ -208,23 +242,23 @@ def _render_expectation(
             return True
         whole = answers[full]
         table = []
-        for name in strategies:
-            answer = answers.get(requests[name]) if name in requests else None
+        for plan in planned:
+            answer = answers.get(requests[plan]) if plan in requests else None
             peak = answer.peak.total if isinstance(answer, MemoryEstimate) else None
             saving = ""
-            if peak is not None and isinstance(whole, MemoryEstimate) and name != "full":
+            if peak is not None and isinstance(whole, MemoryEstimate) and plan.strategy != "full":
                 saving = saving_text(peak, whole.peak.total)
             table.append(
                 {
-                    "Strategy": STRATEGIES[name].title,
+                    "Strategy": plan.title,
                     "Predicted peak": size_text(peak)
                     if peak is not None
-                    else ("when it runs" if name not in requests else "…"),
+                    else ("when it runs" if plan not in requests else "…"),
                     "Against full": saving,
                     "Analytic model": size_text(answer.analytic)
                     if isinstance(answer, MemoryEstimate)
                     else "",
-                    trains: _trains(name, layers.get(name), shown.report.head, choice),
+                    trains: _trains(plan, layers.get(plan), shown.report.head),
                 }
             )
         st.dataframe(
@@ -247,9 +281,8 @@ def _render_expectation(
                 ),
                 "Analytic model": st.column_config.Column(
                     width=104,
-                    help="The basis of the paper's figures (after TinyTL): frozen weights at 4 "
-                    "bit, batches of 8, no gradients or optimiser state. Do not compare it with "
-                    "the other columns.",
+                    help="The basis of the paper's figures: frozen weights at 4 bit, batches of 8. "
+                    "Do not compare it with the other columns.",
                 ),
             },
             alt="What each strategy would train, and the memory predicted for it",
@@ -258,18 +291,21 @@ def _render_expectation(
 
     pending = any(estimates().get(request) is None for request in wanted)
     poll_until(draw, pending=pending, every=POLL_EVERY)
-    shares = order_shares(shown.key, choice, seed, tuple(strategies), shown.report)
-    for name, share in shares.items():
-        say = st.warning if share.alone else st.caption
-        say(f"**{STRATEGIES[name].title}**: {share.sentence}")
+    for plan in planned:
+        shares = order_shares(shown.key, plan.choice, seed, (plan.strategy,), shown.report)
+        for share in shares.values():
+            say = st.warning if share.alone else st.caption
+            say(f"**{plan.title}**: {share.sentence}")
 
 
-def _trains(name: str, layers: tuple[str, ...] | None, head: str | None, choice: Choice) -> str:
-    strategy = STRATEGIES[name]
+def _trains(plan: Planned, layers: tuple[str, ...] | None, head: str | None) -> str:
+    strategy = STRATEGIES[plan.strategy]
     if strategy.scope == "everything":
         return "every parameter"
     if strategy.scope == "norms-and-biases":
         return f"every norm and bias, and {head}"
     if layers is None:
         return "chosen by a backward pass over labelled images, when the run starts"
-    return ", ".join(layers) if layers else f"nothing: ρ = {choice.rho:.2f} rounds down to no layer"
+    if layers:
+        return ", ".join(layers)
+    return f"nothing: ρ = {plan.choice.rho:.2f} rounds down to no layer"

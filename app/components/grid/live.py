@@ -19,14 +19,14 @@ from app.cache import run_queue
 from app.components.grid.matrix import render_matrix, with_shown_name
 from app.components.shared.polling import poll_until
 from app.components.shared.run_names import metrics_of, strategy_title
+from app.components.shared.verdict import CAVEAT
 from app.components.shared.watch import watch_runs
 from app.literal import literal, sentence
 from app.state import session
 
 VERDICT_HELP = (
-    "A pair is one model on one dataset. p (sign test) is how often chance alone would be as "
-    "one-sided, so above 0.05 it proves little; pairs share models and data, which weakens the "
-    "evidence further."
+    "A pair is one model on one dataset; p is how often chance alone would be as one-sided. Above "
+    "0.05 it proves little, the less as pairs share models and data."
 )
 POLL_EVERY = 1.0  # seconds
 RunOfCell = Mapping[RunOptions, Run]
@@ -92,6 +92,7 @@ def _render(
     decision = verdict(duels(rows))
     if decision:
         st.markdown(decision, help=VERDICT_HELP)
+        st.caption(CAVEAT)
     _render_progress(cells, runs, run_of)
     _render_buttons(cells, run_of)
     render_matrix(grid, rows, cells, run_of)

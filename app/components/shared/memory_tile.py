@@ -15,13 +15,10 @@ from app.literal import sentence
 from app.state import Shown, session
 
 POLL_EVERY = 0.3  # seconds
-HELP = (
-    "Predicted: the most memory that tensors take in one training step with {batch} images. On the "
-    "CPU, with the models tested, it agreed to the byte.{analytic}"
-)
+HELP = "The most memory that tensors take in one training step with {batch} images."
 ANALYTIC = (
-    "\n\nThe analytic model behind the paper's figures gives {part} against {full}: {saving}. It "
-    "follows TinyTL: frozen weights at 4 bit, batches of 8, no gradients or optimiser state."
+    " The model behind the paper's figures (frozen weights at 4 bit, batches of 8) gives {part} "
+    "against {full}: {saving}."
 )
 
 
@@ -113,6 +110,6 @@ def _draw(
         delta=note,
         delta_color="off",
         delta_arrow="off",
-        help=HELP.format(batch=part.recipe.batch_size, analytic=analytic),
+        help=HELP.format(batch=part.recipe.batch_size) + analytic,
         border=True,
     )

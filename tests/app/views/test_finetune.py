@@ -19,7 +19,7 @@ from analysis.runs.store import Run
 from analysis.selection.ranking import ranking
 from analysis.text import size_text
 from analysis.topology.pipeline import analyze_named
-from tests.app.pages import button, opened, settled, texts, tile, wait_until
+from tests.app.pages import button, opened, settled, texts, tile, tiles, wait_until
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -54,7 +54,7 @@ def test_explore_predicts_the_memory_of_the_selection_against_full_training() ->
     part, full = predicted_peak("layers", adabet_layers()), predicted_peak("everything")
     assert tile(page, "Predicted peak memory") == size_text(part)
     assert page.metric[2].delta == f"{100 * (1 - part / full):.0f} % less than full training"
-    assert "analytic model" in page.metric[2].help
+    assert "the paper's figures" in page.metric[2].help
     page.slider(key="rho").set_value(1.0).run()
     settled(page, lambda p: tile(p, "Predicted peak memory") != size_text(part))
     assert not page.exception
@@ -102,6 +102,28 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_the_results() -> No
     assert len(page.get("plotly_chart")) == 4
     weights = app.cache.run_queue().store.weights_path(ended[-1].id)
     wait_until(weights.is_file)  # they are written when all else is safe
+
+
+def test_adabet_by_several_normalisations_is_planned_and_queued_together() -> None:
+    page = opened("finetune", strategies=["adabet", "head"], **SHORT)
+    page.multiselect(key="normalizations").set_value(["activation", "none"]).run()
+    plan = page.dataframe[0].value.set_index("Strategy")["Trains"]
+    assert plan.index.tolist() == ["AdaBet", "Head only", "AdaBet by none"]
+    rows = ranking(analyze_named(AnalysisOptions()), normalization="none")
+    best = rows.loc[rows["selected"]].sort_values("rank")["layer"]
+    assert plan["AdaBet by none"] == ", ".join([*best, "fc"])
+    assert plan["AdaBet"] == ", ".join(adabet_layers())
+    settled(page, lambda p: not button(p, "Start 3 runs").disabled)
+    button(page, "Start 3 runs").click().run()
+    assert not page.exception
+    assert [(r.options.strategy, r.options.normalization) for r in group()] == [
+        ("adabet", "activation"), ("head", "activation"), ("adabet", "none"),
+    ]  # fmt: skip
+    for run in group():
+        app.cache.run_queue().stop(run.id)
+    wait_until(over)
+    page.run()
+    assert tiles(page) == ["AdaBet · by activation", "Head only", "AdaBet · by none"]
 
 
 def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
