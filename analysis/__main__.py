@@ -27,14 +27,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0 on success, 2 for bad input and 130 if stopped."""
+    """Run one command; return 0, 1 if cells failed, 2 for bad input and 130 if stopped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not what a console lacks, but a substitute
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     with _watched_ctrl_c() as stopped:
         try:
-            options.command(options)
+            code: int | None = options.command(options)
             sys.stdout.flush()
         except AnalysisError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 130
             print(f"error: {_ended_by(error)}", file=sys.stderr)
             return 2
-    return 0
+    return code or 0
 
 
 @contextmanager

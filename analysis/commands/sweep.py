@@ -99,7 +99,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     )
 
 
-def _sweep(arguments: argparse.Namespace) -> None:
+def _sweep(arguments: argparse.Namespace) -> int:
     grid = _grid(arguments)
     cells, store = grid.cells(), RunStore()
     for model, seed in {(cell.analysis.model, cell.analysis.seed): None for cell in cells}:
@@ -111,7 +111,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
     runs = runs_of(cells, store.runs())
     if arguments.list:
         _list(cells, runs)
-        return
+        return 0
     if arguments.dask is None:
         raise_problems(device_problem(grid.base.analysis.device))
     for note in grid.notes():
@@ -125,7 +125,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
     failed = sum(cell not in runs or runs[cell].state != "done" for cell in cells)
     if failed:
         print(f"{failed} of {len(cells)} cells have not finished.", file=sys.stderr)
-        sys.exit(1)
+    return 1 if failed else 0
 
 
 def _run(

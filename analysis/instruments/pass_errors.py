@@ -30,7 +30,8 @@ def pass_error(error: BaseException, images: Tensor, model: nn.Module) -> str:
             "The network takes a dict or an object with names, but here it gets a tensor, the "
             "images. Wrap it in a module whose forward takes a tensor."
         )
-    return f"The model could not run on images of shape {tuple(images.shape[1:])}: {lines[0]}"
+    why = f"SystemExit: {error}" if isinstance(error, SystemExit) else lines[0]
+    return f"The model could not run on images of shape {tuple(images.shape[1:])}: {why}"
 
 
 def _required_inputs(model: nn.Module) -> list[str]:

@@ -184,7 +184,7 @@ def evaluate(
             correct += (logits.argmax(1) == labels).sum().item()
             loss += cross_entropy(logits.float(), labels, reduction="sum").item()
             if predicted is not None:
-                predicted += logits.argmax(1).tolist()
+                predicted += logits.argmax(1).cpu().tolist()
     return correct / len(data.labels), loss / len(data.labels)
 
 
