@@ -1,4 +1,4 @@
-"""The dashboard with made-up predictions, each of which takes half a second.
+"""The dashboard with made-up predictions, each of which takes a fifth of a second.
 
 How a page waits and draws is the real thing.
 """
@@ -18,7 +18,7 @@ PREDICTION = MemoryEstimate(MemoryUse(parameters=1_000_000), 1000)
 
 
 def _ask(self: Estimates, request: object) -> tuple[object, str]:
-    time.sleep(0.5)
+    time.sleep(0.2)
     return PREDICTION, ""
 
 

@@ -19,7 +19,6 @@ from app.cache import run_queue
 from app.components.grid.matrix import render_matrix, with_shown_name
 from app.components.shared.polling import poll_until
 from app.components.shared.run_names import metrics_of, strategy_title
-from app.components.shared.verdict import CAVEAT
 from app.components.shared.watch import watch_runs
 from app.literal import literal, sentence
 from app.state import session
@@ -92,7 +91,6 @@ def _render(
     decision = verdict(duels(rows))
     if decision:
         st.markdown(decision, help=VERDICT_HELP)
-        st.caption(CAVEAT)
     _render_progress(cells, runs, run_of)
     _render_buttons(cells, run_of)
     render_matrix(grid, rows, cells, run_of)
