@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import ModelError
-from analysis.instruments.behaviour import fill_lazy_layers
+from analysis.instruments.behaviour import fill_lazy_layers, seeded
 from analysis.instruments.output_flow import NO_HEAD, Head
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
@@ -33,6 +31,8 @@ from analysis.models.timm_models import timm_network
 from analysis.models.weights_files import damage_error, pocket_state, torchvision_state
 from analysis.progress import ProgressCallback
 from analysis.system.torchvision_guard import torchvision
+
+_CPU = torch.device("cpu")  # where weights are drawn
 
 # Auxiliary classifiers help only when training from scratch. The input is transformed as for
 # torchvision's weights, whatever the weights, because the images are prepared alike.
@@ -52,7 +52,7 @@ def build_model(
     head: str = "",
 ) -> nn.Module:
     """Do the work of `analysis.models.load_model`, with arguments that are already checked."""
-    with _seed_weights(seed):
+    with seeded(seed, _CPU):
         if weights.startswith(FILE):
             checkpoint = fit_checkpoint(spec, Path(weights.removeprefix(FILE)), key=key, head=head)
             model = checkpoint.load()
@@ -67,7 +67,7 @@ def build_model(
 
 def learn_code(name: str, seed: int) -> None:
     """Run the user's code once, and remember what it read and the weights it gave."""
-    with _seed_weights(seed), recorded_files() as files:
+    with seeded(seed, _CPU), recorded_files() as files:
         try:
             model, _ = _own_network(name, None)
         except ModelError:
@@ -284,7 +284,7 @@ def _pretrained_network(
     state = torchvision_state(spec, chosen, progress) if chosen else pocket_state(spec)
     # If the file has no classifier, it is initialised at random, always with the same seed.
     drawn = chosen is not None and chosen.accuracy is None
-    with _seed_weights(0) if drawn else Bare():
+    with seeded(0, _CPU) if drawn else Bare():
         side = chosen.input_side if chosen else 0
         model = _network(spec, None, weights=weights, side=side, initialize=drawn)
     try:
@@ -296,19 +296,3 @@ def _pretrained_network(
 
 def _classes_of(network: nn.Module, head: str) -> int:
     return len(network.get_submodule(head).weight)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _seed_weights(seed: int) -> Iterator[None]:
-    # Weights are drawn on the CPU, so only its generator is seeded and restored; the user's code
-    # may draw them with Python or NumPy.
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002

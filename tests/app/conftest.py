@@ -11,6 +11,7 @@ import streamlit as st
 import app.cache
 import app.components.sidebar.subject
 from analysis.options import AnalysisOptions
+from analysis.runs.store import RunStore
 from analysis.topology.pipeline import analyze_named
 
 
@@ -25,6 +26,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     app.cache.jobs().close()
     app.cache._pool().close()
     st.cache_resource.clear()
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[RunStore]:
+    """The store of the page, emptied afterwards."""
+    store = app.cache.run_queue().store
+    yield store
+    store.delete([run.id for run in store.runs()])
+    store.purge(older_than=0)
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import app.cache
 from analysis.options import AnalysisOptions, Recipe
 from analysis.runs.records import Ending
 from analysis.runs.store import Run, RunStore
@@ -22,15 +20,6 @@ from tests.app.pages import button, opened, texts, tile, tiles, wait_until
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
-
-
-@pytest.fixture
-def store() -> Iterator[RunStore]:
-    """The store of the page, emptied afterwards."""
-    store = app.cache.run_queue().store
-    yield store
-    store.delete([run.id for run in store.runs()])
-    store.purge(older_than=0)
 
 
 def hits(count: int) -> list[bool]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import app.cache
 from analysis.options import RunOptions
 from analysis.runs.store import Run, RunStore
 from app.charts.training import BAND, accuracy_figure
@@ -25,15 +23,6 @@ from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
 LIGHT = PALETTES["light"]
-
-
-@pytest.fixture
-def store() -> Iterator[RunStore]:
-    """The store of the page, emptied afterwards."""
-    store = app.cache.run_queue().store
-    yield store
-    store.delete([run.id for run in store.runs()])
-    store.purge(older_than=0)
 
 
 @pytest.fixture
