@@ -14,7 +14,8 @@ from analysis.selection.scores import score, size_only
 
 _ROUNDING = 1e-9  # share of a score
 NONE_CAN_BE_CHOSEN = (
-    "No layer can be chosen: none has both finite activations and parameters. Choose another model."
+    "No layer can be chosen: apart from the classifier, none has both finite activations and "
+    "parameters. Choose another model."
 )
 
 
