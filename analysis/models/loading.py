@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from analysis.models.code_facts import recorded_files, save_facts
 from analysis.models.heads import give_classes, head_of_network, replace_head
 from analysis.models.input_side import built_shape, side_of_input
 from analysis.models.names import ADDED_HEAD, FILE, model_spec, most_bytes
-from analysis.models.own_code import code_network
-from analysis.models.own_input import SOME_CLASSES, preprocessing_for
+from analysis.models.own_code import built_anyhow, code_network
+from analysis.models.own_input import preprocessing_for
 from analysis.models.pocket import POCKET_BUILDERS
 from analysis.models.timm_models import timm_network
 from analysis.models.weights_files import damage_error, pocket_state, torchvision_state
@@ -68,10 +69,7 @@ def build_model(
 def learn_code(name: str, seed: int) -> None:
     """Run the user's code once, and remember what it read and the weights it gave."""
     with seeded(seed, _CPU), recorded_files() as files:
-        try:
-            model, _ = _own_network(name, None)
-        except ModelError:
-            model, _ = _own_network(name, SOME_CLASSES)  # it may need them
+        model, _ = built_anyhow(partial(_own_network, name))
     save_facts(name, seed, files, model)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from torch import nn
 
@@ -18,6 +19,17 @@ from analysis.errors import ModelError
 from analysis.instruments.wrappers import check_network, remove_wrappers
 from analysis.models.code_facts import note_modules
 from analysis.system.output import output_to_stderr
+
+Built = TypeVar("Built")
+_SOME_CLASSES = 10  # for functions that must be given a number
+
+
+def built_anyhow(build: Callable[[int | None], Built]) -> Built:
+    """What the user's code gives without a number of classes, or with one if it needs it."""
+    try:
+        return build(None)
+    except ModelError:
+        return build(_SOME_CLASSES)
 
 
 def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -13,11 +13,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from analysis.errors import ModelError
-from analysis.models.own_code import code_network
+from analysis.models.own_code import built_anyhow, code_network
 from analysis.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from analysis.options import channel_rule
 
-SOME_CLASSES = 10  # for functions that must be given a number
 INPUT_SIDE, RESIZED = 224, 256  # pixels, unless the network has an `input_size` and a `resize`
 
 
@@ -38,10 +37,7 @@ def own_preprocessing(name: str) -> Preprocessing:
 
 @lru_cache(maxsize=64)
 def _of_code(name: str, _changed: int) -> Preprocessing:
-    try:
-        model, _ = code_network(name, None)
-    except ModelError:
-        model, _ = code_network(name, SOME_CLASSES)  # it may need them
+    model, _ = built_anyhow(partial(code_network, name))
     return preprocessing_for(model)
 
 
