@@ -22,8 +22,8 @@ from app.theme import PALETTES, chart_config
 
 HEIGHT = 290  # pixels
 FRONT_HELP = (
-    "One point per setting: the mean over its seeds, ± standard deviation; costs include choosing "
-    "the layers. The line (the Pareto front) joins those that no other beats."
+    "A colour is a strategy, and a symbol one of its settings: means over seeds, ± standard "
+    "deviation, with the cost of choosing. The line (the Pareto front) joins those no other beats."
 )
 MEMORY_HELP = (
     "The most memory that tensors took in a step: measured, and dashed as predicted before the "
