@@ -40,6 +40,7 @@ from app.components.shared.run_names import (
     shown_accuracy,
     steps_per_epoch,
 )
+from app.components.shared.run_notes import render_notes
 from app.components.shared.verdict import render_verdict
 from app.literal import literal, sentence
 from app.state import appearance, session
@@ -94,8 +95,7 @@ def _render_group(runs: list[Run]) -> None:
             st.error(f"**{literal(names[run.id])}**: {sentence(run.error)}")
         elif run.error:
             st.info(f"**{literal(names[run.id])}**: {sentence(run.error)}")
-        if run.selection is not None and run.selection.note:
-            st.warning(f"**{literal(names[run.id])}**: {sentence(run.selection.note)}")
+    render_notes(runs, names)
     render_verdict(runs)
     render_curves(runs)
     left, right = st.columns(2, gap="medium")

@@ -15,6 +15,7 @@ from app.cache import run_queue
 from app.charts.memory import MemoryRow, comparison_memory_figure
 from app.components.shared.run_charts import MEMORY_HELP, draw_chart, render_curves
 from app.components.shared.run_names import names_of, peak_use
+from app.components.shared.run_notes import render_notes
 from app.literal import literal, sentence
 from app.state import appearance
 from app.theme import PALETTES
@@ -28,8 +29,7 @@ def render_comparison(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.error:
             st.warning(f"**{literal(names[run.id])}**: {sentence(run.error)}")
-        if run.selection is not None and run.selection.note:
-            st.warning(f"**{literal(names[run.id])}**: {sentence(run.selection.note)}")
+    render_notes(runs, names)
     render_curves(runs)
     left, right = st.columns(2, gap="medium")
     with left:
