@@ -1,9 +1,9 @@
 """The layers of a model, in the order in which they run, and their outputs.
 
-A layer is a module that has parameters of its own. Its cloud is its output: the first tensor of a
-tuple or list, or of a dict's values, of floating-point numbers if there is one (others are masks or
-indices). Complex numbers count as two coordinates. A module that is called several times
-contributes its last call.
+A layer is a module that has parameters of its own, also in an `nn.ParameterList`. Its cloud is its
+output: the first tensor of a tuple or list, or of a dict's values, of floating-point numbers if
+there is one (others are masks or indices). Complex numbers count as two coordinates. A module that
+is called several times contributes its last call.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from analysis.instruments.layout import layout_of
 from analysis.instruments.output_flow import Head, OutputFlow
 from analysis.instruments.outputs import first_tensor
 from analysis.instruments.pass_errors import pass_error
+
+_PARAMETER_LISTS = (nn.ParameterList, nn.ParameterDict)  # never run
 
 
 @dataclass(frozen=True)
@@ -216,17 +218,25 @@ class _CallbackFailed(BaseException):
 
 
 def parameter_owners(model: nn.Module) -> dict[str, nn.Module]:
-    """Modules with parameters of their own, by name; a parametrisation is part of its module."""
+    """Modules with parameters of their own, by name.
+
+    Parametrisations and lists of parameters are part of the module that they are in.
+    """
     return {
         name: module
         for name, module in model.named_modules()
-        if own_parameters(module) and "parametrizations" not in name.split(".")
+        if own_parameters(module)
+        and not isinstance(module, _PARAMETER_LISTS)
+        and "parametrizations" not in name.split(".")
     }
 
 
 def own_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """A module's own parameters, including those of its parametrisations."""
+    """A module's own parameters, including those of its parametrisations and its lists."""
     own = list(module.parameters(recurse=False))
+    for child in module.children():
+        if isinstance(child, _PARAMETER_LISTS):
+            own += own_parameters(child)
     if is_parametrized(module):
         own += module.parametrizations.parameters()  # type: ignore[union-attr]
     return own

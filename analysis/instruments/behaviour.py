@@ -178,7 +178,8 @@ def kept_buffers(model: nn.Module) -> Iterator[list[str]]:
                     changed.append(f"{prefix}.{name}" if prefix else name)
                 module._buffers[name] = buffer
                 if not _equal(buffer, copy):
-                    buffer.copy_(copy)
+                    # An observer of ranges, say, gives its empty buffers a size.
+                    buffer.resize_(copy.shape).copy_(copy)
 
 
 def _sums(model: nn.Module) -> dict[str, str]:
@@ -193,22 +194,21 @@ def _run(
     samples: dict[str, Tensor] = {}
 
     def note(name: str, output: Tensor | None) -> None:
-        if output is None or not output.dim():
+        if output is None or not output.dim() or not output.numel():
             return
         flat = output.detach().reshape(len(output), -1)
-        if flat.numel():
-            step = max(1, flat.shape[1] * len(flat) // _ELEMENTS)
-            samples[name] = flat[:, ::step].to("cpu", torch.float32, copy=True)
+        step = max(1, flat.shape[1] * len(flat) // _ELEMENTS)
+        samples[name] = flat[:, ::step].to("cpu", torch.float32, copy=True)
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with kept_buffers(model) as changed, seeded(seed, device):
-        before = _random_states()
+        before = random_states()
         watch(model, images, note)
-        draws = _random_states() != before
+        draws = random_states() != before
     return samples, tuple(changed), draws
 
 
-def _random_states() -> tuple[object, ...]:
+def random_states() -> tuple[object, ...]:
     """The CPU's generators. On GPUs some kernels reserve numbers that they do not use."""
     numpy = pickle.dumps(np.random.get_state())  # noqa: NPY002
     return random.getstate(), torch.get_rng_state().numpy().tobytes(), numpy

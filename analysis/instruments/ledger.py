@@ -24,14 +24,14 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
-from analysis.instruments.memory_use import MemoryKind, MemoryUse
+from analysis.instruments.memory_use import LedgerKind, MemoryUse
 
 
 @dataclass(eq=False, slots=True)
 class _Storage:
     size: int  # bytes
     born: int  # the event at which it first appeared
-    kind: MemoryKind | None = None  # None until its purpose is known
+    kind: LedgerKind | None = None  # None until its purpose is known
     died: int | None = None
 
 
@@ -86,7 +86,7 @@ class Ledger(TorchDispatchMode):
                 sizes[kind] = sizes.get(kind, 0) + storage.size
         return MemoryUse(**sizes)
 
-    def hold(self, tensors: Iterable[Tensor], kind: MemoryKind) -> None:
+    def hold(self, tensors: Iterable[Tensor], kind: LedgerKind) -> None:
         """Record the purpose of tensors that have none yet."""
         for tensor in tensors:
             storage = self._note(tensor)

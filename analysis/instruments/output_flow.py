@@ -21,6 +21,7 @@ from analysis.errors import OptionError
 from analysis.instruments.outputs import first_tensor
 from analysis.text import first_of
 
+OWN_CODE = "bettiscope_code_"  # what the names of the user's own files begin with as modules
 NO_HEAD = "none"  # the name that says that a network has no head
 HEAD_KINDS = (nn.Linear, nn.Conv2d)  # that a new classifier can replace
 
@@ -122,8 +123,8 @@ class OutputFlow(TorchDispatchMode):
             return Head(
                 None,
                 f"The classifier of this network, {able[0] or 'its own forward'}, has no weights "
-                f"that can train as a layer: it is {kind.__module__}.{kind.__name__}. Make it a "
-                "linear layer, or name one with --head.",
+                f"that can train as a layer: it is {_name_of(kind)}. Make it a linear layer, or "
+                "name one with --head.",
             )
         return Head(able[0])
 
@@ -140,15 +141,8 @@ class OutputFlow(TorchDispatchMode):
         return self.shape[2 if len(self.shape) == 3 else 1]  # of places in a row, the last axis
 
     def _chosen(self, name: str) -> Head:
-        if name == NO_HEAD:
-            return Head(None, features=self._features())
-        if isinstance(self._modules.get(name), HEAD_KINDS):
-            return Head(name)
-        known = [name for name, m in self._modules.items() if name and isinstance(m, HEAD_KINDS)]
-        raise OptionError(
-            f"`head` must be a linear or convolution layer of the network, such as "
-            f"{first_of(known[:-4:-1]) or 'none here'}, or “{NO_HEAD}”; got {name!r}"
-        )
+        check_head(self._model, name)
+        return Head(None, features=self._features()) if name == NO_HEAD else Head(name)
 
     def _enter(self, name: str) -> Any:
         def enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -228,6 +222,29 @@ class OutputFlow(TorchDispatchMode):
         return _Source(
             self._running[-1], output.shape[1], pointwise or set(output.shape[2:]) == {1}
         )
+
+
+def check_head(model: nn.Module, name: str) -> None:
+    """Raise `OptionError` unless it names a linear or convolution layer of the model, or none."""
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, HEAD_KINDS)}
+    if name in ("", NO_HEAD) or name in layers:
+        return
+    known = list(filter(None, layers))
+    if not known:
+        raise OptionError(
+            f"`head` must be “{NO_HEAD}”, as the network has no linear or convolution layer with a "
+            f"name; got {name!r}"
+        )
+    raise OptionError(
+        f"`head` must be a linear or convolution layer of the network, such as "
+        f"{first_of(known[:-4:-1])}, or “{NO_HEAD}”; got {name!r}"
+    )
+
+
+def _name_of(kind: type) -> str:
+    """A class, with its module unless that is the user's own file, which has an odd name here."""
+    own = kind.__module__.startswith(OWN_CODE)
+    return kind.__name__ if own else f"{kind.__module__}.{kind.__name__}"
 
 
 def _tensors(values: object) -> list[Tensor]:

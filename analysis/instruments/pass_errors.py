@@ -10,6 +10,14 @@ from torch import Tensor, nn
 
 from analysis.errors import is_out_of_memory
 
+_HALF = re.compile("Half|BFloat16")
+# Words of torch's errors about tensors on several devices
+OTHER_DEVICE = re.compile("same device|expected device|torch.cuda.FloatTensor|to numpy")
+LEFT_BEHIND = (
+    "The network uses tensors on another device than the images. Register them with "
+    "register_buffer, or make them with device=x.device; or compute on the CPU."
+)
+
 
 def pass_error(error: BaseException, images: Tensor, model: nn.Module) -> str:
     """Why a model could not run on images, for the user."""
@@ -30,6 +38,14 @@ def pass_error(error: BaseException, images: Tensor, model: nn.Module) -> str:
             "The network takes a dict or an object with names, but here it gets a tensor, the "
             "images. Wrap it in a module whose forward takes a tensor."
         )
+    if re.search("dtype|same type|should be the same", lines[0]) and _HALF.search(lines[0]):
+        return (
+            f"The network computes in half precision by itself, but its weights are float32 here, "
+            f"as all are ({lines[0].rstrip('.')}). Let its forward keep the type of its input; "
+            "choose a half precision with --precision."
+        )
+    if OTHER_DEVICE.search(lines[0]):
+        return LEFT_BEHIND
     why = f"SystemExit: {error}" if isinstance(error, SystemExit) else lines[0]
     return f"The model could not run on images of shape {tuple(images.shape[1:])}: {why}"
 

@@ -6,16 +6,17 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from analysis.errors import raise_problems
-from analysis.instruments.memory_use import MemoryUse
+from analysis.instruments.memory_use import MEMORY_KINDS, MemoryUse
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.system.processes import ProcessId
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
+    FrozenPart,
     MemorySample,
     Metric,
     Selection,
@@ -29,6 +30,8 @@ ENDED: tuple[RunState, ...] = ("done", "stopped", "failed", "interrupted")
 SWEPT = "grid:"  # starts the group of runs that are cells of a grid
 Recorded = StepMetrics | MemorySample | EpochMetrics
 
+# What runs whose record leaves them out had: defaults of the first version.
+_BEFORE: dict[str, Any] = {"samples": 40, "batch_size": 8, "pooling": "pooled"}
 _HINTS = {kind: get_type_hints(kind) for kind in (StepMetrics, EpochMetrics)}
 _MetricT = TypeVar("_MetricT", StepMetrics, EpochMetrics)
 
@@ -203,7 +206,7 @@ def lease_from(row: sqlite3.Row) -> Lease:
 def metric_row(metric: Recorded) -> tuple[object, ...]:
     """A metric's numbers in the order of its table's columns, without the run."""
     if isinstance(metric, MemorySample):
-        peak = astuple(metric.peak)
+        peak = (getattr(metric.peak, kind) for kind in MEMORY_KINDS)
         return metric.step, metric.epoch, *peak, metric.resident, metric.allocator_peak
     hints = _HINTS[type(metric)]
     # NumPy's numbers too: SQLite would store their bytes.
@@ -214,8 +217,8 @@ def columns(kind: type[Recorded]) -> tuple[str, ...]:
     """The columns of a metric's table, without the run."""
     names = tuple(f.name for f in fields(kind))
     if kind is MemorySample:
-        peak = tuple(f.name for f in fields(MemoryUse))
-        return *names[:2], *peak, *names[3:]
+        # Without the cache, which is the same in each sample: the result has it.
+        return *names[:2], *MEMORY_KINDS, *names[3:]
     return names
 
 
@@ -230,12 +233,11 @@ def metrics_from(kind: type[_MetricT], rows: Iterable[sqlite3.Row]) -> tuple[_Me
 
 def memory_from(rows: Iterable[sqlite3.Row]) -> tuple[MemorySample, ...]:
     """Memory samples of their table's rows."""
-    kinds = [f.name for f in fields(MemoryUse)]
     return tuple(
         MemorySample(
             step=row["step"],
             epoch=row["epoch"],
-            peak=MemoryUse(**{kind: row[kind] for kind in kinds}),
+            peak=MemoryUse(**{kind: row[kind] for kind in MEMORY_KINDS}),
             resident=row["resident"],
             allocator_peak=row["allocator_peak"],
         )
@@ -251,7 +253,7 @@ def _number(hint: type, value: float | None) -> float:
 
 
 def _options(settings: dict[str, Any]) -> RunOptions:
-    analysis = AnalysisOptions(**settings.pop("analysis", {}))
+    analysis = AnalysisOptions(**{**_BEFORE, **settings.pop("analysis", {})})
     recipe = Recipe(**settings.pop("recipe", {}))
     options = RunOptions(analysis=analysis, recipe=recipe, **settings)
     raise_problems(name_problems(options, stored=True))  # pages look every name up
@@ -266,7 +268,8 @@ def _selection(text: str | None) -> Selection | None:
     names = {name: tuple(values.get(name, ())) for name in ("layers", "without_gradient")}
     if values.get("inner") is not None:
         names["inner"] = tuple(values["inner"])
-    return Selection(**values | names | {"predicted": predicted})
+    frozen = values.get("frozen_part") and FrozenPart(**values["frozen_part"])
+    return Selection(**values | names | {"predicted": predicted, "frozen_part": frozen})
 
 
 def _result(text: str | None) -> FinetuneResult | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
 from analysis.runs.records import Run
+from analysis.selection.strategies import idle_settings
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Standing:
     """The runs of one strategy, one per seed."""
 
     strategy: str
-    variant: str  # of AdaBet: how the layers were scored, where runs differ in it
+    variant: str  # of AdaBet: how the layers were scored, where runs of a strategy differ in it
     runs: tuple[Run, ...]  # done, by ascending seed
 
     @property
@@ -50,6 +51,7 @@ def comparison_key(run: Run) -> Hashable:
             samples=4,
             batch_size=1,
             pooling="pooled",
+            subsets=1,
             precision="float32",  # of the analysis; training is in float32
             device="auto",  # the versions say where it ran
         ),
@@ -109,7 +111,7 @@ def _shared_seeds(owned: Sequence[frozenset[int]]) -> list[int]:
 
 def _variant(run: Run) -> str:
     options = run.options
-    if options.strategy != "adabet":
+    if "normalization" in idle_settings(options):
         return ""
     unit = " of the diameter" if options.persistence_unit == "diameter" else ""
     least = options.min_persistence

@@ -29,6 +29,7 @@ from analysis.training.freezing import (
 from analysis.training.gradients import gradient_evidence
 from analysis.training.metrics import GradientGap, Selection
 from analysis.training.optimizers import optimizer_name
+from analysis.training.weights import weight_evidence
 
 _ADDED = (
     f"This network has no classifier, so a new linear one, {ADDED_HEAD}, was put behind its output."
@@ -93,7 +94,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         total_parameters=total,
         seconds=seconds,
         peak_bytes=costed.peak_bytes,
-        used_labels=strategy.needs == "gradients",
+        used_labels=strategy.uses_labels,
         used_gradients=strategy.needs == "gradients",
         optimizer=optimizer_name(model, options.recipe),
         note=" ".join(filter(None, (_ADDED if added else "", order.sentence))),
@@ -142,10 +143,13 @@ def _gather_evidence(
     images: PreparedImages,
 ) -> _CostedEvidence:
     layers, names = traced.layers, traced.names
-    needs = STRATEGIES[options.strategy].needs
-    if needs == "topology":
+    strategy = STRATEGIES[options.strategy]
+    needs, analysis = strategy.needs, options.analysis
+    if strategy.uses_analysis:
+        if strategy.before_shift:
+            analysis = replace(analysis, shift="none")
         started = time.perf_counter()
-        report = replace(analyze_named(options.analysis), head=traced.head.name)
+        report = replace(analyze_named(analysis), head=traced.head.name)
         # A saved analysis took its time earlier.
         earlier = report.seconds - (time.perf_counter() - started)
         evidence = Evidence.of_report(
@@ -156,6 +160,11 @@ def _gather_evidence(
             min_persistence=options.min_persistence,
             persistence_unit=options.persistence_unit,
         )
+        if strategy.uses_labels:
+            drawn = load_split(analysis, analysis.split).sample(
+                analysis.samples, seed=analysis.seed
+            )
+            evidence = replace(evidence, labels=drawn.labels)
         return _CostedEvidence(evidence, max(0.0, earlier), report.peak_bytes)
     evidence = Evidence(
         layers=layers,
@@ -170,8 +179,11 @@ def _gather_evidence(
     ledger = Ledger(model, batch=(batch,))
     if needs == "gradients":
         with full_float32(), ledger:
-            gradients = gradient_evidence(
-                model, batch, images.labels, names, batch_size=options.analysis.batch_size
+            measured = gradient_evidence(
+                model, batch, images.labels, names, batch_size=options.analysis.gradient_batch
             )
-        evidence = replace(evidence, gradients=gradients)
+        evidence = replace(evidence, measured=measured)
+    elif needs == "weights":
+        with ledger:
+            evidence = replace(evidence, measured=weight_evidence(model, names))
     return _CostedEvidence(evidence, 0.0, ledger.peak.total)

@@ -20,17 +20,18 @@ from analysis.system.home import replacing
 from analysis.system.memory import free_cache
 from analysis.topology.inputs import PreparedImages, load_split, prepare_inputs
 from analysis.training.choosing import choose, without_gradient
-from analysis.training.loop import TensorImages, finetune
-from analysis.training.metrics import GradientGap, LossNote, Metric, Selection
+from analysis.training.loop import finetune
+from analysis.training.metrics import FrozenPart, GradientGap, LossNote, Metric, Selection
 from analysis.training.names import name_problems
 from analysis.training.prediction import predict_peak
+from analysis.training.splits import TensorImages
 
 
 class Training:
     """A fine-tune to iterate over once: a Selection first, then the items of `finetune`.
 
-    If chosen layers turn out to get no gradient, another Selection without them follows; if the
-    loss diverges or stands still, one with a note.
+    Another Selection follows that says how often the frozen part runs; if chosen layers turn out
+    to get no gradient, one without them; if the loss diverges or stands still, one with a note.
 
     Parameters
     ----------
@@ -92,6 +93,14 @@ class Training:
             gap, loss = GradientGap(), LossNote("")
             for item in finetune(model, *images, recipe=options.recipe):
                 match item:
+                    case FrozenPart():
+                        selection = replace(
+                            selection,
+                            frozen_part=item,
+                            predicted=_predict_memory(
+                                model, example, options, splits[1] if item.once else None
+                            ),
+                        )
                     case GradientGap():
                         gap = item
                     case LossNote():
@@ -153,10 +162,21 @@ def _labelled_images(options: RunOptions, drawn: ImageDataset) -> TensorImages |
     return TensorImages(images, lazy.labels) if isinstance(images, Tensor) else lazy
 
 
-def _predict_memory(model: nn.Module, example: Tensor, options: RunOptions) -> MemoryUse | None:
+def _predict_memory(
+    model: nn.Module,
+    example: Tensor,
+    options: RunOptions,
+    validation: ImageDataset | None = None,  # given, the frozen part runs once
+) -> MemoryUse | None:
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     shape = tuple(example.shape[1:])
     try:
-        return predict_peak(model, shape, trained=trained, recipe=options.largest_step)
+        return predict_peak(
+            model,
+            shape,
+            trained=trained,
+            recipe=options.largest_step,
+            reused=None if validation is None else (options.train_samples, len(validation)),
+        )
     except AnalysisError:  # training works without it
         return None

@@ -62,6 +62,8 @@ def parameters_of(
 
     def layer_of(parameter: str) -> str | None:
         owner = owner_of(parameter)
+        while type(modules.get(owner)).__name__ in ("ParameterList", "ParameterDict"):
+            owner = owner.rpartition(".")[0]  # lists never run: they are part of their module
         if owner in known:
             return owner
         parent = owner.rpartition(".")[0]

@@ -19,7 +19,7 @@ _WHY_REENTRANT = (
     "nothing before it trains: give `checkpoint` the argument use_reentrant=False."
 )
 _WHY = (
-    "Their output does not reach the loss, or is detached or computed without gradients: change "
+    "What they give does not reach the loss, or is detached or computed without gradients: change "
     "the network, or choose other layers."
 )
 
@@ -64,7 +64,10 @@ class GradientWatch:
         """Which modules got no gradient, and why."""
         modules = dict.fromkeys(owner_of(name) or name for name in names)
         verb = "it does" if len(modules) == 1 else "they do"
-        return f"No gradient reaches {first_of(modules)}, so {verb} not train. {self._why()}"
+        why = self._why()
+        if len(modules) == 1:
+            why = why.replace("What they give", "What it gives").replace(" them ", " it ")
+        return f"No gradient reaches {first_of(modules)}, so {verb} not train. {why}"
 
     def nothing_trains(self) -> str:
         """The sentence if no gradient reaches anything that should train."""

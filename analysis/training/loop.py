@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from analysis.training.loss_watch import LossWatch
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
+    FrozenPart,
     GradientGap,
     LossNote,
     MemorySample,
@@ -37,30 +37,11 @@ from analysis.training.metrics import (
 )
 from analysis.training.network_errors import explain_network_errors
 from analysis.training.optimizers import make_optimizer
+from analysis.training.randomness import Randomness
+from analysis.training.reuse import Batch, Passes, StoredImages, plan_passes
+from analysis.training.splits import LabelledImages
 
 EVALUATION_BATCH = 128  # images at most
-
-
-class LabelledImages(Protocol):
-    """Images ready for the model, and their classes."""
-
-    @property
-    def labels(self) -> Tensor:
-        """int64 (N,)."""
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Floating (len(indices), C, H, W)."""
-
-
-@dataclass(frozen=True, eq=False)
-class TensorImages:
-    """Labelled images in memory."""
-
-    tensor: Tensor  # floating (N, C, H, W), preprocessed for the model
-    labels: Tensor  # int64 (N,)
-
-    def images(self, indices: Tensor) -> Tensor:
-        return self.tensor[indices]
 
 
 def finetune(
@@ -71,7 +52,7 @@ def finetune(
     *,
     recipe: Recipe | None = None,
     track_memory: bool = True,
-) -> Iterator[Metric | GradientGap | LossNote]:
+) -> Iterator[Metric | FrozenPart | GradientGap | LossNote]:
     """Train the parameters that require gradients (see `freezing.freeze`), and yield metrics.
 
     Trains the model in place, on its own device, and leaves it in eval mode with the weights of
@@ -86,16 +67,17 @@ def finetune(
     train, validation, test : LabelledImages
         Validated after each epoch; tested once, with the last weights.
     recipe : Recipe, optional
-        Cosine decay from the learning rate to zero, over all steps.
+        Cosine decay from the learning rate to zero, over all steps. If it reuses the frozen part,
+        training and validation images that the caller does not hold are freed after one epoch.
     track_memory : bool
         Run the memory ledger on the first step, and on one step of each epoch.
 
     Yields
     ------
-    StepMetrics, MemorySample, EpochMetrics, GradientGap, LossNote
-        As they are measured; at the end one FinetuneResult. A gap comes only if parameters that
-        should train get no gradient, a note only if the loss diverges or stands still, and either
-        again if that changes.
+    FrozenPart, StepMetrics, MemorySample, EpochMetrics, GradientGap, LossNote
+        As they are measured; at the end one FinetuneResult. The frozen part comes first, if there
+        is one, a gap only if parameters that should train get no gradient, a note only if the loss
+        diverges or stands still, and each again if that changes.
 
     Raises
     ------
@@ -105,13 +87,20 @@ def finetune(
     recipe = recipe or Recipe()
     optimizer = make_optimizer(model, recipe)
     _check_splits(train, validation, test)
-    loop = _Loop(model, train, optimizer, recipe, _Randomness(recipe.seed, device_of(model)))
+    classes = 1 + max(int(split.labels.max()) for split in (train, validation, test))
+    started = time.perf_counter()
+    passes = plan_passes(model, train, validation, recipe)
+    del train, validation  # so that they can be freed
+    randomness = Randomness(recipe.seed, device_of(model))
+    loop = _Loop(model, passes, optimizer, recipe, randomness, classes)
     sampled: list[MemoryUse] = []
     epochs: list[EpochMetrics] = []
     # No more than in a step, so that validation does not take more memory than training.
     batch = max(2, min(recipe.batch_size, EVALUATION_BATCH))
-    started = time.perf_counter()
+    frozen_part = FrozenPart()
     try:
+        if passes.frozen_part != frozen_part:
+            yield (frozen_part := passes.frozen_part)
         for epoch in range(1, recipe.epochs + 1):
             epoch_started = time.perf_counter()
             totals = _Totals()
@@ -119,7 +108,9 @@ def finetune(
                 if isinstance(metric, MemorySample):
                     sampled.append(metric.peak)
                 yield metric
-            accuracy, loss = evaluate(model, validation, batch_size=batch)
+            model.eval()
+            accuracy, loss = evaluate(passes.evaluated, passes.validation, batch_size=batch)
+            passes.free_images()
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"The validation loss is no longer finite after epoch {epoch}. Lower the "
@@ -136,12 +127,15 @@ def finetune(
                 )
             )
             yield epochs[-1]
+            if passes.frozen_part != frozen_part:
+                yield (frozen_part := passes.frozen_part)
             if gap := loop.watch.gap():
                 yield gap
             loop.losses.epoch(loss)
             if (note := loop.losses.note()) is not None:
                 yield LossNote(note)
     finally:
+        passes.close()
         model.eval()
         optimizer.zero_grad()
     seconds = time.perf_counter() - started
@@ -161,7 +155,7 @@ def finetune(
 
 def evaluate(
     model: nn.Module,
-    data: LabelledImages,
+    data: LabelledImages | StoredImages,
     *,
     batch_size: int = EVALUATION_BATCH,
     predicted: list[int] | None = None,
@@ -177,7 +171,9 @@ def evaluate(
         for indices in torch.split(torch.arange(len(data.labels)), sizes):
             labels = data.labels[indices].to(device)
             images = data.images(indices).to(device)
-            if len(images) == 1:  # all there is, and networks may squeeze its axis away
+            if len(images) == 1 and isinstance(
+                images, Tensor
+            ):  # all there is, and networks may squeeze its axis away
                 images = torch.cat((images, images))
             with explain_network_errors():
                 logits = logits_of(model, images)[: len(labels)]
@@ -188,7 +184,7 @@ def evaluate(
     return correct / len(data.labels), loss / len(data.labels)
 
 
-def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+def logits_of(model: nn.Module, images: Tensor | Batch) -> Tensor:
     """The model's output for images: logits, (N, classes).
 
     Of one image they may also be (classes,), from networks that squeeze.
@@ -214,13 +210,20 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
 def training_step(
     model: nn.Module,
     optimizer: Optimizer,
-    images: Tensor,
+    images: Tensor | Batch,
     labels: Tensor,
     *,
     watch: GradientWatch | None = None,
+    classes: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Take one optimiser step; return the loss, a scalar, and the logits, (N, classes)."""
+    """Take one optimiser step; return the loss, a scalar, and the logits, (N, at least classes)."""
     logits = logits_of(model, images)
+    if logits.shape[1] < classes:
+        raise TrainingError(
+            f"The network gives {logits.shape[1]} numbers for an image, but there are {classes} "
+            "classes. Let the function that builds it use the `num_classes` that it takes, or take "
+            "none: then the network gets a new head."
+        )
     loss = cross_entropy(logits, labels)
     if watch is not None and not loss.requires_grad:
         raise TrainingError(watch.nothing_trains())
@@ -241,56 +244,18 @@ class _Totals:
     correct: float = 0.0
 
 
-class _Randomness:
-    """A separate stream of random numbers, on the CPU and on the model's device."""
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self._device = device if device.type in ("cuda", "mps") else None
-        caller_states = self._get()
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        elif device.type == "mps":
-            torch.mps.manual_seed(seed)
-        self._states = self._get()
-        self._set(caller_states)
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        caller_states, deterministic = self._get(), torch.backends.cudnn.deterministic
-        self._set(self._states)
-        torch.backends.cudnn.deterministic = True  # its fastest kernels add in any order
-        try:
-            yield
-        finally:
-            torch.backends.cudnn.deterministic = deterministic
-            self._states = self._get()
-            self._set(caller_states)
-
-    def _get(self) -> list[Tensor]:
-        states = [torch.get_rng_state()]
-        if self._device is not None:
-            states.append(torch.get_device_module(self._device).get_rng_state(self._device))
-        return states
-
-    def _set(self, states: list[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        if self._device is not None:
-            torch.get_device_module(self._device).set_rng_state(states[1], self._device)
-
-
 @dataclass
 class _Loop:
     model: nn.Module
-    train: LabelledImages
+    passes: Passes
     optimizer: Optimizer
     recipe: Recipe
-    random: _Randomness
+    random: Randomness
+    classes: int  # that the labels need
     step: int = 0
 
     def __post_init__(self) -> None:
-        self.device = device_of(self.model)
+        self.device, self.train = device_of(self.model), self.passes.train
         self.sizes = batch_sizes(len(self.train.labels), self.recipe.batch_size)
         self.watch, self.losses = GradientWatch(self.model), LossWatch()
         self.scheduler = CosineAnnealingLR(self.optimizer, self.recipe.epochs * len(self.sizes))
@@ -352,7 +317,9 @@ class _Loop:
 
     def _step(self, indices: Tensor, tracked: bool) -> tuple[float, Tensor, MemoryUse | None]:
         with self.random():
-            images = AUGMENT[self.recipe.augmentation](self.train.images(indices))
+            images = self.train.images(indices)
+            if isinstance(images, Tensor):
+                images = AUGMENT[self.recipe.augmentation](images)
             # Not `non_blocking`: MPS would read them after they are freed (pytorch#189690).
             images = images.to(self.device)
             labels = self.train.labels[indices].to(self.device)
@@ -363,10 +330,17 @@ class _Loop:
                     stack.enter_context(self.watch.listening())
                 if tracked:
                     reset_allocator_peak(self.device)
-                    ledger = Ledger(self.model, self.optimizer, (images, labels))
+                    held = (images,) if isinstance(images, Tensor) else images.tensors
+                    ledger = Ledger(self.model, self.optimizer, (*held, labels))
+                    ledger.hold(self.passes.cached, "cache")
                     stack.enter_context(ledger)
                 loss, logits = training_step(
-                    self.model, self.optimizer, images, labels, watch=self.watch
+                    self.passes.network,
+                    self.optimizer,
+                    images,
+                    labels,
+                    watch=self.watch,
+                    classes=self.classes,
                 )
         peak = ledger.peak if ledger is not None else None
         self.step += 1

@@ -8,6 +8,14 @@ from analysis.instruments.memory_use import MemoryUse
 
 
 @dataclass(frozen=True)
+class FrozenPart:
+    """Whether the frozen part of the network runs once for each image, or in every epoch."""
+
+    once: bool = False
+    text: str = ""  # for the user; empty if nothing is frozen
+
+
+@dataclass(frozen=True)
 class Selection:
     """The layers that train, and the cost of choosing them."""
 
@@ -26,6 +34,7 @@ class Selection:
     # Modules that were chosen and got no gradient, so that they are not among `layers`.
     without_gradient: tuple[str, ...] = ()
     note: str = ""  # for the user: which those are, and why; and what is wrong with the loss
+    frozen_part: FrozenPart | None = None  # older runs do not say, nor those that just began
 
 
 @dataclass(frozen=True)

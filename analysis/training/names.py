@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from analysis.datasets import SHIFTS, dataset_problem
 from analysis.errors import choice_problem
-from analysis.models import model_and_weights_problems, model_problem, spec_of
+from analysis.models import head_problem, model_and_weights_problems, model_problem, spec_of
 from analysis.options import RunOptions
 from analysis.progress import ProgressCallback
-from analysis.selection.scores import NORMALIZATIONS
+from analysis.selection.scores import normalization_problem
 from analysis.selection.strategies import STRATEGIES
 from analysis.topology.summaries import SUMMARIES
 
@@ -29,12 +29,13 @@ def name_problems(
     analysis = options.analysis
     if not stored:
         problems = model_and_weights_problems(analysis.model, analysis.weights)
+        problems += head_problem(analysis.model, analysis.head)
     else:
         problems = model_problem(analysis.model) if spec_of(analysis.model) is None else []
     if not (stored and ":" in analysis.dataset):
         problems += dataset_problem(analysis.dataset, progress)
     problems += choice_problem("shift", analysis.shift, SHIFTS)
     problems += choice_problem("strategy", options.strategy, STRATEGIES)
-    problems += choice_problem("normalization", options.normalization, NORMALIZATIONS)
+    problems += normalization_problem(options.normalization)
     problems += choice_problem("summary", options.summary, SUMMARIES)
     return problems

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from analysis.errors import AnalysisError, TrainingError, is_out_of_memory
+from analysis.instruments.pass_errors import LEFT_BEHIND, OTHER_DEVICE
 
 # Words of torch's errors, and what they mean for the user.
 _KNOWN = {
@@ -46,6 +47,8 @@ def explain_network_errors() -> Iterator[None]:
 
 def _sentence(error: Exception) -> str:
     message = str(error)
+    if OTHER_DEVICE.search(message):
+        return LEFT_BEHIND
     for words, sentence in _KNOWN.items():
         if words in message:
             return sentence

@@ -13,14 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from analysis.instruments.fake import fake_copy, prediction_error
 from analysis.instruments.ledger import Ledger
 from analysis.instruments.memory_use import MemoryUse
 from analysis.options import Recipe
+from analysis.training.cut import PROBED
 from analysis.training.freezing import freeze, training_mode
 from analysis.training.loop import training_step
 from analysis.training.optimizers import make_optimizer
+from analysis.training.reuse import Batch, Passes, predicted_passes
 
 
 def predict_peak(
@@ -29,6 +32,7 @@ def predict_peak(
     *,
     trained: Collection[str],
     recipe: Recipe | None = None,
+    reused: tuple[int, int] | None = None,
 ) -> MemoryUse:
     """Live tensor bytes at the peak of a training step, with the optimiser's state.
 
@@ -42,6 +46,8 @@ def predict_peak(
         Names of the parameters that train.
     recipe : Recipe, optional
         Only its batch size and optimiser matter.
+    reused : (int, int), optional
+        Training and validation images, of which the frozen part runs only once.
 
     Raises
     ------
@@ -53,18 +59,44 @@ def predict_peak(
     recipe = recipe or Recipe()
     with fake_copy(model) as fake:
         freeze(fake, trained)
-        training_mode(fake)
         optimizer = make_optimizer(fake, recipe)
         device = next(fake.parameters()).device
         images = torch.empty(recipe.batch_size, *image_shape, device=device)
         labels = torch.empty(recipe.batch_size, dtype=torch.int64, device=device)
-        with Ledger(fake, optimizer, (images, labels)) as ledger:
-            try:
-                for _ in range(2):  # the first creates the optimiser's state
-                    training_step(fake, optimizer, images, labels)
-            except Exception as error:  # a model's own code may raise anything
-                raise prediction_error(error) from error
-        return ledger.peak
+        few = torch.empty(PROBED, *image_shape, device=device)
+        try:
+            passes = predicted_passes(fake, few, reused) if reused else None
+            training_mode(fake)
+            if passes is None or reused is None:
+                return _peak(fake, optimizer, images, labels, steps=2)  # one creates the state
+            store, indices = passes.stores[0], torch.empty(recipe.batch_size, dtype=torch.int64)
+            batch = Batch(indices, images, store=store)
+            steps = 1 if reused[0] <= recipe.batch_size else 2  # of the first epoch
+            first = _peak(fake, optimizer, batch, labels, steps=steps, passes=passes)
+            del batch, images
+            batch = Batch(indices, rows=tuple(store.get(indices))).to(device)
+            later = _peak(fake, optimizer, batch, labels, steps=1, passes=passes)
+        except Exception as error:  # a model's own code may raise anything
+            raise prediction_error(error) from error
+        return max(first, later, key=lambda use: use.total)
+
+
+def _peak(
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: Tensor | Batch,
+    labels: Tensor,
+    *,
+    steps: int,
+    passes: Passes | None = None,
+) -> MemoryUse:
+    held = (batch,) if isinstance(batch, Tensor) else batch.tensors
+    with Ledger(model, optimizer, (*held, labels)) as ledger:
+        if passes is not None:
+            ledger.hold(passes.cached, "cache")
+        for _ in range(steps):
+            training_step(passes.network if passes else model, optimizer, batch, labels)
+    return ledger.peak
 
 
 FROZEN_BITS, FLOAT_BITS, ANALYTIC_BATCH = 4, 32, 8

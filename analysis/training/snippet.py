@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.datasets import DATASETS
 from analysis.models import spec_of
 from analysis.models.names import ADDED_HEAD
 from analysis.options import LEARNING_RATES, RunOptions, Scope
@@ -26,15 +27,40 @@ _KINDS = """kinds = {
 }
 """
 
+_ADDED = """
+
+def features_of(output):  # of each image: the mean over places of the first tensor
+    while not isinstance(output, torch.Tensor):
+        output = next(iter(output.values() if isinstance(output, dict) else output))
+    if output.dim() == 3:  # (images, places, features)
+        return output.mean(1)
+    return output.flatten(2).mean(2) if output.dim() > 3 else output
+
+
+class WithClassifier(torch.nn.Module):
+    def __init__(self, backbone, images):
+        super().__init__()
+        self.backbone = backbone.eval()
+        with torch.no_grad():
+            features = features_of(backbone(images))
+        self.{head} = torch.nn.Linear(features.shape[1], {classes}, device=features.device)
+
+    def forward(self, images):
+        return self.{head}(features_of(self.backbone(images)))
+
+
+model = network = WithClassifier(network, next(iter(loader))[0])
+"""
+
 _TEMPLATE = """import torch
 
-# You provide `model`, with a new head ({head}) for your classes, and `loader`, which yields
+# You provide `model`, {head}, and `loader`, which yields
 # batches of images and labels. Chosen by BettiScope: {strategy} on {model}, {dataset}.
 LAYERS = {layers}
 
 parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
 network = model.module if isinstance(model, parallel) else model
-
+{added}
 
 def owner_of(name):  # the module of a parameter; a parametrisation is part of its module
     path = f".{{name}}".replace("._orig_mod", "")  # which torch.compile adds
@@ -104,12 +130,15 @@ def snippet(options: RunOptions, selection: Selection) -> str:
     # Of older runs: in timm's networks and the user's own code, it was the layer that ran last.
     head = known or (selection.layers[-1] if selection.layers else "")
     shown = f'"{head}"' if known or scope == "norms-and-biases" else "the classifier"
-    if head == ADDED_HEAD:
-        shown += ", linear, which a forward hook puts behind its output"
+    shown = f"with a new head ({shown}) for your classes"
+    if is_added := head == ADDED_HEAD:
+        shown = "which gets a new linear head here"
     rate = recipe.learning_rate or LEARNING_RATES[selection.optimizer]
     # The code finds norms that train by their kind, not by name.
     is_norms = scope == "norms-and-biases"
     names = (head,) if is_norms else (*selection.layers, *(selection.inner or ()))
+    if is_added:
+        names = tuple(name if name == head else f"backbone.{name}" for name in names)
     is_older = selection.inner is None and scope == "layers"
     layers = "[]" if scope == "everything" else _list_literal(names)
     optimizer = (_SGD if selection.optimizer == "sgd" else _ADAMW).format(
@@ -122,12 +151,18 @@ def snippet(options: RunOptions, selection: Selection) -> str:
         model=options.analysis.model,
         dataset=options.analysis.dataset,
         layers=layers,
+        added=_ADDED.format(head=head, classes=_classes(options)) if is_added else "",
         rule=_OLDER_RULE if is_older else _RULES[scope],
         kinds=_KINDS if is_norms else "",
         optimizer=optimizer,
         epochs=recipe.epochs,
         decay=_DECOUPLED.format(decay=recipe.weight_decay) if by_hand else "",
     )
+
+
+def _classes(options: RunOptions) -> str:
+    known = DATASETS.get(options.analysis.dataset)  # a folder may be gone since, or take a scan
+    return str(len(known.class_names)) if known else "len(loader.dataset.classes)"
 
 
 def _list_literal(layers: tuple[str, ...]) -> str:

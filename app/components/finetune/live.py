@@ -18,6 +18,7 @@ from app.cache import estimates, run_queue
 from app.charts.memory import memory_figure
 from app.components.shared.memory_tile import classes_of
 from app.components.shared.polling import poll_until
+from app.components.shared.run_actions import attempt, render_action_error, stop_runs
 from app.components.shared.run_charts import (
     HEIGHT,
     MEMORY_HELP,
@@ -41,9 +42,10 @@ from app.components.shared.run_names import (
     steps_per_epoch,
 )
 from app.components.shared.run_notes import render_notes
+from app.components.shared.saving import render_figures_popover
 from app.components.shared.verdict import render_verdict
 from app.literal import literal, sentence
-from app.state import appearance, session
+from app.state import appearance
 from app.theme import PALETTES
 
 POLL_EVERY = 1.0  # seconds
@@ -65,8 +67,7 @@ def render_live(runs: Sequence[Run]) -> None:
             _render_group(group)
         except AnalysisError as error:
             st.error(sentence(error))
-        if session().comparison.stop_error:
-            st.error(sentence(session().comparison.stop_error))
+        render_action_error()
         return False
 
     poll_until(draw, pending=active, every=POLL_EVERY)
@@ -76,7 +77,9 @@ def _render_group(runs: list[Run]) -> None:
     names = names_of(runs)
     for problem in run_queue().problems():
         st.warning(sentence(problem))
-    st.caption(settings_text(runs[0]))
+    with st.container(horizontal=True, vertical_alignment="center", key="live_settings"):
+        st.caption(settings_text(runs[0]))
+        render_figures_popover()
     render_single_switch(runs)
     with st.container(horizontal=True, key="live_tiles"):
         for group in chosen_groups(runs):
@@ -85,11 +88,15 @@ def _render_group(runs: list[Run]) -> None:
         if run.state == "running":
             _render_running(run, literal(names[run.id]))
     waiting = [run for run in runs if run.state == "queued"]
-    if waiting and st.button(
-        f"Cancel {len(waiting)} waiting", key="cancel", icon=":material/cancel:", type="tertiary"
-    ):
-        for run in waiting:
-            _stop(run)
+    if waiting:
+        st.button(
+            f"Cancel {len(waiting)} waiting",
+            key="cancel",
+            icon=":material/cancel:",
+            type="tertiary",
+            on_click=attempt,
+            args=(stop_runs, waiting),
+        )
     for run in runs:
         if run.state in ("failed", "interrupted"):
             st.error(f"**{literal(names[run.id])}**: {sentence(run.error)}")
@@ -163,40 +170,47 @@ def _render_running(run: Run, name: str) -> None:
         doing = "choosing the layers" if run.selection is None else "first step"
         text = f"{name}: getting ready ({doing})"
     else:
-        text = f"{name}: step {done} of {total}{_pace(metrics.steps, total)}"
+        text = (
+            f"{name}: step {done} of {total}{pace_text(metrics.steps, total, once=_runs_once(run))}"
+        )
     bar, button = st.columns([6, 1], vertical_alignment="center")
     bar.progress(min(1.0, done / total), text=text)
     if run.stop_requested:
         button.button("Stopping …", key=f"stop_{run.id}", disabled=True, width="stretch")
-    elif button.button(
-        "Stop",
-        key=f"stop_{run.id}",
-        icon=":material/stop_circle:",
-        width="stretch",
-        help=f"Stop {name} now and keep its results so far.",
-    ):
-        _stop(run)
-        st.rerun(scope="fragment")
+    else:
+        button.button(
+            "Stop",
+            key=f"stop_{run.id}",
+            icon=":material/stop_circle:",
+            width="stretch",
+            help=f"Stop {name} now and keep its results so far.",
+            on_click=attempt,
+            args=(stop_runs, [run]),
+        )
 
 
-def _stop(run: Run) -> None:
-    """Stop a run; an error stays on the page until the next one is stopped."""
-    session().comparison.stop_error = ""
-    try:
-        run_queue().stop(run.id)
-    except AnalysisError as error:
-        session().comparison.stop_error = str(error)
+def _runs_once(run: Run) -> bool:
+    frozen = run.selection.frozen_part if run.selection else None
+    return frozen is not None and frozen.once
 
 
-def _pace(steps: Sequence[StepMetrics], total: int) -> str:
+def pace_text(steps: Sequence[StepMetrics], total: int, *, once: bool = False) -> str:
+    """How fast a training goes, and how long it still takes.
+
+    If the frozen part runs only `once`, the first epoch is the slow one.
+    """
     recent = steps[-_RECENT:]
     if len(recent) < 3:
         return ""
     durations = [b.seconds - a.seconds for a, b in pairwise(recent)]
     typical = max(median(durations), 1e-6)
-    # The mean of all steps so far includes the time of validation and sampled steps.
-    left = (total - steps[-1].step) * steps[-1].seconds / steps[-1].step
-    return f" · {recent[-1].images / typical:,.0f} images/s · about {max(1, left):.0f} s left"
+    # The mean of several steps includes the time of validation and sampled steps.
+    each, about = steps[-1].seconds / steps[-1].step, "at most" if once else "about"
+    later = [step.seconds for step in steps if step.epoch > 1]
+    if once and len(later) > 2:
+        each, about = (later[-1] - later[0]) / (len(later) - 1), "about"
+    left = (total - steps[-1].step) * each
+    return f" · {recent[-1].images / typical:,.0f} images/s · {about} {max(1, left):.0f} s left"
 
 
 def _render_memory(runs: list[Run], names: dict[str, str]) -> None:
@@ -225,7 +239,7 @@ def _render_memory(runs: list[Run], names: dict[str, str]) -> None:
             palette=PALETTES[appearance()],
             height=HEIGHT,
         ),
-        "memory", f"Memory by kind of {names[shown.id]}",
+        "memory", f"Memory by kind of {names[shown.id]}", [shown],
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from analysis.options import (
     RunOptions,
 )
 from analysis.selection.scores import NORMALIZATIONS
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import STRATEGIES, Needs
 from analysis.text import plural, saving_text, size_text
 from app.cache import estimates, order_shares, run_queue, strategy_layers
 from app.components.shared.help_texts import bullet_list
@@ -33,6 +33,11 @@ from app.state import Choice, Shown, session
 DEFAULT_STRATEGIES = ["adabet", "size", "head"]
 MOST_SEEDS = 10
 POLL_EVERY = 0.3  # seconds
+CHOSEN_BY: dict[Needs, str] = {  # what the analysis on the page does not have
+    "weights": "the network's weights",
+    "labels": "labelled images",
+    "gradients": "a backward pass over labelled images",
+}
 _DEFAULT = Recipe()
 
 
@@ -74,7 +79,7 @@ def render_plan(
                 "strategy",
                 "The new classifier trains as well, unless the preset ranks it.",
             )
-            + bullet_list({n: s.help for n, s in STRATEGIES.items()}),
+            + bullet_list({n: s.description for n, s in STRATEGIES.items()}),
         )
         planned = [Planned(name, choice) for name in strategies]
         if "adabet" in strategies:
@@ -174,6 +179,10 @@ def _render_recipe(
             "Augmentation", AUGMENTATIONS, key="augmentation", bind="query-params", width=180,
             help=help_of(Recipe, "augmentation"),
         )  # fmt: skip
+        reuse = st.toggle(
+            "Frozen layers run once", value=_DEFAULT.reuse_frozen, key="reuse_frozen",
+            bind="query-params", help=help_of(Recipe, "reuse_frozen"),
+        )  # fmt: skip
     try:
         recipe = Recipe(
             epochs=int(epochs),
@@ -183,6 +192,7 @@ def _render_recipe(
             momentum=float(momentum),
             weight_decay=float(decay),
             augmentation=augmentation,
+            reuse_frozen=reuse,
         )
     except AnalysisError as error:
         st.error(sentence(error))
@@ -202,7 +212,7 @@ def _render_start(
         why = untrainable
         st.warning(sentence(untrainable))
     verb = "Queue" if busy else "Start"
-    return st.button(
+    st.button(
         f"{verb} {plural(runs, 'more run' if busy else 'run')}" if runs else verb,
         type="primary",
         icon=":material/play_arrow:",
@@ -210,7 +220,15 @@ def _render_start(
         disabled=bool(why) or recipe is None,
         help=sentence(why)
         or "The runs follow one another, each in its own process. You can leave the page.",
+        on_click=_remember_click,
     )
+    clicked, session().comparison.start_clicked = session().comparison.start_clicked, False
+    return clicked and not why and recipe is not None
+
+
+def _remember_click() -> None:
+    """Remember it until the form is drawn, which knows the settings; see `run_actions`."""
+    session().comparison.start_clicked = True
 
 
 def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, seeds: int) -> None:
@@ -304,8 +322,10 @@ def _trains(plan: Planned, layers: tuple[str, ...] | None, head: str | None) -> 
         return "every parameter"
     if strategy.scope == "norms-and-biases":
         return f"every norm and bias, and {head}"
+    if strategy.before_shift:
+        return "chosen by the images without their shift, when the run starts"
     if layers is None:
-        return "chosen by a backward pass over labelled images, when the run starts"
+        return f"chosen by {CHOSEN_BY[strategy.needs]}, when the run starts"
     if layers:
         return ", ".join(layers)
     return f"nothing: ρ = {plan.choice.rho:.2f} rounds down to no layer"

@@ -162,6 +162,11 @@ def test_a_choice_that_is_no_linear_or_convolution_layer(name: str) -> None:
         trace(Net(FOUND["in place"][0]), IMAGES, head=name)
 
 
+def test_a_choice_where_no_layer_could_be_chosen() -> None:
+    with pytest.raises(OptionError, match="must be “none”, as the network has no linear or conv"):
+        trace(nn.Sequential(nn.Flatten(), nn.LayerNorm(192)), IMAGES, head="1")
+
+
 class Cosine(nn.Module):
     """A classifier with a product of its own."""
 

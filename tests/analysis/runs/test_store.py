@@ -173,7 +173,8 @@ def test_newer_options_have_their_default(store: RunStore) -> None:
     db.close()
     run = store.run(run_id)
     assert run is not None
-    assert run.options == RunOptions(strategy="last", recipe=Recipe(epochs=2))
+    before = AnalysisOptions(samples=40, batch_size=8, pooling="pooled")
+    assert run.options == RunOptions(before, strategy="last", recipe=Recipe(epochs=2))
 
 
 def test_metrics_come_back_as_they_were(store: RunStore) -> None:

@@ -19,8 +19,8 @@ from analysis.options import AnalysisOptions, Recipe, RunOptions, Split
 from analysis.training.choosing import choose
 from analysis.training.fine_tune import Training
 from analysis.training.gradients import gradient_evidence
-from analysis.training.loop import TensorImages
 from analysis.training.metrics import FinetuneResult, MemorySample, Selection
+from analysis.training.splits import TensorImages
 from tests.factories import POCKET, same_bits, state_of
 
 
@@ -164,14 +164,36 @@ def test_the_measured_memory_is_the_predicted_one(name: str, strategy: str) -> N
     _, metrics = trained(name, strategy)
     (result,) = (m for m in metrics if isinstance(m, FinetuneResult))
     samples = [m for m in metrics if isinstance(m, MemorySample)]
-    assert selection(metrics).predicted == samples[-1].peak == result.peak_memory
+    *_, last = (m for m in metrics if isinstance(m, Selection))
+    assert last.predicted == result.peak_memory
+    assert samples[-1].peak == result.peak_memory
+
+
+@pytest.mark.parametrize("strategy", ["adabet", "last", "head"])
+@pytest.mark.parametrize("name", POCKET)
+def test_so_it_is_where_the_frozen_part_runs_once(name: str, strategy: str) -> None:
+    metrics = list(Training(options(name, strategy, epochs=2)))
+    (result,) = (m for m in metrics if isinstance(m, FinetuneResult))
+    samples = [m for m in metrics if isinstance(m, MemorySample)]
+    *_, last = (m for m in metrics if isinstance(m, Selection))
+    assert last.predicted == result.peak_memory
+    assert last.predicted is not None
+    assert last.frozen_part is not None
+    if last.frozen_part.once:
+        assert last.predicted.cache > 0
+        assert {sample.peak.cache for sample in samples} == {last.predicted.cache}
+    else:
+        assert (name, strategy) == ("pocket-mobilenetv2", "adabet")  # the first layer trains
 
 
 def test_the_prediction_knows_a_batch_larger_than_the_training_set() -> None:
     run = options("pocket-vgg", "head", epochs=2, batch_size=100)
     metrics: list[object] = list(Training(run))
     (result,) = (m for m in metrics if isinstance(m, FinetuneResult))
-    assert selection(metrics).predicted == result.peak_memory
+    *_, last = (m for m in metrics if isinstance(m, Selection))
+    assert last.predicted == result.peak_memory
+    assert result.peak_memory is not None
+    assert result.peak_memory.cache
 
 
 def test_the_seed_decides_the_weights() -> None:

@@ -40,6 +40,9 @@ def features():
 def places():
     return Net(lambda net, x, z: x)
 
+def tokens():
+    return Net(lambda net, x, z: x.flatten(2).transpose(1, 2))
+
 def sequential():
     net = Net(None)
     body = nn.Sequential(net.first, nn.ReLU(), net.second, nn.ReLU())
@@ -98,13 +101,14 @@ def options(
     )
 
 
-@pytest.mark.parametrize("function", ["features", "places", "sequential", "children"])
+@pytest.mark.parametrize("function", ["features", "places", "tokens", "sequential", "children"])
 def test_a_backbone_gets_a_linear_head(own: str, function: str) -> None:
     model = load_model(f"{own}{function}", num_classes=3)
     x = torch.randn(2, 3, 8, 8)
     backbone = load_model(f"{own}{function}")
     with torch.no_grad():
-        features = backbone(x).reshape(2, 6, -1).mean(2)
+        output = backbone(x)
+        features = output.mean(1) if output.dim() == 3 else output.reshape(2, 6, -1).mean(2)
         right = model.get_submodule("new_classifier")(features)
         torch.testing.assert_close(model(x), right)
     assert right.shape == (2, 3)

@@ -15,7 +15,7 @@ from analysis.errors import TrainingError
 from analysis.options import Recipe
 from analysis.training.freezing import freeze
 from analysis.training.gradients import gradient_evidence
-from analysis.training.loop import EVALUATION_BATCH, TensorImages, evaluate, finetune
+from analysis.training.loop import EVALUATION_BATCH, evaluate, finetune
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
@@ -24,6 +24,7 @@ from analysis.training.metrics import (
     StepMetrics,
 )
 from analysis.training.optimizers import make_optimizer, optimizer_name
+from analysis.training.splits import TensorImages
 from tests.factories import Drawn, hooks_left, same_bits, state_of, two_classes
 
 T = TypeVar("T")

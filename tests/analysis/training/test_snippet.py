@@ -23,7 +23,10 @@ CASES += [(model, "adabet") for model in POCKET[1:]] + [("pocket-vit", "bn-bias"
 @pytest.mark.parametrize(("model_name", "strategy"), CASES)
 def test_the_code_trains_the_parameters_of_the_run(model_name: str, strategy: str) -> None:
     options = RunOptions(
-        AnalysisOptions(model=model_name), strategy=strategy, rho=0.2, recipe=Recipe(epochs=1)
+        AnalysisOptions(model=model_name, samples=16),
+        strategy=strategy,
+        rho=0.2,
+        recipe=Recipe(epochs=1),
     )
     chosen = load_model(model_name, num_classes=10)
     selection = choose(chosen, options)

@@ -60,6 +60,25 @@ def tied():
     second.weight = first.weight
     return nn.Sequential(first, nn.BatchNorm1d(12), second)
 
+class Dict(nn.ModuleDict):
+    "Runs whatever it has, and returns a dict, as torchvision's IntermediateLayerGetter."
+    def forward(self, x):
+        outputs = {}
+        for name, module in self.items():
+            x = outputs[name] = module(x)
+        return {"places": outputs["conv"]}
+
+def headless(kind):
+    conv = nn.Conv2d(3, 6, 1, bias=False)
+    if kind == "headless sequence":
+        net = nn.Sequential(conv, nn.BatchNorm2d(6), nn.Tanh())
+    elif kind == "headless row of places":
+        net = nn.Sequential(conv, nn.Tanh(), nn.Flatten(2), nn.Linear(4, 6), nn.Tanh())
+    else:
+        net = Dict({"norm": nn.BatchNorm2d(3), "conv": conv})
+    net.input_size = 2
+    return net
+
 def halved(module, name="weight"):
     parametrize.register_parametrization(module, name, Half())
     return module
@@ -76,8 +95,8 @@ MIDDLES = {
     "own attention": Attention,
 }
 
-def build(num_classes=10):
-    return whole(MIDDLES[KIND](), num_classes)
+def build():
+    return headless(KIND) if KIND.startswith("headless") else whole(MIDDLES[KIND](), 10)
 
 def whole(middle, num_classes):
     net = nn.Sequential()
@@ -118,14 +137,18 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 def by_name(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers without the wrappers' names."""
-    plain = {name.replace("_orig_mod.", ""): t for name, t in state_of(model).items()}
-    return {name.removeprefix("module."): t for name, t in plain.items()}
+    return {plain(name): tensor for name, tensor in state_of(model).items()}
+
+
+def plain(name: str) -> str:
+    return name.replace("_orig_mod.", "").removeprefix("module.").removeprefix("backbone.")
 
 
 def check(
     name: str,
     strategy: str,
     *,
+    start: Callable[[str], nn.Module] = lambda name: load_model(name, seed=3, num_classes=10),
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     **recipe: object,
 ) -> str:
@@ -140,22 +163,23 @@ def check(
         ),
     )
     training = Training(options)
-    (selection,) = [item for item in training if isinstance(item, Selection)]
+    *_, selection = [item for item in training if isinstance(item, Selection)]
     selection = _selection(to_json(selection)) or selection  # as a stored run has it
     run = training._model
     assert run is not None
 
-    start = load_model(name, seed=3, num_classes=10)
-    model = wrap(load_model(name, seed=3, num_classes=10))
+    before = state_of(load_model(name, seed=3, num_classes=10))
+    model = wrap(start(name))
     drawn = load_dataset("digits").sample(12, seed=3)
     batch = (prepare_images(name, drawn.images), torch.from_numpy(drawn.labels))
     code = snippet(options, selection)
-    exec(code, {"model": model, "loader": [batch]})
+    variables = {"model": model, "loader": [batch]}
+    exec(code, variables)
+    model = variables["model"]  # type: ignore[assignment]  # with a head, if it had none
 
-    trains = {n.removeprefix("module.").replace("_orig_mod.", "")
-              for n, p in model.named_parameters() if p.requires_grad}  # fmt: skip
+    trains = {plain(n) for n, p in model.named_parameters() if p.requires_grad}
     assert trains == {n for n, p in run.named_parameters() if p.requires_grad}
-    before, theirs, ours = state_of(start), by_name(model), state_of(run)
+    theirs, ours = by_name(model), state_of(run)
     assert theirs.keys() == ours.keys()
     for key, value in ours.items():
         assert same_bits(theirs[key], before[key]) == same_bits(value, before[key]), key
@@ -184,6 +208,29 @@ def test_the_code_takes_a_model_in_a_wrapper(
     kind: str, wrapper: str, network: Callable[[str], str]
 ) -> None:
     check(network(kind), "last", wrap=WRAPPERS[wrapper], optimizer="adamw")
+
+
+HEADLESS = ["headless sequence", "headless row of places", "headless dict"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "strategy"),
+    [*((kind, "last") for kind in HEADLESS), (HEADLESS[0], "full"), (HEADLESS[2], "bn-bias")],
+)
+def test_the_code_puts_the_run_s_head_behind_a_backbone(
+    kind: str, strategy: str, network: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the numbers that the run drew for its head, all that follows is the same."""
+    name = network(kind)
+    head = load_model(name, seed=3, num_classes=10).get_submodule("new_classifier").state_dict()
+
+    def start(name: str) -> nn.Module:
+        backbone = load_model(name, seed=3)
+        monkeypatch.setattr(nn.Linear, "reset_parameters", lambda self: self.load_state_dict(head))
+        return backbone
+
+    code = check(name, strategy, start=start, epochs=1)
+    assert "which gets a new linear head here" in code
 
 
 def test_an_older_run_still_has_its_code(network: Callable[[str], str]) -> None:
