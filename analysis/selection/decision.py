@@ -100,7 +100,7 @@ class Decision:
         if self.by_order_alone:
             return [self._order_alone(summary)]
         if self.chosen == self.ranked:
-            return ["Every layer that can be chosen is, whatever its score."]
+            return ["Every layer that can be chosen is chosen, whatever its score."]
         size = "Size" if normalization == "activation" else f"Size ({normalization})"
         return [*self._size_and_ties(size, SUMMARIES[summary].phrase), *self._few()]
 
@@ -118,7 +118,8 @@ class Decision:
         elif not self.scored:
             why = f"For every layer {SUMMARIES[summary].phrase} is 0"
         else:
-            why = f"All {self.ranked} layers have the same score"
+            every = "Both" if self.ranked == 2 else f"All {self.ranked}"
+            why = f"{every} layers have the same score"
         return (
             f"{why}, and only the execution order decides. This is not AdaBet's selection: use "
             "more images, or images that differ more."
@@ -132,12 +133,14 @@ class Decision:
         if self.like_size:
             return [f"{alone} would rank every layer the same.", *ties]
         if self.by_size == self.chosen == self.chosen_by_size:
-            return [f"{alone} would choose the same layers.", *ties]
+            same = "layer" if self.chosen == 1 else "layers"
+            return [f"{alone} would choose the same {same}.", *ties]
         if 2 * self.sure_by_size > self.chosen or self.by_size == self.chosen:
             sure = f"{alone} would choose {self.sure_by_size} of these {self.chosen}"
             mostly = 2 * self.sure_by_size > self.chosen
             if not mostly and not self.sure_by_size:
-                sure = f"{alone} would choose {'another' if self.chosen == 1 else 'none of these'}"
+                others = "another layer" if self.chosen == 1 else "none of these"
+                sure = f"{alone} would choose {others}"
             return [f"{sure}: it is mostly a choice by size." if mostly else f"{sure}.", *ties]
         those = "this one" if self.chosen == 1 else "these"
         if self.chosen_by_size < self.chosen:
@@ -162,7 +165,7 @@ class Decision:
             return ["Only the classifier trains, which is plain transfer learning (“Head only”)."]
         sentences = []
         if self.chosen == 1:
-            sentences.append("It is a single layer, so all rests on one score.")
+            sentences.append("Only one layer is chosen, so all rests on one score.")
         if self.head is False:
             sentences.append("The classifier is not among them: a new one would stay untrained.")
         return sentences

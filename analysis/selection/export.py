@@ -1,29 +1,63 @@
-"""An analysis and its selection as files: their settings, names, JSON and command line."""
+"""Analyses, selections and runs as files: their settings, names, JSON and command line."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
 from analysis.options import AnalysisOptions, ClusterOptions, RunOptions
 from analysis.results import LayerTopology, TopologyReport
+from analysis.selection.certainty import Certainty
 from analysis.selection.decision import Decision
+from analysis.selection.strategies import idle_settings
+from analysis.topology.layer_tests import LayerTests
+from analysis.topology.rotation import STATISTICS
 from analysis.version import __version__
 
+_IN_NAMES = {
+    "model": "{}",
+    "weights": "{}",
+    "dataset": "{}",
+    "shift": "{}",
+    "samples": "{}-images",
+    "seed": "seed{}",
+    "preset": "{}",
+    "strategy": "{}",
+    "normalization": "{}",
+    "rho": "rho{:g}",
+    "summary": "{}",
+    "train_samples": "train{}",
+    "epochs": "{}-epochs",
+}
+_IN_CAPTION = {
+    "seed": "seed {}",
+    "preset": "preset {}",
+    "strategy": "strategy {}",
+    "normalization": "normalisation {}",
+    "rho": "ρ = {:g}",
+    "summary": "score from {}",
+    "train_samples": "{} training images",
+    "epochs": "epochs: {}",
+}
+_WORDS = {"normalization": "normalisation", "rho": "ρ", "summary": "score from",
+          "samples": "images", "train_samples": "training images",
+          "optimizer": "optimiser"}  # fmt: skip
+_MOST_LISTED = 6  # values of a setting that differs, in a caption
 _LONGEST = 200  # characters of a file's name, which most systems limit to 255 bytes
 _COLUMNS = (
-    "layer", "kind", "b1", "score", "rank", "selected", "head", "activation_size", "parameters",
-    "clusters",
+    "layer", "kind", "b1", "b1_se", "score", "rank", "selected", "probability", "head",
+    "activation_size", "parameters", "clusters",
 )  # fmt: skip
 _OF_SELECTION = ("rho", "normalization", "summary")
 # Written in every command line, so that it says the same when a default changes.
-_ALWAYS = ("model", "weights", "dataset", "samples", "seed", "batch_size", "pooling")
+_ALWAYS = ("model", "weights", "dataset", "samples", "seed", "batch_size", "pooling", "subsets")
 
 
 def settings(options: AnalysisOptions, choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +67,8 @@ def settings(options: AnalysisOptions, choice: Mapping[str, Any]) -> dict[str, A
     ----------
     options : AnalysisOptions
     choice : mapping
-        rho, normalization, preset, summary, min_persistence, persistence_unit and eps_quantile.
+        rho, normalization, preset, summary, min_persistence, persistence_unit and those of
+        `ClusterOptions`.
     """
     first = {"model": options.model, "dataset": options.dataset}
     unit = {"persistence_unit": RunOptions.persistence_unit}
@@ -46,37 +81,113 @@ def of_a_layer(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in _OF_SELECTION}
 
 
+def run_settings(options: RunOptions, version: str = __version__) -> dict[str, Any]:
+    """Everything that decides the numbers of a run, by the names of the options.
+
+    Batch size and seed are those of the training; those of the analysis that chooses the layers
+    are `analysis_batch_size` and, if it differs, `analysis_seed`. Settings that play no part are
+    left out.
+    """
+    return {**_run_settings(options), "version": version}
+
+
+@lru_cache(maxsize=4096)  # pages ask for it with every figure
+def _run_settings(options: RunOptions) -> Mapping[str, Any]:
+    options, idle = options.deciding(), idle_settings(options) | {"memory"}
+    analysis = asdict(options.analysis)
+    of_run = asdict(options)
+    recipe = of_run.pop("recipe")
+    del of_run["analysis"]
+    known = {"model": analysis.pop("model"), "dataset": analysis.pop("dataset")}
+    known |= {f"analysis_{name}" if name in recipe else name: v for name, v in analysis.items()}
+    known |= of_run | recipe
+    if known["analysis_seed"] == known["seed"]:
+        del known["analysis_seed"]
+    return {name: value for name, value in known.items() if name not in idle}
+
+
+def shared_settings(
+    several: Iterable[Mapping[str, Any]],
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """What these settings have in common, and the different values of the others.
+
+    What only some of them have is common if those agree.
+    """
+    values: dict[str, dict[Any, None]] = {}
+    for known in several:
+        for name, value in known.items():
+            values.setdefault(name, {})[value] = None
+    common = {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
+    return common, {name: list(found) for name, found in values.items() if len(found) > 1}
+
+
 def file_stem(what: str, settings: Mapping[str, Any]) -> str:
     """A file's name without its ending, which says what it holds and with which settings."""
     s = settings
-    parts = ["bettiscope", what, s["model"], s["weights"], s["dataset"]]
-    parts += [f"{s['shift']}{s['severity']}"] if s["shift"] != "none" else []
-    parts += [f"{s['samples']}-images", f"seed{s['seed']}", s["preset"]]
-    parts += [s["normalization"], f"rho{s['rho']:g}", s["summary"]] if "rho" in s else []
-    unit = "-of-diameter" if s["persistence_unit"] == "diameter" else ""
-    parts += [f"loops-over-{s['min_persistence']:g}{unit}"] if s["min_persistence"] else []
-    parts += [f"eps-quantile{s['eps_quantile']:g}"] if s["eps_quantile"] is not None else []
-    name = re.sub(r"[^\w.-]+", "_", "-".join(map(str, parts)))
-    return f"{name[:_LONGEST]}-v{s['version']}"
+    shift = {"shift": f"{s['shift']}{s.get('severity', '')}"} if _is_shifted(s) else {}
+    shown = {name: value for name, value in s.items() if name != "shift"} | shift
+    parts = [text.format(shown[name]) for name, text in _IN_NAMES.items() if name in shown]
+    unit = "-of-diameter" if s.get("persistence_unit") == "diameter" else ""
+    if s.get("min_persistence"):
+        parts.append(f"loops-over-{s['min_persistence']:g}{unit}")
+    parts += [words.replace("DBSCAN radius", "radius")] if (words := _cluster_words(s)) else []
+    name = re.sub(r"[^\w.-]+", "_", "-".join(["bettiscope", what, *parts]))
+    return name[:_LONGEST] + (f"-v{s['version']}" if "version" in s else "")
 
 
-def caption(settings: Mapping[str, Any]) -> str:
-    """The settings as one line, to stand below a figure."""
+def _is_shifted(settings: Mapping[str, Any]) -> bool:
+    return bool(settings.get("shift", "none") != "none")
+
+
+def caption(
+    settings: Mapping[str, Any], differing: Mapping[str, Sequence[Any]] | None = None
+) -> str:
+    """The settings as one line, to stand below a figure.
+
+    Parameters
+    ----------
+    settings, differing : mapping
+        As `shared_settings` returns them.
+    """
     s = settings
-    shift = f" with {s['shift']} {s['severity']}" if s["shift"] != "none" else ""
-    parts = [
-        f"{s['model']} ({s['weights']})",
-        f"{s['samples']} images of {s['dataset']}{shift}",
-        f"seed {s['seed']}",
-        f"preset {s['preset']}",
-    ]
-    if "rho" in s:
-        parts += [f"normalisation {s['normalization']}", f"ρ = {s['rho']:g}"]
-        parts.append(f"score from {s['summary']}")
-    unit = " of the diameter" if s["persistence_unit"] == "diameter" else ""
-    parts += [f"loops over {s['min_persistence']:g}{unit}"] if s["min_persistence"] else []
-    parts += [f"DBSCAN radius at quantile {s['eps_quantile']:g}"] if s["eps_quantile"] else []
-    return ", ".join([*parts, f"BettiScope {s['version']}"])
+    parts = [_subject(s)] if {"model", "weights"} & set(s) else []
+    parts += [_images(s)] if _images(s) else []
+    parts += [text.format(s[name]) for name, text in _IN_CAPTION.items() if name in s]
+    unit = " of the diameter" if s.get("persistence_unit") == "diameter" else ""
+    parts += [f"loops over {s['min_persistence']:g}{unit}"] if s.get("min_persistence") else []
+    parts += [words] if (words := _cluster_words(s)) else []
+    parts += [f"BettiScope {s['version']}"] if "version" in s else []
+    differences = [f"{_WORDS.get(name, name.replace('_', ' '))} ({_listed(values)})"
+                   for name, values in (differing or {}).items()]  # fmt: skip
+    sentences = [", ".join(parts)] if parts else []
+    sentences += [f"What differs: {', '.join(differences)}"] if differences else []
+    return ". ".join(sentences)
+
+
+def _cluster_words(settings: Mapping[str, Any]) -> str:
+    """How the radius of DBSCAN was chosen; empty by default, and for a run, which has none."""
+    known = {f.name: settings[f.name] for f in fields(ClusterOptions) if f.name in settings}
+    return ClusterOptions(**known).words
+
+
+def _subject(s: Mapping[str, Any]) -> str:
+    if "model" not in s:
+        return f"weights {s['weights']}"
+    return f"{s['model']} ({s['weights']})" if "weights" in s else str(s["model"])
+
+
+def _images(s: Mapping[str, Any]) -> str:
+    number = f"{s['samples']} images" if "samples" in s else "images"
+    data = f" of {s['dataset']}" if "dataset" in s else ""
+    shift = f" with {s['shift']} {s.get('severity', '')}".rstrip() if _is_shifted(s) else ""
+    return "" if number + data + shift == "images" else number + data + shift
+
+
+def _listed(values: Sequence[Any]) -> str:
+    texts = ["default" if value is None else f"{value:g}" if isinstance(value, float)
+             else str(value) for value in values[:_MOST_LISTED]]  # fmt: skip
+    more = len(values) - _MOST_LISTED
+    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
 
 
 def with_settings(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -90,7 +201,9 @@ def document(
     frame: pd.DataFrame,
     settings: Mapping[str, Any],
     *,
+    certainty: Certainty | None = None,
     diagrams: bool = False,
+    tests: LayerTests | None = None,
 ) -> dict[str, Any]:
     """An analysis as JSON holds it.
 
@@ -98,18 +211,25 @@ def document(
     ----------
     report : TopologyReport
     frame : DataFrame
-        Of `ranking.ranking`.
+        Of `ranking.ranking`, perhaps with the column `probability`.
     settings : mapping
         Of `settings`.
+    certainty : Certainty, optional
+        How sure the selection is.
     diagrams : bool, default=False
         Whether each layer has its persistence diagrams and the cluster of each image.
+    tests : LayerTests, optional
+        Of the report; each layer then has its own under "null".
     """
     decision = Decision.of(frame, report.head)
     of = {name: settings[name] for name in ("normalization", "summary")}
-    rows = frame[list(_COLUMNS)].astype(object)
+    rows = frame[[name for name in _COLUMNS if name in frame]].astype(object)
     layers = [dict(row) for row in rows.where(rows.notna(), None).to_dict("records")]
     if diagrams:
         layers = [row | _shapes(layer) for row, layer in zip(layers, report.layers, strict=True)]
+    if tests is not None:
+        of_layers = _tests_by_layer(tests)
+        layers = [row | {"null": of_layers.get(row["layer"])} for row in layers]
     return {
         **{name: value for name, value in settings.items() if name != "version"},
         "layers": layers,
@@ -117,12 +237,28 @@ def document(
         "head": report.head,
         "not_finite": report.not_finite,
         "never_run": list(report.never_run),
-        "notes": [*report.warnings(), *decision.notes(**of)],
+        "notes": [*report.warnings(), *decision.notes(**of), *sentences_of(certainty)],
+        "certainty": _certainty(certainty),
         "degenerate": list(decision.degenerate),
         "seconds": report.seconds,
         "stored": report.stored,
         "made": _made(report),
         "version": settings["version"],
+    }
+
+
+def sentences_of(certainty: Certainty | None) -> list[str]:
+    """What to say of how sure a selection is, if that is known."""
+    return [] if certainty is None else [certainty.sentence()]
+
+
+def _certainty(certainty: Certainty | None) -> dict[str, Any] | None:
+    if certainty is None:
+        return None
+    return {
+        "mostly_luck": certainty.mostly_luck,
+        "now": asdict(certainty.now),
+        "doubled": asdict(certainty.doubled),
     }
 
 
@@ -139,6 +275,34 @@ def _shapes(layer: LayerTopology) -> dict[str, Any]:
         "cluster_of_image": clustering.labels.tolist() if clustering else None,
         "eps": clustering.eps if clustering else None,
     }
+
+
+def _tests_by_layer(tests: LayerTests) -> dict[str, dict[str, Any]]:
+    """Of each layer: its statistics, and the p of each interval of its diagrams in their order."""
+    found: dict[str, dict[str, Any]] = {}
+    numbers = ["value", "null_mean", "null_sd", "p", "p_holm"]
+    for name, rows in tests.to_frame().groupby("layer", sort=False):
+        test = tests.tests[str(name)]
+        of_statistics = rows.set_index("statistic")[numbers].to_dict("index")
+        found[str(name)] = {
+            **{str(statistic): row for statistic, row in of_statistics.items()},
+            "bars": test.bars.tolist(),
+            "asymptotic_bars": test.asymptotic_bars.tolist(),
+            "asymptotic_errors": test.asymptotic_errors,
+            "draws": test.draws,
+        }
+    return found
+
+
+def with_tests(frame: pd.DataFrame, tests: LayerTests) -> pd.DataFrame:
+    """The frame with null_mean and null_sd of b1, and p and p_holm of each statistic."""
+    by_name = {name: tests.of_statistic(name).reindex(frame["layer"]) for name in STATISTICS}
+    b1 = by_name["b1-more"]
+    columns = {"b1_null_mean": b1["null_mean"], "b1_null_sd": b1["null_sd"]}
+    for name, rows in by_name.items():
+        short = name.replace("-", "_")
+        columns |= {f"p_{short}": rows["p"], f"p_holm_{short}": rows["p_holm"]}
+    return frame.assign(**{name: values.to_numpy() for name, values in columns.items()})
 
 
 def command_line(options: AnalysisOptions, choice: Mapping[str, Any]) -> str:

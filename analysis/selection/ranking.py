@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+import numpy as np
 import pandas as pd
 
 from analysis.errors import choice_problem, raise_problems
 from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
 from analysis.results import TopologyReport
 from analysis.selection.scores import score, size_only
+from analysis.topology.layer_tests import LayerTests
 
 _ROUNDING = 1e-9  # share of a score
 NONE_CAN_BE_CHOSEN = (
@@ -36,17 +38,19 @@ def rank(scores: pd.Series, *, exclude: Collection[str] = ()) -> pd.Series:
     Scores are equal if they differ by no more than the rounding of floating-point arithmetic.
     Excluded layers and missing scores have no rank.
     """
-    eligible = scores.drop(index=[name for name in exclude if name in scores.index]).dropna()
-    ordered = eligible.sort_values(ascending=False, kind="stable")
-    values = ordered.to_numpy(dtype=float)
-    places, first = [], 1
-    for place, value in enumerate(values, start=1):
-        before = values[max(place - 2, 0)]
-        if not math.isclose(value, before, rel_tol=_ROUNDING, abs_tol=0):
-            first = place
-        places.append(first)
-    ranks = pd.Series(places, index=ordered.index, dtype="Int64", name="rank")
-    return ranks.reindex(scores.index)
+    # Without pandas' sorting, which takes most of the time where many analyses are ranked.
+    values = scores.to_numpy(dtype=float, na_value=np.nan)
+    eligible = np.flatnonzero(~np.isnan(values) & ~scores.index.isin(list(exclude)))
+    ordered = eligible[np.argsort(-values[eligible], kind="stable")]
+    best = values[ordered]
+    close = np.isclose(best[1:], best[:-1], rtol=_ROUNDING, atol=0)
+    places = np.arange(1, len(best) + 1)
+    places[1:][close] = 0
+    ranks = np.zeros(len(values), dtype=np.int64)
+    ranks[ordered] = np.maximum.accumulate(places)
+    return pd.Series(
+        pd.arrays.IntegerArray(ranks, mask=ranks == 0), index=scores.index, name="rank"
+    )
 
 
 def best_first(ranks: pd.Series) -> list[str]:
@@ -98,9 +102,15 @@ def select(
     OptionError
         If `rho` or `rounding` is out of range.
     """
-    layers = len(scores) - sum(name in scores.index for name in exclude)
+    return _select_ranked(rank(scores, exclude=exclude), rho, rounding, exclude)
+
+
+def _select_ranked(
+    ranks: pd.Series, rho: float, rounding: Rounding, exclude: Collection[str]
+) -> list[str]:
+    layers = len(ranks) - sum(name in ranks.index for name in exclude)
     count = layer_count(layers, rho=rho, rounding=rounding)
-    return best_first(rank(scores, exclude=exclude))[: count if layers else 0]
+    return best_first(ranks)[: count if layers else 0]
 
 
 def unranked_head(head: str | None, preset: str) -> list[str]:
@@ -115,6 +125,13 @@ def select_by_preset(scores: pd.Series, head: str | None, *, rho: float, preset:
     return select(scores, rho=rho, rounding=PRESETS[preset].rounding, exclude=exclude)
 
 
+def equal_rho(report: TopologyReport, *, rho: float, preset: str) -> float:
+    """The same ρ for every `rho` that chooses as many of the report's layers."""
+    layers = len(report.layers) - len(unranked_head(report.head, preset))
+    count = layer_count(layers, rho=rho, rounding=PRESETS[preset].rounding)
+    return (count or 0.1) / layers if layers else rho
+
+
 def ranking(
     report: TopologyReport,
     *,
@@ -122,6 +139,7 @@ def ranking(
     normalization: str = "activation",
     preset: str = "recommended",
     summary: str = "b1",
+    tests: LayerTests | None = None,
 ) -> pd.DataFrame:
     """The report's frame with each layer's score and rank, and whether it is selected.
 
@@ -129,7 +147,7 @@ def ranking(
     ----------
     report : TopologyReport
     rho : float in (0, 1]
-    normalization, summary : str
+    normalization, summary, tests
         As for `scores.score`.
     preset : str
         A name of `options.PRESETS`; decides the rounding and whether the head is ranked.
@@ -149,16 +167,16 @@ def ranking(
         If an option is unknown or out of range.
     """
     head = unranked_head(report.head, preset)
-    scores = score(report, normalization=normalization, summary=summary)
-    chosen = select_by_preset(scores, report.head, rho=rho, preset=preset)
+    scores = score(report, normalization=normalization, summary=summary, tests=tests)
+    rounding = PRESETS[preset].rounding
+    ranks = rank(scores, exclude=head)
     frame = report.to_frame()
     frame["score"] = scores.to_numpy()
-    frame["rank"] = rank(scores, exclude=head).array
-    frame["selected"] = frame["layer"].isin(chosen)
+    frame["rank"] = ranks.array
+    frame["selected"] = frame["layer"].isin(_select_ranked(ranks, rho, rounding, head))
     frame["head"] = frame["layer"].isin(head)
-    by_size = size_only(report, normalization=normalization)
-    baseline = select_by_preset(by_size, report.head, rho=rho, preset=preset)
-    size_ranks = rank(by_size, exclude=head)
+    size_ranks = rank(size_only(report, normalization=normalization), exclude=head)
+    baseline = _select_ranked(size_ranks, rho, rounding, head)
     last = size_ranks[baseline].max()  # any of the layers of equal size might be chosen
     frame["size_rank"] = size_ranks.array
     frame["selected_by_size"] = (size_ranks <= last).fillna(False).to_numpy(bool)

@@ -1,10 +1,12 @@
 """The strategies, and the layers that each trains. To add a strategy, add its entry.
 
-Listing them needs no torch; `training.gradients` computes the gradients that some need.
+Listing them needs no torch; `training.choosing` obtains the gradients, weights and labels that some
+need.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +15,27 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis.options import LoopUnit, Scope
-from analysis.results import NamedLayer, TopologyReport
+from analysis.options import LoopUnit, RunOptions, Scope
+from analysis.results import Float32, Integers, NamedLayer, TopologyReport
+from analysis.selection.criteria import (
+    intrinsic_dimension,
+    linear_cka,
+    neighbour_agreement,
+    participation_ratio,
+)
 from analysis.selection.decision import ties_sentence
 from analysis.selection.ranking import border_ties, rank, select_by_preset, unranked_head
 from analysis.selection.scores import score
 from analysis.topology.resummarize import resummarize
 
-Needs = Literal["nothing", "topology", "gradients"]
+Needs = Literal["nothing", "weights", "images", "labels", "gradients"]
+NEEDS: dict[Needs, str] = {
+    "nothing": "Needs no images.",
+    "weights": "Needs weights, but no images.",
+    "images": "Needs images without labels.",
+    "labels": "Needs images with labels.",
+    "gradients": "Needs labels and a backward pass.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +49,9 @@ class Evidence:
     head: str | None = None  # one of `layers`, or added to the network since
     summary: str = "b1"
     report: TopologyReport | None = None  # of the model with its old head
-    gradients: pd.DataFrame | None = None  # see `gradients.gradient_evidence`
+    # One row per layer: see `gradients.gradient_evidence` and `weights.weight_evidence`
+    measured: pd.DataFrame | None = None
+    labels: Integers | None = None  # (N,), of the report's images
 
     @classmethod
     def of_report(
@@ -65,8 +82,12 @@ class Evidence:
         return self.report
 
     def column(self, name: str) -> pd.Series:
-        assert self.gradients is not None, "the strategy needs gradients"
-        return self.gradients[name]
+        assert self.measured is not None, "the strategy needs gradients or weights"
+        return self.measured[name]
+
+    def classes(self) -> Integers:
+        assert self.labels is not None, "the strategy needs labels"
+        return self.labels
 
     def series(self, values: object) -> pd.Series:
         return pd.Series(values, index=pd.Index(self.names, name="layer"), dtype=float)
@@ -98,11 +119,63 @@ class Strategy:
     needs: Needs
     scope: Scope = "layers"
     scores: Callable[[Evidence], pd.Series] | None = None  # of the layers; the best is highest
+    before_shift: bool = False  # it chooses by the images as they were before their shift
+    counts_loops: bool = False  # so that the shortest loop that counts matters
+
+    @property
+    def description(self) -> str:
+        """What it trains and what it needs for that, for the user."""
+        return f"{self.help} {NEEDS[self.needs]}"
+
+    @property
+    def uses_analysis(self) -> bool:
+        return self.needs in ("images", "labels")
+
+    @property
+    def uses_labels(self) -> bool:
+        return self.needs in ("labels", "gradients")
+
+    @property
+    def chooses_at_once(self) -> bool:
+        """Whether an analysis of the images it trains on shows what it chooses."""
+        return self.needs in ("nothing", "images") and not self.before_shift
 
     @property
     def equal_budget(self) -> bool:
         """Whether it trains as many layers as the others do at the same ρ."""
         return self.scope == "layers"
+
+
+def _adabet_scores(evidence: Evidence) -> pd.Series:
+    e = evidence
+    return score(e.topology(), normalization=e.normalization, summary=e.summary)
+
+
+def _of_distances(evidence: Evidence, criterion: Callable[[Float32], float]) -> pd.Series:
+    return evidence.series(
+        [
+            criterion(layer.distances) if layer.finite else np.nan
+            for layer in evidence.topology().layers
+        ]
+    )
+
+
+def _changes(evidence: Evidence) -> pd.Series:
+    """1 − CKA of each layer to the last one before it that has finite activations."""
+    layers = evidence.topology().layers
+    finite = [layer for layer in layers if layer.finite]
+    changes = {
+        layer.name: 1 - linear_cka(layer.distances, before.distances)
+        for before, layer in itertools.pairwise(finite)
+    }
+    return evidence.series([changes.get(layer.name, np.nan) for layer in layers])
+
+
+def _within_kinds(evidence: Evidence) -> pd.Series:
+    """The share of the layers of its kind that a layer's signal to noise exceeds."""
+    values = evidence.column("snr")
+    by_kind = values.groupby([layer.kind for layer in evidence.layers])
+    return (by_kind.rank() - 0.5) / by_kind.transform("count")
 
 
 # Charts assign colours in this order: those compared most often come first.
@@ -111,8 +184,9 @@ STRATEGIES: dict[str, Strategy] = {
         "AdaBet",
         "The layers with the most loops for their size, by the chosen normalisation.",
         "AdaBet (arXiv 2510.03101), §4.2",
-        "topology",
-        scores=lambda e: score(e.topology(), normalization=e.normalization, summary=e.summary),
+        "images",
+        scores=_adabet_scores,
+        counts_loops=True,
     ),
     "size": Strategy(
         "Size alone",
@@ -146,8 +220,9 @@ STRATEGIES: dict[str, Strategy] = {
         "Raw b₁",
         "The layers with the most loops, whatever their size.",
         "AdaBet's ablation without normalisation (Figure 8)",
-        "topology",
+        "images",
         scores=lambda e: score(e.topology(), normalization="none"),
+        counts_loops=True,
     ),
     "first": Strategy(
         "First layers",
@@ -165,8 +240,7 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "fisher": Strategy(
         "Fisher",
-        "The layers whose activations matter most to the loss: (activation × gradient)² / 2. "
-        "Needs labels and a backward pass.",
+        "The layers whose activations matter most to the loss: (activation × gradient)² / 2.",
         "Theis et al. 2018, as in AdaBet's released code",
         "gradients",
         scores=lambda e: e.column("fisher"),
@@ -174,7 +248,7 @@ STRATEGIES: dict[str, Strategy] = {
     "auto-rgn": Strategy(
         "Relative gradient",
         "The layers with the largest gradient for the size of their weights, adapted from "
-        "Auto-RGN. Needs labels and a backward pass.",
+        "Auto-RGN.",
         "Adapted from Auto-RGN of surgical fine-tuning (Lee et al. 2023)",
         "gradients",
         scores=lambda e: e.column("relative"),
@@ -185,6 +259,70 @@ STRATEGIES: dict[str, Strategy] = {
         "TinyTL (Cai et al. 2020), BitFit (Ben Zaken et al. 2022); a baseline of AdaBet's",
         "nothing",
         scope="norms-and-biases",
+    ),
+    "stale": Strategy(
+        "AdaBet before the shift",
+        "The layers that AdaBet chooses by the same images without their shift. Use it to see "
+        "whether a choice made earlier still does.",
+        "Our own control: does a selection survive a shift?",
+        "images",
+        scores=_adabet_scores,
+        before_shift=True,
+        counts_loops=True,
+    ),
+    "parameters": Strategy(
+        "Parameters",
+        "The layers with the most parameters, as they can change the most.",
+        "Our own null: the number of parameters",
+        "nothing",
+        scores=lambda e: e.series([layer.parameters for layer in e.layers]),
+    ),
+    "participation-ratio": Strategy(
+        "Participation ratio",
+        "The layers whose activations spread over the most directions, as these offer the most to "
+        "combine anew.",
+        "(Σλ)² / Σλ² of the principal components' variances λ (Gao et al. 2017)",
+        "images",
+        scores=lambda e: _of_distances(e, participation_ratio),
+    ),
+    "intrinsic-dimension": Strategy(
+        "Intrinsic dimension",
+        "The layers whose activations vary in the most ways between similar images, as these have "
+        "simplified them least.",
+        "TwoNN (Facco et al. 2017)",
+        "images",
+        scores=lambda e: _of_distances(e, intrinsic_dimension),
+    ),
+    "cka": Strategy(
+        "Change by CKA",
+        "The layers that differ most from the layer before them in how they represent the images, "
+        "as they do the most work. The first layer is never chosen.",
+        "1 − linear CKA (Kornblith et al. 2019)",
+        "images",
+        scores=_changes,
+    ),
+    "stable-rank": Strategy(
+        "Stable rank",
+        "The layers whose weights spread over the most directions, as no single one rules them.",
+        "‖W‖_F² / ‖W‖₂², as in WeightWatcher (Martin, Peng and Mahoney 2021)",
+        "weights",
+        scores=lambda e: e.column("stable_rank"),
+    ),
+    "snr": Strategy(
+        "Signal to noise",
+        "The layers whose weights stand out most from noise among layers of their kind, as these "
+        "have learnt the most. Layers without a weight matrix are never chosen.",
+        "Spectrum (arXiv 2406.06623)",
+        "weights",
+        scores=_within_kinds,
+    ),
+    "neighbours": Strategy(
+        "Nearest neighbours",
+        "The layers where most images lie next to one of their own class, as these are closest to "
+        "telling the classes apart.",
+        "Leave-one-out accuracy of the nearest neighbour",
+        "labels",
+        scores=lambda e: _of_distances(e, lambda d: neighbour_agreement(d, e.classes())),
     ),
 }
 
@@ -221,6 +359,19 @@ def chosen_layers(
     if chosen.scope == "everything":
         return evidence.names
     return [head] if head else []
+
+
+def idle_settings(options: RunOptions) -> frozenset[str]:
+    """The fields of a run that play no part in how its strategy chooses."""
+    known = STRATEGIES.get(options.strategy)
+    names = set[str]()
+    if known is None or known.scores is not _adabet_scores:
+        names |= {"normalization", "summary"}
+    if known is None or not known.counts_loops:
+        names |= {"min_persistence", "persistence_unit"}
+    if known is not None and not known.equal_budget:
+        names.add("rho")
+    return frozenset(names)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from statistics import mean, stdev
 
 from analysis.options import RunOptions
 from analysis.runs.records import Run
+from analysis.selection.export import run_settings
 from analysis.selection.strategies import STRATEGIES
 from analysis.sweeps.grid import DataChoice
 from analysis.sweeps.paper_claims import MEMORY_MODEL, PaperClaim, average_claims, claim_for
 from analysis.text import megabytes, signed
+from analysis.version import __version__
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,10 @@ def _text(number: Number, cell: Cell | None, seeds: int) -> str:
 def records(
     cells: Iterable[RunOptions], runs: Mapping[RunOptions, Run]
 ) -> list[dict[str, str | int | float | None]]:
-    """One record per cell, with units in the names; None where there is no number yet."""
+    """One record per cell, with units in the names; None where there is no number yet.
+
+    Each has every setting; None for one that plays no part.
+    """
     lines = []
     for cell in cells:
         run, analysis = runs.get(cell), cell.analysis
@@ -178,31 +183,31 @@ def records(
         predicted = selection.predicted if selection else None
         shifted = analysis.shift != "none"
         claim = None if shifted else claim_for(analysis.model, analysis.dataset)
-        lines.append(
-            {
-                "model": analysis.model,
-                "dataset": analysis.dataset,
-                "shift": analysis.shift,
-                "severity": analysis.severity if shifted else None,
-                "strategy": cell.strategy,
-                "seed": cell.recipe.seed,
-                "rho": cell.rho,
-                "epochs": cell.recipe.epochs,
-                "train_samples": cell.train_samples,
-                "state": run.state if run else "missing",
-                "error": run.error if run else "",
-                "test_accuracy": result.test_accuracy if result else None,
-                "measured_peak_bytes": peak.total if peak else None,
-                "predicted_peak_bytes": predicted.total if predicted else None,
-                "selection_seconds": selection.seconds if selection else None,
-                "training_seconds": result.seconds if result else None,
-                "claimed_saving_percent": claim.saving
-                if claim and cell.strategy == "adabet"
-                else None,
-                "run": run.id if run else None,
-            }
-        )
-    return lines
+        line = {
+            "model": analysis.model,
+            "dataset": analysis.dataset,
+            "shift": analysis.shift,
+            "severity": analysis.severity if shifted else None,
+            "strategy": cell.strategy,
+            "seed": cell.recipe.seed,
+            "rho": cell.rho,
+            "epochs": cell.recipe.epochs,
+            "train_samples": cell.train_samples,
+            "state": run.state if run else "missing",
+            "error": run.error if run else "",
+            "test_accuracy": result.test_accuracy if result else None,
+            "measured_peak_bytes": peak.total if peak else None,
+            "predicted_peak_bytes": predicted.total if predicted else None,
+            "selection_seconds": selection.seconds if selection else None,
+            "training_seconds": result.seconds if result else None,
+            "claimed_saving_percent": claim.saving if claim and cell.strategy == "adabet" else None,
+            "run": run.id if run else None,
+        }
+        version = run.versions.get("bettiscope", __version__) if run else __version__
+        settings = run_settings(cell, version)
+        lines.append(line | {name: v for name, v in settings.items() if name not in line})
+    names = dict.fromkeys(name for line in lines for name in line)
+    return [{name: line.get(name) for name in names} for line in lines]
 
 
 def as_csv(cells: Iterable[RunOptions], runs: Mapping[RunOptions, Run]) -> str:

@@ -123,7 +123,7 @@ def test_layers_without_loops_that_compete_for_places_are_named() -> None:
             "would choose 2 of these 3: it is mostly a choice by size.",
         ),
         ([1, 1, 9, 9], [1, 2, 3, 4], 0.5, "", "would choose none of these."),
-        ([1, 9, 1, 1], [4, 5, 6, 7], 0.25, "one-layer", "would choose another."),
+        ([1, 9, 1, 1], [4, 5, 6, 7], 0.25, "one-layer", "would choose another layer."),
         ([1, 1, 8, 9], [1, 5, 5, 5], 0.5, "", "narrows the choice to 4 layers, these among them."),
         ([1, 1, 9, 9], [4, 4, 5, 6], 0.25, "one-layer", "narrows the choice to 2 layers, not this "
          "one among them."),
@@ -137,6 +137,13 @@ def test_the_part_of_size_is_named(
     _, decision, text = decided(loops, widths, rho=rho)
     assert decision.degenerate == ((degenerate,) if degenerate else ())
     assert f"Size alone, without any topology, {sentence}" in text
+
+
+def test_a_single_layer_is_one_also_in_the_sentences() -> None:
+    _, decision, text = decided([9, 1, 8, 1], [1, 2, 8, 90], rho=0.25)
+    assert decision.degenerate == ("one-layer", "size-alone")
+    assert "would choose the same layer." in text
+    assert "Only one layer is chosen, so all rests on one score." in text
 
 
 def test_the_head_alone_is_plain_transfer_learning() -> None:
@@ -156,7 +163,7 @@ def test_a_ranked_head_that_is_left_out_is_named() -> None:
 def test_when_everything_is_chosen_nothing_was_decided() -> None:
     _, decision, text = decided([0, 0, 0], [1, 2, 3], rho=1.0)
     assert not decision.by_order_alone
-    assert text == "Every layer that can be chosen is, whatever its score."
+    assert text == "Every layer that can be chosen is chosen, whatever its score."
 
 
 def test_nothing_chosen_and_nothing_to_choose_are_silent() -> None:

@@ -13,18 +13,21 @@ import pytest
 
 import analysis.commands.analyze
 from analysis.__main__ import main
-from analysis.options import AnalysisOptions
+from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.selection.export import (
     caption,
     command_line,
     document,
     file_stem,
     of_a_layer,
+    run_settings,
     settings,
+    shared_settings,
     with_settings,
 )
 from analysis.selection.ranking import ranking
 from tests.factories import blobs, circle, layer, report
+from tests.run_factories import run_options
 
 CHOICE: dict[str, Any] = {
     "rho": 0.25,
@@ -91,6 +94,66 @@ def test_a_name_of_a_layer_does_not_depend_on_the_selection() -> None:
     assert caption(one) == caption(two)
     changed = of_a_layer(settings(OPTIONS, CHOICE | {"eps_quantile": None}))
     assert file_stem("map", one) != file_stem("map", changed)
+
+
+def test_a_name_and_a_caption_of_runs_have_what_they_share_and_the_caption_what_differs() -> None:
+    one, two = run_options("adabet", rho=0.3, normalization="flops"), run_options("random", 1)
+    common, differing = shared_settings([run_settings(one), run_settings(two)])
+    assert differing == {"strategy": ["adabet", "random"], "rho": [0.3, 0.1], "seed": [0, 1]}
+    name = file_stem("loss", common)
+    assert name.startswith("bettiscope-loss-pocket-resnet20-pretrained-digits-160-images-")
+    assert "-recommended-flops-b1-train500-8-epochs-v" in name
+    assert not any(word in name for word in ("seed", "rho", "adabet"))
+    text = caption(common, differing)
+    assert text.startswith("pocket-resnet20 (pretrained), 160 images of digits, preset recommended")
+    assert "normalisation flops" in text  # of the only run that it plays a part in
+    ending = ". What differs: strategy (adabet, random), ρ (0.3, 0.1), seed (0, 1)"
+    assert text.endswith(f"BettiScope {common['version']}{ending}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"weights": "random", "samples": 8}, "weights random, 8 images"),
+        ({"model": "m", "dataset": "d"}, "m, images of d"),
+        ({"shift": "noise"}, "images with noise"),
+        ({"shift": "none"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_caption_of_runs_that_share_little_is_short(settings: dict[str, Any], text: str) -> None:
+    assert caption(settings) == text
+
+
+def test_a_caption_lists_only_the_first_of_many_values() -> None:
+    text = caption({}, {"seed": list(range(9)), "learning_rate": [None, 0.05]})
+    assert text == (
+        "What differs: seed (0, 1, 2, 3, 4, 5 and 3 more), learning rate (default, 0.05)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "absent"),
+    [
+        ("adabet", set()),
+        ("size", {"normalization", "summary", "min_persistence", "persistence_unit"}),
+        ("raw-b1", {"normalization", "summary"}),
+        ("full", {"rho", "normalization", "summary", "min_persistence", "persistence_unit"}),
+    ],
+)
+def test_settings_of_a_run_leave_out_what_plays_no_part(strategy: str, absent: set[str]) -> None:
+    whole = set(run_settings(run_options("adabet")))
+    assert whole - set(run_settings(run_options(strategy))) == absent
+    fields = {field.name for field in dataclasses.fields(RunOptions)} - {"analysis", "recipe"}
+    fields |= {field.name for field in dataclasses.fields(Recipe)}
+    fields |= {field.name for field in dataclasses.fields(AnalysisOptions)} - {"memory"}
+    assert fields | {"analysis_batch_size", "version"} == whole
+
+
+def test_a_seed_of_the_analysis_is_named_where_it_is_another() -> None:
+    options = dataclasses.replace(run_options("adabet", 3), analysis=AnalysisOptions(seed=5))
+    known = run_settings(options)
+    assert (known["seed"], known["analysis_seed"]) == (3, 5)
 
 
 def test_a_long_name_keeps_its_version() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +12,7 @@ from analysis.errors import OptionError
 from analysis.options import PRESETS, Preset, Rounding
 from analysis.selection.ranking import layer_count, rank, ranking, select
 from analysis.selection.scores import NORMALIZATIONS, score, size_only
+from analysis.topology.layer_tests import rotation_tests
 from tests.factories import blobs, circle, layer, report
 
 ONE_LOOP = circle(20)
@@ -54,6 +56,28 @@ def test_another_summary_changes_the_score() -> None:
     reports = report(layer("a", ONE_LOOP), layer("b", ONE_LOOP * 5))
     persistence = score(reports, normalization="none", summary="total-persistence")
     assert persistence["b"] == pytest.approx(5 * persistence["a"], rel=1e-5)
+
+
+def test_what_a_test_gives_can_be_scored_once_it_was_made() -> None:
+    rng = np.random.default_rng(0)
+    reports = report(
+        layer("noise", rng.normal(size=(16, 5)), width=4),
+        layer("ring", circle(16, noise=0.1), width=8),
+        layer("bad"),
+    )
+    tests = rotation_tests(reports, draws=39, enough=None)
+    loops = score(reports, summary="long-loops", tests=tests)
+    assert loops["ring"] == 1 / (16 * 8)
+    assert loops["noise"] == 0
+    assert math.isnan(loops["bad"])
+    z = score(reports, normalization="none", summary="b1-z", tests=tests)
+    null = tests.tests["noise"].null[:, 0]
+    expected = (reports.layer("noise").b1 - null.mean()) / null.std(ddof=1)
+    assert z["noise"] == pytest.approx(expected)
+    rows = ranking(reports, rho=0.3, summary="long-loops", tests=tests)
+    assert rows.loc[rows["selected"], "layer"].tolist() == ["ring"]
+    with pytest.raises(OptionError, match=r"`summary` must be one of b1, .*; got 'b1-z'"):
+        score(reports, summary="b1-z")
 
 
 def test_all_unknown_names_are_reported_at_once() -> None:
@@ -139,7 +163,8 @@ def test_presets_are_those_of_the_method() -> None:
 
     assert told(PRESETS["paper"]) == ("pooled", 5, 8, "nearest")
     assert told(PRESETS["released"]) == ("per-batch", 4, 32, "floor")
-    assert told(PRESETS["recommended"]) == ("pooled", 5, 8, "at-least-one")
+    assert told(PRESETS["recommended"]) == ("subsets", 4, 40, "at-least-one")
+    assert PRESETS["recommended"].subsets == 100
     assert PRESETS["released"].samples == 128
 
 

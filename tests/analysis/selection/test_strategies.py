@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import LeaveOneOut, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 import analysis
@@ -17,19 +21,28 @@ from analysis.datasets import load_dataset
 from analysis.errors import TrainingError
 from analysis.models import load_model, prepare_images
 from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
+from analysis.selection.criteria import intrinsic_dimension, linear_cka, participation_ratio
 from analysis.selection.ranking import ranking, select
 from analysis.selection.scores import score
-from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers, order_share
+from analysis.selection.strategies import (
+    STRATEGIES,
+    Evidence,
+    chosen_layers,
+    idle_settings,
+    order_share,
+)
 from analysis.topology.resummarize import resummarize
 from analysis.training.choosing import choose
 from analysis.training.gradients import gradient_evidence
 from analysis.training.metrics import Selection
+from analysis.training.weights import weight_evidence
 from tests import factories
 from tests.factories import same_bits, state_of
 
 NAMES = [
     "adabet", "raw-b1", "size", "random", "first", "last", "head", "bn-bias", "full", "fisher",
-    "auto-rgn",
+    "auto-rgn", "stale", "parameters", "participation-ratio", "intrinsic-dimension", "cka",
+    "stable-rank", "snr", "neighbours",
 ]  # fmt: skip
 RANKED = [name for name in NAMES if name not in ("head", "bn-bias", "full")]
 ANALYSIS = AnalysisOptions(samples=12, seed=4)
@@ -77,11 +90,11 @@ def pocket(name: str = "pocket-resnet20") -> tuple[list[str], dict[str, int]]:
 
 def test_the_registry_lists_every_strategy() -> None:
     assert sorted(STRATEGIES) == sorted(NAMES)
-    assert len(NAMES) == 11
+    assert len(NAMES) == 19
     for strategy in STRATEGIES.values():
         assert strategy.help.endswith(".")
         assert strategy.source
-        assert (strategy.needs == "gradients") is ("backward pass" in strategy.help)
+        assert (strategy.needs == "gradients") is ("backward pass" in strategy.description)
     assert [n for n in NAMES if STRATEGIES[n].equal_budget] == RANKED
 
 
@@ -98,6 +111,105 @@ def test_size_takes_the_fewest_activations() -> None:
     ranked = sorted(begun[:-1], key=lambda name: sizes[name])  # stable: ties as they run
     assert chosen("size", rho=0.3).layers == (*ranked[:13], "fc")  # of 42 or 43 layers
     assert len(begun) - 1 in (42, 43)
+
+
+def test_parameters_takes_the_largest_layers() -> None:
+    begun, _ = pocket()
+    modules = dict(load_model("pocket-resnet20", num_classes=10).named_modules())
+    counts = {name: sum(p.numel() for p in modules[name].parameters()) for name in begun[:-1]}
+    ranked = sorted(counts, key=lambda name: -counts[name])
+    selected = chosen("parameters", rho=0.3).layers
+    assert selected == (*ranked[: len(selected) - 1], "fc")
+    assert len(selected) > 10
+
+
+@pytest.mark.parametrize("name", ["participation-ratio", "intrinsic-dimension"])
+def test_criteria_of_one_layer_rank_by_their_values(name: str) -> None:
+    criterion = {"participation-ratio": participation_ratio,
+                 "intrinsic-dimension": intrinsic_dimension}[name]  # fmt: skip
+    layers = [layer for layer in analysis.run(ANALYSIS).layers if layer.name != "fc"]
+    ranked = sorted(layers, key=lambda layer: -criterion(layer.distances))
+    selected = chosen(name, rho=0.2).layers
+    assert selected == (*(layer.name for layer in ranked[: len(selected) - 1]), "fc")
+
+
+def test_cka_takes_the_layers_that_change_the_most() -> None:
+    layers = analysis.run(ANALYSIS).layers
+    alike = {
+        layer.name: linear_cka(before.distances, layer.distances)
+        for before, layer in itertools.pairwise(layers)
+    }
+    ranked = sorted((name for name in alike if name != "fc"), key=alike.__getitem__)
+    selected = chosen("cka", rho=0.2).layers
+    assert selected == (*ranked[: len(selected) - 1], "fc")
+    everything = chosen("cka", rho=1.0).layers
+    assert set(pocket()[0]) - set(everything) == {layers[0].name}, "there is none before the first"
+
+
+def test_stable_rank_takes_the_layers_whose_weights_spread_the_most() -> None:
+    model = load_model("pocket-resnet20", num_classes=10)
+    ranks = {}
+    for name in pocket()[0][:-1]:
+        weight = model.get_parameter(f"{name}.weight").detach().numpy()
+        matrix = weight.reshape(len(weight), -1)
+        ranks[name] = (np.linalg.norm(matrix) / np.linalg.norm(matrix, 2)) ** 2
+    selected = chosen("stable-rank", rho=0.3).layers
+    ranked = sorted(ranks, key=lambda name: -ranks[name])
+    assert selected == (*ranked[: len(selected) - 1], "fc")
+
+
+def test_snr_compares_layers_of_a_kind() -> None:
+    model = load_model("pocket-vit", num_classes=10)
+    options = {"analysis": AnalysisOptions(model="pocket-vit", samples=8)}
+    names = [name for name in pocket("pocket-vit")[0] if name != "heads.head"]
+    ranked = chosen("snr", model=model, rho=1.0, **options).layers[:-1]
+    modules = dict(model.named_modules())
+    kinds = [type(modules[name]).__name__ for name in ranked]
+    assert set(kinds) == {"Conv2d", "Linear", "MultiheadAttention", "Encoder"} & set(kinds)
+    assert "LayerNorm" not in kinds
+    assert "LayerNorm" in {type(modules[name]).__name__ for name in names}
+    for kind in ("Linear", "MultiheadAttention"):
+        own = [name for name, its in zip(ranked, kinds, strict=True) if its == kind]
+        assert len(own) > 1
+        values = weight_evidence(model, pocket("pocket-vit")[0])["snr"][own].to_list()
+        assert values == sorted(values, reverse=True)
+    best = {kind: kinds.index(kind) for kind in ("Linear", "MultiheadAttention")}
+    assert max(best.values()) < len(ranked) / 2, "the best of each kind come first"
+
+
+def test_neighbours_takes_the_layers_that_classify_best_by_the_nearest_image() -> None:
+    drawn = load_dataset("digits").sample(12, seed=4)
+    shares = {}
+    for layer in analysis.run(ANALYSIS).layers[:-1]:
+        nearest = KNeighborsClassifier(1, metric="precomputed")
+        distances = layer.distances
+        shares[layer.name] = cross_val_score(nearest, distances, drawn.labels, cv=LeaveOneOut())
+    ranked = sorted(shares, key=lambda name: -shares[name].mean())  # stable: ties as they run
+    selected = chosen("neighbours", rho=0.3).layers
+    assert selected == (*ranked[: len(selected) - 1], "fc")
+    assert len({shares[name].mean() for name in ranked}) > 1
+
+
+def test_criteria_leave_out_layers_without_numbers() -> None:
+    rng = np.random.default_rng(0)
+    clouds = [rng.normal(size=(8, 3)) for _ in range(3)]
+    layers = [
+        factories.layer(name, cloud) for name, cloud in zip(("a", "b", "d"), clouds, strict=True)
+    ]
+    layers.insert(2, factories.layer("c"))
+    report = replace(factories.report(*layers), head=None)
+    evidence = Evidence.of_report(report, normalization="activation", seed=0)
+    for name in ("participation-ratio", "intrinsic-dimension"):
+        assert sorted(chosen_layers(name, evidence, rho=1.0)) == ["a", "b", "d"]
+    assert sorted(chosen_layers("cka", evidence, rho=1.0)) == ["b", "d"]
+    scores = STRATEGIES["cka"].scores
+    assert scores is not None
+    assert scores(evidence)["d"] == 1 - linear_cka(layers[3].distances, layers[1].distances)
+
+
+def test_the_shortest_loop_matters_only_to_strategies_that_count_loops() -> None:
+    counting = {n for n in NAMES if "min_persistence" not in idle_settings(RunOptions(strategy=n))}
+    assert counting == {"adabet", "raw-b1", "stale"}
 
 
 def test_first_and_last_follow_the_execution_order() -> None:
@@ -154,7 +266,7 @@ def test_adabet_trains_the_selection_of_the_page(normalization: str) -> None:
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-@pytest.mark.parametrize("strategy", ["adabet", "raw-b1", "size", "random", "first", "last"])
+@pytest.mark.parametrize("strategy", [n for n in RANKED if STRATEGIES[n].chooses_at_once])
 def test_page_and_run_choose_the_same_layers(strategy: str, preset: str) -> None:
     choice = {"normalization": "sqrt-activation", "summary": "total-persistence"}
     evidence = Evidence.of_report(
@@ -187,7 +299,8 @@ def test_gradient_strategies_rank_by_their_evidence() -> None:
 def test_only_gradient_strategies_need_labels_and_a_backward_pass() -> None:
     for name in NAMES:
         selected = chosen(name)
-        assert selected.used_labels is selected.used_gradients is (name in ("fisher", "auto-rgn"))
+        assert selected.used_gradients is (name in ("fisher", "auto-rgn"))
+        assert selected.used_labels is (selected.used_gradients or name == "neighbours")
         assert selected.seconds > 0
         assert selected.predicted is None
     weights = 4 * chosen("full").total_parameters
@@ -196,6 +309,17 @@ def test_only_gradient_strategies_need_labels_and_a_backward_pass() -> None:
     assert chosen("fisher").peak_bytes > 2 * weights
     assert weights < chosen("size").peak_bytes < 2 * weights
     assert chosen("adabet").peak_bytes == analysis.run(ANALYSIS).peak_bytes > weights
+
+
+def test_a_choice_from_before_the_shift_is_that_of_the_plain_images() -> None:
+    shifted = replace(ANALYSIS, shift="inversion", severity=5)
+    fresh = chosen("adabet", analysis=shifted).layers
+    stale = chosen("stale", analysis=shifted, normalization="sqrt-activation").layers
+    assert stale == chosen("adabet", normalization="sqrt-activation").layers
+    assert stale != chosen("adabet", analysis=shifted, normalization="sqrt-activation").layers
+    assert chosen("stale").layers == chosen("adabet").layers != fresh
+    names = idle_settings(RunOptions(strategy="stale"))
+    assert names == idle_settings(RunOptions(strategy="adabet"))
 
 
 def test_the_selection_counts_the_time_of_a_saved_analysis(
@@ -284,7 +408,7 @@ def test_a_run_without_any_loop_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_run_names_the_ties_for_its_last_places() -> None:
-    options = RunOptions(analysis=AnalysisOptions())  # as in the first view
+    options = RunOptions(analysis=AnalysisOptions(samples=40, pooling="pooled"))
     selection = choose(load_model("pocket-resnet20"), options)
     assert selection.note.startswith("For the last 2 places, 3 layers have the same score")
 

@@ -78,7 +78,7 @@ def test_few_images_are_all_analysed(tmp_path: Path) -> None:
     cells = replace(SMALL, datasets=(DataChoice(few), DataChoice("digits"))).cells()
     most = dataset_spec(few).sizes["train"]
     sizes = {(cell.analysis.dataset, cell.analysis.samples) for cell in cells}
-    assert sizes == {(few, most), ("digits", 40)}
+    assert sizes == {(few, most), ("digits", 160)}
     assert most < 20
 
 
