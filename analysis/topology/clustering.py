@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.cluster import DBSCAN
 
-from analysis.options import ClusterOptions
+from analysis.options import ClusterOptions, EpsRule
 from analysis.results import Clustering, Float32
+from analysis.topology.cluster_curve import cluster_curve
 
 MIN_NEIGHBOURS = ClusterOptions.min_samples
 
@@ -28,30 +29,47 @@ def knee_eps(distances: Float32, *, min_samples: int = MIN_NEIGHBOURS) -> float:
     return float(curve[np.argmax(np.linspace(0, 1, len(curve)) - (curve - curve[0]) / rise)])
 
 
+def most_clusters_eps(distances: Float32, *, min_samples: int = MIN_NEIGHBOURS) -> float:
+    """The eps at which DBSCAN finds the most clusters; see `ClusterCurve.best_eps`."""
+    return cluster_curve(distances, min_samples=min_samples).best_eps()
+
+
+_RULES = {"most-clusters": most_clusters_eps, "knee": knee_eps}
+
+
 def dbscan(
-    distances: Float32, *, eps_quantile: float | None = None, min_samples: int = MIN_NEIGHBOURS
+    distances: Float32,
+    *,
+    eps_rule: EpsRule = ClusterOptions.eps_rule,
+    eps_quantile: float | None = None,
+    eps: float | None = None,
+    min_samples: int = MIN_NEIGHBOURS,
 ) -> Clustering:
     """Cluster a cloud with scikit-learn's DBSCAN.
 
     Parameters
     ----------
     distances : ndarray (N, N) of float32
+    eps_rule : {"most-clusters", "knee"}
+        How eps is found if it is not given: `most_clusters_eps` or `knee_eps`.
     eps_quantile : float in (0, 1], optional
-        Sets eps to this quantile of the distances between different points; default: `knee_eps`.
+        Sets eps to this quantile of the distances between different points.
+    eps : float, optional
+        In the units of the distances.
     min_samples : int
         Points within eps of a core point, itself included.
 
     Raises
     ------
     OptionError
-        If an option is out of range.
+        If an option is out of range, or both `eps` and `eps_quantile` are given.
     """
-    ClusterOptions(eps_quantile, min_samples)  # checks them
-    if eps_quantile is None:
-        eps = knee_eps(distances, min_samples=min_samples)
-    else:
+    ClusterOptions(eps_rule, eps_quantile, eps, min_samples)  # checks them
+    if eps_quantile is not None:
         between = distances[np.triu_indices(len(distances), 1)]
         eps = float(np.quantile(between, eps_quantile))
+    elif eps is None:
+        eps = _RULES[eps_rule](distances, min_samples=min_samples)
     # scikit-learn needs eps > 0; where points coincide, the smallest number is enough.
     eps = max(eps, float(np.finfo(np.float32).tiny))
     labels = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(distances)

@@ -18,6 +18,9 @@ from analysis.results import Float32
 
 _SLICE = 5 << 16  # elements of one slice: 1.3 MB in float32, within a core's cache
 _WIDEST = 1 << 13  # coordinates: float32 sums over more of them lose digits
+# Products of fewer points than this may run in kernels that add one coordinate after another,
+# which loses digits sooner: on one AMD processor 9e-6 of a distance, with 4 to 10 points.
+_FEW_POINTS, _WIDEST_OF_FEW = 32, 1 << 10
 # A squared distance is a difference of Gram entries. Below this share of them it has too few of
 # the dtype's digits for `RELATIVE_ERROR`.
 _CANCELLED = {torch.float32: 0.05, torch.float64: 1e-9}
@@ -65,7 +68,8 @@ def _flatten(cloud: Tensor) -> Tensor:
 
 
 def _slices(flat: Tensor) -> Iterator[Tensor]:
-    width = min(_WIDEST, max(256, _SLICE // len(flat)))
+    widest = _WIDEST_OF_FEW if len(flat) < _FEW_POINTS else _WIDEST
+    width = min(widest, max(256, _SLICE // len(flat)))
     return (flat[:, start : start + width] for start in range(0, flat.shape[1], width))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -123,7 +124,9 @@ def plan_within(
             return plan
     try:
         shape = tuple(images[:1].shape[1:])
-        footprint = predict_footprint(model, shape, most.layers, precision)
+        footprint = replace(
+            predict_footprint(model, shape, most.layers, precision), cloud=most.cloud
+        )
     except ModelError:
         footprint = most
     return plan_passes(len(images), footprint, budget)

@@ -27,6 +27,7 @@ class LayerDistances:
     samples: int
     distances: dict[str, Float32 | None] = field(default_factory=dict)  # None: not finite
     outside: dict[str, None] = field(default_factory=dict)  # output is not one point per image
+    norms: dict[str, float] = field(default_factory=dict)  # how far a point is from the origin
     peak_bytes: int = 0  # live tensors at the peak
 
     def add(self, name: str, blocks: tuple[range, ...], matrix: Float32 | None) -> None:
@@ -114,6 +115,7 @@ class _Measure:
         self.on_layer(self.before + len(self.seen), name)
         self.seen.add(name)
         self.clouds.add(name, self.blocks, pairwise_distances(output))
+        self.clouds.norms[name] = float(torch.linalg.vector_norm(output[0].detach().float()))
 
 
 def _gather(images: Tensor | ImageBlocks, blocks: tuple[range, ...]) -> Tensor:

@@ -37,6 +37,7 @@ class Footprint:
     image: int  # bytes of a forward pass for each of its images, including the input
     fixed: int = 0  # bytes of a forward pass, whatever its number of images
     processes: int = 1  # that run Ripser at the same time
+    cloud: int | None = None  # images of the clouds that Ripser gets; None: all
 
     def of_pass(self, images: int) -> int:
         """Bytes on the model's device during a pass of `images` images."""
@@ -49,7 +50,7 @@ class Footprint:
 
     def of_topology(self, samples: int) -> int:
         """Bytes on the host after the passes."""
-        processes = self.processes if samples >= PARALLEL_FROM else 1
+        processes = self.processes if (self.cloud or samples) >= PARALLEL_FROM else 1
         started = processes * _PROCESS if processes > 1 else 0
         return self.of_matrices(samples) + started + processes * _TOPOLOGY * samples**2
 

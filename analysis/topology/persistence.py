@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from joblib import Parallel, cpu_count, delayed
 from ripser import ripser
@@ -30,13 +30,18 @@ def persistence(distances: Float32) -> tuple[Float32, Float32]:
     return components.astype("float32"), without_rounding(loops.astype("float32"))
 
 
-def persistences(clouds: Sequence[Float32]) -> Iterator[tuple[Float32, Float32]]:
-    """`persistence` of each matrix, in order; large clouds are spread over processes."""
+def persistences(
+    clouds: Iterable[Float32], *, count: int, points: int
+) -> Iterator[tuple[Float32, Float32]]:
+    """`persistence` of each of `count` matrices, in order; large ones are spread over processes.
+
+    They have `points` points, or fewer, and are read one after the other.
+    """
     cores = cpu_count()
-    if cores == 1 or len(clouds) < 2 or max(map(len, clouds)) < PARALLEL_FROM:
+    if cores == 1 or count < 2 or points < PARALLEL_FROM:
         return map(persistence, clouds)
     # loky rather than multiprocessing: it does not import the caller's main module again.
     results: Iterator[tuple[Float32, Float32]] = Parallel(
-        n_jobs=min(cores, len(clouds)), return_as="generator", max_nbytes=None
+        n_jobs=min(cores, count), return_as="generator", max_nbytes=None
     )(delayed(persistence)(cloud) for cloud in clouds)
     return results

@@ -26,6 +26,7 @@ from analysis.instruments.activations import LayerInfo
 from analysis.instruments.behaviour import Behaviour, fill_lazy_layers, observe_network, seeded
 from analysis.instruments.wrappers import check_network, unwrapped
 from analysis.models import learn_code, load_model
+from analysis.models.names import TIMM
 from analysis.options import (
     MIN_SAMPLES,
     POOLINGS,
@@ -33,9 +34,10 @@ from analysis.options import (
     AnalysisOptions,
     Pooling,
     Precision,
+    option_problems,
 )
 from analysis.progress import Progress, ProgressCallback
-from analysis.results import Float32, LayerTopology, TopologyReport
+from analysis.results import Float32, Integers, LayerTopology, TopologyReport
 from analysis.system.devices import device_of, full_float32, pick_device
 from analysis.system.memory import free_cache
 from analysis.text import gigabytes
@@ -51,16 +53,20 @@ from analysis.topology.inputs import format_of, load_split, plain_sentence, prep
 from analysis.topology.layer_distances import measure_layer_distances
 from analysis.topology.passes import Plan
 from analysis.topology.persistence import persistences
+from analysis.topology.rounding import without_rounding
+from analysis.topology.rounding_error import coarse_format, layer_errors, rounding_sentences
 from analysis.topology.store import fingerprint, load_analysis, save_analysis
+from analysis.topology.subsets import images_of_clouds, with_errors
 from analysis.topology.summaries import average
 
 
 @dataclass(frozen=True)
 class _CloudOptions:
     samples: int
-    batch_size: int
-    pooling: Pooling
+    clouds: Integers
     min_persistence: float
+    errors: dict[str, float]  # of the distances in each layer, because activations are rounded
+    coarse: str  # the 16-bit format of the activations; or ""
 
 
 def analyze(
@@ -69,6 +75,7 @@ def analyze(
     *,
     batch_size: int = 8,
     pooling: Pooling = "pooled",
+    subsets: int = AnalysisOptions.subsets,
     min_persistence: float = 0.0,
     seed: int = 0,
     memory: int = 0,
@@ -90,14 +97,17 @@ def analyze(
         Already preprocessed for the model; N >= 4. Other shapes that the model accepts are fine.
         Only the images of one pass at a time are moved to the model's device.
     batch_size : int
-        Images per batch. It sets the clouds of "per-batch"; the numbers of "pooled" do not
-        depend on it.
-    pooling : {"pooled", "per-batch"}
-        One cloud of all N images, or one per full batch, with b₁ averaged over them.
+        Images per batch or subset. It sets the clouds of "per-batch" and "subsets"; the numbers of
+        "pooled" do not depend on it.
+    pooling : {"pooled", "per-batch", "subsets"}
+        One cloud of all N images, or one per full batch, or one per random subset, with b₁
+        averaged over them.
+    subsets : int
+        How many random subsets there are, if `pooling` asks for them.
     min_persistence : float
         Shorter loops are not counted in b₁; in the units of the activations.
     seed : int
-        The seed with which the images were drawn, for the report.
+        The seed with which the images were drawn, for the report; it also decides the subsets.
     memory : int
         Bytes that the analysis may take on the model's device beyond those held now; 0: most of
         the free ones.
@@ -121,7 +131,10 @@ def analyze(
     ModelError
         If the model cannot run on the images, has no layer, or needs too much memory.
     """
-    _check(images, batch_size, pooling, min_persistence, memory, precision)
+    _check(images, batch_size, pooling, subsets, min_persistence, memory, precision)
+    images_of = images_of_clouds(
+        len(images), pooling=pooling, batch_size=batch_size, subsets=subsets, seed=seed
+    )
     started = time.perf_counter()
     model = unwrapped(model)
     check_network(model)
@@ -132,6 +145,7 @@ def analyze(
         behaviour = observe_network(model, images[:2])
     with seeded(seed, device):
         traced, most = trace_footprint(model, images[:2], precision, head=head)
+    most = replace(most, cloud=images_of.shape[1])
     infos = {layer.name: layer for layer in traced.layers}
     free = free_budget(device)
     budget = replace(free, device=memory) if memory else free
@@ -148,18 +162,23 @@ def analyze(
             precision=precision,
             on_layer=partial(report_step, "Forward pass"),
         )
-    options = _CloudOptions(len(images), batch_size, pooling, min_persistence)
+    with seeded(seed, device):
+        errors = layer_errors(model, images, clouds, plan, precision=precision, behaviour=behaviour)
+    coarse = coarse_format(model, precision)
+    options = _CloudOptions(len(images), images_of, min_persistence, errors, coarse)
     measured = [info for info in traced.layers if info.name in clouds.distances]
     layers: list[LayerTopology] = []
-    for layer in _topologies(measured, clouds.distances, options):
+    left_out: set[str] = set()
+    for layer in _topologies(measured, clouds.distances, options, left_out):
         report_step("Topology", plan.passes * len(infos) + len(layers), layer.name)
         layers.append(layer)
     ran = (*clouds.distances, *clouds.outside)
-    return TopologyReport(
+    report = TopologyReport(
         layers=tuple(layers),
         samples=len(images),
         batch_size=batch_size,
         pooling=pooling,
+        clouds=images_of,
         min_persistence=min_persistence,
         seed=seed,
         seconds=time.perf_counter() - started,
@@ -167,8 +186,18 @@ def analyze(
         never_run=(*traced.never_run, *(n for n in infos if n not in ran)),
         outside=(*traced.outside, *clouds.outside),
         head=traced.head.name,
-        remarks=tuple(filter(None, (*behaviour.sentences(), traced.head.reason))),
+        remarks=tuple(
+            filter(
+                None,
+                (
+                    *behaviour.sentences(),
+                    *rounding_sentences(layers, coarse, left_out),
+                    traced.head.reason,
+                ),
+            )
+        ),
     )
+    return with_errors(report)
 
 
 def analyze_named(
@@ -202,7 +231,7 @@ def analyze_named(
         key = fingerprint(options)
     try:
         saved = load_analysis(key)
-        if saved is not None:
+        if saved is not None and _is_prepared_as_now(saved, options):
             return _with_input_format(saved, options)
     except StoreError as error:
         notes.append(str(error))
@@ -223,14 +252,7 @@ def _compute(
 ) -> TopologyReport:
     data = load_split(options, options.split, progress)
     drawn = data.sample(options.samples, seed=options.seed)
-    model = load_model(
-        options.model,
-        weights=options.weights,
-        weights_key=options.weights_key,
-        head=options.head,
-        seed=options.seed,
-        progress=progress,
-    ).to(device)
+    model = load_network(options, device, progress)
     plain: set[int] = set()
     images = prepare_inputs(options, drawn, plain)
     with full_float32():
@@ -239,14 +261,47 @@ def _compute(
             images,
             batch_size=options.batch_size,
             pooling=options.pooling,
+            subsets=options.subsets,
             seed=options.seed,
-            memory=_memory_left(options.memory, device),
+            memory=memory_left(options.memory, device),
             precision=options.precision,
             head=options.head,
             progress=progress,
         )
     remarks = tuple(filter(None, (*report.remarks, plain_sentence(len(plain), len(drawn)))))
     return replace(report, input_format=format_of(options), remarks=remarks)
+
+
+def load_network(
+    options: AnalysisOptions, device: torch.device, progress: ProgressCallback | None = None
+) -> nn.Module:
+    """The network of an analysis, on a device."""
+    return load_model(
+        options.model,
+        weights=options.weights,
+        weights_key=options.weights_key,
+        head=options.head,
+        seed=options.seed,
+        progress=progress,
+    ).to(device)
+
+
+def _is_prepared_as_now(saved: TopologyReport, options: AnalysisOptions) -> bool:
+    """Whether an analysis had its images prepared as they would be now.
+
+    Files without an input format are of versions that cropped the images of timm's networks for
+    which it says "squash".
+    """
+    if not options.model.startswith(TIMM):
+        return True
+    try:
+        now = format_of(options)
+    except AnalysisError:  # of another version of timm, say: then nothing is known
+        return True
+    before = saved.input_format
+    if before is None:
+        return not (now.stretched or now.bordered or now.clipped)
+    return replace(before, remark=now.remark) == now
 
 
 def _with_input_format(saved: TopologyReport, options: AnalysisOptions) -> TopologyReport:
@@ -281,7 +336,7 @@ def _save(options: AnalysisOptions, key: str, report: TopologyReport) -> list[st
     ]
 
 
-def _memory_left(memory: int, device: torch.device) -> int:
+def memory_left(memory: int, device: torch.device) -> int:
     """The bytes of a budget for the whole process that are left to the analysis."""
     if not memory:
         return 0
@@ -298,6 +353,7 @@ def _check(
     images: Tensor | ImageBlocks,
     batch_size: int,
     pooling: str,
+    subsets: int,
     min_persistence: float,
     memory: int,
     precision: str,
@@ -321,6 +377,12 @@ def _check(
             f"`batch_size` must be from {MIN_SAMPLES} to the number of images ({len(images)}) "
             f"when `pooling` is 'per-batch', got {batch_size}"
         )
+    elif pooling == "subsets" and batch_size < MIN_SAMPLES:
+        problems.append(
+            f"`batch_size` must be at least {MIN_SAMPLES} when `pooling` is 'subsets', got "
+            f"{batch_size}"
+        )
+    problems += option_problems(AnalysisOptions, {"subsets": subsets})
     if not min_persistence >= 0:
         problems.append(f"`min_persistence` must be at least 0, got {min_persistence:g}")
     raise_problems(problems)
@@ -336,27 +398,25 @@ def _reporter(
     return report_step
 
 
-def _blocks(distances: Float32, batch_size: int, pooling: Pooling) -> list[Float32]:
-    """The clouds of one layer; images after the last full batch are left out."""
-    if pooling == "pooled":
-        return [distances]
-    starts = range(0, len(distances) - batch_size + 1, batch_size)
-    return [np.ascontiguousarray(distances[s : s + batch_size, s : s + batch_size]) for s in starts]
-
-
 def _topologies(
-    infos: list[LayerInfo], clouds: dict[str, Float32 | None], options: _CloudOptions
+    infos: list[LayerInfo],
+    distances: dict[str, Float32 | None],
+    options: _CloudOptions,
+    left_out: set[str],
 ) -> Iterator[LayerTopology]:
-    blocks = {
-        name: _blocks(distances, options.batch_size, options.pooling)
-        for name, distances in clouds.items()
-        if distances is not None
-    }
-    results = persistences([block for info in infos for block in blocks.get(info.name, ())])
+    """The layers; the names of those with loops no longer than rounding go to `left_out`."""
+    finite = [matrix for info in infos if (matrix := distances[info.name]) is not None]
+    count, points = options.clouds.shape
+    within = (matrix[np.ix_(rows, rows)] for matrix in finite for rows in options.clouds)
+    results = persistences(within, count=count * len(finite), points=points)
     for info in infos:
-        distances = clouds[info.name]
-        pairs = list(islice(results, len(blocks.get(info.name, ()))))
-        loops = tuple(loops for _, loops in pairs)
+        matrix = distances[info.name]
+        pairs = list(islice(results, 0 if matrix is None else count))
+        error = options.errors.get(info.name, 0.0)
+        certain = 0.0 if options.coarse else error
+        loops = tuple(without_rounding(loops, certain) for _, loops in pairs)
+        if sum(map(len, loops)) < sum(len(every) for _, every in pairs):
+            left_out.add(info.name)
         yield LayerTopology(
             name=info.name,
             kind=info.kind,
@@ -364,12 +424,13 @@ def _topologies(
             activation_size=options.samples * math.prod(info.shape),
             parameters=info.parameters,
             flops=info.flops,
-            distances=_no_distances(options.samples) if distances is None else distances,
+            distances=_no_distances(options.samples) if matrix is None else matrix,
             diagrams=loops,
             components=tuple(components for components, _ in pairs),
             b1=average(loops, "b1", options.min_persistence) if loops else math.nan,
-            clustering=None if distances is None else dbscan(distances),
-            finite=distances is not None,
+            clustering=None if matrix is None else dbscan(matrix),
+            finite=matrix is not None,
+            rounding=error,
         )
 
 

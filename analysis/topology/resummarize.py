@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from analysis.options import ClusterOptions, LoopUnit
-from analysis.results import LayerTopology, TopologyReport
-from analysis.topology.summaries import average
+from analysis.results import Clustering, LayerTopology, TopologyReport
+from analysis.topology.subsets import with_errors
+from analysis.topology.summaries import cloud_values
 
 
 def resummarize(
@@ -14,8 +15,7 @@ def resummarize(
     *,
     min_persistence: float = 0.0,
     persistence_unit: LoopUnit = "distance",
-    eps_quantile: float | None = None,
-    min_samples: int = ClusterOptions.min_samples,
+    clusters: ClusterOptions | None = None,
 ) -> TopologyReport:
     """A copy of a report with b₁ and the clusters computed again from diagrams and distances.
 
@@ -26,8 +26,8 @@ def resummarize(
         As for `pipeline.analyze`.
     persistence_unit : {"distance", "diameter"}
         Whether `min_persistence` is a distance, or a share of each layer's largest distance.
-    eps_quantile, min_samples
-        As for `clustering.dbscan`; with the defaults the clusters stay as they are.
+    clusters : ClusterOptions, optional
+        With the default the clusters stay as they are.
     """
 
     settings = replace(report, min_persistence=min_persistence, persistence_unit=persistence_unit)
@@ -35,12 +35,15 @@ def resummarize(
     def resummarize_layer(layer: LayerTopology) -> LayerTopology:
         if not layer.finite:
             return layer
-        clusters = layer.clustering
-        if (eps_quantile, min_samples) != (None, ClusterOptions.min_samples):
-            from analysis.topology.clustering import dbscan
+        loops = float(cloud_values(layer, "b1", settings.shortest_loop(layer)).mean())
+        return replace(layer, b1=loops, clustering=_clustering(layer, clusters))
 
-            clusters = dbscan(layer.distances, eps_quantile=eps_quantile, min_samples=min_samples)
-        loops = average(layer.diagrams, "b1", settings.shortest_loop(layer))
-        return replace(layer, b1=loops, clustering=clusters)
+    return with_errors(replace(settings, layers=tuple(map(resummarize_layer, report.layers))))
 
-    return replace(settings, layers=tuple(map(resummarize_layer, report.layers)))
+
+def _clustering(layer: LayerTopology, options: ClusterOptions | None) -> Clustering | None:
+    if options in (None, ClusterOptions()):
+        return layer.clustering
+    from analysis.topology.clustering import dbscan
+
+    return dbscan(layer.distances, **asdict(options))

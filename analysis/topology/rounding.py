@@ -16,12 +16,16 @@ _ROUNDING = 2 * RELATIVE_ERROR  # share of the death
 _SMALLEST = 2 * float(np.finfo(np.float32).smallest_subnormal)
 
 
-def without_rounding(loops: Float32) -> Float32:
+def without_rounding(loops: Float32, error: float = 0.0) -> Float32:
     """The intervals (k, 2) that are longer than the error of the distances, 1e-5 of the death.
 
+    `error` is added to that of both distances: what rounded activations change, see
+    `rounding_error`.
+
     Distances that are equal differ in their last digits once they are computed, and each such
-    difference would count as a loop. The rule is relative, so a layer's scale does not matter.
+    difference would count as a loop. Both rules are relative to the activations, so a layer's scale
+    does not matter.
     """
     births, deaths = loops.astype(np.float64).T
-    long: Float32 = loops[deaths - births > _ROUNDING * deaths + _SMALLEST]
+    long: Float32 = loops[deaths - births > _ROUNDING * deaths + 2 * error + _SMALLEST]
     return long

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.options import Pooling
 from analysis.results import Clustering, Float32, InputFormat, LayerTopology, TopologyReport
 
-NOT_OF_THE_FILE = ("layers", "notes", "stored", "made")
+NOT_OF_THE_FILE = ("layers", "clouds", "notes", "stored", "made")
 
 
 def check_report(report: TopologyReport) -> None:
@@ -24,12 +24,25 @@ def check_report(report: TopologyReport) -> None:
         raise ValueError(f"unknown pooling {report.pooling!r}")
     if not report.layers or len(set(report.names)) < len(report.layers):
         raise ValueError("layers are missing or have the same name")
+    _check_clouds(report)
     for layer in report.layers:
         _check_layer(layer, report.samples)
+        several = report.pooling != "pooled" and layer.finite
+        if several and len(layer.diagrams) != len(report.clouds):
+            raise ValueError(f"{layer.name} has other clouds than the report")
+
+
+def _check_clouds(report: TopologyReport) -> None:
+    """Positions of images, ascending in each cloud."""
+    clouds = report.clouds
+    _check_array(clouds, (len(clouds), clouds.shape[-1]), "i")
+    known = clouds.size and clouds.min() >= 0 and clouds.max() < report.samples
+    if not known or not (np.diff(clouds, axis=1) > 0).all():
+        raise ValueError("impossible images of a cloud")
 
 
 def _check_layer(layer: LayerTopology, samples: int) -> None:
-    _check_fields(layer, {"activation_size": 0, "parameters": 0, "flops": 0})
+    _check_fields(layer, {"activation_size": 0, "parameters": 0, "flops": 0, "rounding": 0})
     _check_array(layer.distances, (samples, samples), "f")
     for diagram in (*layer.diagrams, *layer.components):
         _check_array(diagram, (len(diagram), 2), "f")
@@ -49,11 +62,12 @@ def _check_layer(layer: LayerTopology, samples: int) -> None:
 
 def _check_lives(diagrams: tuple[Float32, ...], *, most: float | None) -> None:
     """Births from 0, deaths not before them, and below `most` if that is given."""
-    for births, deaths in (diagram.T for diagram in diagrams):
-        if not (np.all(births >= 0) and np.all(births < np.inf) and np.all(deaths >= births)):
-            raise ValueError("a diagram has impossible births or deaths")
-        if most is not None and not np.all(deaths < most):
-            raise ValueError("a loop that never dies")
+    # All at once: a layer with a hundred subsets has hundreds of small diagrams.
+    births, deaths = np.concatenate([np.zeros((0, 2), np.float32), *diagrams]).T
+    if not (np.all(births >= 0) and np.all(births < np.inf) and np.all(deaths >= births)):
+        raise ValueError("a diagram has impossible births or deaths")
+    if most is not None and not np.all(deaths < most):
+        raise ValueError("a loop that never dies")
 
 
 def _check_clustering(clustering: Clustering, samples: int) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy as np
 from analysis.datasets import dataset_spec
 from analysis.errors import StoreError
 from analysis.models import weights_fingerprint
-from analysis.options import AnalysisOptions
+from analysis.models.names import TIMM
+from analysis.options import AnalysisOptions, ClusterOptions
 from analysis.results import (
     Clustering,
     Float32,
     InputFormat,
+    Integers,
     LayerTopology,
     TopologyReport,
     head_of,
@@ -28,6 +31,7 @@ from analysis.system.home import home, replacing
 from analysis.topology.rounding import without_rounding
 from analysis.topology.saved_checks import NOT_OF_THE_FILE, check_report
 from analysis.topology.saved_limit import mark_used, remove_least_recent
+from analysis.topology.subsets import images_of_clouds, with_errors
 from analysis.topology.summaries import average
 from analysis.version import ANALYSIS_VERSION
 
@@ -37,9 +41,23 @@ def fingerprint(options: AnalysisOptions) -> str:
 
     It reads what it hashes, such as every file of a folder: call it once and pass the key on.
     """
+    return fingerprints([options])[0]
+
+
+def fingerprints(several: Sequence[AnalysisOptions]) -> list[str]:
+    """The fingerprint of each; files that several of them share are read once."""
+    weights = cache(weights_fingerprint)
+    data = cache(lambda name: dataset_spec(name).fingerprint())
+    return [
+        _key(each, weights(each.model, each.weights, each.seed), data(each.dataset))
+        for each in several
+    ]
+
+
+def _key(options: AnalysisOptions, weights: str, data: str) -> str:
     facts = asdict(options.deciding()) | {
-        "weights": weights_fingerprint(options.model, options.weights, options.seed),
-        "data": dataset_spec(options.dataset).fingerprint(),
+        "weights": weights,
+        "data": data,
         "version": ANALYSIS_VERSION,
     }
     # Saved files are named by this form: None for some idle fields, and no entry for others.
@@ -92,8 +110,22 @@ def is_saved(key: str) -> bool:
     return _path(key).exists()
 
 
+def is_preparation_unknown(report: TopologyReport, options: AnalysisOptions) -> bool:
+    """Whether only a look at the network shows if a stored analysis' images were prepared as now.
+
+    `pipeline.analyze_named` looks, in a process that has torch.
+    """
+    return report.input_format is None and options.model.startswith(TIMM)
+
+
+def _is_unclipped(report: TopologyReport) -> bool:
+    """Whether an earlier version let bicubic images go beyond black and white."""
+    images = report.input_format
+    return images is not None and images.interpolation == "bicubic" and not images.clipped
+
+
 def load_analysis(key: str) -> TopologyReport | None:
-    """Read the analysis with this `fingerprint`; None if it was never saved.
+    """Read the analysis with this `fingerprint`; None if it was never saved, or is out of date.
 
     Raises
     ------
@@ -117,6 +149,8 @@ def load_analysis(key: str) -> TopologyReport | None:
         raise StoreError(
             f"A saved analysis was damaged. It was set aside as {aside} and computed again."
         ) from error
+    if _is_unclipped(report):
+        return None
     mark_used(path)
     return report
 
@@ -148,9 +182,11 @@ def _arrays(report: TopologyReport, key: str) -> dict[str, Any]:
                 "flops": layer.flops,
                 "b1": layer.b1,
                 "finite": layer.finite,
+                "rounding": layer.rounding,
             }
             for layer in layers
         ],
+        "clusters": asdict(ClusterOptions()),
         "eps": [layer.clustering.eps if layer.clustering else None for layer in layers],
         "loops": [[len(diagram) for diagram in layer.diagrams] for layer in layers],
         "components": [[len(diagram) for diagram in layer.components] for layer in layers],
@@ -162,6 +198,7 @@ def _arrays(report: TopologyReport, key: str) -> dict[str, Any]:
         "labels": np.stack([c.labels if (c := layer.clustering) else missing for layer in layers]),
         "loops": _concatenate([d for layer in layers for d in layer.diagrams]),
         "components": _concatenate([d for layer in layers for d in layer.components]),
+        "clouds": report.clouds,
     }
 
 
@@ -192,22 +229,43 @@ def _report(arrays: dict[str, Any], key: str) -> TopologyReport:
     facts = _with_tuples(meta["report"])
     facts["input_format"] = _input_format(facts.get("input_format"))
     report = TopologyReport(**({"head": head_of(layers)} | facts), layers=tuple(layers))
+    clouds = arrays.get("clouds", report.clouds)
+    clouds = clouds if len(clouds) else _clouds_before(report)
+    report = replace(report, clouds=clouds)
     check_report(report)
+    if meta.get("clusters") != asdict(ClusterOptions()):  # an older rule for the radius
+        layers = list(map(_clustered, layers))
     shortest = report.min_persistence
-    return replace(
+    report = replace(
         report,
         layers=tuple(_without_rounding(each, shortest) for each in layers),
         stored=True,
         made=datetime.fromisoformat(meta["made"]) if "made" in meta else None,
     )
+    return with_errors(report)
+
+
+def _clouds_before(report: TopologyReport) -> Integers:
+    """The images of the clouds in an older file, which does not say so: they were in order."""
+    return images_of_clouds(report.samples, pooling=report.pooling, batch_size=report.batch_size)
 
 
 def _without_rounding(layer: LayerTopology, shortest: float) -> LayerTopology:
     """The layer as it would be computed now: older files hold loops of rounding."""
-    loops = tuple(map(without_rounding, layer.diagrams))
-    if sum(map(len, loops)) == sum(map(len, layer.diagrams)):
+    together = layer.diagram
+    if len(without_rounding(together)) == len(together):  # at once, as there may be many diagrams
         return layer
+    loops = tuple(map(without_rounding, layer.diagrams))
     return replace(layer, diagrams=loops, b1=average(loops, "b1", shortest))
+
+
+def _clustered(layer: LayerTopology) -> LayerTopology:
+    """The layer with the clusters that it would have now."""
+    if not layer.finite:
+        return layer
+    from analysis.topology.clustering import dbscan  # scikit-learn is slow to import
+
+    return replace(layer, clustering=dbscan(layer.distances))
 
 
 def _input_format(facts: dict[str, Any] | None) -> InputFormat | None:

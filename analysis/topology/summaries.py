@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from analysis.results import Float32, Float64, Integers
+from analysis.results import Float32, Float64, Integers, LayerTopology, TopologyReport
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ def total_persistence(diagram: Float32, min_persistence: float = 0.0) -> float:
     return float((intervals[:, 1] - intervals[:, 0]).sum())
 
 
+def longest_loop(diagram: Float32, min_persistence: float = 0.0) -> float:
+    """The largest death / birth, which does not depend on the units; 0 without a loop."""
+    births, deaths = long_intervals(diagram, min_persistence).astype(np.float64).T
+    return float((deaths / births).max(initial=0.0))
+
+
 def persistent_entropy(diagram: Float32, min_persistence: float = 0.0) -> float:
     """Shannon entropy of the intervals' shares of the total persistence, in bits.
 
@@ -65,6 +72,32 @@ def persistent_entropy(diagram: Float32, min_persistence: float = 0.0) -> float:
     lengths = intervals[:, 1] - intervals[:, 0]
     shares = lengths / lengths.sum() if len(lengths) else lengths
     return float(-(shares * np.log2(shares)).sum()) + 0.0
+
+
+def cloud_values(layer: LayerTopology, summary: str, min_persistence: float = 0.0) -> Float64:
+    """A summary (a name of `SUMMARIES`) of each of a layer's clouds; computed once."""
+    known = _VALUES.setdefault(layer, {})
+    if (summary, min_persistence) not in known:
+        compute = SUMMARIES[summary].compute
+        values = np.array([compute(diagram, min_persistence) for diagram in layer.diagrams])
+        values.flags.writeable = False
+        known[summary, min_persistence] = values
+    return known[summary, min_persistence]
+
+
+def layer_means(report: TopologyReport, summary: str) -> Float64:
+    """The mean of a summary over each layer's clouds, (layers,); NaN if it is not finite."""
+    return np.array(
+        [
+            cloud_values(layer, summary, report.shortest_loop(layer)).mean()
+            if layer.finite
+            else np.nan
+            for layer in report.layers
+        ]
+    )
+
+
+_VALUES: WeakKeyDictionary[LayerTopology, dict[tuple[str, float], Float64]] = WeakKeyDictionary()
 
 
 def average(diagrams: Sequence[Float32], summary: str, min_persistence: float = 0.0) -> float:
@@ -88,6 +121,12 @@ SUMMARIES = {
         "the total persistence",
         "Sum of all loops' lifetimes.",
         total_persistence,
+    ),
+    "longest-loop": Summary(
+        "Longest loop",
+        "the longest loop's death / birth",
+        "Death / birth of the longest loop.",
+        longest_loop,
     ),
     "entropy": Summary(
         "Persistent entropy",

@@ -15,7 +15,7 @@ from tests.factories import blobs, distances_of
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_blobs_are_found(groups: int, seed: int) -> None:
-    clusters = dbscan(distances_of(blobs(15, groups, seed=seed)))
+    clusters = dbscan(distances_of(blobs(15, groups, seed=seed)), eps_rule="knee", min_samples=4)
     assert clusters.count == groups
     clear = clusters.labels >= 0
     assert (clusters.labels[clear] == np.repeat(np.arange(groups), 15)[clear]).all()
@@ -25,7 +25,7 @@ def test_blobs_are_found(groups: int, seed: int) -> None:
 
 def test_a_far_point_is_noise() -> None:
     points = np.concatenate([blobs(20, 1), np.full((1, 10), 1e3)])
-    clusters = dbscan(distances_of(points))
+    clusters = dbscan(distances_of(points), eps_rule="knee")
     assert clusters.labels[-1] == -1
     assert clusters.count == 1
 
@@ -64,3 +64,16 @@ def test_coincident_points_are_one_cluster() -> None:
 def test_a_quantile_out_of_range_is_named(quantile: float) -> None:
     with pytest.raises(OptionError, match=r"`eps_quantile` must be in \(0, 1\]"):
         dbscan(distances_of(blobs(5)), eps_quantile=quantile)
+
+
+@pytest.mark.parametrize("eps", [3.0, 40.0])
+def test_a_radius_that_is_given_is_the_radius(eps: float) -> None:
+    cloud = blobs(10, 3)
+    clusters = dbscan(distances_of(cloud), eps=eps)
+    own = DBSCAN(eps=eps, min_samples=MIN_NEIGHBOURS).fit_predict(cloud)
+    assert (clusters.eps, clusters.labels.tolist()) == (eps, own.tolist())
+
+
+def test_two_ways_to_give_the_radius_are_refused() -> None:
+    with pytest.raises(OptionError, match="give `eps` or `eps_quantile`, not both"):
+        dbscan(distances_of(blobs(5)), eps_quantile=0.1, eps=1.0)

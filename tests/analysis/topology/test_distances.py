@@ -83,7 +83,7 @@ def test_a_close_pair_in_half_precision(dtype: torch.dtype) -> None:
     assert worst_error(cloud) < TOLERANCE
 
 
-@pytest.mark.parametrize("count", [4, 8, 12])
+@pytest.mark.parametrize("count", [2, 4, 8, 12])
 def test_few_points_with_very_many_coordinates(count: int) -> None:
     cloud = torch.full((count, 1_000_000), 0.1)
     cloud[torch.rand(cloud.shape, generator=torch.Generator().manual_seed(0)) < 0.035] = 0

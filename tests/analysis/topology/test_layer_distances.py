@@ -217,7 +217,10 @@ def test_distances_of_half_precision_activations_have_full_precision(precision: 
     model, inputs, clouds = network(), images(), {}
     for name, module in model.named_children():
         module.register_forward_hook(
-            lambda _, __, out, name=name: clouds.update({name: out.clone()})
+            # The last pass is of a few images, to measure the rounding.
+            lambda _, __, out, name=name: (
+                clouds.update({name: out.clone()}) if len(out) == SAMPLES else None
+            )
         )
     report = analyze(model, inputs, precision=precision)
     for layer in report.layers:

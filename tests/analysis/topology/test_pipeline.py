@@ -186,7 +186,7 @@ def test_progress_comes_layer_by_layer_and_can_stop_the_analysis() -> None:
     ("change", "message"),
     [
         ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
-        ({"pooling": "all"}, "`pooling` must be one of pooled, per-batch; got 'all'"),
+        ({"pooling": "all"}, "`pooling` must be one of pooled, per-batch, subsets; got 'all'"),
         ({"pooling": "per-batch", "batch_size": 25}, "from 4 to the number of images"),
         ({"min_persistence": -1.0}, "`min_persistence` must be at least 0, got -1"),
     ],

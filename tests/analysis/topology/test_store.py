@@ -106,7 +106,8 @@ def test_options_that_change_the_numbers_change_the_key(change: dict[str, object
 
 def test_options_that_change_no_number_keep_the_key() -> None:
     assert fingerprint(dataclasses.replace(OPTIONS, severity=5)) == fingerprint(OPTIONS)
-    assert fingerprint(dataclasses.replace(OPTIONS, batch_size=4)) == fingerprint(OPTIONS)
+    pooled = dataclasses.replace(OPTIONS, pooling="pooled")
+    assert fingerprint(dataclasses.replace(pooled, batch_size=4)) == fingerprint(pooled)
     shifted = dataclasses.replace(OPTIONS, shift="blur")
     assert fingerprint(dataclasses.replace(shifted, severity=5)) != fingerprint(shifted)
     batches = dataclasses.replace(OPTIONS, pooling="per-batch")
@@ -139,7 +140,7 @@ def test_saved_analyses_keep_their_keys(
     monkeypatch.setattr(store, "weights_fingerprint", lambda *_: "weights")
     monkeypatch.setattr(store, "dataset_spec", lambda _: data)
     monkeypatch.setattr(store, "ANALYSIS_VERSION", "version")
-    assert fingerprint(AnalysisOptions(**options)) == name
+    assert fingerprint(AnalysisOptions(**{"samples": 40, "pooling": "pooled"} | options)) == name
 
 
 def test_another_version_or_other_weights_have_no_saved_analysis(

@@ -17,6 +17,7 @@ EMPTY = np.zeros((0, 2), np.float32)
         ("b1", 3, 1),
         ("betti-maximum", 2, 1),
         ("total-persistence", 5, 3),
+        ("longest-loop", 4, 4),
         ("entropy", -(0.6 * np.log2(0.6) + 2 * 0.2 * np.log2(0.2)), 0),
     ],
 )
@@ -28,7 +29,7 @@ def test_by_hand(name: str, expected: float, longest_only: float) -> None:
 
 
 def test_every_summary_is_covered_above() -> None:
-    assert set(SUMMARIES) == {"b1", "betti-maximum", "total-persistence", "entropy"}
+    assert set(SUMMARIES) == {"b1", "betti-maximum", "total-persistence", "longest-loop", "entropy"}
 
 
 def test_the_betti_curve_counts_living_features() -> None:
