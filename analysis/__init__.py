@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from analysis.selection.ranking import select
     from analysis.selection.scores import NORMALIZATIONS, score
     from analysis.selection.strategies import STRATEGIES
+    from analysis.topology.layer_tests import rotation_tests
     from analysis.topology.pipeline import analyze, analyze_named, run
+    from analysis.topology.rotation import rotation_test
     from analysis.training.fine_tune import Training
     from analysis.training.freezing import freeze, parameters_of
-    from analysis.training.loop import TensorImages, finetune
+    from analysis.training.loop import finetune
     from analysis.training.prediction import predict_peak
+    from analysis.training.splits import TensorImages
 
 _HOMES = {
     "datasets": ["list_datasets", "load_dataset"],
@@ -43,11 +46,14 @@ _HOMES = {
     "selection.ranking": ["select"],
     "selection.scores": ["NORMALIZATIONS", "score"],
     "selection.strategies": ["STRATEGIES"],
+    "topology.layer_tests": ["rotation_tests"],
     "topology.pipeline": ["analyze", "analyze_named", "run"],
+    "topology.rotation": ["rotation_test"],
     "training.fine_tune": ["Training"],
     "training.freezing": ["freeze", "parameters_of"],
-    "training.loop": ["TensorImages", "finetune"],
+    "training.loop": ["finetune"],
     "training.prediction": ["predict_peak"],
+    "training.splits": ["TensorImages"],
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -76,6 +82,8 @@ __all__ = [
     "parameters_of",
     "predict_peak",
     "prepare_images",
+    "rotation_test",
+    "rotation_tests",
     "run",
     "score",
     "select",

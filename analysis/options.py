@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from analysis.errors import OptionError, choice_problem, raise_problems
 
-Pooling = Literal["pooled", "per-batch"]
+Pooling = Literal["pooled", "per-batch", "subsets"]
 Rounding = Literal["nearest", "floor", "at-least-one"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -17,6 +17,7 @@ Split = Literal["train", "validation", "test"]
 Augmentation = Literal["none", "flip-crop"]
 Optimizer = Literal["auto", "sgd", "adamw"]
 LoopUnit = Literal["distance", "diameter"]
+EpsRule = Literal["most-clusters", "knee"]
 Scope = Literal["layers", "head", "norms-and-biases", "everything"]
 
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
@@ -27,9 +28,12 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SPLITS: tuple[Split, ...] = get_args(Split)
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
+EPS_RULES: tuple[EpsRule, ...] = get_args(EpsRule)
 LOOP_UNITS: tuple[LoopUnit, ...] = get_args(LoopUnit)
 
 MIN_SAMPLES = 4  # a loop needs four points
+USUAL_BATCH = 8  # images, as in the paper
+CLOUD_IMAGES = {"per-batch": USUAL_BATCH, "subsets": 40}  # of a batch or subset, if not given
 MAX_SEVERITY = 5
 LEARNING_RATES = {"sgd": 0.05, "adamw": 1e-3}  # what suits the pocket zoo on the digits
 _MOST_SEED = 2**32 - 1
@@ -176,10 +180,20 @@ class AnalysisOptions:
         3, "How strong the shift is, from 1 (slight) to 5 (strong).", low=1, high=MAX_SEVERITY
     )
     # Images, each one point of every cloud
-    samples: int = option(40, "How many images to measure the layers with.", low=MIN_SAMPLES)
-    # Images; decides the clouds when `pooling` is "per-batch"
+    samples: int = option(160, "How many images to measure the layers with.", low=MIN_SAMPLES)
+    # Images; decides the clouds unless `pooling` is "pooled"
     batch_size: int = option(
-        8, "Images in each batch, if each batch is measured separately.", low=1
+        CLOUD_IMAGES["subsets"],
+        "Images in each batch or subset, if these are measured separately.",
+        low=1,
+    )
+    # Decides the clouds when `pooling` is "subsets"
+    subsets: int = option(
+        100,
+        "How many random subsets of the images to measure. Each number is the mean over them.",
+        low=1,
+        high=10_000,
+        step=20,
     )
     seed: int = option(
         0,
@@ -189,7 +203,9 @@ class AnalysisOptions:
         most=9999,
     )
     pooling: Pooling = option(
-        "pooled", "Measure all images together, or each batch separately.", choices=POOLINGS
+        "subsets",
+        "Measure all images together (pooled), each batch separately, or random subsets.",
+        choices=POOLINGS,
     )
     split: Split = option("train", "The part of the dataset to draw images from.", choices=SPLITS)
     input_side: int = option(
@@ -221,7 +237,8 @@ class AnalysisOptions:
     )
     precision: Precision = option(  # distances are never computed in less than float32
         "float32",
-        "Number format of the activations. The 16-bit formats need less memory on a GPU.",
+        "Number format of the activations. The 16-bit formats need less memory on a GPU, but their "
+        "rounding makes and hides short loops.",
         choices=PRECISIONS,
     )
     # These two decide how an analysis is computed, not what comes out of it.
@@ -252,7 +269,29 @@ class AnalysisOptions:
                 f"`samples` must be at least one batch of {self.batch_size} when `pooling` is "
                 f"'per-batch', got {self.samples}"
             )
+        if self.pooling == "subsets" and 1 <= self.batch_size < MIN_SAMPLES:
+            problems.append(
+                f"`batch_size` must be at least {MIN_SAMPLES} when `pooling` is 'subsets', got "
+                f"{self.batch_size}"
+            )
         raise_problems(problems)
+
+    @property
+    def cloud_images(self) -> int:
+        """Images in each of the clouds that are measured."""
+        return self.samples if self.pooling == "pooled" else min(self.batch_size, self.samples)
+
+    @property
+    def clouds(self) -> int:
+        """Clouds that are measured in each layer."""
+        if self.pooling == "per-batch":
+            return self.samples // self.batch_size
+        return self.subsets if self.cloud_images < self.samples else 1
+
+    @property
+    def gradient_batch(self) -> int:
+        """Images in each backward pass that chooses layers; a subset is not passed by itself."""
+        return USUAL_BATCH if self.pooling == "subsets" else self.batch_size
 
     def idle(self) -> frozenset[str]:
         """The fields that do not affect the numbers of this analysis."""
@@ -261,6 +300,10 @@ class AnalysisOptions:
             names.add("severity")
         if self.pooling == "pooled":
             names.add("batch_size")
+        if self.pooling != "subsets":
+            names.add("subsets")
+        elif self.clouds == 1:  # all images
+            names |= {"batch_size", "subsets"}
         if not self.head:
             names.add("head")
         if not self.weights_key or not self.weights.startswith("file:"):
@@ -294,6 +337,7 @@ class Preset:
     normalization: str  # a name of `analysis.selection.scores.NORMALIZATIONS`
     rounding: Rounding
     ranks_head: bool  # False: the classifier head is always trained and never ranked
+    subsets: int = AnalysisOptions.subsets  # of `batch_size` images
 
     @property
     def samples(self) -> int:
@@ -302,10 +346,11 @@ class Preset:
 
 PRESETS = {
     "recommended": Preset(
-        help="One cloud of 5 × 8 images; at least one layer; the new head is always trained.",
-        pooling="pooled",
-        batches=5,
-        batch_size=8,
+        help="b₁ of 100 random subsets of 40 of 160 images, averaged; at least one layer; the new "
+        "head is always trained.",
+        pooling="subsets",
+        batches=4,
+        batch_size=CLOUD_IMAGES["subsets"],
         normalization="activation",
         rounding="at-least-one",
         ranks_head=False,
@@ -387,6 +432,12 @@ class Recipe:
         "little; do not use it on digits or letters.",
         choices=AUGMENTATIONS,
     )
+    # It changes time and memory, and no number that the training gives
+    reuse_frozen: bool = option(
+        True,
+        "Run the frozen part of the network only once for each image, and keep its results for the "
+        "other epochs. This is faster and needs more memory.",
+    )
     seed: int = option(
         0,
         "Decides the images drawn, their order, the new classifier and any random weights.",
@@ -432,7 +483,7 @@ class RunOptions:
         least=0.01,
         step=0.01,
     )
-    # A name of `analysis.selection.scores.NORMALIZATIONS`
+    # As for `analysis.selection.scores.normalization_of`
     normalization: str = option(
         "activation", "What the number of loops is divided by to give the score."
     )
@@ -476,12 +527,13 @@ class RunOptions:
         """The same value for all options that ask for the same numbers.
 
         Unlike an analysis, training depends on the device, and the backward passes that choose
-        layers depend on the batch size.
+        layers depend on the batch size. Reuse of the frozen part changes only time and memory.
         """
         idle = self.analysis.idle() - {"device", "batch_size"}
         return replace(
             self,
             analysis=_with_defaults(self.analysis, idle),
+            recipe=replace(self.recipe, reuse_frozen=Recipe.reuse_frozen),
             persistence_unit=self.persistence_unit if self.min_persistence else "distance",
         )
 
@@ -500,7 +552,13 @@ class ClusterOptions:
         Naming every field out of range.
     """
 
-    # None: the knee of each layer's k-distance curve
+    # Without effect if one of the next two is given
+    eps_rule: EpsRule = option(
+        "most-clusters",
+        "How the radius is found. most-clusters: the radius that gives the most clusters; knee: "
+        "where the sorted distances to the nearest images bend most.",
+        choices=EPS_RULES,
+    )
     eps_quantile: float | None = option(
         None,
         "The radius is the distance that this share of all pairs of images lies below.",
@@ -510,13 +568,28 @@ class ClusterOptions:
         most=0.5,
         step=0.01,
     )
+    eps: float | None = option(
+        None, "The radius itself, the same in every layer.", above=0.0, least=1e-6, step=0.1
+    )
     # The image itself included (Ester et al. 1996)
     min_samples: int = option(
-        4, "How many images must be within the radius to start a cluster.", low=1
+        3, "How many images must be within the radius to start a cluster.", low=1, most=20
     )
 
     def __post_init__(self) -> None:
-        raise_problems(option_problems(ClusterOptions, vars(self)))
+        problems = option_problems(ClusterOptions, vars(self))
+        if self.eps is not None and self.eps_quantile is not None:
+            problems.append("give `eps` or `eps_quantile`, not both")
+        raise_problems(problems)
+
+    @property
+    def words(self) -> str:
+        """How the radius was chosen; empty by default."""
+        if self.eps is not None:
+            return f"DBSCAN radius {self.eps:g}"
+        if self.eps_quantile is not None:
+            return f"DBSCAN radius at quantile {self.eps_quantile:g}"
+        return "" if self.eps_rule == ClusterOptions.eps_rule else f"DBSCAN radius: {self.eps_rule}"
 
 
 def loop_problems(min_persistence: float, persistence_unit: str) -> list[str]:
@@ -532,3 +605,29 @@ def loop_problems(min_persistence: float, persistence_unit: str) -> list[str]:
 def check_rho(rho: float) -> None:
     """Raise `OptionError` unless 0 < rho <= 1."""
     raise_problems(option_problems(RunOptions, {"rho": rho}))
+
+
+MOST_DRAWS = 99_999
+
+
+@dataclass(frozen=True)
+class NullOptions:
+    """Whether the loops of each layer are tested. No score depends on it unless it says so.
+
+    Raises
+    ------
+    OptionError
+        Naming every field out of range.
+    """
+
+    # Random rotations; the smallest p is 1 / (null + 1)
+    null: int = option(
+        0,
+        "Test the loops of each layer against so many random rotations of its images, such as 199. "
+        "0: no test.",
+        low=0,
+        high=MOST_DRAWS,
+    )
+
+    def __post_init__(self) -> None:
+        raise_problems(option_problems(NullOptions, vars(self)))

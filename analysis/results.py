@@ -34,6 +34,8 @@ class InputFormat:
     interpolation: str = "bilinear"
     padding: int = 0  # black pixels around the image, part of the size
     stretched: bool = False  # resized to exactly `resize`, whatever the shape of the image
+    bordered: bool = False  # resized to fit into `resize`, with a border of the mean colour
+    clipped: bool = False  # values beyond black and white are cut off, as bicubic makes them
     remark: str = ""  # a sentence or two for the user
 
     @property
@@ -45,11 +47,12 @@ class InputFormat:
     @property
     def text(self) -> str:
         """In words."""
-        how = "stretched" if self.stretched else "resized"
+        how = "stretched" if self.stretched else "fitted in" if self.bordered else "resized"
         covered = " × ".join(map(str, (self.resize[1], self.resize[0])))
         inner = self.height - 2 * self.padding, self.width - 2 * self.padding
         crop = "" if self.resize == inner else ", then the centre is cropped"
         frame = f", with {self.padding} black pixels around it" if self.padding else ""
+        frame += ", with a border of the mean colour" if self.bordered else ""
         mean, std = (", ".join(f"{v:g}" for v in values) for values in (self.mean, self.std))
         return (
             f"{self.brief}: {how} to {covered} "
@@ -93,6 +96,10 @@ class LayerTopology:
     b1: float  # H₁ intervals longer than the report's `min_persistence`, mean over clouds
     clustering: Clustering | None
     finite: bool = True
+    # By which a distance may be wrong because activations are rounded; 0: too little to matter, or
+    # unknown, as in older files. In float32, loops shorter than twice this are left out.
+    rounding: float = 0.0
+    b1_se: float = float("nan")  # standard error of `b1`; NaN: one cloud does not show it
 
     @property
     def diameter(self) -> float:
@@ -112,6 +119,8 @@ class NamedLayer(Protocol):
     def name(self) -> str: ...
     @property
     def kind(self) -> str: ...
+    @property
+    def parameters(self) -> int: ...
 
 
 def head_of(layers: Sequence[NamedLayer]) -> str | None:
@@ -145,6 +154,8 @@ class TopologyReport:
     outside: tuple[str, ...] = ()  # modules that ran, but whose output is not one point per image
     head: str | None = None  # the classifier: the layer whose output is what the network gives
     remarks: tuple[str, ...] = ()  # sentences for the user about the network, saved with the rest
+    # (clouds, images of each), positions among the images; without rows in reports made by hand
+    clouds: Integers = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     input_format: InputFormat | None = None  # None: unknown, as for images that were given ready
     notes: tuple[str, ...] = field(default=())  # sentences for the user, such as of a failed save
     stored: bool = False  # whether it was read from a file
@@ -228,9 +239,10 @@ class TopologyReport:
         Returns
         -------
         DataFrame
-            layer, kind, b1, clusters, noise_share, activation_size (elements, N · d),
-            parameters (elements), flops (one image), activation_shape, finite. Where a layer is
-            not finite, b1, clusters and noise_share are missing.
+            layer, kind, b1, b1_se (its standard error), clusters, noise_share, activation_size
+            (elements, N · d), parameters (elements), flops (one image), activation_shape, finite.
+            Where a layer is not finite, b1, clusters and noise_share are missing. With one cloud,
+            b1_se is.
         """
         import pandas as pd
 
@@ -241,6 +253,7 @@ class TopologyReport:
                 "layer": self.names,
                 "kind": [layer.kind for layer in self.layers],
                 "b1": [layer.b1 for layer in self.layers],
+                "b1_se": [layer.b1_se for layer in self.layers],
                 "clusters": pd.array(counts, dtype="Int64"),
                 "noise_share": [c.noise_share if c else float("nan") for c in clusterings],
                 "activation_size": [layer.activation_size for layer in self.layers],

@@ -35,6 +35,18 @@ from analysis.progress import Progress, ProgressCallback
 from analysis.results import SavedAnalysis, TopologyReport
 from analysis.runs.recorder import TrainingRequest, train
 from analysis.system.processes import Failure, end_group
+from analysis.topology.layer_test_store import RotationRequest, saved_tests
+from analysis.topology.mixtures import MixtureRequest, save_mixtures
+from analysis.topology.part_store import PartsRequest, saved_parts
+from analysis.topology.redraws import RedrawRequest, make_redraws
+from analysis.topology.removal_store import RemovalRequest, saved_removal
+from analysis.topology.shift_series import (
+    SavedSeries,
+    ShiftRequest,
+    ShiftSeries,
+    make_series,
+    series_keys,
+)
 from analysis.topology.store import fingerprint, is_saved
 
 _REPORT_EVERY = 0.05  # seconds between two progress messages
@@ -59,6 +71,19 @@ def _analyze(options: AnalysisOptions, send: ProgressCallback) -> SavedAnalysis 
     return SavedAnalysis(key, report.notes, stored=report.stored)
 
 
+def _shift(request: ShiftRequest, send: ProgressCallback) -> SavedSeries | ShiftSeries:
+    """Answer with the reports only if one of them could not be saved."""
+    learn_code(request.options.model, request.options.seed)
+    series = make_series(request, progress=send)
+    if not all(map(is_saved, series_keys(request))):
+        return series
+    return SavedSeries(series.notes)
+
+
+def _mix(request: MixtureRequest, send: ProgressCallback) -> object:
+    return save_mixtures(request, progress=send)
+
+
 def _estimate(request: MemoryRequest, _: ProgressCallback) -> object:
     return estimate(request)
 
@@ -75,6 +100,22 @@ def _probe(request: CostRequest, _: ProgressCallback) -> object:
     return probe(request)
 
 
+def _test(request: RotationRequest, report: ProgressCallback) -> object:
+    return saved_tests(request, progress=report)
+
+
+def _measure_parts(request: PartsRequest, report: ProgressCallback) -> object:
+    return saved_parts(request, progress=report)
+
+
+def _redraw(request: RedrawRequest, report: ProgressCallback) -> object:
+    return make_redraws(request, progress=report)
+
+
+def _leave_out(request: RemovalRequest, report: ProgressCallback) -> object:
+    return saved_removal(request, progress=report)
+
+
 # The function that answers each type of request: one entry adds a type. Each raises
 # `AnalysisError` with a sentence for the user.
 ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
@@ -83,6 +124,12 @@ ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
     CheckpointRequest: keep_checkpoint,
     CostRequest: _probe,
     ImportRequest: _import,
+    RotationRequest: _test,
+    PartsRequest: _measure_parts,
+    RedrawRequest: _redraw,
+    RemovalRequest: _leave_out,
+    ShiftRequest: _shift,
+    MixtureRequest: _mix,
 }
 
 

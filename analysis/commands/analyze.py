@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from analysis.commands.options import (
     add_choice_options,
@@ -18,8 +19,8 @@ from analysis.commands.options import (
     fill_images,
     follow_links,
     print_progress,
-    report_checkpoint,
     report_left_out,
+    report_network,
     shared_problems,
     write_json,
 )
@@ -29,17 +30,23 @@ from analysis.errors import OptionError, raise_problems
 from analysis.jobs.jobs import Jobs
 from analysis.models import fetch_weights, learn_code, model_spec
 from analysis.options import (
+    CLOUD_IMAGES,
     PRESETS,
     AnalysisOptions,
     ClusterOptions,
+    NullOptions,
     RunOptions,
-    option_problems,
     options_of,
 )
 from analysis.system.output import output_to_stderr
 from analysis.system.paths import pasted_path
 from analysis.text import duration_text, gigabytes
 from analysis.topology.store import fingerprint, is_saved
+
+if TYPE_CHECKING:
+    from analysis.results import TopologyReport
+    from analysis.selection.drift import Drift
+    from analysis.topology.layer_tests import LayerTests
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -53,18 +60,24 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add_option(add, AnalysisOptions, "split")
     add_option(add, AnalysisOptions, "seed")
     add_option(add, RunOptions, "preset")
-    for name in ("samples", "batch_size", "pooling"):
+    for name in ("samples", "batch_size", "pooling", "subsets"):
         add_option(add, AnalysisOptions, name, default=f"the preset's ({getattr(preset, name)})")
     add_choice_options(add)
-    add_option(
-        add, ClusterOptions, "eps_quantile",
-        default="the knee of each layer's k-distance curve",
-    )  # fmt: skip
+    add_option(add, ClusterOptions, "eps_rule")
+    add_option(add, ClusterOptions, "eps_quantile", default="by --eps-rule")
+    add_option(add, ClusterOptions, "eps", default="by --eps-rule")
     add_option(add, ClusterOptions, "min_samples")
+    add_option(add, NullOptions, "null")
     add(
         "--diagrams",
         action="store_true",
         help="Add each layer's persistence diagrams and the cluster of each image to the JSON.",
+    )
+    add(
+        "--severities",
+        action="store_true",
+        help="Analyse every severity of the shift and other draws without it, and add to the JSON "
+        "how far the selection stays the same.",
     )
     output = analyze.add_mutually_exclusive_group()
     output.add_argument(
@@ -79,23 +92,36 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _analyze(arguments: argparse.Namespace) -> None:
-    follow_links(arguments)
+    arguments.dataset = follow_links(arguments, arguments.dataset)
     problems = shared_problems(arguments)
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     fill_images(arguments, arguments.split, {"samples": preset.samples})
-    fill_from_preset(arguments, ("batch_size", "pooling", "normalization"))
+    if arguments.batch_size is None and arguments.pooling not in (None, preset.pooling):
+        arguments.batch_size = CLOUD_IMAGES.get(arguments.pooling)
+    fill_from_preset(arguments, ("batch_size", "pooling", "subsets", "normalization"))
     fields = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(AnalysisOptions)}
     try:
         options = AnalysisOptions(**fields)
     except OptionError as error:
         problems.append(str(error))
-    clusters = {name: getattr(arguments, name) for name in options_of(ClusterOptions)}
-    problems += option_problems(ClusterOptions, clusters)
+    clusters = ClusterOptions()
+    try:
+        clusters = ClusterOptions(
+            **{name: getattr(arguments, name) for name in options_of(ClusterOptions)}
+        )
+    except OptionError as error:
+        problems.append(str(error))
+    try:
+        NullOptions(arguments.null)
+    except OptionError as error:
+        problems.append(str(error))
+    if arguments.severities and arguments.shift == "none":
+        problems.append("`severities` needs a `shift`, got 'none'")
     raise_problems(problems)
-    report_checkpoint(options)
-    left_out = report_left_out(options.dataset)
     if (path := arguments.json or arguments.csv) is not None:
         check_writable(path)
+    report_network(options)
+    left_out = report_left_out(options.dataset)
 
     learn_code(options.model, options.seed)
     key = fingerprint(options)
@@ -113,8 +139,15 @@ def _analyze(arguments: argparse.Namespace) -> None:
             format_of(options)  # a mean that does not fit is refused first
             _print_cost(options)
 
+    from analysis.selection.certainty import certainty, selection_table, with_probability
     from analysis.selection.decision import Decision
-    from analysis.selection.export import document, settings, with_settings
+    from analysis.selection.export import (
+        document,
+        sentences_of,
+        settings,
+        with_settings,
+        with_tests,
+    )
     from analysis.selection.ranking import ranking
     from analysis.topology.pipeline import analyze_named
     from analysis.topology.resummarize import resummarize
@@ -126,18 +159,54 @@ def _analyze(arguments: argparse.Namespace) -> None:
     names = ("normalization", "rho", "preset", "summary")
     choice = {name: getattr(arguments, name) for name in names}
     loops = {name: getattr(arguments, name) for name in ("min_persistence", "persistence_unit")}
-    report = resummarize(report, **loops, **clusters)
+    report = resummarize(report, **loops, clusters=clusters)
     frame = ranking(report, **choice)
     of = {name: choice[name] for name in ("normalization", "summary")}
-    for note in [*report.warnings(), *Decision.of(frame, report.head).notes(**of)]:
+    decision = Decision.of(frame, report.head)
+    sure = certainty(report, frame, **of)
+    frame = with_probability(frame, sure)
+    for note in [*report.warnings(), *decision.notes(**of), *sentences_of(sure)]:
         print(f"note: {note}", file=sys.stderr)
-    choice |= loops | clusters
+    print("\n".join(selection_table(frame)), file=sys.stderr)
+    tests = _test(key, report, options.seed, arguments.null) if arguments.null else None
+    drift = _drift(options, choice, loops) if arguments.severities else None
+    choice |= loops | dataclasses.asdict(clusters) | ({"null": arguments.null} if tests else {})
     known = settings(options, choice)
     if arguments.csv is not None:
+        if tests is not None:
+            frame = with_tests(frame, tests)
         with_settings(frame, known).to_csv(arguments.csv, index=False)
         return
-    result = document(report, frame, known, diagrams=arguments.diagrams)
+    result = document(
+        report, frame, known, certainty=sure, diagrams=arguments.diagrams, tests=tests
+    )
+    if drift is not None:
+        result["drift"] = drift.document()
     write_json(result | {"left_out": left_out}, arguments.json)
+
+
+def _test(key: str, report: TopologyReport, seed: int, draws: int) -> LayerTests:
+    """Test the loops of the report, or load the tests, and print what they are worth."""
+    from analysis.topology.layer_test_store import RotationRequest, saved_tests
+
+    tests = saved_tests(RotationRequest(key, draws, seed), report, progress=print_progress)
+    for note in filter(None, (*tests.notes, tests.sentence())):
+        print(f"note: {note}", file=sys.stderr)
+    return tests
+
+
+def _drift(options: AnalysisOptions, choice: Mapping[str, Any], loops: Mapping[str, Any]) -> Drift:
+    """Analyse every severity of the shift, and print what it does to the selection."""
+    from analysis.selection.drift import drift, resummarize_series
+    from analysis.topology.shift_series import ShiftRequest, make_series
+
+    with output_to_stderr():
+        series = make_series(ShiftRequest(options, options.shift), progress=print_progress)
+    made = drift(resummarize_series(series, **loops), **choice)
+    sentences = [made.sentence(severity) for severity in range(1, len(series.reports))]
+    for note in dict.fromkeys([*series.notes, *sentences]):
+        print(f"note: {note}", file=sys.stderr)
+    return made
 
 
 def _print_cost(options: AnalysisOptions) -> None:

@@ -18,13 +18,13 @@ from analysis.commands.options import (
     fill_images,
     follow_links,
     print_progress,
-    report_checkpoint,
     report_left_out,
+    report_network,
     shared_problems,
     write_json,
 )
 from analysis.errors import OptionError, raise_problems
-from analysis.instruments.memory_use import MemoryUse
+from analysis.instruments.memory_use import MEMORY_KINDS, MemoryUse
 from analysis.models import fetch_weights
 from analysis.options import (
     PRESETS,
@@ -75,11 +75,11 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _finetune(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
-    report_checkpoint(options.analysis)
-    left_out = report_left_out(options.analysis.dataset)
     for path in (arguments.json, arguments.save_weights):
         if path is not None:
             check_writable(path)
+    report_network(options.analysis)
+    left_out = report_left_out(options.analysis.dataset)
 
     # Before the slow imports.
     fetch_weights(options.analysis.model, options.analysis.weights, print_progress)
@@ -97,7 +97,8 @@ def _finetune(arguments: argparse.Namespace) -> None:
             log.add(item)
             if isinstance(item, Selection):
                 news = item.note.removeprefix(said).strip()
-                for line in (selection_text(item), f"note: {news}" if news else ""):
+                frozen = item.frozen_part.text if item.frozen_part else ""
+                for line in (selection_text(item), frozen, f"note: {news}" if news else ""):
                     if line and line not in printed:
                         printed.add(line)
                         print(line, file=sys.stderr)
@@ -115,7 +116,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
-    follow_links(arguments)
+    arguments.dataset = follow_links(arguments, arguments.dataset)
     problems = shared_problems(arguments)
     preset = PRESETS.get(arguments.preset, PRESETS["recommended"])
     images = {"samples": preset.samples, "train_samples": RunOptions().train_samples}
@@ -135,6 +136,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
             seed=recipe.seed if recipe else 0,  # a wrong seed is reported above
             batch_size=preset.batch_size,
             pooling=preset.pooling,
+            subsets=preset.subsets,
         )
     except OptionError as error:
         problems.append(str(error))
@@ -196,6 +198,9 @@ def _result(
         "layers": list(selection.layers),
         "without_gradient": list(selection.without_gradient),
         "notes": [selection.note] if selection.note else [],
+        "frozen_part": selection.frozen_part
+        and dataclasses.asdict(selection.frozen_part)
+        | {"bytes": _kept(result.peak_memory), "predicted_bytes": _kept(selection.predicted)},
         "trainable_parameters": selection.trainable_parameters,
         "total_parameters": selection.total_parameters,
         "selection": {
@@ -217,4 +222,12 @@ def _result(
 
 
 def _bytes(use: MemoryUse | None) -> dict[str, int] | None:
-    return None if use is None else {"total": use.total, **dataclasses.asdict(use)}
+    """By kind; their sum is the total."""
+    if use is None:
+        return None
+    return {"total": use.total} | {kind: getattr(use, kind) for kind in MEMORY_KINDS}
+
+
+def _kept(use: MemoryUse | None) -> int | None:
+    """The results of the frozen part that are kept."""
+    return None if use is None else use.cache

@@ -52,11 +52,11 @@ def _list_datasets(arguments: argparse.Namespace) -> None:
 def _list_strategies(arguments: argparse.Namespace) -> None:
     for name in _matching(arguments.search, STRATEGIES):
         strategy = STRATEGIES[name]
-        print(f"{name:11} {strategy.help} [{strategy.source}]")
+        print(f"{name:19} {strategy.description} [{strategy.source}]")
 
 
 def _matching(search: str, names: Iterable[str]) -> list[str]:
-    matches = [name for name in names if search.lower() in name]
+    matches = [name for name in names if search.lower() in name.lower()]
     if not matches:
         raise OptionError(f"No name contains {search!r}. To list all names, leave it out.")
     return matches

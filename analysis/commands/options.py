@@ -15,7 +15,7 @@ from typing import Any
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
 from analysis.datasets.folders import count_left_out, some_of
 from analysis.datasets.own import FOLDER, LINKED, OWN
-from analysis.models import checkpoint_notes
+from analysis.models import check_head, checkpoint_notes
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
 from analysis.options import (
     MIN_SAMPLES,
@@ -28,7 +28,8 @@ from analysis.options import (
     option_problems,
 )
 from analysis.progress import Progress
-from analysis.selection.scores import NORMALIZATIONS
+from analysis.selection.scores import NORMALIZATIONS, plain_normalization
+from analysis.selection.sizes import EXAMPLE, SIZES
 from analysis.system.paths import plain_path
 from analysis.topology.summaries import SUMMARIES
 from analysis.training.names import name_problems
@@ -66,10 +67,14 @@ def add_option(
     known, value = option_of(owner, name), getattr(owner, name)
     names = ", ".join(choices or known.choices)
     ending = default or (f"{value:g}" if isinstance(value, float) else value)
+    if isinstance(value, bool):
+        ending = default or ("yes" if value else "no")
+        settings = {"action": argparse.BooleanOptionalAction} | settings
+    else:
+        settings = {"type": float if value is None else type(value)} | settings
     sentences = [known.help, more, f"One of {names}." if names else ""]
     # Without a default, the help says what happens.
     sentences += [f"Default: {ending}."] if ending not in (None, "") else []
-    settings = {"type": float if value is None else type(value)} | settings
     add(
         f"--{name.replace('_', '-')}",
         default=value if default is None else None,
@@ -88,12 +93,7 @@ def add_data_options(add: Callable[..., Any]) -> None:
         add, AnalysisOptions, "dataset", type=dataset_name,
         more="A name from the command `datasets`, or a folder of images.",
     )  # fmt: skip
-    add(
-        "--follow-links",
-        action="store_true",
-        help="Also read what links out of the folder of images lead to, as DVC and DataLad make "
-        "them.",
-    )
+    add_follow_links(add)
     add_option(
         add, AnalysisOptions, "weights", type=weights_name,
         more=f"One of {', '.join(WEIGHTS)}, the name of a weight set, or a checkpoint file.",
@@ -102,6 +102,16 @@ def add_data_options(add: Callable[..., Any]) -> None:
     add_option(add, AnalysisOptions, "head")
     add_option(add, AnalysisOptions, "shift", choices=SHIFTS)
     add_option(add, AnalysisOptions, "severity")
+
+
+def add_follow_links(add: Callable[..., Any]) -> None:
+    """Add the flag that `follow_links` reads; `add` is a parser's `add_argument`."""
+    add(
+        "--follow-links",
+        action="store_true",
+        help="Also read what links out of the folder of images lead to, as DVC and DataLad make "
+        "them.",
+    )
 
 
 def add_machine_options(add: Callable[..., Any]) -> None:
@@ -116,7 +126,9 @@ def add_machine_options(add: Callable[..., Any]) -> None:
 def add_choice_options(add: Callable[..., Any]) -> None:
     """Add the flags that turn an analysis into a selection of layers."""
     add_option(
-        add, RunOptions, "normalization", choices=NORMALIZATIONS,
+        add, RunOptions, "normalization", choices=NORMALIZATIONS, type=plain_normalization,
+        more=f"Also what the loops are divided by as powers of {', '.join(SIZES)}, "
+        f"such as '{EXAMPLE}'.",
         default=f"the preset's ({PRESETS['recommended'].normalization})",
     )  # fmt: skip
     for name in ("rho", "min_persistence", "persistence_unit"):
@@ -124,16 +136,17 @@ def add_choice_options(add: Callable[..., Any]) -> None:
     add_option(add, RunOptions, "summary", choices=SUMMARIES)
 
 
-def follow_links(arguments: argparse.Namespace) -> None:
-    """Let `--dataset` name the folder with its links, if `--follow-links` was given."""
-    if arguments.follow_links and arguments.dataset.startswith(FOLDER):
-        arguments.dataset = LINKED + arguments.dataset.removeprefix(FOLDER)
+def follow_links(arguments: argparse.Namespace, dataset: str) -> str:
+    """The dataset's name, of a folder with its links if `--follow-links` was given."""
+    if arguments.follow_links and dataset.startswith(FOLDER):
+        return LINKED + dataset.removeprefix(FOLDER)
+    return dataset
 
 
 def shared_problems(arguments: argparse.Namespace) -> list[str]:
     """What is wrong with the names, the preset, `rho` and `min_persistence`."""
-    data = {name: getattr(arguments, name) for name in ("model", "dataset", "weights", "shift")}
-    options = RunOptions(AnalysisOptions(**data))
+    data = ("model", "dataset", "weights", "head", "shift")
+    options = RunOptions(AnalysisOptions(**{name: getattr(arguments, name) for name in data}))
     for name in ("strategy", "normalization", "summary"):
         value = getattr(arguments, name, None)
         if value is not None:
@@ -168,9 +181,10 @@ def fill_images(arguments: argparse.Namespace, split: str, defaults: dict[str, i
     for name, default in defaults.items():
         if getattr(arguments, name) is None:
             # Fewer than an analysis needs are refused with the size of the split.
-            number = min(default, max(sizes.get(split) or default, MIN_SAMPLES))
+            most = sizes.get(split) or default
+            number = min(default, max(most, MIN_SAMPLES))
             setattr(arguments, name, number)
-            if number < default:
+            if number == most < default:
                 option = "--" + name.replace("_", "-")
                 print(
                     f"note: {option} is {number}, because the split has no more images",
@@ -191,8 +205,9 @@ def report_left_out(dataset: str) -> dict[str, str]:
     return dict(skipped)
 
 
-def report_checkpoint(options: AnalysisOptions) -> None:
-    """Check a checkpoint before anything slow, and print what is passed over or new in it."""
+def report_network(options: AnalysisOptions) -> None:
+    """Check a checkpoint and a head's name before anything slow; print the checkpoint's notes."""
+    check_head(options.model, options.head)
     key, head = options.weights_key, options.head
     for note in checkpoint_notes(options.model, options.weights, weights_key=key, head=head):
         print(f"note: {note}", file=sys.stderr)

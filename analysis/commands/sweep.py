@@ -11,11 +11,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from analysis.commands.options import (
+    add_follow_links,
     add_option,
     check_writable,
     dataset_name,
+    follow_links,
     model_name,
     report_left_out,
+    report_network,
     weights_name,
     write_json,
 )
@@ -64,6 +67,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     )
     add("--datasets", type=_datasets, metavar="A,B+SHIFT:SEVERITY",
         help="Names or folders of images. Default: the grid's.")  # fmt: skip
+    add_follow_links(add)
     add("--strategies", type=_names, metavar="A,B", help="Default: the grid's.")
     add("--seeds", type=_names, metavar="0,1", help="Default: the grid's.")
     add_option(
@@ -72,6 +76,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     )  # fmt: skip
     for owner, name in (
         (AnalysisOptions, "weights_key"),
+        (AnalysisOptions, "head"),
         (Recipe, "epochs"),
         (RunOptions, "train_samples"),
         (RunOptions, "rho"),
@@ -102,18 +107,21 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 def _sweep(arguments: argparse.Namespace) -> int:
     grid = _grid(arguments)
     cells, store = grid.cells(), RunStore()
-    for model, seed in {(cell.analysis.model, cell.analysis.seed): None for cell in cells}:
-        with suppress(ModelError):  # its runs will say why it fails, and the others go on
-            learn_code(model, seed)
     for path in (arguments.json, arguments.csv, arguments.markdown):
         if path is not None:
             check_writable(path)
+    for model, seed in {(cell.analysis.model, cell.analysis.seed): None for cell in cells}:
+        with suppress(ModelError):  # its runs will say why it fails, and the others go on
+            learn_code(model, seed)
     runs = runs_of(cells, store.runs())
     if arguments.list:
         _list(cells, runs)
         return 0
     if arguments.dask is None:
         raise_problems(device_problem(grid.base.analysis.device))
+    for network in {cell.analysis.model: cell.analysis for cell in cells}.values():
+        with suppress(ModelError):
+            report_network(network)
     for note in grid.notes():
         print(note, file=sys.stderr)
     for dataset in dict.fromkeys(cell.analysis.dataset for cell in cells):
@@ -176,12 +184,17 @@ def _grid(arguments: argparse.Namespace) -> Grid:
     base = grid.base
     own = _values_of(arguments, "epochs", "batch_size", "learning_rate")
     recipe = _replace_valid(base.recipe, own, problems)
-    own = _values_of(arguments, "weights", "weights_key", "device")
+    own = _values_of(arguments, "weights", "weights_key", "head", "device")
     analysis = _replace_valid(base.analysis, own, problems)
     own = _values_of(arguments, "rho", "train_samples") | {"recipe": recipe, "analysis": analysis}
     base = _replace_valid(base, own, problems)
     changes: dict[str, Any] = _values_of(arguments, "models", "datasets", "strategies", "name")
     changes["base"] = base
+    if arguments.datasets is not None:
+        changes["datasets"] = tuple(
+            replace(data, dataset=follow_links(arguments, data.dataset))
+            for data in arguments.datasets
+        )
     if arguments.seeds is not None:
         if all(text.isdecimal() for text in arguments.seeds):
             changes["seeds"] = tuple(int(text) for text in arguments.seeds)

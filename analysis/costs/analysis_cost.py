@@ -7,7 +7,7 @@ cost of any number of images follows at once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from analysis.datasets import dataset_spec, is_fetched
@@ -20,6 +20,7 @@ from analysis.text import gigabytes
 from analysis.topology.passes import HELD_BYTES, PARALLEL_FROM, Budget, Footprint, Plan, plan_passes
 
 QUICK = 200  # images; up to so many, a pocket model's analysis takes seconds
+_CALL = 2e-4  # seconds of a call of Ripser, whatever its number of points
 _START_RIPSER = 2.0  # seconds to start its processes, if there are several
 # Large activations are in fresh memory and in no cache, unlike those of a probe's few images:
 # ResNet50 and MobileNetV2 with 40 images took 1.35 to 1.5 times what their probes predicted.
@@ -97,6 +98,7 @@ def is_quick(options: AnalysisOptions) -> bool:
     return (
         model_spec(options.model).source == "pocket"
         and options.samples <= QUICK
+        and options.clouds <= QUICK
         and not options.input_side
         and not options.memory
         and not megabytes_to_fetch(options)
@@ -117,7 +119,7 @@ def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
     AnalysisCost
         If it does not fit, with the time of a single pass and the least memory that would do.
     """
-    samples, footprint = options.samples, probe.footprint
+    samples, footprint = options.samples, replace(probe.footprint, cloud=options.cloud_images)
     whole, budget = _budget(probe, options, samples)
     try:
         if options.memory and budget.device <= 0:
@@ -132,7 +134,7 @@ def analysis_cost(probe: Probe, options: AnalysisOptions) -> AnalysisCost:
         plan, fits, suggestion = Plan(samples), False, str(error)
         taken = footprint.peak(samples, 2, budget)
     return AnalysisCost(
-        seconds=_seconds(probe, plan),
+        seconds=_seconds(probe, plan, options),
         peak_bytes=whole - budget.device + taken,
         passes=plan.passes,
         fits=fits,
@@ -150,13 +152,14 @@ def _budget(probe: Probe, options: AnalysisOptions, samples: int) -> tuple[int, 
     return whole, Budget(whole - held, probe.free.host)
 
 
-def _seconds(probe: Probe, plan: Plan) -> float:
-    layers, samples = probe.footprint.layers, plan.samples
+def _seconds(probe: Probe, plan: Plan, options: AnalysisOptions) -> float:
+    layers = probe.footprint.layers
     forward = plan.images * (probe.image_seconds + probe.distance_seconds)
     distances = plan.pairs * probe.pair_seconds
-    growth = math.pow(samples / probe.ripser_points, _RIPSER_GROWTH)
-    topology = layers * (probe.layer_seconds + probe.ripser_seconds * growth)
-    if samples >= PARALLEL_FROM and probe.footprint.processes > 1:
+    growth = math.pow(options.cloud_images / probe.ripser_points, _RIPSER_GROWTH)
+    clouds = options.clouds * probe.ripser_seconds * growth + (options.clouds - 1) * _CALL
+    topology = layers * (probe.layer_seconds + clouds)
+    if options.cloud_images >= PARALLEL_FROM and probe.footprint.processes > 1:
         topology = _START_RIPSER + topology / probe.footprint.processes
     return probe.trace_seconds + _UNSEEN * (forward + distances) + topology
 

@@ -11,6 +11,7 @@ from analysis.models.kept_checkpoints import (
     remove_checkpoint,
 )
 from analysis.models.names import (
+    head_problem,
     model_and_weights_problems,
     model_problem,
     model_spec,
@@ -19,6 +20,7 @@ from analysis.models.names import (
     weights_problem,
 )
 from analysis.models.registry import (
+    check_head,
     checkpoint_notes,
     input_format,
     learn_code,
@@ -34,8 +36,10 @@ __all__ = [
     "CheckpointRequest",
     "ModelSpec",
     "WeightSet",
+    "check_head",
     "checkpoint_notes",
     "fetch_weights",
+    "head_problem",
     "input_format",
     "keep_checkpoint",
     "learn_code",

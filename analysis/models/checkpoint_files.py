@@ -15,14 +15,19 @@ from safetensors import safe_open
 from torch import Tensor
 
 from analysis.errors import AssetError
-from analysis.models.checkpoint_kinds import foreign_kind, is_safetensors
+from analysis.models.checkpoint_kinds import (
+    folder_kind,
+    foreign_kind,
+    is_safetensors,
+    old_torch_protocol,
+)
 from analysis.models.stand_ins import HarmfulPickleError, StandIn, load_with_stand_ins
 from analysis.text import first_of
 
 StateDict = dict[str, Tensor]
 EXTRA = "_extra_state"  # torch's name for what `get_extra_state` of a module gives
 
-_PROTOCOL = 2  # of torch.save, the only one that torch's restricted reader knows
+_PROTOCOLS = (2, 3)  # that torch's restricted reader knows; torch.save writes the first
 _DEEPEST = 32  # containers in containers
 _SAVE = "save only the weights, with torch.save(model.state_dict(), …) or as safetensors."
 
@@ -71,7 +76,7 @@ def read_checkpoint(path: Path, *, called: str = "", most_bytes: float = math.in
 
 def _check_file(path: Path, called: str, most_bytes: float) -> None:
     if path.is_dir():
-        raise AssetError(f"{called} is a folder, not a checkpoint.")
+        raise AssetError(f"{called} {folder_kind(path)}")
     try:
         size = path.stat().st_size
         with path.open("rb"):
@@ -93,7 +98,8 @@ def _from_safetensors(path: Path, called: str) -> StateDict:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:  # its own error, and torch's errors for odd types and sizes
         raise AssetError(
-            f"{called} is damaged, or not a safetensors file ({_first_line(error)})."
+            f"{called} is damaged, or not a safetensors file ({_first_line(error)}). Download or "
+            "save it again."
         ) from error
 
 
@@ -107,29 +113,38 @@ def _from_pickle(path: Path, called: str) -> object:
             f"{', '.join(error.names[:3])}. Open it where it was made, and {_SAVE}"
         ) from error
     except Exception as error:  # a hostile file can make the reader raise anything
-        protocol = _protocol_if_sound(path, error) if archive else None
+        protocol = _protocol_if_sound(path, error, archive=archive)
         if protocol is not None:
             what = "holds objects that"
-            if protocol > _PROTOCOL:
-                what = f"was saved with pickle_protocol={protocol}, which"
+            if protocol not in _PROTOCOLS:
+                which = f"={protocol}" if protocol else " 0 or 1"
+                what = f"was saved with pickle_protocol{which}, which"
             raise AssetError(
                 f"{called} {what} cannot be read without running code. Open it where it was made, "
                 f"and {_SAVE}"
             ) from error
-        raise AssetError(f"{called} is damaged, or torch.save did not write it.") from error
+        raise AssetError(
+            f"{called} is damaged, or torch.save did not write it. Download or save it again."
+        ) from error
 
 
-def _protocol_if_sound(path: Path, error: Exception) -> int | None:
-    """The protocol of an archive's pickle if that is whole: then its content cannot be read."""
+def _protocol_if_sound(path: Path, error: Exception, *, archive: bool) -> int | None:
+    """The protocol of a pickle that is whole, 0 for 0 and 1: its content cannot be read."""
     if not isinstance(error, (UnpicklingError, TypeError, AttributeError, ValueError, KeyError)):
         return None
+    if not archive:
+        protocol = old_torch_protocol(path)
+        # One in another protocol could not be read even if it were whole.
+        return None if protocol in _PROTOCOLS else protocol
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if Path(name).name == "data.pkl"]
-            content = archive.read(names[0])  # it checks the checksum
+        with zipfile.ZipFile(path) as zipped:
+            names = [name for name in zipped.namelist() if Path(name).name == "data.pkl"]
+            content = zipped.read(names[0])  # it checks the checksum
     except Exception:  # zipfile raises nearly anything for damage
         return None
-    return content[1] if content.startswith(b"\x80") and content.endswith(b".") else None
+    if not content.endswith(b"."):
+        return None
+    return content[1] if content.startswith(b"\x80") else 0
 
 
 def _contents(loaded: object, called: str) -> Contents:
@@ -184,6 +199,8 @@ def _may_hold_tensors(value: object) -> bool:
 
 
 def _text_of(key: object) -> str:
+    if isinstance(key, bytes):  # Python 2 wrote names so
+        return key.decode("utf-8", "replace")
     return str(key) if isinstance(key, int | float) else type(key).__name__
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from analysis.errors import AssetError, OptionError
 from analysis.models.catalogue import MODELS, ModelSpec
 from analysis.models.checkpoint_files import EXTRA, Contents, StateDict, is_readable, repeating
+from analysis.models.checkpoint_kinds import why_unfinished
 from analysis.models.checkpoint_names import (
     beside,
     by_preference,
@@ -28,6 +29,7 @@ from analysis.text import first_of
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers for training GoogLeNet and Inception
 # Counters that profilers, old layers and norms leave in a network, and that change no output.
 _COUNTERS = ("total_ops", "total_params", "position_ids", "num_batches_tracked")
+_OTHER_SHAPE = "of another shape"
 _NOT_DENSE = "not of dense floating-point numbers"
 _MOST_NAMED = 5  # keys of one kind in a sentence
 
@@ -107,7 +109,7 @@ def fit_state(
     if not fitting:
         # The one of the most names in common: the others are parts of it, or something else.
         best = max(candidates, key=lambda each: len(each.used))
-        raise AssetError(_misfit(best, spec, called))
+        raise AssetError(_misfit(best, contents, spec, called))
     chosen = fitting[0]
     repeated = [key for key in repeating(chosen.state) if key in expected]
     if repeated:
@@ -237,7 +239,7 @@ def _candidate(
                 for key in wrong
                 if key not in replaced
             ],
-            "of another shape",
+            _OTHER_SHAPE,
         ),
         (
             [k for k in both if k not in replaced and not _is_dense_float(state[k], k)],
@@ -336,9 +338,14 @@ def _head_notes(candidate: _Candidate, head: str, called: str) -> list[str]:
         return []
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in candidate.missing))
     has = first_of(candidate.other_head, _MOST_NAMED)
-    other = f"has another head ({has})" if has else "has no head"
+    kind = "a quantised" if any(map(_is_quantised, candidate.other_head)) else "another"
+    other = f"has {kind} head ({has})" if has else f"has no {head}"
     which = "is" if len(modules) == 1 else "are"
     return [f"{called} {other}: {first_of(modules, _MOST_NAMED)} {which} new, with random weights."]
+
+
+def _is_quantised(name: str) -> bool:
+    return name.endswith((".zero_point", ".SCB", ".absmax", ".qweight")) or "_packed_params" in name
 
 
 def _tie_notes(state: StateDict, network: nn.Module, called: str) -> list[str]:
@@ -377,24 +384,34 @@ def _unknown_key(key: str, names: tuple[str, ...], called: str) -> str:
     return f"`weights_key` must be {offered} for {called}, got {key!r}"
 
 
-def _misfit(candidate: _Candidate, spec: ModelSpec, called: str) -> str:
+def _misfit(candidate: _Candidate, contents: Contents, spec: ModelSpec, called: str) -> str:
     problems = "; ".join(
         f"{len(names)} {what}: {first_of(names, _MOST_NAMED)}"
         for names, what in candidate.problems
         if names
     )
-    what = f"{called} does not contain the weights of {spec.name}{_hint(candidate.state, spec)}"
-    if [kind for names, kind in candidate.problems if names] == [_NOT_DENSE]:
+    what = f"{called} does not contain the weights of {spec.name}"
+    kinds = [kind for names, kind in candidate.problems if names]
+    remedy = why_unfinished([*candidate.state, *contents.others], called)
+    if any(tensor.is_meta for tensor in candidate.state.values()):
+        what = f"{called} has names of weights without their values, from the meta device"
+        remedy = "Save it from a network that has its weights."
+    elif not remedy and kinds == [_NOT_DENSE]:
         what = f"{called} has weights of {spec.name} that cannot be used as they are"
-        remedy = "Convert them with dequantize(), to_dense() or float()"
-    else:
-        remedy = "Choose the model that it belongs to, or rename the keys"
-    return f"{what}: {problems}. {remedy} and save them again."
+        remedy = "Convert them with dequantize(), to_dense() or float() and save them again."
+    elif not remedy and (other := _other_model(candidate.state, spec)):
+        what = f"{called} contains the weights of {other}, not of {spec.name}"
+        remedy = f"Choose {other}."
+    elif not remedy:
+        remedy = "Choose the model that it belongs to"
+        remedy += "." if kinds == [_OTHER_SHAPE] else ", or rename the keys and save them again."
+    return f"{what}: {problems}. {remedy}"
 
 
-def _hint(state: StateDict, spec: ModelSpec) -> str:
+def _other_model(state: StateDict, spec: ModelSpec) -> str:
+    """The known model of another name that these weights belong to; or ""."""
     for other in MODELS.values():
         known = other.signature and other.signature == signature(state, other.head)
         if known and other.name != spec.name:
-            return f", but those of {other.name}"
+            return other.name
     return ""

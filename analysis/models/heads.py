@@ -48,7 +48,8 @@ def give_classes(model: nn.Module, head: Head, num_classes: int) -> None:
     elif head.features:
         device = next((parameter.device for parameter in model.parameters()), None)
         model.add_module(ADDED_HEAD, NewClassifier(head.features, num_classes, device=device))
-        model.register_forward_pre_hook(_begin)
+        model.register_forward_pre_hook(_hide_head)
+        model.register_forward_hook(_show_head, always_call=True)
         model.register_forward_hook(_classify)
     else:
         raise ModelError(head.reason)
@@ -57,10 +58,7 @@ def give_classes(model: nn.Module, head: Head, num_classes: int) -> None:
 class NewClassifier(nn.Linear):
     """A linear layer for a network's output, averaged over places."""
 
-    ran = False  # in this pass of the network
-
     def forward(self, output: Tensor) -> Tensor:
-        self.ran = True
         features = first_tensor(output)
         assert features is not None, "there was one when the head was added"
         if features.dim() == 3:  # (images, places, features)
@@ -70,19 +68,18 @@ class NewClassifier(nn.Linear):
         return super().forward(features)
 
 
-def _begin(model: nn.Module, _: object) -> None:
-    _added_head(model).ran = False
+def _hide_head(model: nn.Module, _: object) -> None:
+    """Some networks run whatever modules they have, such as `nn.Sequential`."""
+    model.__dict__["_hidden_head"] = model._modules.pop(ADDED_HEAD)
+
+
+def _show_head(model: nn.Module, *_: object) -> None:
+    model._modules[ADDED_HEAD] = model.__dict__.pop("_hidden_head")
 
 
 def _classify(model: nn.Module, _: object, output: Tensor) -> Tensor:
-    head = _added_head(model)
-    return output if head.ran else head(output)  # an `nn.Sequential` has run it as its last
-
-
-def _added_head(model: nn.Module) -> NewClassifier:
-    head = model.get_submodule(ADDED_HEAD)
-    assert isinstance(head, NewClassifier)
-    return head
+    logits: Tensor = model.get_submodule(ADDED_HEAD)(output)
+    return logits
 
 
 def replace_head(model: nn.Module, head: str, num_classes: int) -> None:

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from analysis.errors import ModelError
 from analysis.instruments.behaviour import fill_lazy_layers, seeded
-from analysis.instruments.output_flow import NO_HEAD, Head
+from analysis.instruments.output_flow import NO_HEAD, Head, check_head
 from analysis.models.catalogue import ModelSpec
 from analysis.models.checkpoint_files import read_checkpoint
 from analysis.models.checkpoint_shapes import vit_side
@@ -69,8 +69,16 @@ def build_model(
 def learn_code(name: str, seed: int) -> None:
     """Run the user's code once, and remember what it read and the weights it gave."""
     with seeded(seed, _CPU), recorded_files() as files:
-        model, _ = built_anyhow(partial(_own_network, name))
+        model, _ = _own_network(name, None)
     save_facts(name, seed, files, model)
+
+
+def check_head_of(name: str, head: str) -> None:
+    """Do the work of `analysis.models.check_head`."""
+    spec = model_spec(name)
+    with seeded(0, _CPU):
+        model = _own_network(name, None)[0] if spec.source == "code" else _bare(spec)
+    check_head(model, head)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +265,8 @@ def _network(
 
 def _own_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
     """The user's network, its lazy layers filled, and whether it took the number of classes."""
-    model, has_classes = code_network(name, num_classes)
+    build = partial(code_network, name)
+    model, has_classes = built_anyhow(build) if num_classes is None else build(num_classes)
     with _hint_of_size():
         fill_lazy_layers(model, torch.zeros(2, *preprocessing_for(model).shape))
     return model, has_classes

@@ -64,6 +64,14 @@ def model_problem(name: str) -> list[str]:
     return []
 
 
+def head_problem(name: str, head: str) -> list[str]:
+    """Report a head other than that of a network whose head is known, or an empty list."""
+    spec = spec_of(name)
+    if not head or spec is None or spec.head in ("", head):
+        return []
+    return [f"`head` must be {spec.head} for {name}, or left out, got {head!r}"]
+
+
 def similar_names(name: str) -> list[str]:
     """Models of almost this name, the most similar first; the first models if there are none."""
     plain = {_letters(known): known for known in MODELS}

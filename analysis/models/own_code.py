@@ -16,6 +16,7 @@ from typing import TypeVar
 from torch import nn
 
 from analysis.errors import ModelError
+from analysis.instruments.output_flow import OWN_CODE
 from analysis.instruments.wrappers import check_network, remove_wrappers
 from analysis.models.code_facts import note_modules
 from analysis.system.output import output_to_stderr
@@ -67,12 +68,15 @@ def code_network(name: str, num_classes: int | None) -> tuple[nn.Module, bool]:
         )
     model = remove_wrappers(model)
     check_network(model)
+    tensors = (*model.parameters(), *model.buffers())
+    if any(tensor.device.type not in ("cpu", "meta") for tensor in tensors):
+        model = model.to("cpu")  # where it is looked at first, even if its code chose a GPU
     return model, takes
 
 
 def _run_file(path: Path) -> ModuleType:
     # A unique name, because the file may have the name of a package.
-    name = f"bettiscope_code_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    name = f"{OWN_CODE}{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ModelError(f"{path} cannot be read as Python.")

@@ -29,6 +29,7 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
     stretched: bool = False  # to exactly `resize`
+    bordered: bool = False  # no edge longer than `resize`, and a border of the mean colour
     padding: int = 0  # black pixels on each side
     remark: str = ""  # for the user
 
@@ -72,13 +73,22 @@ class Preprocessing:
             interpolation=self.interpolation,
             padding=self.padding,
             stretched=self.stretched,
+            bordered=self.bordered,
+            clipped=self._clipped,
             remark=self.remark,
         )
+
+    @property
+    def _clipped(self) -> bool:
+        """Bicubic interpolation overshoots at edges; Pillow, with which networks train, cuts it."""
+        return self.interpolation == "bicubic"
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """float32 (N, 1 or 3, H, W) in [0, 1] to the input (N, C, height, width)."""
         channels = self.shape[0]
         pixels = self._resized(pixels)
+        if self.bordered:
+            pixels = self._with_border(pixels)
         if pixels.shape[2:] != self._inner:
             pixels = transforms.center_crop(pixels, list(self._inner))
         if self.padding:
@@ -91,15 +101,32 @@ class Preprocessing:
     def _resized(self, pixels: Tensor) -> Tensor:
         height, width = pixels.shape[2:]
         longest = _LONGEST * min(height, width)
-        if not self.stretched and max(height, width) > longest:
+        whole = self.stretched or self.bordered
+        if not whole and max(height, width) > longest:
             pixels = transforms.center_crop(pixels, [min(height, longest), min(width, longest)])
             height, width = pixels.shape[2:]
         size = list(self.resize)
-        if not self.stretched and size[0] == size[1]:
-            size = [size[0]]  # of the shorter side
-        elif not self.stretched:
+        if self.bordered:
+            factor = min(size[0] / height, size[1] / width)
+            size = [max(1, round(height * factor)), max(1, round(width * factor))]
+        elif not whole and size[0] == size[1]:
+            # Of the shorter side; torchvision rounds the other one down.
+            size = [int(size[0] * edge / min(height, width)) for edge in (height, width)]
+        elif not whole:
             factor = max(size[0] / height, size[1] / width)
             size = [max(size[0], round(height * factor)), max(size[1], round(width * factor))]
         mode = InterpolationMode(self.interpolation)
+        if self._clipped:  # after each direction, as Pillow does
+            pixels = transforms.resize(pixels, [height, size[1]], mode, antialias=True).clamp(0, 1)
         resized: Tensor = transforms.resize(pixels, size, mode, antialias=True)
-        return resized
+        return resized.clamp(0, 1) if self._clipped else resized
+
+    def _with_border(self, pixels: Tensor) -> Tensor:
+        """At least as large as the input; the colour is that of 8 bits, as timm's is."""
+        height, width = (
+            max(0, inner - own) for inner, own in zip(self._inner, pixels.shape[2:], strict=True)
+        )
+        around = width // 2, (width + 1) // 2, height // 2, (height + 1) // 2
+        colour = torch.tensor(self.mean).mul(255).round().div(255)[:, None, None]
+        pixels = pixels.expand(-1, max(pixels.shape[1], len(colour)), -1, -1)
+        return pad(pixels - colour, around) + colour

@@ -17,7 +17,7 @@ from analysis.errors import raise_problems
 from analysis.models.catalogue import MODELS
 from analysis.models.code_facts import code_digest, file_digest
 from analysis.models.input_side import side_of_input
-from analysis.models.names import FILE, model_and_weights_problems, model_spec
+from analysis.models.names import FILE, head_problem, model_and_weights_problems, model_spec
 from analysis.progress import ProgressCallback
 from analysis.results import InputFormat
 from analysis.system.assets import asset_entry
@@ -85,13 +85,10 @@ def load_model(
     problems = model_and_weights_problems(name, weights)
     if num_classes is not None and num_classes < 1:
         problems.append(f"`num_classes` must be at least 1, got {num_classes}")
-    raise_problems(problems)
-    spec = model_spec(name)
-    if head and spec.head and head != spec.head:
-        raise_problems([f"`head` must be {spec.head} for {name}, or left out, got {head!r}"])
+    raise_problems(problems + head_problem(name, head))
     from analysis.models.loading import build_model
 
-    return build_model(spec, weights, seed, num_classes, progress, weights_key, head)
+    return build_model(model_spec(name), weights, seed, num_classes, progress, weights_key, head)
 
 
 def checkpoint_notes(
@@ -260,6 +257,22 @@ def learn_code(name: str, seed: int) -> None:
         from analysis.models.loading import learn_code as learn
 
         learn(name, seed)
+
+
+def check_head(name: str, head: str) -> None:
+    """Check the choice of a head before anything slow. The user's code is run if there is one.
+
+    Raises
+    ------
+    OptionError, ModelError
+        If the name is unknown, the code fails, or the network has no such layer.
+    """
+    known = model_spec(name).head
+    raise_problems(head_problem(name, head))
+    if head and not known:
+        from analysis.models.loading import check_head_of
+
+        check_head_of(name, head)
 
 
 def _image_problems(images: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> list[str]:

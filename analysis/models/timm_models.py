@@ -73,6 +73,7 @@ def timm_preprocessing(name: str) -> Preprocessing:
         std=tuple(config["std"]),
         interpolation=config["interpolation"],
         stretched=config.get("crop_mode") == "squash",
+        bordered=config.get("crop_mode") == "border",
     )
 
 

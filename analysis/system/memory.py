@@ -27,11 +27,16 @@ def free_bytes(device: torch.device) -> int:
 
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * DEVICE_SHARE)
-    host = int(min(psutil.virtual_memory().available, _left_to_container()) * HOST_SHARE)
+    host = int(host_bytes() * HOST_SHARE)
     if device.type == "mps":  # a share of the host's memory, with its own limit
         left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
         return min(host, int(left * DEVICE_SHARE))
     return host
+
+
+def host_bytes() -> float:
+    """All free memory of this machine, or what is left of it to this process."""
+    return min(float(psutil.virtual_memory().available), _left_to_container())
 
 
 def free_cache(device: torch.device) -> None:

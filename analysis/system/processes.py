@@ -124,40 +124,49 @@ class Worker:
 
 
 class WorkerPool:
-    """The idle workers of one server: at most one."""
+    """The idle workers of one server.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    idle : int, default=1
+        How many to keep at most; each takes some 300 MB.
+    """
+
+    def __init__(self, idle: int = 1) -> None:
+        self._most = idle
         self._lock = threading.Lock()
-        self._spare: Worker | None = None
+        self._idle: list[Worker] = []
         self._closed = False
         atexit.register(self.close)
 
     def warm(self) -> None:
         """Start an idle worker if there is none. Its start uses a core for seconds."""
         with self._lock:
-            if not self._closed and (self._spare is None or not self._spare.alive):
-                self._spare = Worker()
+            if not self._closed and not any(worker.alive for worker in self._idle):
+                self._idle = [Worker()]
 
     def take(self) -> Worker:
-        """Return the idle worker if there is one, else a new one. The caller then owns it."""
+        """Return an idle worker if there is one, else a new one. The caller then owns it."""
         with self._lock:
-            spare, self._spare = self._spare, None
-        return spare if spare is not None and spare.alive else Worker()
+            while self._idle:
+                if (worker := self._idle.pop()).alive:
+                    return worker
+        return Worker()
 
     def give_back(self, worker: Worker) -> None:
-        """Take back a worker: it waits for the next request, or ends if another one waits."""
+        """Take back a worker: it waits for the next request, or ends if enough others wait."""
         with self._lock:
-            keep = not self._closed and worker.alive
-            keep = keep and (self._spare is None or not self._spare.alive)
+            self._idle = [other for other in self._idle if other.alive]
+            keep = not self._closed and worker.alive and len(self._idle) < self._most
             if keep:
-                self._spare = worker
+                self._idle.append(worker)
         if not keep:
             worker.kill()
 
     def close(self) -> None:
-        """End the idle worker, and keep none from now on."""
+        """End the idle workers, and keep none from now on."""
         with self._lock:
             self._closed = True
-            spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.kill()
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()

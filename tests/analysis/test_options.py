@@ -87,7 +87,11 @@ def test_every_bad_field_of_an_analysis_is_reported() -> None:
         ({}, {"memory": 10**9}, True),
         ({}, {"severity": 5}, True),
         ({"shift": "noise"}, {"severity": 5}, False),
-        ({}, {"batch_size": 16}, True),
+        ({"pooling": "pooled"}, {"batch_size": 16}, True),
+        ({"pooling": "pooled"}, {"subsets": 7}, True),
+        ({}, {"batch_size": 16}, False),
+        ({}, {"subsets": 7}, False),
+        ({"samples": 40}, {"subsets": 7}, True),  # one subset has all images
         ({"pooling": "per-batch"}, {"batch_size": 16}, False),
         ({}, {"device": "cuda"}, True),
         ({"precision": "float16"}, {"device": "cuda"}, False),

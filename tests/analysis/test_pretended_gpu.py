@@ -28,8 +28,9 @@ from analysis.topology.layer_distances import measure_layer_distances
 from analysis.topology.passes import Plan
 from analysis.training.augmentation import AUGMENT
 from analysis.training.gradients import gradient_evidence
-from analysis.training.loop import TensorImages, finetune
+from analysis.training.loop import finetune
 from analysis.training.metrics import StepMetrics
+from analysis.training.splits import TensorImages
 from tests.analysis.pretended_gpu import Elsewhere, moved, pretended, register
 
 MODEL = "pocket-mobilenetv2"

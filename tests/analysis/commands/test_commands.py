@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -21,7 +22,7 @@ from PIL import Image
 
 from analysis.__main__ import main
 from analysis.commands.finetune import selection_text
-from analysis.commands.options import weights_name
+from analysis.commands.options import fill_images, weights_name
 from analysis.datasets import list_datasets, load_dataset
 from analysis.errors import NOT_ENOUGH_MEMORY, AssetError
 from analysis.models import list_models, load_model, prepare_images
@@ -29,6 +30,7 @@ from analysis.options import AnalysisOptions
 from analysis.selection.scores import score
 from analysis.selection.strategies import STRATEGIES
 from analysis.topology.clustering import dbscan
+from analysis.topology.layer_tests import rotation_tests
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.resummarize import resummarize
 from analysis.training.metrics import Selection
@@ -92,6 +94,17 @@ def test_without_a_file_the_json_goes_to_standard_output(
     assert "Forward pass  features.0" in captured.err
 
 
+def test_powers_of_sizes_may_normalise(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("--model", "pocket-vgg", "--samples", "8", "--normalization")
+    assert analyze(*command, "parameters^-1 activation^.25") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["normalization"] == "activation^0.25 parameters^-1"
+    scores = [
+        x["b1"] / (x["activation_size"] ** 0.25 * x["parameters"] ** -1) for x in report["layers"]
+    ]
+    assert [x["score"] for x in report["layers"]] == pytest.approx(scores)
+
+
 def test_the_command_line_clusters_as_asked_and_gives_diagrams(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -108,6 +121,30 @@ def test_the_command_line_clusters_as_asked_and_gives_diagrams(
         assert row["clusters"] == expected.count
         assert row["diagrams"] == [diagram.tolist() for diagram in layer.diagrams]
     assert any(row["diagrams"][0] for row in output["layers"])
+
+
+def test_the_loops_are_tested_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.json"
+    few = ["--model", "pocket-vgg", "--samples", "8", "--null", "9"]
+    assert analyze(*few, "--json", str(path)) == 0
+    assert "With 9 draws, no single one of" in capsys.readouterr().err
+    output = json.loads(path.read_text())
+    assert output["null"] == 9
+    report = analyze_named(AnalysisOptions(model="pocket-vgg", samples=8))
+    tests = rotation_tests(report, draws=9)
+    for row in output["layers"]:
+        test = tests.tests[row["layer"]]
+        assert row["null"]["bars"] == list(test.bars)
+        assert row["null"]["draws"] == test.draws
+        for name, numbers in test.to_frame().iterrows():
+            saved = row["null"][name]
+            assert {key: saved[key] for key in numbers.index} == pytest.approx(dict(numbers))
+            assert saved["p_holm"] >= saved["p"]
+    table = tmp_path / "out.csv"
+    assert analyze(*few, "--csv", str(table)) == 0
+    row = next(csv.DictReader(table.open(encoding="utf-8")))
+    longest = output["layers"][0]["null"]["longest-loop"]
+    assert float(row["p_holm_longest_loop"]) == pytest.approx(longest["p_holm"])
 
 
 def test_csv_has_one_row_a_layer(tmp_path: Path) -> None:
@@ -143,6 +180,7 @@ def test_a_preset_decides_the_options_left_out(capsys: pytest.CaptureFixture[str
         (["--weights", "mine"], "`weights` must be one of pretrained, random, .*; got 'mine'"),
         (["--seed", "-1"], "`seed` must be from 0"),
         (["--normalization", "size"], "`normalization` must be one of activation, none"),
+        (["--normalization", "flops^5"], "the power of flops is not between -4 and 4"),
         (["--summary", "b2"], "`summary` must be one of b1, betti-maximum"),
         (["--min-persistence", "-1"], "`min_persistence` must be at least 0, got -1"),
         (["--persistence-unit", "birth"], "`persistence_unit` must be one of distance, diameter"),
@@ -255,7 +293,7 @@ def test_the_json_has_the_options_of_the_analysis(capsys: pytest.CaptureFixture[
     arguments = ["--model", "pocket-vgg", "--samples", "8", "--shift", "blur", "--severity", "5"]
     assert analyze(*arguments, "--split", "test") == 0
     report = json.loads(capsys.readouterr().out)
-    settings = {"shift": "blur", "severity": 5, "split": "test", "pooling": "pooled"}
+    settings = {"shift": "blur", "severity": 5, "split": "test", "pooling": "subsets"}
     assert settings.items() <= report.items()
     assert (report["weights"], report["preset"]) == ("pretrained", "recommended")
 
@@ -364,6 +402,9 @@ def test_the_numbers_of_a_fine_tune_agree(tuned: tuple[dict[str, Any], Path]) ->
     assert outcome["layers"][-1] == "classifier.3"
     memory = outcome["peak_memory"]
     assert memory["total"] == sum(size for kind, size in memory.items() if kind != "total")
+    frozen = outcome["frozen_part"]
+    assert frozen["once"]
+    assert frozen["bytes"] == frozen["predicted_bytes"] > 0
     assert memory["parameters"] == 4 * outcome["total_parameters"]
     assert memory["optimizer"] == 4 * outcome["trainable_parameters"]
     assert outcome["predicted_peak_memory"] == memory
@@ -480,6 +521,7 @@ def test_strategies_are_listed_with_their_sources(capsys: pytest.CaptureFixture[
     assert "Surgical fine-tuning" in lines[list(STRATEGIES).index("first")]
 
 
+@pytest.mark.usefixtures("predicted_cost")
 def test_a_long_analysis_is_predicted_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -502,6 +544,40 @@ def test_without_a_network_nothing_is_measured_first(
     monkeypatch.setattr("analysis.commands.analyze._print_cost", pytest.fail)
     assert analyze("--dataset", "pets", "--model", "pocket-vgg") == 2
     assert capsys.readouterr().err == "error: Nobody answers.\n"
+
+
+@pytest.mark.parametrize("command", ["analyze", "finetune"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--head", "0.nothing"], "such as 3, 0, or “none”; got '0.nothing'"),
+        (["--head", "1"], "such as 3, 0, or “none”; got '1'"),  # not of a kind that classifies
+        (["--model", "missing.py:build"], "`model` must name an existing file"),
+        (["--weights", "broken.pt"], "broken.pt"),
+        (["--json", "nowhere/out.json"], "nowhere/out.json: No such file"),
+    ],
+)
+def test_names_files_and_heads_are_checked_before_anything_slow(
+    command: str,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef build():\n    return nn.Sequential("
+        "nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 5))\n"
+    )
+    (tmp_path / "broken.pt").write_bytes(b"no weights")
+    # The next step: a download, then the prediction of the cost, or the images.
+    monkeypatch.setattr(f"analysis.commands.{command}.fetch_weights", pytest.fail)
+    named = ["--model", "net.py:build", "--weights", "random", *arguments]
+    assert main([command, *named]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
 
 
 @pytest.fixture
@@ -573,15 +649,27 @@ def test_a_console_of_any_encoding_gets_substitutes(
 def test_a_long_name_does_not_run_into_the_next_column(
     tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "a-name-of-an-upload-that-is-long-0123456789ab"
+    name = "a-name-of-an-upload-That-is-long-0123456789ab"
     class_folders(home / "datasets" / name, {"a": 4})
-    assert main(["datasets", "upload-that-is-long"]) == 0
+    assert main(["datasets", "upload-That-is-long"]) == 0
     assert "-0123456789ab 4 images" in capsys.readouterr().out
     assert main(["datasets"]) == 0
     table = capsys.readouterr().out.partition("\n\n")[0].splitlines()
     width = max(len(line.split()[0]) for line in table)
     assert width > len(name)
     assert all(line[width] == " " != line[width + 1] for line in table)
+
+
+@pytest.mark.parametrize(("per_class", "said"), [(1, False), (3, True)])
+def test_the_number_of_images_is_explained_only_by_a_split_that_has_it(
+    per_class: int, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(tmp_path / "few", {"a": per_class, "b": per_class})
+    name = f"folder:{tmp_path / 'few'}"
+    given = argparse.Namespace(dataset=name, samples=None)
+    fill_images(given, "train", {"samples": 40})
+    assert given.samples == (6 if said else 4)
+    assert ("because the split has no more images" in capsys.readouterr().err) == said
 
 
 def test_one_layer_is_not_several() -> None:

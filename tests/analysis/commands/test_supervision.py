@@ -125,7 +125,7 @@ def test_a_process_that_ends_too_early_gives_one_sentence(
 
 def test_the_whole_command_line(tmp_path: Path) -> None:
     """The child's result and code arrive; what is printed at its end is not in the result."""
-    arguments = command(tmp_path, build="atexit.register(print, 'goodbye')")
+    arguments = command(tmp_path, build="atexit.register(print, 'goodbye')", name="finetune")
     done = subprocess.run(
         [sys.executable, "-m", "analysis", *arguments],
         capture_output=True, text=True, env=os.environ, check=True,

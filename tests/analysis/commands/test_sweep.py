@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from analysis.__main__ import main
-from analysis.commands.sweep import add_to
+from analysis.commands.sweep import _grid, add_to
 from analysis.runs.store import RunStore
 from analysis.sweeps.grid import DataChoice
 from analysis.sweeps.progress import _Fingerprints
@@ -186,6 +186,73 @@ def test_paths_may_be_given_as_elsewhere_and_become_absolute(
         DataChoice(f"folder:{home}/a+b/c", "blur"),
     )
     assert parser.parse_args(["sweep", "--weights", "file:net"]).weights == f"file:{home}/net"
+
+
+def test_the_head_and_the_links_of_folders_are_those_of_every_cell(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    (home / "net.py").write_text("")
+    for kind in ("cat", "dog"):
+        (home / "elsewhere" / kind).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(
+                home / "elsewhere" / kind / f"{number}.png"
+            )
+        (home / "pictures").mkdir(exist_ok=True)
+        (home / "pictures" / kind).symlink_to(home / "elsewhere" / kind)
+    parser = argparse.ArgumentParser()
+    add_to(parser.add_subparsers())
+    given = ["sweep", "--models", "net.py:build", "--datasets", "digits,pictures+noise:2"]
+    given += ["--head", "gate.fc", "--follow-links"]
+    grid = _grid(parser.parse_args(given))
+    assert {cell.analysis.head for cell in grid.cells()} == {"gate.fc"}
+    assert grid.datasets == (
+        DataChoice("digits"),
+        DataChoice(f"linked:{home}/pictures", "noise", 2),
+    )
+    plain = _grid(parser.parse_args(["sweep", "--models", "net.py:build"]))
+    assert {cell.analysis.head for cell in plain.cells()} == {""}
+
+
+def test_a_head_that_one_of_the_models_does_not_have_is_refused_before_any_cell_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*TINY, QUICK, "--head", "gate.fc"]) == 2
+    assert capsys.readouterr().err == (
+        "error: `head` must be classifier.3 for pocket-vgg, or left out, got 'gate.fc'\n"
+    )
+    assert RunStore().runs() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--head", "relu"], "`head` must be a linear or convolution layer of the network, such as"
+         " linear, or “none”; got 'relu'"),
+        (["--weights", "broken.pt"], "broken.pt"),
+        (["--csv", "nowhere/out.csv"], "nowhere/out.csv: No such file"),
+    ],
+)  # fmt: skip
+def test_heads_and_files_are_checked_before_any_cell_runs(
+    arguments: list[str],
+    message: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(home)
+    (home / "net.py").write_text(
+        "from collections import OrderedDict\nfrom torch import nn\n\ndef build():\n"
+        "    layers = dict(flat=nn.Flatten(), linear=nn.Linear(3072, 5), relu=nn.ReLU())\n"
+        "    return nn.Sequential(OrderedDict(layers))\n"
+    )
+    (home / "broken.pt").write_bytes(b"no weights")
+    assert main([*TINY, QUICK, "--models", "net.py:build", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+    assert RunStore().runs() == []
 
 
 def test_a_sweep_takes_the_users_folder_and_network(

@@ -21,23 +21,9 @@ from analysis.errors import OptionError
 from analysis.instruments.activations import watch
 from analysis.models import load_model, prepare_images
 from analysis.options import AnalysisOptions
-from analysis.topology.passes import HELD_BYTES, Budget, Footprint
+from analysis.topology.passes import HELD_BYTES, Budget
 from analysis.topology.pipeline import analyze
-
-MB = 1_000_000
-PROBE = Probe(
-    footprint=Footprint(layers=10, image=MB),
-    input_bytes=1000,
-    held_bytes=400 * MB,
-    free=Budget(1000 * MB),
-    trace_seconds=0.5,
-    image_seconds=0.1,
-    distance_seconds=0.01,
-    pair_seconds=0.001,
-    layer_seconds=0.002,
-    ripser_points=200,
-    ripser_seconds=0.02,
-)
+from tests.predictions import MB, PROBE
 
 
 def cost(samples: int, memory: int = 0, probe: Probe = PROBE) -> AnalysisCost:

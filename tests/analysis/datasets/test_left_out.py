@@ -141,7 +141,7 @@ def test_the_command_line_reads_links_on_request(linked: Path) -> None:
     add_data_options(parser.add_argument)
     for flags, kind in (([], "folder"), (["--follow-links"], "linked")):
         arguments = parser.parse_args(["--dataset", str(linked), *flags])
-        follow_links(arguments)
+        arguments.dataset = follow_links(arguments, arguments.dataset)
         assert arguments.dataset == f"{kind}:{linked}"
 
 

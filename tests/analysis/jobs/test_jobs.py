@@ -22,6 +22,7 @@ from analysis.jobs.jobs import Job, Jobs
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress
 from analysis.results import SavedAnalysis, TopologyReport
+from analysis.system.processes import WorkerPool
 from analysis.topology.store import fingerprint, load_analysis
 from tests.analysis.run_faults import PATIENCE, ROOT, STAND_IN, wait_until
 
@@ -99,7 +100,7 @@ def test_a_closed_tab_does_not_keep_an_analysis_running(jobs: Jobs) -> None:
 
 
 def test_the_processes_of_ripser_count_and_end_with_the_worker(jobs: Jobs) -> None:
-    job = jobs.start(AnalysisOptions(samples=300))
+    job = jobs.start(AnalysisOptions(samples=300, pooling="pooled"))
     worker = psutil.Process(job.worker.process.pid)
     wait_until(lambda: job.progress is not None and job.progress.stage == "Topology")
     wait_until(lambda: len(worker.children(recursive=True)) >= 2)
@@ -159,7 +160,7 @@ def test_other_work_is_not_an_analysis(jobs: Jobs) -> None:
 def test_a_worker_that_refused_a_request_is_used_again(jobs: Jobs) -> None:
     first = jobs.start(AnalysisOptions(samples=5000))
     wait_until(ended(first))
-    wait_until(lambda: jobs._pool._spare)  # given back
+    wait_until(lambda: jobs._pool._idle)  # given back
     second = jobs.start(AnalysisOptions(samples=6000))
     wait_until(ended(second))
     assert second.worker.process.pid == first.worker.process.pid
@@ -176,7 +177,7 @@ def test_running_out_of_memory_is_reported(jobs: Jobs) -> None:
 def test_a_worker_whose_job_failed_is_not_used_again(jobs: Jobs) -> None:
     first = jobs.start(QUICK)
     wait_until(ended(first))
-    wait_until(lambda: jobs._pool._spare)  # given back
+    wait_until(lambda: jobs._pool._idle)  # given back
     failed = jobs.start(("nobody", "answers this"))
     wait_until(ended(failed))
     assert failed.worker is first.worker
@@ -213,7 +214,7 @@ def test_stop_ends_a_download(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_worker_that_grew_large_is_replaced(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     first = jobs.start(QUICK)
     wait_until(ended(first))
-    wait_until(lambda: jobs._pool._spare is first.worker)
+    wait_until(lambda: jobs._pool._idle == [first.worker])
     resident = first.worker.resident_bytes
     assert 50e6 < resident < analysis.jobs.jobs.LARGEST_KEPT
     monkeypatch.setattr(analysis.jobs.jobs, "LARGEST_KEPT", resident // 2)
@@ -287,7 +288,7 @@ from analysis.options import AnalysisOptions
 jobs = Jobs()
 if sys.argv[1] == "idle":
     jobs.warm()
-    spare = psutil.Process(jobs._pool._spare.process.pid)
+    spare = psutil.Process(jobs._pool._idle[0].process.pid)
     while spare.num_threads() < 2:  # the other reads what it is asked
         time.sleep(0.02)
 else:
@@ -315,3 +316,16 @@ def test_no_worker_outlives_a_killed_owner(worker_is: str, tmp_path: Path) -> No
     owner.kill()
     owner.wait()
     wait_until(lambda: not any(p.is_running() for p in orphans))
+
+
+def test_a_pool_keeps_so_many_idle_workers_and_ends_the_others() -> None:
+    pool = WorkerPool(idle=2)
+    workers = [pool.take() for _ in range(3)]
+    for worker in workers:
+        pool.give_back(worker)
+    assert [worker.alive for worker in workers] == [True, True, False]
+    assert {pool.take() for _ in range(2)} == set(workers[:2])
+    pool.give_back(workers[0])
+    pool.close()
+    assert not workers[0].alive
+    workers[1].kill()

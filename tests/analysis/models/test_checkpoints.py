@@ -148,7 +148,18 @@ def test_long_lists_are_cut_and_the_right_model_is_named(tmp_path: Path) -> None
     assert "50 unknown to it: features.0.weight, " in sentence
     assert sentence.count("features.") == 5
     assert " and 45 more." in sentence
-    assert ", but those of squeezenet1_1: " in sentence
+    assert sentence.startswith("mine.pt contains the weights of squeezenet1_1, not of mnasnet0_5: ")
+    assert sentence.endswith(". Choose squeezenet1_1.")
+
+
+def test_keys_that_fit_are_not_to_be_renamed(tmp_path: Path, state: State) -> None:
+    torch.save({**state, "conv1.weight": torch.zeros(16, 3, 7, 7)}, tmp_path / "mine.pt")
+    with pytest.raises(AssetError) as error:
+        loads(tmp_path / "mine.pt")
+    assert str(error.value) == (
+        "mine.pt does not contain the weights of pocket-resnet20: 1 of another shape: "
+        "conv1.weight (16, 3, 7, 7) instead of (16, 3, 3, 3). Choose the model that it belongs to."
+    )
 
 
 def test_a_head_without_classes_or_dimensions_is_replaced(tmp_path: Path, state: State) -> None:
@@ -268,7 +279,8 @@ def test_damaged_torch_files_are_refused(tmp_path: Path, state: State, damage: s
     whole = path.read_bytes()
     path.write_bytes({"truncated": whole[:-3000], "zeros": bytes(5000)}[damage])
     with pytest.raises(
-        AssetError, match=r"^mine\.pt is damaged, or torch\.save did not write it\.$"
+        AssetError,
+        match=r"^mine\.pt is damaged, or torch\.save did not write it\. Download or save ",
     ):
         loads(path)
 
@@ -299,7 +311,8 @@ LYING = {
 def test_lying_safetensors_files_are_refused(tmp_path: Path, lie: str) -> None:
     (tmp_path / "mine.safetensors").write_bytes(LYING[lie])
     with pytest.raises(
-        AssetError, match=r"^mine\.safetensors is damaged, or not a safetensors file \(.+\)\.$"
+        AssetError,
+        match=r"^mine\.safetensors is damaged, or not a safetensors file \(.+\)\. Download ",
     ):
         loads(tmp_path / "mine.safetensors")
     assert side_of_input("vit_b_16", weights=f"file:{tmp_path / 'mine.safetensors'}") == 224

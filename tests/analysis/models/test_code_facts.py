@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from analysis.models import learn_code, load_model, weights_fingerprint
+from analysis.models import code_facts, learn_code, load_model, weights_fingerprint
 from analysis.models.code_facts import code_digest, weights_digests
 from analysis.options import AnalysisOptions
 from analysis.topology.store import fingerprint
@@ -211,14 +211,20 @@ def test_written_and_installed_files_do_not_count(tmp_path: Path) -> None:
     assert len(log.read_text()) == 2
 
 
-def test_damaged_facts_are_as_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["[]", "{", '{"files": 3}', '{"files": ["a"]}', "\x00"])
+def test_damaged_facts_are_as_none(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = network(tmp_path / "one")
     before = weights_fingerprint(name, "pretrained", 0)
     first = key(name)
     assert first != before
     for file in (tmp_path / "home" / "code").iterdir():
-        file.write_text("[]")
-    assert key(name) == first
+        file.write_text(damage)
+    assert weights_fingerprint(name, "pretrained", 0) == first  # this process remembers
+    monkeypatch.setattr(code_facts, "_remembered", {})
+    assert weights_fingerprint(name, "pretrained", 0) == before
+    assert key(name) == first  # learnt again
 
 
 def test_an_analysis_has_another_key_too(tmp_path: Path) -> None:

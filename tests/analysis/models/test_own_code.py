@@ -15,6 +15,7 @@ from analysis.__main__ import main
 from analysis.errors import AnalysisError, ModelError
 from analysis.models import (
     MODELS,
+    check_head,
     load_model,
     model_problem,
     model_spec,
@@ -25,6 +26,7 @@ from analysis.models import (
 from analysis.models.heads import head_of_network
 from analysis.models.loading import empty_network
 from analysis.options import AnalysisOptions, RunOptions
+from analysis.topology.pipeline import analyze_named
 from analysis.training.metrics import Selection
 from analysis.training.snippet import snippet
 
@@ -94,6 +96,17 @@ def test_the_last_layer_to_run_is_replaced(tmp_path: Path) -> None:
         assert model(torch.zeros(2, 3, 20, 20)).shape == (2, 3)
     assert empty_network(name, 6).get_parameter("3.weight").shape == (6, 4)
     assert empty_network(name, 6).get_parameter("3.weight").is_meta
+
+
+def test_a_function_that_needs_the_classes_is_analysed_all_the_same(
+    tmp_path: Path, home: Path
+) -> None:
+    name = write(tmp_path, COUNTED.replace("make(num_classes=5)", "make(num_classes)"), "make")
+    (tmp_path / "neighbour.py").write_text("WIDTH = 7")
+    check_head(name, "head")
+    report = analyze_named(AnalysisOptions(model=name, weights="random", samples=4))
+    assert report.head == "head"
+    assert load_model(name, num_classes=8).get_submodule("head").out_features == 8
 
 
 def test_a_network_of_one_side_must_state_it(tmp_path: Path) -> None:

@@ -164,7 +164,8 @@ def test_a_network_of_one_channel_is_analysed_with_its_own_input(
     result = json.loads(capsys.readouterr().out)
     assert result["input"] == {
         "channels": 1, "height": 12, "width": 20, "resize": [12, 20], "mean": [0.5],
-        "std": [0.25], "interpolation": "bilinear", "padding": 0, "stretched": True, "remark": "",
+        "std": [0.25], "interpolation": "bilinear", "padding": 0, "stretched": True,
+        "bordered": False, "clipped": False, "remark": "",
     }  # fmt: skip
     assert [layer["layer"] for layer in result["layers"]] == ["0", "4"]
 

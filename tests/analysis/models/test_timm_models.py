@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from analysis.errors import AssetError, OptionError
 from analysis.models import (
@@ -23,7 +25,15 @@ from analysis.models import (
     weights_problem,
 )
 from analysis.models.loading import empty_network
+from analysis.options import AnalysisOptions
 from analysis.system import downloads
+from analysis.topology.pipeline import analyze_named
+from analysis.topology.store import (
+    fingerprint,
+    is_preparation_unknown,
+    load_analysis,
+    save_analysis,
+)
 
 # What BettiScope calls of timm, over one tiny network.
 STAND_IN = """
@@ -52,8 +62,8 @@ def create_model(name, pretrained=False, num_classes=10):
 """
 STAND_IN_DATA = """
 def resolve_data_config(pretrained_cfg):
-    return {**pretrained_cfg, "crop_pct": 0.8, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1),
-            "interpolation": "bicubic"}
+    return {"crop_pct": 0.8, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1),
+            "interpolation": "bicubic", **pretrained_cfg}
 """
 METADATA = "Metadata-Version: 2.1\nName: timm\nVersion: 9.8.7\n"
 
@@ -121,6 +131,74 @@ def test_images_are_squashed_where_timm_says_so(monkeypatch: pytest.MonkeyPatch)
     edge[..., :16] = 1  # half of it remains, as a tenth is cut off: 4 of 40 columns
     seen = prepare_images("timm/tiny_net", edge)[0, 0, 20]
     assert (seen > 0).nonzero().max() == 4
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (90, 64), (28, 28), (200, 60)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet50.a1_in1k",  # bicubic, 95 %
+        "volo_d4_448.sail_in1k",  # 115 %: a crop that is larger than the image
+        "vit_base_patch16_clip_224.openai",
+        "eva02_tiny_patch14_224.mim_in22k",
+        "deepseek_vit_412m.deepseek_v4_1_flash",  # border
+        "vit_base_patch16_sapiens2.fb",  # squash, not square
+    ],
+)
+def test_images_are_prepared_as_by_timm_itself(name: str, shape: tuple[int, int]) -> None:
+    timm = pytest.importorskip("timm")
+    config = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    own = timm.data.create_transform(**config, is_training=False)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    waves = [127 + 120 * np.sin(columns / 9 + c) * np.cos(rows / 7 - c) for c in range(3)]
+    pixels = np.stack(waves, -1).astype(np.uint8)
+    pixels[:, ::17], pixels[5:9] = 0, [255, 0, 10]  # edges, at which bicubic overshoots
+    images = (pixels.astype(np.float32) / 255).transpose(2, 0, 1)[None]
+    expected = own(Image.fromarray(pixels))
+    (prepared,) = prepare_images(f"timm/{name}", images)
+    levels = torch.tensor(config["std"])[:, None, None] * 255
+    assert prepared.shape == expected.shape
+    assert ((prepared - expected) * levels).abs().max() < 1.2  # Pillow rounds twice
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("squash", [True, False])
+def test_an_analysis_of_cropped_images_is_computed_again_where_timm_says_squash(
+    squash: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = AnalysisOptions(model="timm/tiny_net", weights="random", samples=4)
+    key = fingerprint(options)
+    config = importlib.import_module("timm").Config
+    facts = {"input_size": (3, 40, 40), "interpolation": "bilinear"}
+    monkeypatch.setattr(config, "to_dict", lambda _: facts)
+    first = analyze_named(options)
+    mode = {"crop_mode": "squash"} if squash else {}
+    monkeypatch.setattr(config, "to_dict", lambda _: facts | mode)
+    for input_format in (None, first.input_format):  # as older versions stored it, and newer ones
+        save_analysis(key, replace(first, input_format=input_format))
+        saved = load_analysis(key)
+        assert saved is not None
+        # The page, which must not import timm, asks for a job if a file does not say.
+        assert is_preparation_unknown(saved, options) == (input_format is None)
+        report = analyze_named(options)
+        assert report.stored == (not squash)
+        assert report.input_format is not None
+        assert report.input_format.stretched == squash
+    assert analyze_named(options).stored
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_bicubic_images_of_earlier_versions_are_prepared_again(home: Path) -> None:
+    options = AnalysisOptions(model="timm/tiny_net", weights="random", samples=4)
+    first = analyze_named(options)
+    assert first.input_format is not None
+    assert first.input_format.clipped
+    assert analyze_named(options).stored
+    unclipped = replace(first, input_format=replace(first.input_format, clipped=False))
+    save_analysis(fingerprint(options), unclipped)
+    assert load_analysis(fingerprint(options)) is None  # so no page shows it either
+    assert not analyze_named(options).stored
+    assert analyze_named(options).stored
 
 
 @pytest.mark.usefixtures("stand_in")
