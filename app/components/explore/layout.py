@@ -21,6 +21,13 @@ _STYLE = """<style>
 }
 @container panes (max-width: 57.9rem) {
   [data-testid=stHorizontalBlock]:has(> [data-testid=stColumn] .st-key-microscope) {
+    gap: 0.75rem;
+  }
+  [data-testid=stColumn]:has(.st-key-rows_and_titles_wide) { width: 0; flex: 11 1 0; }
+  [data-testid=stColumn]:has(.st-key-microscope) { width: 0; flex: 10 1 0; }
+}
+@container panes (max-width: 37.9rem) {
+  [data-testid=stHorizontalBlock]:has(> [data-testid=stColumn] .st-key-microscope) {
     flex-direction: column;
   }
   [data-testid=stHorizontalBlock] > [data-testid=stColumn]:has(.st-key-microscope),
@@ -29,7 +36,7 @@ _STYLE = """<style>
     flex: 1 1 100%;
   }
 }
-@container panes (min-width: 58rem) {
+@container panes (min-width: 38rem) {
   [data-testid=stColumn]:has(.st-key-microscope) {
     position: sticky;
     top: 3.75rem;
@@ -46,12 +53,18 @@ _STYLE = """<style>
   margin: 1.74rem 0 -5.07rem; /* the room above the titles, and that with them */
 }
 [class*=st-key-titles_] { height: 3.33rem; overflow: hidden; }
+/* On the full screen all rows share its height, and the names of two must not touch. */
+[class*=st-key-profile_]:has([aria-label="Close fullscreen"]) .textpoint text {
+  font-size: min(0.6875rem, calc((100vh - 8rem) / var(--layers) * 0.85)) !important;
+}
 .st-key-overview { container: overview / inline-size; }
 .st-key-tiles { display: grid; grid-template-columns: 1fr 1fr; gap: 0.5rem; }
 @container overview (min-width: 38rem) {
   .st-key-tiles { grid-template-columns: repeat(4, 1fr); }
 }
-.st-key-tiles [data-testid=stElementContainer], .st-key-tiles [data-testid=stMetric] {
+/* Also the tile that waits for its prediction, which lies in containers of its own. */
+.st-key-tiles :is([data-testid=stLayoutWrapper], [data-testid=stVerticalBlock],
+    [data-testid=stElementContainer], [data-testid=stMetric]) {
   height: 100%;
 }
 .st-key-tiles [data-testid=stMetric] { padding: 0; }
@@ -77,8 +90,21 @@ _STYLE = """<style>
 /* Its file would not say the settings, as that of the button beside the table does. */
 button[aria-label^="Download as CSV"] { display: none; }
 .st-key-heading h1 { padding: 0; }
+[data-testid=stLayoutWrapper]:has(> .st-key-about) { flex: 1 1 min(24rem, 100%); }
 @media (min-width: 641px) {
   [data-testid=stMainBlockContainer] { padding: 4.2rem 2.5rem 2.5rem; }
+}
+/* A low screen, or a zoomed page: smaller type above, so that rows and a diagram are in sight. */
+@media (min-width: 641px) and (max-height: 640px) {
+  [data-testid=stMainBlockContainer] { padding-top: 3.5rem; }
+  .st-key-heading h1 { font-size: 1.25rem; }
+  .st-key-overview [data-testid=stMarkdown] p { font-size: 0.875rem; line-height: 1.35; }
+  .st-key-tiles [data-testid=stMetricLabel] *, .st-key-tiles [data-testid=stMetricDelta] * {
+    white-space: nowrap;
+    overflow: hidden;
+    text-overflow: ellipsis;
+  }
+  .st-key-tiles [data-testid=stMetricValue] { font-size: 1rem; }
 }
 </style>"""
 
@@ -86,3 +112,8 @@ button[aria-label^="Download as CSV"] { display: none; }
 def set_layout() -> None:
     """Make the profile and the microscope fit the screen, and keep in sight what should be."""
     st.html(_STYLE)
+
+
+def set_layers(count: int) -> None:
+    """Say to the page's style how many rows the profile has."""
+    st.html(f"<style>:root {{ --layers: {count}; }}</style>")

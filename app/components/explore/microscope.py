@@ -8,13 +8,35 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.results import LayerTopology
+from analysis.selection.export import caption, file_stem, of_a_layer
 from analysis.text import plural, share_text
-from analysis.topology.summaries import SUMMARIES, average, betti_curve, long_intervals
-from app.cache import DrawnImages, diagram, drawn_images, embedding, image_map
+from analysis.topology.layer_test_store import RotationRequest
+from analysis.topology.rotation import LEVEL, Truths
+from analysis.topology.summaries import (
+    SUMMARIES,
+    average,
+    betti_curve,
+    cloud_values,
+    long_intervals,
+)
+from app.cache import (
+    DrawnImages,
+    best_layer_tests,
+    diagram,
+    drawn_images,
+    drawn_loops,
+    embedding,
+    image_map,
+    passing_loops,
+)
 from app.charts.diagram import barcode_figure, betti_curve_figure, common_span
+from app.charts.subsets import subset_counts_figure
 from app.components.explore.groups import groups
-from app.components.explore.saving import render_csv_button, to_save
+from app.components.explore.saving import render_csv_button, settings_of, to_save
 from app.components.explore.thumbnails import render_thumbnails
+from app.components.shared.cluster_curve import render_cluster_curve
+from app.components.shared.live_microscope import HELP as LIVE_HELP
+from app.components.shared.live_microscope import render_live_microscope
 from app.literal import literal, sentence, visible
 from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
 from app.theme import PALETTES
@@ -60,12 +82,18 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
     if not measured.finite:
         st.warning("Some activations of this layer are not finite, so it has no topology.")
         return
-    shapes, curve, bars = st.tabs(
-        ["Persistence diagram", "Betti curve", "Barcode"], key="loops", on_change="rerun"
+    shapes, curve, bars, live = st.tabs(
+        ["Persistence diagram", "Betti curve", "Barcode", "Live"], key="loops", on_change="rerun"
     )
+    if live.open:
+        with live:
+            _render_live(shown, measured, choice)
+        return
+    if shapes.open or bars.open:
+        _render_subset(shown)
     if shapes.open:
         with shapes:
-            _render_diagram(shown, measured, choice, "diagram", 260)
+            _render_diagram(shown, measured, choice, "diagram", 240)
             _offer(_intervals(measured), "diagram", shown, choice, measured)
     if curve.open:
         with curve:
@@ -114,11 +142,17 @@ def _render_diagram(
     height: int,
     span: tuple[float, float] | None = None,
 ) -> None:
-    batches = len(layer.diagrams)
-    of = f" (mean of {batches} batches; all are drawn)" if batches > 1 else ""
-    st.caption(f"b₁ = {plural(layer.b1, 'loop')}{of}", help=DIAGRAM_HELP)
+    clouds, number = len(layer.diagrams), _subset(shown)
+    of = f" (mean of {clouds} batches; all are drawn)" if clouds > 1 else ""
+    if number:
+        of = f" (mean of {clouds} subsets; drawn is subset {number})"
+    tested, passes = _passing(shown, layer)
+    st.caption(f"b₁ = {plural(layer.b1, 'loop')}{of}{_tested(passes)}", help=DIAGRAM_HELP)
     shortest = shown.report.shortest_loop(layer)
-    drawn = diagram(shown.key, layer.name, shortest, span, appearance(), height, shown.report)
+    look = appearance()
+    drawn = diagram(
+        shown.key, layer.name, number, shortest, span, look, height, tested, passes, shown.report
+    )
     figure, config = to_save(drawn, "diagram", shown, choice, layer.name)
     st.plotly_chart(
         figure,
@@ -140,6 +174,12 @@ def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     st.plotly_chart(figure, key="curve", theme=None, config=config)
     table = pd.DataFrame({"distance": scales, "loops": alive})
     _offer(table, "curve", shown, choice, layer)
+    if number := _subset(shown):
+        loops = cloud_values(layer, "b1", shown.report.shortest_loop(layer))
+        st.caption(f"b₁ of each subset; the dashed line is their mean, {layer.b1:.4g}")
+        counts = subset_counts_figure(loops, shown=number, palette=PALETTES[appearance()])
+        st.plotly_chart(counts, key="subset_counts", theme=None)
+    render_cluster_curve(shown, layer, choice)
     shortest = shown.report.shortest_loop(layer)
     values = [average(layer.diagrams, name, shortest) for name in SUMMARIES]
     titles = [summary.title for summary in SUMMARIES.values()]
@@ -148,16 +188,86 @@ def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
 
 
 def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
-    st.caption("Each loop from birth to death", help=BARCODE_HELP)
+    _, passes = _passing(shown, layer)
+    st.caption(f"Each loop from birth to death{_tested(passes)}", help=BARCODE_HELP)
     figure = barcode_figure(
-        layer.diagram,
+        drawn_loops(layer, _subset(shown)),
         min_persistence=shown.report.shortest_loop(layer),
+        passes=passes,
         palette=PALETTES[appearance()],
         height=300,
     )
     figure, config = to_save(figure, "barcode", shown, choice, layer.name)
     st.plotly_chart(figure, key="barcode", theme=None, config=config)
     _offer(_intervals(layer), "loops", shown, choice, layer)
+
+
+def _render_live(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
+    """Draw all views of one cloud, which share a scale: a subset, a batch, or all images."""
+    clouds = len(layer.diagrams)
+    number = 1
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if clouds > 1:
+            _render_subset(shown)
+            number = _subset(shown) or st.number_input(
+                f"Batch, of {clouds}", 1, clouds, key="batch", width=150
+            )
+        st.caption("One ε, every view", help=LIVE_HELP, width="content")
+    what = f"live-{number}" if clouds > 1 else "live"
+    stem = file_stem(f"{what}-{layer.name}", of_a_layer(settings_of(shown, choice)))
+    render_live_microscope(
+        shown,
+        layer,
+        choice,
+        _images_of(shown),
+        cloud=number - 1,
+        title=f"{layer.name or '(model)'}, {caption(of_a_layer(settings_of(shown, choice)))}",
+        file_name=f"{stem}.html",
+    )
+
+
+def _subset(shown: Shown) -> int:
+    """The subset whose loops are drawn, counted from 1; 0 without subsets: all clouds are."""
+    report = shown.report
+    if report.pooling != "subsets" or len(report.clouds) < 2:
+        return 0
+    return min(int(st.session_state.get("subset", 1)), len(report.clouds))
+
+
+def _render_subset(shown: Shown) -> None:
+    """Draw the choice of the subset whose loops are drawn, if there are any."""
+    number = _subset(shown)
+    if number:
+        st.session_state["subset"] = number  # another analysis may have had more of them
+        st.number_input(
+            f"Subset, of {len(shown.report.clouds)}",
+            1,
+            len(shown.report.clouds),
+            key="subset",
+            help="b₁ is the mean over all subsets of the images; the diagram and the barcode show "
+            "the loops of one. Step through them to see how far they differ.",
+            width=150,
+        )
+
+
+def _passing(shown: Shown, layer: LayerTopology) -> tuple[RotationRequest | None, Truths | None]:
+    """The test of the loops, if it was made on Compare, and which of the drawn ones pass it."""
+    made = best_layer_tests(shown.fingerprint)
+    test = made[1].tests.get(layer.name) if made else None
+    if made is None or test is None:
+        return None, None
+    if number := _subset(shown):
+        return made[0], passing_loops(made[0], layer.name, number, shown.report)
+    if len(test.bars) != len(layer.diagram):
+        return None, None
+    return made[0], test.bars <= LEVEL
+
+
+def _tested(passes: Truths | None) -> str:
+    """What filled and hollow marks mean, once the loops were tested."""
+    if passes is None or not len(passes):
+        return ""
+    return f" · {passes.sum()} filled: longer than in rotated clouds (p ≤ {LEVEL:g})"
 
 
 def _intervals(layer: LayerTopology) -> pd.DataFrame:
@@ -188,7 +298,7 @@ def _render_images(shown: Shown, choice: Choice, layer: LayerTopology) -> None:
 
 def _images_of(shown: Shown) -> DrawnImages | None:
     try:
-        return drawn_images(shown.options, shown.key.partition(" ")[0])
+        return drawn_images(shown.options, shown.fingerprint)
     except AnalysisError as error:  # the images behind a saved analysis are gone
         st.warning(sentence(error))
         return None
@@ -230,9 +340,10 @@ def _offer(
 ) -> None:
     render_csv_button(
         table.assign(layer=layer.name),
-        f"{what}-{layer.name}",
+        what,
         shown,
         choice,
+        layer.name,
         key=f"save_{what}",
         type="tertiary",
         help="Save the numbers in this figure.",

@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from analysis.selection.ranking import NONE_CAN_BE_CHOSEN
+from analysis.selection.totals import Totals
 from analysis.text import count_text, first_of, percent_text, plural
-from app.cache import decision
+from app.cache import certainty_sentence, selection
 from app.components.explore.sentences import clusters_sentence
 from app.components.shared.memory_tile import render_memory_tile
 from app.literal import code, literal, sentence
@@ -29,33 +30,41 @@ CAVEAT_HELP = (
 
 def render_overview(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     """Draw the decision and the tiles."""
-    if not rows["rank"].notna().any():
+    with st.container(gap="xsmall"):
+        _render_selection(shown, rows, choice)
+
+
+def _render_selection(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
+    _, totals = selection(shown.key, choice, rows, shown.report)
+    if not totals.ranked:
         st.warning(NONE_CAN_BE_CHOSEN)
-    elif not rows["selected"].any():
+    elif not totals.chosen:
         st.warning(
-            f"ρ = {choice.rho:.2f} of {int((~rows['head']).sum())} layers rounds down to none "
+            f"ρ = {choice.rho:.2f} of {totals.countable} layers rounds down to none "
             "under this preset. Raise ρ, or choose the preset “recommended”."
         )
     else:
         _render_decision(shown, rows, choice)
-    _render_tiles(shown, rows, choice)
+    _render_tiles(shown, totals, choice)
     for warning in shown.report.warnings():
         st.warning(sentence(warning))
 
 
 def _render_decision(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     """Draw the selection, and what decided it."""
-    decided = decision(shown.key, choice, rows, shown.report.head)
+    decided, totals = selection(shown.key, choice, rows, shown.report)
     why = " ".join(decided.sentences(normalization=choice.normalization, summary=choice.summary))
-    chosen = rows.loc[rows["selected"]].sort_values("rank", kind="stable")["layer"].tolist()
+    chosen = totals.chosen
     names = ", ".join(code(name or "(model)") for name in chosen[:12])
     more = f" and {len(chosen) - 12} more (see the table)" if len(chosen) > 12 else ""
     if decided.by_order_alone:
         st.warning(f"{why} First to run: {names}{more}.")
         return
-    head = rows.loc[rows["head"], "layer"].tolist()
-    always = f", and the new head {code(head[0])}, which always trains" if head else ""
-    st.markdown(f"**Train** {names}{more}{always}. {why}")
+    always = ""
+    if totals.heads:
+        always = f", and the new head {code(totals.heads[0])}, which always trains"
+    sure = certainty_sentence(shown.key, choice, rows, shown.report, shown.options.dataset)
+    st.markdown(f"**Train** {names}{more}{always}. {' '.join(filter(None, (sure, why)))}")
 
 
 def render_sentences_below(rows: pd.DataFrame) -> None:
@@ -63,8 +72,14 @@ def render_sentences_below(rows: pd.DataFrame) -> None:
 
     Below the profile, so that the first screen has room for the decision and the layers.
     """
-    if rows["selected"].any():
+    if rows["rank"].notna().any():
         st.caption(CAVEAT, help=CAVEAT_HELP)
+        st.page_link(
+            "views/compare.py",
+            label="Compare the ways to score layers",
+            icon=":material/compare_arrows:",
+            help="The same analysis by every normalisation at once, and how far they agree.",
+        )
     st.caption(clusters_sentence(rows), help=CORRELATION_HELP)
 
 
@@ -79,15 +94,13 @@ def report_unknown_layers(model: str) -> None:
         )
 
 
-def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
-    chosen, ranked = int(rows["selected"].sum()), int((~rows["head"]).sum())
-    trained = int(rows.loc[rows["selected"] | rows["head"], "parameters"].sum())
-    total = int(rows["parameters"].sum())
+def _render_tiles(shown: Shown, totals: Totals, choice: Choice) -> None:
+    trained, total = totals.trained, totals.parameters
     report = shown.report
     with st.container(horizontal=True, key="tiles"):
         _tile(
             "Selected",
-            f"{chosen} of {plural(ranked, 'layer')}",
+            f"{len(totals.chosen)} of {plural(totals.countable, 'layer')}",
             f"ρ = {choice.rho:.2f}",
             "The layers that train. A head that always trains is not counted.",
         )
@@ -97,7 +110,7 @@ def _render_tiles(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
             f"{count_text(trained)} of {count_text(total)}",
             "Share of the model's parameters that train, with a head that always trains.",
         )
-        render_memory_tile(shown, rows)
+        render_memory_tile(shown, (*totals.chosen, *totals.heads))
         _tile(
             "Analysed in",
             f"{report.seconds:.1f} s",

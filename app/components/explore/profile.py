@@ -5,20 +5,23 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.cache import profile, profile_titles
+from app.cache import best_layer_tests, profile, profile_titles, with_null
 from app.charts.profile import COLUMNS, Column
+from app.components.explore.layout import set_layers
 from app.components.explore.saving import to_save
-from app.state import Choice, Shown, appearance, choose_layer, session
+from app.components.shared.polling import redraw_page
+from app.components.shared.rho_parts import render_rho_part
+from app.state import Choice, Shown, appearance, choose_clicked, session
 
-NARROW: tuple[Column, ...] = ("b1", "score")
+KINDS: dict[str, tuple[Column, ...]] = {"wide": COLUMNS, "narrow": ("b1", "score")}
 
 
 def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
     """Draw one row per layer; a click on a row opens it under the microscope."""
-    open_row, look = _open_row(shown, choice, layer), appearance()
-    for kind, columns in (("wide", COLUMNS), ("narrow", NARROW)):
-        figure = profile(shown.key, choice, columns, look, open_row, rows)
-        titles = profile_titles(shown.key, choice, columns, look, rows)
+    set_layers(len(rows))
+    key, rows = _with_null(shown, rows, choice)
+    for kind, columns in KINDS.items():
+        titles = profile_titles(key, choice, columns, appearance(), rows)
         with st.container(key=f"rows_and_titles_{kind}", gap=None):
             # A copy of the profile's own titles, which lies over them until the page scrolls.
             with st.container(key=f"titles_{kind}"):
@@ -26,32 +29,46 @@ def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str)
                     titles, key=f"titles_{kind}_chart", theme=None, config={"staticPlot": True}
                 )
             with st.container(key=f"profile_{kind}", border=False):
-                key = f"rows_{kind}"
-                drawn, config = to_save(figure, "profile", shown, choice)
-                st.plotly_chart(
-                    drawn,
-                    key=key,
-                    on_select=lambda key=key: _open(key),
-                    selection_mode="points",
-                    theme=None,
-                    config=config,
-                    alt="Layer profile: one row per layer with its loops, score, clusters and cost",
-                )
+                render_rho_part(f"profile_{kind}", _render_rows, shown, choice, kind, layer)
 
 
-def _open_row(shown: Shown, choice: Choice, layer: str) -> str:
+def _render_rows(shown: Shown, rows: pd.DataFrame, choice: Choice, kind: str, layer: str) -> None:
+    key, rows = _with_null(shown, rows, choice)
+    open_row, chart = _open_row(key, choice, layer), f"rows_{kind}"
+    figure = profile(key, choice, KINDS[kind], appearance(), open_row, rows, shown.report)
+    figure, config = to_save(figure, "profile", shown, choice)
+    st.plotly_chart(
+        figure,
+        key=chart,
+        on_select=lambda: _open(chart),
+        selection_mode="points",
+        theme=None,
+        config=config,
+        alt="Layer profile: one row per layer with its loops, score, clusters and cost",
+    )
+
+
+def _with_null(shown: Shown, rows: pd.DataFrame, choice: Choice) -> tuple[str, pd.DataFrame]:
+    """The rows with what rotated clouds give, if that was tested, and a key of what they hold."""
+    made = best_layer_tests(shown.fingerprint)
+    if made is None or choice.min_persistence:  # all loops were counted in the test
+        return shown.key, rows
+    request, tests = made
+    return f"{shown.key} {request.draws} {request.seed}", with_null(rows, request, tests)
+
+
+def _open_row(key: str, choice: Choice, layer: str) -> str:
     """The row to draw as open. It changes only when the figure changes for another reason.
 
     The browser itself highlights a clicked row, and a new figure would lose the selection.
     """
     state = session().profile
-    figure_key = (shown.key, choice, appearance())
+    figure_key = (key, choice, appearance())
     if state.figure_key != figure_key:
         state.figure_key, state.open_row = figure_key, layer
     return state.open_row
 
 
 def _open(key: str) -> None:
-    points = st.session_state[key].selection.points
-    if points:  # a second click on the same row empties the selection: the layer stays open
-        choose_layer(points[-1]["customdata"][0])
+    choose_clicked(key)
+    redraw_page()

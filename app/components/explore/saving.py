@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,21 +23,21 @@ from analysis.selection.export import (
     with_settings,
 )
 from analysis.topology.summaries import betti_curve, long_intervals
-from app.cache import embedding, profile
+from app.cache import embedding, profile, selection_certainty
 from app.charts.diagram import barcode_figure, betti_curve_figure, diagram_figure
 from app.charts.embedding import embedding_figure
 from app.charts.profile import COLUMNS
-from app.charts.saving import captioned, figures_page
+from app.charts.saving import figures_page
 from app.components.explore.groups import groups
+from app.components.shared.rho_parts import render_rho_part
+from app.components.shared.saving import figure_to_save, render_figure_choices
 from app.state import Choice, Shown, appearance, session
-from app.theme import PALETTES, chart_config
-
-FORMATS = ("SVG", "PNG")
+from app.theme import PALETTES
 
 
 def settings_of(shown: Shown, choice: Choice) -> dict[str, Any]:
     """What decides the numbers on the page."""
-    return settings(shown.options, asdict(choice))
+    return settings(shown.options, choice.settings())
 
 
 def to_save(
@@ -48,20 +47,27 @@ def to_save(
 
     The browser builds a figure anew when its name changes: one of a layer does not name ρ.
     """
+    what, known = _named(what, shown, choice, layer)
+    return figure_to_save(figure, what, known)
+
+
+def _named(
+    what: str, shown: Shown, choice: Choice, layer: str | None
+) -> tuple[str, dict[str, Any]]:
     known = settings_of(shown, choice)
-    if layer is not None:
-        what, known = f"{what}-{layer}", of_a_layer(known)
-    if st.session_state.get("captions"):
-        figure = captioned(figure, caption(known), PALETTES[appearance()])
-    kind = str(st.session_state.get("figure_format") or FORMATS[0]).lower()
-    return figure, chart_config(file_stem(what, known), kind)
+    return (what, known) if layer is None else (f"{what}-{layer}", of_a_layer(known))
 
 
 def render_csv_button(
-    table: pd.DataFrame, what: str, shown: Shown, choice: Choice, **button: Any
+    table: pd.DataFrame,
+    what: str,
+    shown: Shown,
+    choice: Choice,
+    layer: str | None = None,
+    **button: Any,
 ) -> None:
-    """Draw a button that saves a table with a column for each setting."""
-    known = settings_of(shown, choice)
+    """Draw a button that saves a table, of one layer or of all, with a column for each setting."""
+    what, known = _named(what, shown, choice, layer)
     st.download_button(
         "CSV",
         data=lambda: with_settings(table, known).to_csv(index=False),
@@ -73,37 +79,29 @@ def render_csv_button(
     )
 
 
-def render_export(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
+def render_export(shown: Shown, choice: Choice, layer: str) -> None:
     """Draw the choices of how to save, and the button that saves everything."""
+    with st.popover("Export", icon=":material/download:"):
+        render_figure_choices()
+        render_rho_part("export", _render_export_all, shown, choice, layer)
+
+
+def _render_export_all(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
     known = settings_of(shown, choice)
     link = f"{st.context.url or ''}?{urlencode(st.query_params.to_dict(), doseq=True)}"
     chosen = tuple(dict.fromkeys([layer, *session().profile.pinned_layers]))
     look = appearance()  # not known when the button is pressed
-    with st.popover("Export", icon=":material/download:"):
-        st.segmented_control(
-            "Format of figures",
-            FORMATS,
-            default=FORMATS[0],
-            required=True,
-            key="figure_format",
-            help="For the camera button above each figure. SVG stays sharp at any size.",
-        )
-        st.toggle(
-            "Caption with the settings",
-            key="captions",
-            help="Write the settings below each figure, also when it is saved.",
-        )
-        st.download_button(
-            "Export all",
-            data=lambda: archive(shown, rows, choice, chosen, link, look),
-            file_name=f"{file_stem('all', known)}.zip",
-            mime="application/zip",
-            icon=":material/archive:",
-            key="export_all",
-            on_click="ignore",
-            help="One zip with every number on this page as JSON and CSV, the figures of the open "
-            "and the pinned layers, the link, and the command line.",
-        )
+    st.download_button(
+        "Export all",
+        data=lambda: archive(shown, rows, choice, chosen, link, look),
+        file_name=f"{file_stem('all', known)}.zip",
+        mime="application/zip",
+        icon=":material/archive:",
+        key="export_all",
+        on_click="ignore",
+        help="One zip with every number on this page as JSON and CSV, the figures of the open "
+        "and the pinned layers, the link, and the command line.",
+    )
 
 
 def archive(
@@ -116,6 +114,7 @@ def archive(
 ) -> bytes:
     """Everything on the page as a zip; `layers` are those whose figures it has."""
     known, report = settings_of(shown, choice), shown.report
+    certainty = selection_certainty(shown.key, choice, rows, report)
     tables = {"layers": rows, "diagrams": _diagrams(report), "clusters": _clusters(report)}
     figures = {
         file_stem(what, known): figure
@@ -123,7 +122,9 @@ def archive(
     }
     files = {
         f"{file_stem('analysis', known)}.json": json.dumps(
-            document(report, rows, known, diagrams=True), indent=1, allow_nan=False
+            document(report, rows, known, certainty=certainty, diagrams=True),
+            indent=1,
+            allow_nan=False,
         ),
         **{
             f"{file_stem(what, known)}.csv": with_settings(table, known).to_csv(index=False)
@@ -131,7 +132,7 @@ def archive(
         },
         f"{file_stem('figures', known)}.html": figures_page(figures, caption(known)),
         "link.txt": link + "\n",
-        "command.txt": command_line(shown.options, asdict(choice)) + "\n",
+        "command.txt": command_line(shown.options, choice.settings()) + "\n",
     }
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
@@ -163,7 +164,7 @@ def _clusters(report: TopologyReport) -> pd.DataFrame:
 def _figures(
     shown: Shown, rows: pd.DataFrame, choice: Choice, layers: tuple[str, ...], look: str
 ) -> dict[str, go.Figure]:
-    figures = {"profile": profile(shown.key, choice, COLUMNS, look, None, rows)}
+    figures = {"profile": profile(shown.key, choice, COLUMNS, look, None, rows, shown.report)}
     for layer in map(shown.report.layer, layers):
         if layer.clustering is not None:
             figures |= _figures_of(shown, choice, layer, look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.options import AnalysisOptions
+from analysis.selection.certainty import certainty
 from analysis.selection.export import command_line, settings
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.store import fingerprint
@@ -38,7 +39,7 @@ def files(home: Path) -> dict[str, str]:
 
 def test_the_archive_holds_every_number(files: dict[str, str], home: Path) -> None:
     report = analyze_named(OPTIONS)
-    known = settings(OPTIONS, asdict(CHOICE)) | {"head": report.head}
+    known = settings(OPTIONS, CHOICE.settings()) | {"head": report.head}
     (whole,) = [json.loads(text) for name, text in files.items() if name.endswith(".json")]
     assert {name: whole[name] for name in known} == known
     tables = {
@@ -57,9 +58,24 @@ def test_the_archive_holds_every_number(files: dict[str, str], home: Path) -> No
         assert set(table["summary"]) == {"total-persistence"}
 
 
+def test_the_json_says_how_sure_the_selection_is(home: Path) -> None:
+    options = replace(OPTIONS, samples=16, batch_size=8, subsets=6)
+    choice = Choice(0.3, "none", "recommended")
+    shown = Shown(options, analyze_named(options), fingerprint(options))
+    rows = layer_rows(shown.key, choice, shown.report)
+    known = certainty(shown.report, rows, normalization="none")
+    assert known is not None
+    packed = archive(shown, rows, choice, (), "", "light")
+    with zipfile.ZipFile(io.BytesIO(packed)) as zipped:
+        (name,) = [name for name in zipped.namelist() if name.endswith(".json")]
+        whole = json.loads(zipped.read(name))
+    assert whole["certainty"]["now"] == asdict(known.now)
+    assert known.sentence() in whole["notes"]
+
+
 def test_the_archive_holds_the_link_and_the_command(files: dict[str, str]) -> None:
     assert files["link.txt"] == "http://localhost/?rho=0.3\n"
-    assert files["command.txt"] == command_line(OPTIONS, asdict(CHOICE)) + "\n"
+    assert files["command.txt"] == command_line(OPTIONS, CHOICE.settings()) + "\n"
 
 
 def test_the_archive_draws_the_profile_and_the_chosen_layers(files: dict[str, str]) -> None:

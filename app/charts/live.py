@@ -1,0 +1,144 @@
+"""What `assets/microscope.js` draws: one cloud as plain data, or as a page of its own."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from app.pictures import Picture
+from app.theme import FONT, Palette
+
+MODULE = Path(__file__).resolve().parents[2] / "assets" / "microscope.js"
+SIDE = 40  # pixels of an image in the sprite
+ACROSS = 16  # images in a row of it
+_QUALITY = 80
+
+
+def live_data(
+    *,
+    name: str,
+    distances: ArrayLike,
+    points: ArrayLike,
+    loops: ArrayLike,
+    components: ArrayLike,
+    cycles: Sequence[Sequence[int] | None],
+    fills: Sequence[bool],
+    radii: ArrayLike,
+    clusters: Sequence[int],
+    min_samples: int,
+    min_persistence: float = 0.0,
+) -> dict[str, Any]:
+    """One cloud for the browser; numbers are float32 in base64, little-endian.
+
+    Parameters
+    ----------
+    name : str
+        What is shown. Under another name the view starts afresh.
+    distances : array_like (N, N)
+    points : array_like (N, 2)
+        The images in the plane.
+    loops : array_like (k, 2)
+        Births and deaths.
+    components : array_like (m, 2)
+        Those of H₀; the last death is infinite.
+    cycles : sequence of k sequences of int, or None
+        The images round each loop, in order, where they are known.
+    fills : sequence of k bool
+        Whether triangles fill that cycle at the loop's death.
+    radii, clusters : array_like (s,), sequence of s int
+        From each radius up to the next, so many clusters of DBSCAN with `min_samples`.
+    min_persistence : float
+        Loops that live no longer do not count.
+    """
+    between = np.asarray(distances, dtype=np.float32)
+    merges = np.asarray(components, dtype=np.float32).reshape(-1, 2)[:, 1]
+    return {
+        "id": name,
+        "count": len(between),
+        "distances": _base64(between[np.triu_indices(len(between), 1)]),
+        "points": _base64(points),
+        "loops": _base64(loops),
+        "pieces": len(merges),
+        "merges": _base64(np.sort(merges[np.isfinite(merges)])),
+        "cycles": [cycle if cycle is None else [*map(int, cycle)] for cycle in cycles],
+        "fills": [*map(bool, fills)],
+        "radii": _base64(radii),
+        "clusters": [*map(int, clusters)],
+        "minSamples": min_samples,
+        "least": min_persistence,
+    }
+
+
+def image_data(
+    names: Sequence[str], classes: Sequence[str] | None, pictures: Sequence[Picture]
+) -> dict[str, Any]:
+    """The images of a cloud for the browser.
+
+    Parameters
+    ----------
+    names : sequence of N str
+    classes : sequence of N str, optional
+        None without labels.
+    pictures : sequence of N arrays (height, width, 3) of uint8
+        Without one there are no thumbnails.
+    """
+    groups = sorted(set(classes or ()))
+    return {
+        "names": [*names],
+        "labelled": classes is not None,
+        "classes": [*(classes or ["image"] * len(names))],
+        "colours": [groups.index(each) for each in classes or ()] or [0] * len(names),
+        "sprite": _sprite(pictures) if pictures else "",
+        "side": SIDE,
+        "across": ACROSS,
+    }
+
+
+def look_of(palette: Palette) -> dict[str, Any]:
+    """The colours, the font and the scale of type for the browser."""
+    return asdict(palette) | {"font": FONT}
+
+
+def live_page(data: dict[str, Any], title: str) -> str:
+    """A page that shows the data without a server or a network."""
+    title, surface = html.escape(title), data["look"]["surface"]
+    plain = json.dumps(data).replace("<", "\\u003c")  # no text may end the script
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width">
+<body style="margin: 16px; background: {surface}">
+<h1 style="font: 600 18px {html.escape(FONT)}; color: {data["look"]["text"]}">{title}</h1>
+<script type="module">
+{MODULE.read_text("utf-8")}
+microscope({{ data: {plain}, parentElement: document.body }});
+</script></body></html>
+"""
+
+
+def _base64(values: ArrayLike) -> str:
+    return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
+
+
+def _sprite(pictures: Sequence[Picture]) -> str:
+    """All pictures in one, as an address of data."""
+    rows = -(-len(pictures) // ACROSS)
+    canvas = Image.new("RGB", (ACROSS * SIDE, rows * SIDE))
+    for place, pixels in enumerate(pictures):
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((SIDE, SIDE))
+        row, column = divmod(place, ACROSS)
+        left, top = ((SIDE - size) // 2 for size in picture.size)
+        canvas.paste(picture, (column * SIDE + left, row * SIDE + top))
+    packed = io.BytesIO()
+    canvas.save(packed, "WEBP", quality=_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}"

@@ -1,0 +1,67 @@
+"""The live microscope: one scale drives all views of a cloud, in the browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from analysis.results import LayerTopology
+from app.cache import DrawnImages
+from app.cache.live import MOST_IMAGES, live_cloud
+from app.charts.live import MODULE, live_page
+from app.state import Choice, Shown, appearance
+
+_draw = st.components.v2.component("live_microscope", js=MODULE.read_text("utf-8"))
+HELP = (
+    "Move ε, or press play: edges join images that are no further apart than ε, and triangles fill "
+    "three that are joined. The arrow keys move ε, with Shift from event to event. Click a bar or "
+    "a dot of the diagram for its loop, and an image for its cluster. The map keeps distances only "
+    "as far as two dimensions allow, so discs of radius ε / 2 may touch without an edge."
+)
+
+
+def render_live_microscope(
+    shown: Shown,
+    layer: LayerTopology,
+    choice: Choice,
+    images: DrawnImages | None,
+    *,
+    cloud: int,
+    title: str,
+    file_name: str,
+) -> None:
+    """Draw a cloud of a finite layer, counted from 0, and a button that saves it as a page."""
+    points = shown.report.clouds.shape[1] or shown.report.samples
+    if points > MOST_IMAGES:
+        st.info(
+            f"The live view shows up to {MOST_IMAGES} images at a time, and here are {points}. "
+            "Choose random subsets, or fewer images, in the sidebar."
+        )
+        return
+    data = live_cloud(
+        shown.key,
+        layer.name,
+        cloud,
+        choice.clusters.min_samples,
+        shown.report.shortest_loop(layer),
+        appearance(),
+        images,
+        shown.report,
+    )
+    _draw(data=data, key="live")
+    _render_save(data, title, file_name)
+
+
+def _render_save(data: dict[str, Any], title: str, file_name: str) -> None:
+    st.download_button(
+        "Save as a page",
+        data=lambda: live_page(data, title),
+        file_name=file_name,
+        mime="text/html",
+        icon=":material/download:",
+        key="save_live",
+        on_click="ignore",
+        type="tertiary",
+        help="One file that shows this view in any browser, without BettiScope.",
+    )

@@ -1,0 +1,72 @@
+"""The live microscope without a browser: which cloud it gets, and how much is sent."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import app.components.shared.live_microscope
+from analysis.options import AnalysisOptions
+from analysis.topology.pipeline import analyze_named
+from analysis.topology.store import fingerprint, load_analysis
+from app.cache.live import live_cloud
+from tests.app.pages import opened, texts
+
+pytestmark = pytest.mark.usefixtures("home")
+PAYLOAD = 150_000  # bytes of one layer with 40 images, the module included
+
+
+def live_page(**query: str) -> AppTest:
+    page = opened(**query)
+    page.session_state["loops"] = "Live"
+    return page.run()
+
+
+def sent(page: AppTest) -> tuple[dict[str, Any], int]:
+    """What the browser gets, and how many bytes that takes."""
+    (component,) = page.get("bidi_component")
+    return json.loads(component.proto.json), component.proto.ByteSize()
+
+
+def floats(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def test_it_shows_the_chosen_subset_of_the_open_layer() -> None:
+    page = live_page(layer="conv1")
+    page.number_input(key="subset").set_value(3).run()
+    assert not page.exception
+    data, size = sent(page)
+    report = load_analysis(fingerprint(AnalysisOptions()))
+    assert report is not None
+    layer, members = report.layer("conv1"), report.clouds[2]
+    within = layer.distances[np.ix_(members, members)]
+    np.testing.assert_array_equal(floats(data["distances"]), within[np.triu_indices(40, 1)])
+    np.testing.assert_array_equal(floats(data["loops"]).reshape(-1, 2), layer.diagrams[2])
+    assert len(data["classes"]) == data["count"] == 40
+    assert all(cycle for cycle in data["cycles"])
+    assert size <= PAYLOAD
+    assert [each.label for each in page.get("tab")].count("Live") == 1
+    assert "Map of the images" not in [each.label for each in page.get("tab")]
+
+
+def test_a_batch_has_its_own_cloud() -> None:
+    options = AnalysisOptions(samples=24, pooling="per-batch", batch_size=12)
+    report = analyze_named(options)
+    data = live_cloud("batches", "fc", 1, 3, 0.0, "dark", None, report)
+    within = report.layer("fc").distances[12:, 12:]
+    np.testing.assert_array_equal(floats(data["distances"]), within[np.triu_indices(12, 1)])
+    assert data["names"] == [f"image {n}" for n in range(12, 24)]
+    assert not data["labelled"]
+
+
+def test_more_images_than_can_be_told_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.components.shared.live_microscope, "MOST_IMAGES", 39)
+    page = live_page()
+    assert not page.get("bidi_component")
+    assert "up to 39 images at a time, and here are 40" in texts(page)
