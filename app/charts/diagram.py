@@ -12,6 +12,7 @@ from app.charts.parts import say_empty
 from app.theme import Palette, style, translucent
 
 NO_LOOPS = "No loops in this layer"
+LOOPS, SHORT, USUAL = "loops", "too short to count", "as long as in rotated clouds"
 READABLE = 0.15  # the least share of an axis that a diagram should fill
 BIRTH = "birth (distance)"
 DEATH = "death (distance)"
@@ -21,6 +22,7 @@ def diagram_figure(
     diagram: ArrayLike,
     *,
     min_persistence: float = 0.0,
+    passes: ArrayLike | None = None,
     span: tuple[float, float] | None = None,
     palette: Palette,
     height: int = 300,
@@ -33,6 +35,8 @@ def diagram_figure(
         Births and deaths, finite, in the units of the layer's distances.
     min_persistence : float, default=0.0
         Loops that live no longer than this do not count and are muted.
+    passes : array_like of bool, shape (k,), optional
+        Which loops are longer than those of rotated clouds; the others are hollow.
     span : tuple of float, optional
         The ends of both axes, as of `common_span`; by default what the diagram needs.
     palette : Palette
@@ -42,15 +46,19 @@ def diagram_figure(
     Returns
     -------
     Figure
-        Trace "loops" and, if there are any, trace "too short to count".
+        Trace "loops" and, if there are any, traces "too short to count" and "as long as in
+        rotated clouds".
     """
     points = _as_diagram(diagram)
     is_long = points[:, 1] - points[:, 0] > min_persistence
+    is_usual = _fail(passes, len(points))
     figure = go.Figure()
-    for name, part, color in (
-        ("too short to count", points[~is_long], palette.muted),
-        ("loops", points[is_long], palette.accent),
+    for name, which, color in (
+        (SHORT, ~is_long, palette.muted),
+        (USUAL, is_long & is_usual, palette.surface),
+        (LOOPS, is_long & ~is_usual, palette.accent),
     ):
+        part, hollow = points[which], name == USUAL
         if len(part):
             figure.add_scatter(
                 x=part[:, 0],
@@ -61,7 +69,10 @@ def diagram_figure(
                 marker={
                     "size": 9,
                     "color": translucent(color, 0.85),
-                    "line": {"width": 1, "color": palette.surface},
+                    "line": {
+                        "width": 1.5 if hollow else 1,
+                        "color": palette.accent if hollow else palette.surface,
+                    },
                 },
                 hovertemplate="birth %{x:.4g}<br>death %{y:.4g}<br>persistence %{customdata:.4g}"
                 f"<extra>{name}</extra>",
@@ -99,7 +110,12 @@ def common_span(diagrams: Sequence[ArrayLike]) -> tuple[float, float] | None:
 
 
 def barcode_figure(
-    diagram: ArrayLike, *, min_persistence: float = 0.0, palette: Palette, height: int = 240
+    diagram: ArrayLike,
+    *,
+    min_persistence: float = 0.0,
+    passes: ArrayLike | None = None,
+    palette: Palette,
+    height: int = 240,
 ) -> go.Figure:
     """Draw one horizontal bar per loop, from birth to death, the earliest at the bottom.
 
@@ -109,14 +125,19 @@ def barcode_figure(
         Births and deaths, finite, in the units of the layer's distances.
     min_persistence : float, default=0.0
         Loops that live no longer than this do not count and are muted.
+    passes : array_like of bool, shape (k,), optional
+        Which loops are longer than those of rotated clouds; the others are hollow.
     palette : Palette
     height : int, default=240
         Pixels.
     """
     points = _as_diagram(diagram)
-    births, deaths = points[np.lexsort((points[:, 1], points[:, 0]))].T
+    order = np.lexsort((points[:, 1], points[:, 0]))
+    births, deaths = points[order].T
     lengths = deaths - births
     is_long = lengths > min_persistence
+    is_hollow = is_long & _fail(passes, len(points))[order]
+    colors = np.where(is_long, palette.accent, palette.muted)
     figure = go.Figure(
         go.Bar(
             base=births,
@@ -126,8 +147,8 @@ def barcode_figure(
             orientation="h",
             width=0.7,
             marker={
-                "color": [palette.accent if long else palette.muted for long in is_long],
-                "line": {"width": 0},
+                "color": np.where(is_hollow, palette.surface, colors).tolist(),
+                "line": {"width": np.where(is_hollow, 1.25, 0).tolist(), "color": palette.accent},
             },
             hovertemplate="birth %{base:.4g}<br>death %{customdata:.4g}"
             "<br>persistence %{x:.4g}<extra></extra>",
@@ -194,6 +215,16 @@ def _as_diagram(diagram: ArrayLike) -> NDArray[np.float64]:
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"`diagram` must have shape (k, 2), got {points.shape}")
     return points
+
+
+def _fail(passes: ArrayLike | None, count: int) -> NDArray[np.bool_]:
+    """Which loops were tested and do not pass."""
+    if passes is None:
+        return np.zeros(count, bool)
+    passing = np.asarray(passes, dtype=bool)
+    if passing.shape != (count,):
+        raise ValueError(f"`passes` must have shape ({count},), got {passing.shape}")
+    return ~passing
 
 
 def _axis_range(points: NDArray[np.float64]) -> tuple[float, float]:

@@ -291,4 +291,7 @@ def _use_lines(use: MemoryUse | None, predicted: MemoryUse | None) -> list[str]:
         lines.append(f"<b>peak: {size_text(use.total)}</b>")
     if predicted is not None:
         lines.append(f"predicted: {size_text(predicted.total)}")
+    # The cache of a stored sample is only in the run's result and in its prediction.
+    if cache := max((known.cache for known in (use, predicted) if known is not None), default=0):
+        lines.append(f"beside it, results of frozen layers: {size_text(cache)}")
     return lines

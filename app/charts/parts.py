@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
@@ -15,6 +15,7 @@ LEGEND_WIDTH = 296.0  # px, of a figure 360 px wide
 LEGEND_MARK = 46.0  # px, the mark of an entry and the gap after its text
 LEGEND_CHARACTER = 5.6  # px, a wide estimate
 LEGEND_LINE = 19  # px
+RANK_TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # of a logarithmic axis
 LINES_INCLUDED = 2  # of the legend, in the height that a caller asks for
 
 
@@ -86,3 +87,25 @@ def whole_step(last: float) -> int:
             if last <= 8 * digit * power:
                 return digit * power
         power *= 10
+
+
+def layer_axis(count: int, *, margin: float = 0.8) -> dict[str, Any]:
+    """Return a horizontal axis with a place for each layer, in execution order."""
+    ends = [0, count - 1] if count > 1 else [0]
+    return {
+        "range": [-margin, count - 1 + margin],
+        "showgrid": False,
+        "title": {"text": "place in the network: first to run at the left"},
+        "tickvals": ends,
+        "ticktext": ["first", "last"][: len(ends)],
+    }
+
+
+def layer_mark(layers: Sequence[str], opened: str | None, palette: Palette) -> list[dict[str, Any]]:
+    """Return the line through the open layer on such an axis; none if it is not there."""
+    if opened is None or opened not in layers:
+        return []
+    line = {"color": palette.warning, "width": 2}
+    place = layers.index(opened)
+    mark = {"type": "line", "name": "marked layer", "layer": "below", "line": line}
+    return [mark | {"x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1}]

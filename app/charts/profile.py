@@ -65,7 +65,9 @@ def profile_figure(
         One row per layer: layer (unique), kind, b1 and score (may be missing), rank, clusters,
         noise_share (may be missing), parameters (elements), activation_size (elements of all
         images), activation_bytes (of one image), selected, finite, and head: trained whatever
-        its score, and drawn hatched.
+        its score, and drawn hatched. With b1_se, b1 has error bars; with probability, selected
+        layers below a half are faint and crossed, as luck selected them. With null_low and
+        null_high, a band between them lies behind b1.
     threshold : float or None
         The lowest score that is selected, in the units of `score`; None draws no line.
     columns : tuple, default=all
@@ -273,10 +275,17 @@ def _hover_text(row: dict[Any, Any], best: float) -> str:
     if not row["finite"]:
         lines.append("some activations are not finite: no topology")
     if pd.notna(row["b1"]):
-        lines.append(f"b₁: {plural(row['b1'], 'loop')}")
+        error = f" ± {row['b1_se']:.2g}" if pd.notna(row.get("b1_se")) else ""
+        loops = f"{row['b1']:.4g}{error} loops" if error else plural(row["b1"], "loop")
+        lines.append(f"b₁: {loops}")
+    if pd.notna(row.get("null_low")):
+        band = f"{row['null_low']:.4g} to {row['null_high']:.4g}"
+        lines.append(f"95 % of rotated clouds: {band} loops")
     if pd.notna(row["score"]):
         rank = f", rank {row['rank']:.0f}" if pd.notna(row["rank"]) else ", not ranked"
         lines.append(f"score: {row['score']:.3g} ({row['score'] / best:.2f} of the best{rank})")
+    if pd.notna(row.get("probability")):
+        lines.append(f"chosen by {share_text(row['probability'])} of other draws of images")
     if pd.notna(row["clusters"]):
         noise = f", {share_text(row['noise_share'])} noise" if pd.notna(row["noise_share"]) else ""
         lines.append(f"DBSCAN clusters: {row['clusters']}{noise}")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from app.literal import figure_text
-from app.theme import Palette
+from app.theme import Palette, translucent
 
 Column = Literal["b1", "score", "clusters", "cost", "parameters"]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -18,6 +18,8 @@ CLEAR = "rgba(0,0,0,0)"
 NAME_SIZE, NOTE_SIZE = 11, 10  # px
 LOG_FROM = 50  # ratio of best to least ranked score from which bars are logarithmic
 POINTS, BARS = ("b1", "clusters"), ("score", "cost", "parameters")  # how a column is drawn
+SURE = 0.5  # other draws of images; a selected layer that fewer choose is there by luck
+FAINT = 0.4  # opacity of its marks
 OVERFLOW = 1.12  # where the bar of an unranked layer with a much higher score ends
 
 
@@ -75,9 +77,15 @@ def without_fading(trace: dict[str, Any]) -> dict[str, Any]:
     return {**trace, "selected": steady, "unselected": steady, "hoverinfo": "skip"}
 
 
-def _by_role(rows: pd.DataFrame, plain: Any, selected: Any, head: Any) -> list[Any]:
-    roles = zip(rows["selected"], rows["head"], strict=True)
-    return [head if h else selected if s else plain for s, h in roles]
+def _by_role(
+    rows: pd.DataFrame, plain: Any, selected: Any, head: Any, lucky: Any = None
+) -> list[Any]:
+    """A value for each row; `lucky`, if given, for selected layers that others would be as well."""
+    luck = np.zeros(len(rows), dtype=bool)
+    if lucky is not None and "probability" in rows:
+        luck = (rows["probability"] < SURE).to_numpy(dtype=bool)
+    roles = zip(rows["selected"], rows["head"], luck, strict=True)
+    return [head if h else (lucky if by else selected) if s else plain for s, h, by in roles]
 
 
 def _numbers(values: pd.Series) -> Numbers:
@@ -126,13 +134,15 @@ def marks_by_role(name: str, rows: pd.DataFrame, palette: Palette) -> dict[str, 
     if name == "names":
         return {"textfont": {"color": _by_role(rows, palette.text, palette.accent, palette.accent)}}
     if name in POINTS:
-        color = _by_role(rows, palette.ink, palette.accent, palette.surface)
+        faint = translucent(palette.accent, FAINT)
+        color = _by_role(rows, palette.ink, palette.accent, palette.surface, faint)
         line = {"width": _by_role(rows, 0, 0, 1.5), "color": palette.accent}
         return {"marker": {"color": color, "line": line}}
     if name in BARS:
-        color = _by_role(rows, palette.muted, palette.accent, palette.accent)
-        line = {"width": _by_role(rows, 0, 0, 1), "color": palette.accent}
-        pattern = {"shape": _by_role(rows, "", "", "/"), "size": 5, "solidity": 0.3}
+        faint = translucent(palette.accent, FAINT)
+        color = _by_role(rows, palette.muted, palette.accent, palette.accent, faint)
+        line = {"width": _by_role(rows, 0, 0, 1, 1), "color": palette.accent}
+        pattern = {"shape": _by_role(rows, "", "", "/", "x"), "size": 5, "solidity": 0.3}
         return {"marker": {"color": color, "line": line, "pattern": pattern}}
     return {}
 
@@ -208,10 +218,39 @@ def _draw_bars(
     )
 
 
+def _draw_null(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> Numbers:
+    """Draw what rotated clouds give behind b₁, if that is known, and return its ends."""
+    if "null_low" not in rows:
+        return np.zeros(0)
+    low, high = _numbers(rows["null_low"]), _numbers(rows["null_high"])
+    band = {
+        "type": "bar",
+        "name": "rotated clouds",
+        "base": low,
+        "x": high - low,
+        "y": np.arange(len(rows)),
+        "orientation": "h",
+        "width": 0.72,
+        "xaxis": panel.axis,
+        "marker": {"color": sketch.palette.muted, "line": {"width": 0}},
+        "opacity": 0.5,
+    }
+    sketch.traces.append(without_fading(band))
+    return np.concatenate([low, high])
+
+
 def _draw_b1(sketch: Sketch, rows: pd.DataFrame, panel: Panel) -> None:
     values = _numbers(rows["b1"])
+    ends = _draw_null(sketch, rows, panel)
     _draw_points(sketch, rows, values, panel, "b1", "circle")
-    known = values[np.isfinite(values)]
+    if "b1_se" in rows and rows["b1_se"].notna().any():
+        errors = _numbers(rows["b1_se"])
+        sketch.traces[-1]["error_x"] = {
+            "array": errors, "width": 0, "thickness": 1.25, "color": sketch.palette.ink,
+        }  # fmt: skip
+        ends = np.concatenate([ends, values - errors, values + errors])
+    known = np.concatenate([values, ends])
+    known = known[np.isfinite(known)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
     pad = max(0.5, 0.08 * (high - low))
     set_axis(

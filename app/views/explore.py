@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import streamlit as st
 
 from analysis.options import AnalysisOptions
-from app.cache import layer_rows, report_for_choice
+from app.cache import layer_rows
 from app.components.explore.layout import set_layout
 from app.components.explore.microscope import render_microscope, render_pinned
 from app.components.explore.overview import (
@@ -18,7 +16,8 @@ from app.components.explore.overview import (
 from app.components.explore.profile import render_profile
 from app.components.explore.saving import render_export
 from app.components.explore.table import render_table
-from app.components.shared.obtain import describe, render_obtained
+from app.components.shared.obtain import describe, render_obtained, summarised
+from app.components.shared.rho_parts import render_rho_part
 from app.state import Choice, open_layer
 
 controls: tuple[AnalysisOptions | None, Choice] = st.session_state["controls"]
@@ -28,14 +27,10 @@ overview = st.container(key="overview", gap="xsmall")
 with overview:
     with st.container(key="heading", horizontal=True, vertical_alignment="center"):
         st.title("Which layers should you train?", anchor=False, width="content")
-        about, export = st.container(), st.container(width="content")
+        about, export = st.container(key="about"), st.container(width="content")
     shown = render_obtained(options)
 if shown is not None:
-    if choice.min_persistence > 0 or choice.eps_quantile is not None:
-        how = choice.min_persistence, choice.persistence_unit, choice.eps_quantile
-        report = report_for_choice(shown.key, *how, shown.report)
-        key = " ".join(map(str, (shown.key, *how)))
-        shown = dataclasses.replace(shown, report=report, key=key)
+    shown = summarised(shown, choice)
     rows, report = layer_rows(shown.key, choice, shown.report), shown.report
     best = rows.loc[rows["rank"] == 1, "layer"]
     suggestion = report.names[0] if best.empty else best.iloc[0]
@@ -43,7 +38,7 @@ if shown is not None:
     report_unknown_layers(shown.options.model)
 
     with overview:
-        render_overview(shown, rows, choice)
+        render_rho_part("overview", render_overview, shown, choice)
     with about:
         seen = report.input_format
         st.caption(
@@ -51,7 +46,7 @@ if shown is not None:
             help=f"What the network sees of each image: {seen.text}" if seen else None,
         )
     with export:
-        render_export(shown, rows, choice, layer)
+        render_export(shown, choice, layer)
     with st.container(key="panes"):
         wide, close = st.columns([8, 5], gap="medium")
         with wide:
@@ -60,4 +55,4 @@ if shown is not None:
             render_microscope(shown, rows, choice, layer)
     render_sentences_below(rows)
     render_pinned(shown, rows, choice)
-    render_table(shown, rows, choice)
+    render_table(shown, choice)

@@ -19,6 +19,7 @@ from app.components.runs.table import (
     render_table,
     render_undo,
 )
+from app.components.shared.run_actions import render_action_error
 from app.components.shared.run_charts import render_tradeoff
 from app.components.shared.run_groups import render_single_switch
 from app.components.shared.verdict import render_verdict
@@ -55,6 +56,7 @@ try:
     st.caption(f"All runs of this computer, whoever started them, from {code(store.path.parent)}.")
     for problem in run_queue().problems():
         st.warning(sentence(problem))
+    render_action_error()
     render_undo()
     runs = store.runs()
     render_stop_all(runs)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pandas as pd
+import pytest
 from streamlit.testing.v1 import AppTest
 
 import app.cache
+from analysis.errors import StoreError
+from analysis.jobs.jobs import Job
+from analysis.runs.store import RunStore
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 PATIENCE = 60  # seconds
@@ -45,6 +51,18 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@contextmanager
+def busy_store() -> Iterator[None]:
+    """No page that reads the runs can be drawn meanwhile."""
+
+    def busy(store: RunStore, **_: object) -> NoReturn:
+        raise StoreError("Another program has locked the run store.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunStore, "runs", busy)
+        yield
+
+
 def button(page: AppTest, label: str) -> Any:
     """The button with this label."""
     return page.button[[item.label for item in page.button].index(label)]
@@ -65,3 +83,18 @@ def table(page: AppTest) -> pd.DataFrame:
 def texts(page: AppTest) -> str:
     kinds = (page.markdown, page.caption, page.warning, page.info, page.error)
     return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+@contextmanager
+def endless() -> Iterator[Job]:
+    """Work that never ends, and that everybody waits for who wants any."""
+    job = Job(None, SimpleNamespace(kill=lambda: None))  # type: ignore[arg-type]
+
+    def start(request: object, watcher: str = "") -> Job:
+        job.request = request
+        app.cache.jobs().watch(job, watcher)
+        return job
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app.cache.jobs(), "start", start)
+        yield job

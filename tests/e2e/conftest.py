@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
+from tests.e2e.evidence import RECORD_CLICKS, describe
 from tests.serving import PATIENCE, ROOT, chromium, serve
 
 DRAWN = 1000 * PATIENCE  # milliseconds
@@ -16,11 +19,30 @@ expect.set_options(timeout=DRAWN)
 OURS = re.compile(rf'File "{re.escape(str(ROOT))}/(app|analysis)/')
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+    return report
+
+
 @pytest.fixture(scope="package")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The dashboard, served as README says, with an empty folder of analyses."""
+def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The server's folder of analyses, empty at first."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="package")
+def address(server_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard, served as README says."""
     log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as output, serve(tmp_path_factory.mktemp("home"), output) as server:
+    with log.open("w") as output, serve(server_home, output) as server:
         yield server.url
         # Streamlit logs its own traceback when a browser leaves while a page is drawn.
         ours = [line for line in log.read_text().splitlines() if OURS.search(line)]
@@ -33,35 +55,54 @@ def browser() -> Iterator[Browser]:
         yield launched
 
 
+@pytest.fixture(scope="package")
+def contexts(browser: Browser) -> Iterator[Callable[[bool], BrowserContext]]:
+    """A light and a dark profile of the browser. What one page has fetched, the next has too."""
+    opened: dict[bool, BrowserContext] = {}
+
+    def context(dark: bool) -> BrowserContext:
+        if dark not in opened:
+            opened[dark] = browser.new_context(
+                color_scheme="dark" if dark else "light",
+                reduced_motion="reduce",  # drawing what moves takes a second of each visit
+            )
+            opened[dark].add_init_script(RECORD_CLICKS)
+        return opened[dark]
+
+    yield context
+    for one in opened.values():
+        one.close()
+
+
 @pytest.fixture
-def visit(address: str, browser: Browser) -> Iterator[Callable[..., Page]]:
+def visit(
+    request: pytest.FixtureRequest, address: str, contexts: Callable[[bool], BrowserContext]
+) -> Iterator[Callable[..., Page]]:
     """Open the dashboard in a fresh session and wait until it is fully drawn."""
-    contexts, elsewhere = [], []
+    pages: list[Page] = []
+    elsewhere: list[str] = []
+
+    def note_request(sent: Request) -> None:
+        if urlsplit(sent.url).hostname not in ("localhost", None):
+            elsewhere.append(sent.url)
 
     def open_page(
         query: str = "", *, width: int = 1440, height: int = 900, dark: bool = False
     ) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-        )
-        contexts.append(context)
-        page = context.new_page()
+        page = contexts(dark).new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": height})
         page.set_default_timeout(DRAWN)
-        page.on(
-            "request",
-            lambda request: (
-                elsewhere.append(request.url)
-                if urlsplit(request.url).hostname not in ("localhost", None)
-                else None
-            ),
-        )
+        page.on("request", note_request)
         page.goto(f"{address}/{query}")
         page.get_by_test_id("stDataFrame").locator("canvas").first.wait_for()
         page.locator(".js-plotly-plot .main-svg:visible").first.wait_for()
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        if request.node.stash.get(_FAILED, False):
+            sys.stdout.write(describe(page))
+        page.evaluate("localStorage.clear()")
+        page.close()
     assert elsewhere == [], "the dashboard must request nothing from other servers"

@@ -1,6 +1,6 @@
 """The dashboard with made-up predictions, each of which takes a fifth of a second.
 
-How a page waits and draws is the real thing.
+How a page waits and draws is the real thing, and so is how the server prepares itself.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ import time
 
 import streamlit as st
 
-from analysis.costs.training_memory import MemoryEstimate
-from analysis.instruments.memory_use import MemoryUse
 from analysis.jobs.estimates import Estimates
+from app.server import lifespan
+from tests.predictions import PREDICTIONS
 from tests.serving import ROOT
-
-PREDICTION = MemoryEstimate(MemoryUse(parameters=1_000_000), 1000)
 
 
 def _ask(self: Estimates, request: object) -> tuple[object, str]:
     time.sleep(0.2)
-    return PREDICTION, ""
+    return PREDICTIONS[type(request)], ""
 
 
 Estimates._ask = _ask  # type: ignore[method-assign]
-app = st.App(str(ROOT / "app" / "main.py"))
+app = st.App(str(ROOT / "app" / "main.py"), lifespan=lifespan)

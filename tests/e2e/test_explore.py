@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
 from analysis.options import AnalysisOptions
+from analysis.results import TopologyReport
 from analysis.selection.ranking import ranking
+from analysis.text import plural
 from analysis.topology.pipeline import analyze_named
 from tests.e2e.pages import stop
 
@@ -18,11 +21,16 @@ Visit = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TopologyReport]:
     """The default analysis, computed here and not by the server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BETTISCOPE_HOME", str(tmp_path_factory.mktemp("own")))
-        yield ranking(analyze_named(AnalysisOptions()))
+        yield analyze_named(AnalysisOptions())
+
+
+@pytest.fixture(scope="module")
+def rows(report: TopologyReport) -> pd.DataFrame:
+    return ranking(report)
 
 
 def tile(page: Page, label: str) -> str:
@@ -53,10 +61,16 @@ def profile(page: Page, kind: str = "wide"):  # type: ignore[no-untyped-def]
 
 
 def drawn_scores(page: Page) -> list[float]:
-    """The score bars that Plotly holds in the browser."""
-    scores: list[float] = profile(page).evaluate(
-        "plot => Array.from(plot._fullData.find(trace => trace.name === 'score').x)"
-    )
+    """The score bars that Plotly holds in the browser, once it has built the chart."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    scores: list[float] = page.wait_for_function(
+        """() => {
+            const plots = [...document.querySelectorAll('.st-key-profile_wide .js-plotly-plot')]
+            const plot = plots.find(plot => plot.offsetParent)
+            const bars = plot?._fullData?.find(trace => trace.name === 'score')
+            return bars && Array.from(bars.x)
+        }"""
+    ).json_value()
     return scores
 
 
@@ -73,7 +87,7 @@ def click_row(page: Page, row: int, *, kind: str = "wide") -> None:
     page.mouse.click(x, y)
 
 
-def test_the_default_dashboard(visit: Visit, rows) -> None:  # type: ignore[no-untyped-def]
+def test_the_default_dashboard(visit: Visit, report: TopologyReport, rows: pd.DataFrame) -> None:
     page = visit()
     assert tile(page, "Selected") == "4 of 42 layers"
     best = rows.loc[rows["rank"] == 1, "layer"].item()
@@ -83,14 +97,13 @@ def test_the_default_dashboard(visit: Visit, rows) -> None:  # type: ignore[no-u
     ranked = rows.loc[rows["rank"].notna(), "score"]
     shares = (rows["score"] / ranked.max()).clip(upper=1.12)
     assert drawn_scores(page) == pytest.approx(shares.tolist())
-    loops = int(rows.set_index("layer").loc[best, "b1"])
     dots = page.locator(".st-key-diagram .js-plotly-plot:visible").evaluate(
         "plot => Math.max(...plot._fullData.filter(t => t.mode === 'markers').map(t => t.x.length))"
     )
-    assert dots == loops
+    assert dots == len(report.layer(best).diagrams[0]), "the loops of the first subset"
 
 
-def test_rho_and_normalisation_change_the_chart(visit: Visit, rows) -> None:  # type: ignore[no-untyped-def]
+def test_rho_and_normalisation_change_the_chart(visit: Visit, rows: pd.DataFrame) -> None:
     page = visit()
     before = drawn_scores(page)
     move(page, "rho", 10)
@@ -111,13 +124,13 @@ def test_rho_and_normalisation_change_the_chart(visit: Visit, rows) -> None:  # 
     assert drawn_scores(page) == pytest.approx(raw.tolist())
 
 
-def test_a_click_on_a_row_opens_its_layer(visit: Visit, rows) -> None:  # type: ignore[no-untyped-def]
+def test_a_click_on_a_row_opens_its_layer(visit: Visit, rows: pd.DataFrame) -> None:
     page = visit()
     name = rows["layer"][5]
     click_row(page, 5)
     expect(page.locator(".st-key-layer input")).to_have_value(name)
     expect(page).to_have_url(re.compile(f"layer={re.escape(name)}"))
-    loops = f"b₁ = {rows['b1'][5]:.0f} loops"
+    loops = f"b₁ = {plural(rows['b1'][5], 'loop')}"
     expect(page.get_by_text(loops).first).to_be_visible()
     move(page, "rho", 1)  # the figure changes, and the layer stays open
     expect(page).to_have_url(re.compile(r"rho=0\.11"))
@@ -169,7 +182,7 @@ def test_pinned_layers_are_side_by_side(visit: Visit) -> None:
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone_nothing_is_cut_off(visit: Visit, dark: bool) -> None:
     page = visit(width=390, height=844, dark=dark)
-    assert profile(page, "narrow").is_visible()
+    profile(page, "narrow").wait_for()
     assert profile(page, "wide").count() == 0
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390
@@ -182,6 +195,10 @@ def test_on_a_phone_nothing_is_cut_off(visit: Visit, dark: bool) -> None:
     assert background == ("rgb(16, 22, 29)" if dark else "rgb(255, 255, 255)")
 
 
+# Plotly has drawn the profile at its new width.
+DRAWN_AGAIN = """() => [...document.querySelectorAll('[class*=st-key-profile_] .js-plotly-plot')]
+    .filter(plot => plot.offsetParent)
+    .every(plot => Math.abs(plot._fullLayout?.width - plot.clientWidth) < 2)"""
 OVERPRINTS = """plot => {
   const texts = [...plot.querySelectorAll('text')].filter(
     text => text.textContent.trim() && !text.closest('.hoverlayer'));
@@ -231,11 +248,7 @@ def test_each_width_shows_what_it_should(visit: Visit) -> None:
         kind = ".st-key-profile_wide, .st-key-profile_narrow"
         plot = page.locator(kind).locator(".js-plotly-plot:visible")
         expect(plot).to_have_count(1)
-        page.wait_for_function(  # Plotly has drawn it at its new width
-            """() => [...document.querySelectorAll('[class*=st-key-profile_] .js-plotly-plot')]
-                .filter(plot => plot.offsetParent)
-                .every(plot => Math.abs(plot._fullLayout?.width - plot.clientWidth) < 2)"""
-        )
+        page.wait_for_function(DRAWN_AGAIN)
         assert plot.evaluate(OVERPRINTS) == []
 
 
@@ -258,15 +271,29 @@ def test_the_keyboard_reaches_a_control_before_its_help_and_shows_where_it_is(vi
 
 
 def test_a_clicked_row_at_the_foot_leaves_the_microscope_in_sight(visit: Visit) -> None:
-    page = visit(width=1280, height=720)
-    box = profile(page).bounding_box()
-    page.mouse.move(650, 500)
-    page.mouse.wheel(0, box["y"] + box["height"] - 700)
-    page.wait_for_function(
-        "() => document.querySelector('.st-key-profile_wide').getBoundingClientRect().bottom < 730"
-    )
-    box = profile(page).bounding_box()
-    page.mouse.click(650, box["y"] + box["height"] - 10 - 16 * 2.5)
-    expect(page).to_have_url(re.compile("layer=layer3"))
-    expect(page.locator(".st-key-layer input")).to_be_in_viewport()
-    expect(page.locator(".st-key-microscope .js-plotly-plot").first).to_be_in_viewport(ratio=1)
+    page = visit()
+    plot = page.locator("[class*=st-key-profile_] .js-plotly-plot:visible")
+    layer = page.locator(".st-key-layer input")
+    # 1024: with the sidebar open; 960 × 600: 1440 × 900 at 150 % zoom
+    for row, (width, height) in enumerate([(1280, 720), (1024, 768), (960, 600)], start=2):
+        page.set_viewport_size({"width": width, "height": height})
+        expect(plot).to_have_count(1)
+        page.wait_for_function(DRAWN_AGAIN)
+        page.mouse.move(width - 200, height - 200)
+        page.mouse.wheel(0, -10_000)
+        page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 0")
+        before, box = layer.input_value(), plot.bounding_box()
+        page.mouse.move(box["x"] + 200, height - 200)
+        page.mouse.wheel(0, box["y"] + box["height"] - height + 20)
+        page.wait_for_function(
+            """() => [...document.querySelectorAll('[class*=st-key-profile_] .js-plotly-plot')]
+                .some(plot => plot.offsetParent
+                    && plot.getBoundingClientRect().bottom < innerHeight + 10)"""
+        )
+        box = plot.bounding_box()
+        foot = box["y"] + box["height"] - 10
+        page.mouse.click(box["x"] + 0.7 * box["width"], foot - 16 * (row + 0.5))
+        expect(layer).not_to_have_value(before)
+        expect(page).to_have_url(re.compile("layer=layer3"))
+        expect(layer).to_be_in_viewport()
+        expect(page.locator(".st-key-microscope .js-plotly-plot").first).to_be_in_viewport(ratio=1)

@@ -89,7 +89,9 @@ def test_a_zip_and_a_checkpoint_are_uploaded_analysed_and_trained_on(
     )
     expect(analysed).to_be_visible()
     tiles = page.get_by_test_id("stMetric")
-    expect(tiles.filter(has_text="Selected")).to_contain_text("4 of 42 layers")
+    selected = tiles.filter(has_text="Selected")
+    expect(selected).to_have_count(1)  # for a moment that of the page before is there as well
+    expect(selected).to_contain_text("4 of 42 layers")
     page.screenshot(path=tmp_path / "analysed.png")
 
     page.get_by_role("link", name="Fine-tune").first.click()

@@ -31,7 +31,7 @@ def expect_one_button(page: Page) -> None:
 
 def test_the_start_button_outlasts_the_predictions(fresh: str, browser: Browser) -> None:
     """Each visit asks for batches of another size, so that each waits for its own predictions."""
-    context = browser.new_context()
+    context = browser.new_context(reduced_motion="reduce")
     for first in range(8, 8 + VISITS, AT_ONCE):
         pages = [context.new_page() for _ in range(AT_ONCE)]
         for size, page in enumerate(pages, start=first):

@@ -12,7 +12,7 @@ from app.charts.diagram import (
     common_span,
     diagram_figure,
 )
-from app.theme import PALETTES
+from app.theme import PALETTES, translucent
 
 LIGHT = PALETTES["light"]
 TWO = np.array([[3.0, 3.5], [1.0, 4.0]], dtype=np.float32)  # the later loop is the shorter
@@ -56,6 +56,20 @@ def test_axes_are_equal_and_hold_every_point_and_the_diagonal():
 def test_the_limit_is_a_second_line_above_the_diagonal():
     lines = diagram_figure(TWO, min_persistence=1.0, palette=LIGHT).layout.shapes
     assert [(line.y0 - line.x0, line.y1 - line.x1) for line in lines] == [(0, 0), (1, 1)]
+
+
+def test_loops_that_do_not_pass_the_test_are_hollow():
+    figure = diagram_figure(TWO, passes=[True, False], palette=LIGHT)
+    usual, loops = figure.data
+    assert (usual.name, list(usual.x)) == ("as long as in rotated clouds", [TWO[1][0]])
+    assert usual.marker.color == translucent(LIGHT.surface, 0.85)
+    assert usual.marker.line.color == LIGHT.accent
+    assert (loops.name, list(loops.x)) == ("loops", [TWO[0][0]])
+    (bars,) = barcode_figure(TWO, passes=[True, False], palette=LIGHT).data
+    assert list(bars.marker.color) == [LIGHT.surface, LIGHT.accent]  # by birth
+    assert [width > 0 for width in bars.marker.line.width] == [True, False]
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        diagram_figure(TWO, passes=[True], palette=LIGHT)
 
 
 def test_bars_run_from_birth_to_death_the_earliest_first():

@@ -220,3 +220,13 @@ def test_without_runs_a_note_says_so():
     assert not figure.layout.showlegend
     unmeasured = comparison_memory_figure([MemoryRow("queued", None)], palette=LIGHT)
     assert not unmeasured.layout.annotations
+
+
+def test_kept_results_of_frozen_layers_stand_beside_the_bar() -> None:
+    kept = MemoryUse(**vars(PEAK) | {"cache": 7 * MB})
+    assert kept.total == PEAK.total
+    figure = memory_figure(samples(1), kept, palette=LIGHT)
+    assert [list(t.y) for t in bars(figure)] == [[10], [2], [3], [40], [5]]
+    assert "beside it, results of frozen layers: 7 MB" in bars(figure)[0].hovertext[0]
+    plain = memory_figure(samples(1), PEAK, palette=LIGHT)
+    assert "frozen" not in bars(plain)[0].hovertext[0]

@@ -362,3 +362,40 @@ def test_a_patched_profile_is_the_one_drawn_anew(rows, look) -> None:
             plotly.io.to_json(anew.to_dict(), validate=False)
         )
     assert plotly.io.to_json(drawn, validate=False) == before
+
+
+def test_a_band_lies_behind_the_loops_where_they_were_tested(rows: pd.DataFrame) -> None:
+    assert "rotated clouds" not in [t.name for t in draw(rows).data]
+    tested = rows.assign(null_low=[8, 9, np.nan, 4, 5.0], null_high=[30, 12, np.nan, 9, 9.0])
+    figure = draw(tested)
+    band = trace(figure, "rotated clouds")
+    names = [t.name for t in figure.data]
+    assert names.index("rotated clouds") < names.index("b1")
+    assert band.xaxis == trace(figure, "b1").xaxis
+    assert list(band.base)[:2] == [8, 9]
+    assert list(band.base + band.x)[:2] == [30, 12]
+    low, high = figure.layout[band.xaxis.replace("x", "xaxis")].range
+    assert low < 4
+    assert high > 30
+    texts = trace(figure, "cells").hovertext
+    assert "95 % of rotated clouds: 8 to 30 loops" in texts[0]
+    assert "rotated" not in texts[2]
+
+
+def test_loops_have_error_bars_and_what_luck_selected_is_faint_and_crossed(rows) -> None:
+    rows["b1_se"] = [0.5, 0.5, np.nan, 6.0, 0.5]
+    sure = draw(rows.assign(probability=[0.3, 0.1, np.nan, 0.9, np.nan]))
+    luck = draw(rows.assign(probability=[0.3, 0.1, np.nan, 0.4, np.nan]))
+    np.testing.assert_array_equal(trace(sure, "b1").error_x.array, rows["b1_se"])
+    low, high = sure.layout.xaxis2.range
+    assert low < 15 - 6
+    assert high > 15 + 6
+    for name in ("b1", "score"):
+        assert trace(sure, name).marker.color[3] == LIGHT.accent
+        assert trace(luck, name).marker.color[3] != LIGHT.accent
+        assert trace(luck, name).marker.color[:3] == trace(sure, name).marker.color[:3]
+    assert trace(sure, "score").marker.pattern.shape[3] == ""
+    assert trace(luck, "score").marker.pattern.shape[3] == "x"
+    cells = trace(luck, "cells").hovertext[3]
+    assert "15 ± 6 loops" in cells
+    assert "chosen by 40.0 % of other draws of images" in cells

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -14,16 +16,31 @@ import analysis.topology.persistence
 import app.cache
 import app.components.shared.cost
 import app.components.shared.obtain
+import app.components.sidebar.sidebar
 import app.components.sidebar.subject
 from analysis.options import AnalysisOptions
+from analysis.selection.certainty import certainty
 from analysis.selection.ranking import ranking
 from analysis.text import gigabytes
+from analysis.topology.layer_test_store import RotationRequest, save_tests
+from analysis.topology.layer_tests import rotation_tests
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.resummarize import resummarize
+from analysis.topology.rotation import rotation_test
 from analysis.topology.saved_limit import LIMIT_VARIABLE, saved_bytes
 from analysis.topology.store import fingerprint, load_analysis
 from app.theme import LARGE
-from tests.app.pages import MAIN, button, opened, settled, table, texts, tile
+from tests.app.pages import (
+    MAIN,
+    button,
+    endless,
+    opened,
+    settled,
+    table,
+    texts,
+    tile,
+    tiles,
+)
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -44,15 +61,11 @@ def test_the_first_visit_shows_the_default_analysis() -> None:
     assert report.stored_text
     assert report.stored_text in texts(page)
     # Fourteen layers of the last stage have the same size, and the four chosen are among them.
-    # Three of them have 22 loops, and two of these are chosen.
-    assert "narrows the choice to 14 layers, these among them; b₁ decides the first 2." in texts(
-        page
-    )
-    assert "For the last 2 places, 3 layers have the same score: those that run first" in texts(
-        page
-    )
-    assert "decides between them" not in texts(page)
-    assert "is a claim, not a theorem" in texts(page)
+    assert "narrows the choice to 14 layers, these among them; b₁ decides" in texts(page)
+    sure = certainty(report, expected)
+    assert sure is not None
+    assert sure.sentence() in texts(page)
+    np.testing.assert_array_equal(table(page)["probability"], sure.probability)
 
 
 def test_rho_and_normalization_move_the_selection_without_any_topology(
@@ -103,6 +116,7 @@ def test_the_shortest_loop_may_be_a_share_of_the_diameter() -> None:
 
 def test_the_url_restores_the_view() -> None:
     page = opened(rho="0.25", normalization="parameters", preset="paper", layer="layer2.1.conv2")
+    page = settled(page, lambda page: "Selected" in tiles(page))
     assert page.slider(key="rho").value == 0.25
     assert page.selectbox(key="normalization").value == "parameters"
     assert page.selectbox(key="layer").value == "layer2.1.conv2"
@@ -129,6 +143,7 @@ def test_a_link_does_not_start_a_long_analysis(
     assert len(costs) == 1
 
 
+@pytest.mark.usefixtures("real_predictions")
 def test_a_warning_comes_before_an_analysis_that_does_not_fit_into_memory() -> None:
     page = opened(dataset="fashion", samples="1500", memory="0.5")
     settled(page, lambda page: bool(page.warning))
@@ -144,6 +159,7 @@ def test_a_long_analysis_brings_a_warning(monkeypatch: pytest.MonkeyPatch) -> No
     assert page.warning[0].value == "Use fewer images."
 
 
+@pytest.mark.usefixtures("real_predictions")
 def test_an_image_side_the_model_refuses_is_reported_before_the_start() -> None:
     page = opened(model="vit_b_16", weights="random", input_side="96")
     settled(page, lambda page: bool(page.warning))
@@ -167,7 +183,7 @@ def test_a_link_with_too_many_images_asks_for_all_images() -> None:
 
 def test_settings_other_than_the_default_are_shown() -> None:
     page = opened(model="pocket-vgg", precision="bfloat16", input_side="64")
-    assert "images of digits, 64 pixels a side, in bfloat16, seed 0" in texts(page)
+    assert "random subsets of 40, 64 pixels a side, in bfloat16, seed 0" in texts(page)
 
 
 def test_a_reopened_page_continues_its_analysis() -> None:
@@ -220,14 +236,32 @@ def test_a_stopped_analysis_says_so_and_starts_again() -> None:
     page = opened()
     page.selectbox(key="model").set_value("vgg16").run()
     page.selectbox(key="weights").set_value("random").run()
-    button(page, "Analyse").click().run()
-    assert "stop" in [b.key for b in page.button]
-    page.button(key="stop").click().run()
+    with endless() as job:
+        button(page, "Analyse").click().run()
+        page.button(key="stop").click().run()
+    assert job.state == "stopped"
     assert "Stopped. Press **Analyse** to start again." in texts(page)
     assert len(table(page)) == 43
-    button(page, "Analyse").click().run()
-    assert "stop" in [b.key for b in page.button]
-    page.button(key="stop").click().run()
+    with endless() as again:
+        button(page, "Analyse").click().run()
+        page.button(key="stop").click().run()
+    assert again.state == "stopped"
+
+
+def test_clicks_count_even_if_the_page_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened()
+    page.selectbox(key="model").set_value("vgg16").run()
+    page.selectbox(key="weights").set_value("random").run()
+    with endless() as job:
+        with monkeypatch.context() as patch:
+            patch.setattr(app.components.sidebar.sidebar, "render_subject", lambda _: st.stop())
+            button(page, "Analyse").click().run()
+        page.run()
+        with monkeypatch.context() as patch:
+            patch.setattr(app.components.sidebar.sidebar, "render_subject", lambda _: st.stop())
+            page.button(key="stop").click().run()
+    assert job.state == "stopped"
+    assert "Stopped. Press **Analyse** to start again." in texts(page.run())
 
 
 def test_weights_that_cannot_be_downloaded_leave_the_page_usable() -> None:
@@ -493,9 +527,43 @@ def test_large_type_is_in_the_figures_and_the_page() -> None:
     sheets = [" ".join(e.proto.body for e in page.get("html")) for page in (plain, large)]
     assert "font-size: 21px" in sheets[1]
     assert "font-size: 21px" not in sheets[0]
+    assert "--layers: 43;" in sheets[0]  # rows that share the full screen
 
 
 def test_pinned_cards_say_whether_they_share_their_axes() -> None:
     assert "All diagrams have the same axes" in texts(opened(pin=["conv1", "bn1"]))
     assert "Each diagram has its own axes" in texts(opened(pin=["conv1", "fc"]))
     assert "axes. The maps" not in texts(opened(pin=["conv1"]))
+
+
+def test_once_the_loops_were_tested_the_charts_show_which_pass() -> None:
+    key = fingerprint(AnalysisOptions())
+    page = opened(layer="conv1")
+    assert "filled" not in texts(page)
+    report = load_analysis(key)
+    assert report is not None
+    first = replace(report, layers=report.layers[:1])
+    tests = rotation_tests(first, draws=9)
+    path = save_tests(RotationRequest(key, 9), tests)
+    page.number_input(key="subset").set_value(3).run()
+    path.unlink()  # other tests share the folder
+    assert not page.exception
+    images = report.clouds[2]
+    third = rotation_test(first.layers[0].distances[np.ix_(images, images)], draws=9)
+    passing = (third.bars <= 0.05).sum()
+    assert "drawn is subset 3" in texts(page)
+    assert f"{passing} filled: longer than in rotated clouds" in texts(page)
+    drawn = json.loads(page.get("plotly_chart")[1].proto.spec)
+    low, high = tests.tests["conv1"].band()
+    assert "rotated clouds" in [trace["name"] for trace in drawn["data"]]
+    assert f"95 % of rotated clouds: {low:.4g} to {high:.4g} loops" in json.dumps(
+        drawn, ensure_ascii=False
+    )
+
+
+def test_the_curve_is_beside_the_loops_of_each_subset() -> None:
+    page = opened()
+    page.session_state["loops"] = "Betti curve"
+    page.run()
+    assert not page.exception
+    assert "b₁ of each subset; the dashed line is their mean" in texts(page)

@@ -19,7 +19,16 @@ from analysis.runs.store import Run
 from analysis.selection.ranking import ranking
 from analysis.text import size_text
 from analysis.topology.pipeline import analyze_named
-from tests.app.pages import button, opened, settled, texts, tile, tiles, wait_until
+from tests.app.pages import (
+    busy_store,
+    button,
+    opened,
+    settled,
+    texts,
+    tile,
+    tiles,
+    wait_until,
+)
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -48,6 +57,7 @@ def predicted_peak(scope: str, layers: tuple[str, ...] = ()) -> int:
     return estimate(MemoryRequest("pocket-resnet20", 10, scope, layers, names)).peak.total  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("real_predictions")
 def test_explore_predicts_the_memory_of_the_selection_against_full_training() -> None:
     page = opened()
     settled(page, lambda p: "less than full" in p.metric[2].delta)
@@ -60,8 +70,9 @@ def test_explore_predicts_the_memory_of_the_selection_against_full_training() ->
     assert not page.exception
 
 
+@pytest.mark.usefixtures("real_predictions")
 def test_the_plan_has_the_parameters_and_memory_of_each_strategy() -> None:
-    page = opened("finetune", strategies=["adabet", "fisher", "full"])
+    page = opened("finetune", strategies=["adabet", "fisher", "full", "snr", "neighbours", "cka"])
     settled(page, lambda p: "…" not in p.dataframe[0].value["Predicted peak"].tolist())
     plan = page.dataframe[0].value.set_index("Strategy")
     assert plan.loc["AdaBet", "Trains"] == ", ".join(adabet_layers())
@@ -69,7 +80,11 @@ def test_the_plan_has_the_parameters_and_memory_of_each_strategy() -> None:
         predicted_peak("layers", adabet_layers())
     )
     assert plan.loc["AdaBet", "Against full"].endswith("% less")
-    assert "labelled images" in plan.loc["Fisher", "Trains"]
+    assert "a backward pass over labelled images" in plan.loc["Fisher", "Trains"]
+    assert "by labelled images" in plan.loc["Nearest neighbours", "Trains"]
+    assert "the network's weights" in plan.loc["Signal to noise", "Trains"]
+    assert plan.loc["Change by CKA", "Trains"].endswith("fc")
+    assert plan.loc["Change by CKA", "Against full"].endswith("% less")
     assert plan.loc["Fisher", "Predicted peak"] == "when it runs"
     assert plan.loc["Full", "Predicted peak"] == size_text(predicted_peak("everything"))
 
@@ -143,6 +158,23 @@ def test_another_session_sees_the_same_runs_and_one_can_be_stopped() -> None:
     page.run()
     assert not page.exception
     assert [metric.delta for metric in page.metric] == ["validation · stopped", "stopped"]
+
+
+def test_clicks_count_even_if_the_page_cannot_be_drawn() -> None:
+    page = opened("finetune", strategies=["head"], epochs="1000")
+    settled(page, lambda p: not button(p, "Start 1 run").disabled)
+    with busy_store():
+        button(page, "Start 1 run").click().run()
+    assert "locked" in page.error[0].value
+    page.run()
+    (run,) = group()
+    wait_until(lambda: app.cache.run_queue().store.metrics(run.id).steps)
+    page.run()
+    with busy_store():
+        page.button(key=f"stop_{run.id}").click().run()
+    assert "locked" in page.error[0].value
+    wait_until(over)
+    assert group()[0].state == "stopped"
 
 
 def test_the_layers_on_screen_are_those_that_train() -> None:

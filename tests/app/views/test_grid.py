@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -22,11 +23,12 @@ from analysis.runs.store import RunStore
 from analysis.sweeps.grid import POCKET_GRID, DataChoice, Grid
 from analysis.sweeps.progress import runs_of
 from analysis.sweeps.table import rows_of
+from analysis.version import __version__
 from app.components.grid.live import _RunReader
 from app.components.grid.matrix import AGAINST_FULL, NBSP, matrix
 from tests.analysis.run_faults import KINDS, STAND_IN, wait_until
-from tests.app.pages import button, opened, settled, texts
-from tests.grid_factories import fill, keep_cell
+from tests.app.pages import busy_store, button, opened, settled, texts
+from tests.grid_factories import fill, keep_cell, outcome
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,35 @@ def test_start_stop_and_continue(store: RunStore) -> None:
     assert [run.options.strategy for run in store.runs()] == ["head", "full", "full"]
     assert [run.options.strategy for run in store.runs(deleted=True)] == ["head"]
     assert not any("deleted" in expander.label for expander in opened("runs").expander)
+    button(page, "Stop 2 runs").click().run()
+    settled(page, lambda page: "2 stopped" in progress(page))
+
+
+def test_clicks_count_even_if_the_page_cannot_be_drawn(store: RunStore) -> None:
+    page = small(opened("grid"))
+    with busy_store():
+        button(page, "Start 2 runs").click().run()
+    assert "locked" in texts(page)
+    settled(page.run(), lambda page: "1 running, 1 waiting" in progress(page))
+    with busy_store():
+        button(page, "Stop 2 runs").click().run()
+    assert "locked" in texts(page)
+    wait_until(lambda: not store.leases())
+    assert [run.state for run in store.runs()] == ["stopped", "stopped"]
+
+
+def test_a_failed_attempt_is_shown_until_the_next_one(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = small(opened("grid"))
+    with busy_store():  # which also keeps the queue from finding the runs
+        start = app.cache.run_queue().start
+        monkeypatch.setattr(app.cache.run_queue(), "start", lambda *_, **__: store.runs())
+        button(page, "Start 2 runs").click().run()
+    monkeypatch.setattr(app.cache.run_queue(), "start", start)
+    assert "locked" in texts(page.run())
+    button(page, "Start 2 runs").click().run()
+    assert "locked" not in texts(page)
     button(page, "Stop 2 runs").click().run()
     settled(page, lambda page: "2 stopped" in progress(page))
 
@@ -277,3 +308,41 @@ def test_the_table_shows_how_many_seeds_are_done(store: RunStore) -> None:
     assert table["AdaBet"][0] == f"50.0 :gray[1{NBSP}of{NBSP}2]"
     assert table["Full"][0] == f"55.0{NBSP}±{NBSP}7.1"  # which no narrow screen breaks
     assert pets(store, "time")["Full"][0] == "8.5"
+
+
+def test_what_the_losses_of_cells_say_stands_in_one_box(store: RunStore) -> None:
+    grid = replace(POCKET_GRID, models=("pocket-vgg",), datasets=(DataChoice("digits"),))
+    note = "The loss has not changed since the first epoch."
+    for cell in grid.cells():
+        result = outcome(cell)
+        assert result.selection is not None
+        said = note if cell.strategy in ("adabet", "full") else ""
+        said = "The loss grew a *hundredfold*." if cell.strategy == "head" else said
+        selection = replace(result.selection, note=said)
+        store.keep(cell, replace(result, selection=selection), group="grid:test")
+    page = opened("grid")
+    assert not page.exception
+    (box,) = page.warning
+    assert box.value == (
+        f"**pocket-vgg on digits, AdaBet, seed 0**; **pocket-vgg on digits, Full, seed 0**: {note}"
+        "\n\n**pocket-vgg on digits, Head only, seed 0**: The loss grew a \\*hundredfold\\*."
+    )
+
+
+def test_the_grid_is_saved_with_its_settings(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[dict[str, Any]] = []
+    monkeypatch.setattr(st, "download_button", lambda _, **button: saved.append(button))
+    assert not opened("grid").exception
+    name, text = saved[-1]["file_name"], saved[-1]["data"]()
+    table = pd.read_csv(io.StringIO(text), keep_default_na=False)
+    assert set(table["weights"]) == {"pretrained"}
+    assert dict(zip(table["strategy"], table["normalization"], strict=True)) == {
+        name: "activation" if name == "adabet" else "" for name in POCKET_GRID.strategies
+    }
+    assert set(table["version"]) == {__version__}
+    assert name.startswith(
+        "bettiscope-grid-pretrained-160-images-seed0-recommended-activation-rho0.1"
+    )
+    assert name.endswith(f"-b1-train500-4-epochs-v{__version__}.csv")

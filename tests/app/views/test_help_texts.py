@@ -12,10 +12,10 @@ from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
 KINDS = ("markdown", "caption", "metric", "button", "number_input", "multiselect", "selectbox",
-         "toggle", "button_group")  # fmt: skip
+         "toggle", "button_group", "slider")  # fmt: skip
 
 
-@pytest.mark.parametrize("view", ["finetune", "runs", "grid"])
+@pytest.mark.parametrize("view", ["compare", "finetune", "runs", "grid"])
 def test_help_has_at_most_two_sentences(view: str) -> None:
     run = finished_run(app.cache.run_queue().store, run_options("adabet"))
     page = opened(view, runs=run.id)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 from dataclasses import replace
 
+import pandas as pd
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from analysis.options import AnalysisOptions, Recipe
 from analysis.runs.records import Ending
 from analysis.runs.store import Run, RunStore
+from analysis.version import __version__
 from app.components.runs.details import settings_frame
-from app.components.runs.table import epochs_csv, run_frame, runs_json
+from app.components.runs.table import epochs_csv, run_frame, runs_csv, runs_json
 from app.components.shared.run_charts import MEMORY, TIME, tradeoff
 from app.components.shared.run_names import settings_text
-from tests.app.pages import button, opened, texts, tile, tiles, wait_until
+from tests.app.pages import busy_store, button, opened, texts, tile, tiles, wait_until
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -217,6 +221,32 @@ def test_an_active_run_can_be_stopped_here(store: RunStore) -> None:
     assert not page.exception
 
 
+def test_clicks_count_even_if_the_page_cannot_be_drawn(store: RunStore, three: list[Run]) -> None:
+    page = opened("runs", runs=three[1].id)
+    for label, left in (("Delete", 2), ("Undo", 3), ("Delete", 2), ("Restore", 3)):
+        with busy_store():
+            button(page, label).click().run()
+        assert "locked" in texts(page)
+        assert len(store.runs()) == left, label
+        page.session_state["session"].comparison.run_ids = [three[1].id]
+        page.run()
+    failed = finished_run(
+        store,
+        run_options("head", seed=5, train_samples=40, recipe=Recipe(epochs=1000, seed=5)),
+        ending=Ending("failed", "It broke."),
+    )
+    page = opened("runs", runs=failed.id)
+    with busy_store():
+        button(page, "Run again").click().run()
+    again = store.runs()[0]
+    wait_until(lambda: store.metrics(again.id).steps)
+    page.run()
+    with busy_store():
+        button(page, "Stop all (1)").click().run()
+    wait_until(lambda: not store.runs()[0].active)
+    assert store.runs()[0].state == "stopped"
+
+
 def test_the_front_joins_only_comparable_runs(store: RunStore, three: list[Run]) -> None:
     unfinished = finished_run(store, run_options("last"), ending=Ending("stopped"))
     traces = [trace.name for trace in tradeoff([*three, unfinished], MEMORY).data]
@@ -251,6 +281,67 @@ def test_saved_files_hold_every_number(store: RunStore, three: list[Run]) -> Non
     epochs = epochs_csv(store, three).splitlines()
     assert epochs[0].startswith("run,strategy,seed,epoch,train_loss")
     assert [line.split(",")[1] for line in epochs[1:]] == ["adabet", "size", "head"]
+
+
+def test_files_of_runs_are_named_by_what_the_runs_share(
+    three: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(
+        st, "download_button", lambda _, **button: names.append(button["file_name"])
+    )
+    assert not opened("runs").exception
+    rest = "-pocket-resnet20-pretrained-digits-160-images-seed0-recommended-activation-rho0.1-b1"
+    rest += f"-train500-8-epochs-v{__version__}"
+    assert names[-3:] == [
+        f"bettiscope-runs{rest}.csv", f"bettiscope-epochs{rest}.csv", f"bettiscope-runs{rest}.json"
+    ]  # fmt: skip
+
+
+def test_saved_tables_have_the_settings_of_each_run(store: RunStore, three: list[Run]) -> None:
+    for text in (runs_csv(run_frame(three), three), epochs_csv(store, three)):
+        table = pd.read_csv(io.StringIO(text), keep_default_na=False)
+        assert table["model"].tolist() == ["pocket-resnet20"] * 3
+        assert table["strategy"].tolist() == ["adabet", "size", "head"]
+        assert table["normalization"].tolist() == ["activation", "", ""]
+        assert table["rho"].tolist() == ["0.1", "0.1", ""]
+        assert table["version"].tolist() == [__version__] * 3
+        assert {"samples", "weight_decay"} <= set(table)
+    assert {record["version"] for record in json.loads(runs_json(store, three))} == {__version__}
+
+
+def test_figures_of_runs_have_a_name_a_caption_and_a_format(three: list[Run]) -> None:
+    def saved(page: AppTest) -> dict[str, tuple[str, str, str]]:
+        """Format, name and specification of each figure, by what it shows."""
+        figures = {}
+        for chart in page.get("plotly_chart"):
+            image = json.loads(chart.proto.config)["toImageButtonOptions"]
+            what = image["filename"].split("-pocket-resnet20")[0].removeprefix("bettiscope-")
+            figures[what] = image["format"], image["filename"], chart.proto.spec
+        return figures
+
+    page = opened("runs", runs=" ".join(run.id for run in three[:2]))
+    assert not page.exception
+    plain = saved(page)
+    assert set(plain) == {"accuracy-against-peak-memory", "accuracy", "loss", "compared-memory"}
+    rest = "-pretrained-digits-160-images-seed0-recommended"
+    for format, name, spec in plain.values():
+        assert (format, rest in name, name.endswith(f"-v{__version__}")) == ("svg", True, True)
+        assert "What differs" not in spec
+    page.toggle(key="captions").set_value(True)
+    page.button_group(key="figure_format").set_value("PNG").run()
+    assert not page.exception
+    chosen = saved(page)
+    assert {format for format, _, _ in chosen.values()} == {"png"}
+    for _, _, spec in chosen.values():
+        (note,) = [n for n in json.loads(spec)["layout"]["annotations"] if n["name"] == "caption"]
+        assert "What differs: strategy (" in note["text"].replace("<br>", " ")
+    page.switch_page("views/finetune.py").run()
+    assert page.button_group(key="figure_format").value == "PNG"
+    # What a browser shows that opens the popover after a later rerun of the fragment.
+    assert list(page.button_group(key="figure_format").proto.default) == [1]
+    assert page.toggle(key="captions").proto.default
+    assert saved(page)["memory"][0] == "png"
 
 
 def test_only_different_settings_are_listed(store: RunStore) -> None:

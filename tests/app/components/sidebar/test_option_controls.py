@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
-from analysis.options import AnalysisOptions, ClusterOptions, Recipe, RunOptions, options_of
+from analysis.options import (
+    AnalysisOptions,
+    ClusterOptions,
+    NullOptions,
+    Recipe,
+    RunOptions,
+    options_of,
+)
 from tests.app.pages import opened
 
 OWNERS: tuple[type, ...] = (AnalysisOptions, RunOptions, Recipe)
@@ -25,14 +32,14 @@ FLAGS = {
         "persistence_unit",
     },
     ("analyze", ClusterOptions): set(options_of(ClusterOptions)),
+    ("analyze", NullOptions): set(options_of(NullOptions)),
     # The preset sets batch size and pooling, and the images come from the train split.
     ("finetune", AnalysisOptions): set(options_of(AnalysisOptions))
-    - {"batch_size", "pooling", "split", "seed"},  # the seed is the recipe's
+    - {"batch_size", "pooling", "subsets", "split", "seed"},  # the seed is the recipe's
     ("finetune", RunOptions): set(options_of(RunOptions)),
     ("finetune", Recipe): set(options_of(Recipe)),
 }
 NO_CONTROL = {
-    (AnalysisOptions, "batch_size"),  # the preset sets it
     (AnalysisOptions, "pooling"),  # the preset sets it
     (AnalysisOptions, "head"),  # pages offer networks whose heads are known
     (AnalysisOptions, "weights_key"),  # chosen after an upload, which then keeps one set only
@@ -62,7 +69,7 @@ def test_each_option_has_a_flag(
     text = " ".join(capsys.readouterr().out.split())
     for name in FLAGS[command, owner]:
         flag, words = "--" + name.replace("_", "-"), options_of(owner)[name].help
-        assert re.search(rf"{flag} [A-Z_]+ {re.escape(words)}", text), flag
+        assert re.search(rf"{flag}(, --no{flag[1:]})? ?[A-Z_]* {re.escape(words)}", text), flag
 
 
 def test_each_option_has_a_control(home: Path) -> None:
@@ -70,6 +77,7 @@ def test_each_option_has_a_control(home: Path) -> None:
     assert not page.exception
     kinds = (
         page.selectbox, page.number_input, page.slider, page.button_group, page.text_input,
+        page.toggle,
     )  # fmt: skip
     controls = {control.key: control for kind in kinds for control in kind}
     for owner in OWNERS:

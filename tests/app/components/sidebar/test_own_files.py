@@ -7,8 +7,6 @@ import io
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,12 +22,11 @@ import app.cache
 import app.components.sidebar.own_files
 from analysis.datasets import import_archive, needs_look, own_datasets, remove_dataset
 from analysis.errors import AssetError
-from analysis.jobs.jobs import Job
 from analysis.models import load_model
 from analysis.options import AnalysisOptions
 from analysis.topology.store import fingerprint
 from app.components.shared.subject_names import dataset_name, weights_name
-from tests.app.pages import button, opened, settled, texts, tile
+from tests.app.pages import button, endless, opened, settled, texts, tile
 
 pytestmark = pytest.mark.usefixtures("home")
 COUNT = 8  # images in a folder
@@ -175,20 +172,6 @@ def test_a_folder_that_was_not_there_can_be_tried_again(tmp_path: Path) -> None:
     button(page, "Try again").click().run()
     settled(page, lambda page: page.selectbox(key="dataset").value == f"folder:{folder}")
     assert not page.error
-
-
-@contextmanager
-def endless() -> Iterator[Job]:
-    """Work that never ends, and that everybody waits for who wants any."""
-    job = Job(None, SimpleNamespace(kill=lambda: None))  # type: ignore[arg-type]
-
-    def start(request: object, watcher: str = "") -> Job:
-        app.cache.jobs().watch(job, watcher)
-        return job
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app.cache.jobs(), "start", start)
-        yield job
 
 
 @pytest.mark.usefixtures("local")

@@ -1,0 +1,69 @@
+"""Compare in a real browser: sliders, clicks, and work that a button starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.e2e
+Visit = Callable[..., Page]
+# The traces of the chart that is seen; Streamlit keeps hidden copies of its charts.
+TRACES = """key => {
+    const plots = [...document.querySelectorAll(`.st-key-${key} .js-plotly-plot`)]
+    return plots.find(plot => plot.offsetParent)?._fullData
+}"""
+POINT = """() => {
+    const plots = [...document.querySelectorAll('.st-key-ranks .js-plotly-plot')]
+    const plot = plots.find(plot => plot.offsetParent), layout = plot._fullLayout
+    const best = plot._fullData.find(trace => trace.name === 'selected')
+    const i = best.x.findIndex((x, i) => x === 2 && best.y[i] === 1)
+    const box = plot.getBoundingClientRect()
+    return [box.left + layout._size.l + layout.xaxis.c2p(best.x[i]),
+            box.top + layout._size.t + layout.yaxis.c2p(best.y[i]), [...best.x.keys()]
+        .filter(j => best.x[j] === 2 && best.y[j] === 1).map(j => best.customdata[j][0])]
+}"""
+
+
+def test_a_slider_adds_a_ranking_and_a_click_marks_its_layer(visit: Visit) -> None:
+    page = visit("compare?normalization=none")
+    page.locator(".st-key-choices .js-plotly-plot .main-svg:visible").first.wait_for()
+    slider = page.locator(".st-key-power_flops input[type=range]")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile(r"normalization=flops(\^|%5E)0\.25"))
+    page.wait_for_function(
+        f"() => (({TRACES})('ranks') || []).some(t => t.name === 'selected' && t.x.includes(5))"
+    )
+    # The best by parameters, in the third column.
+    page.locator("[data-test-script-state=notRunning]").wait_for()  # nothing moves any more
+    page.locator(".st-key-ranks .js-plotly-plot:visible").scroll_into_view_if_needed()
+    x, y, names = page.evaluate(POINT)  # some layers may share a rank
+    page.mouse.click(x, y)
+    any_of_them = "|".join(map(re.escape, names))
+    expect(page.locator(".st-key-layer input")).to_have_value(re.compile(f"^({any_of_them})$"))
+    page.wait_for_function(
+        f"() => (({TRACES})('ranks') || []).some("
+        "t => t.name === 'the marked layer' && t.y[2] === 1)"
+    )
+    expect(page).to_have_url(re.compile(f"layer=({any_of_them})"))
+
+
+def test_luck_is_said_and_images_are_left_out(visit: Visit) -> None:
+    page = visit("compare", width=390, height=844)
+    page.get_by_role("radio", name="Luck").click()
+    verdict = page.locator(".st-key-verdict h2")
+    expect(verdict).to_contain_text(re.compile("draws? of images|Other images"))
+    sizes = (
+        "h => [h, document.querySelector('h1')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    largest, title = verdict.evaluate(sizes)
+    assert largest > title  # how sure the selection is stands in the largest type
+    bars = page.evaluate(f"({TRACES})('luck').filter(t => t.type === 'bar' && t.x.length)")
+    assert sum(len(trace["x"]) for trace in bars) > 30
+    page.locator(".st-key-left_out label").first.click()
+    page.get_by_role("button", name="Measure without 1 image").click()
+    expect(page.get_by_text("Measured without them")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
