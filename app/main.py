@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.cache import jobs, run_queue
 from app.components.shared.links import drop_infinite_numbers, report_replaced
+from app.components.shared.saving import keep_figure_choices
 from app.components.sidebar.sidebar import render_sidebar
 from app.state import session
 from app.theme import BASE_FONT_SIZE, LARGE
@@ -53,6 +54,7 @@ st.html(STYLE)
 page = st.navigation(
     [
         st.Page("views/explore.py", title="Explore", default=True),
+        st.Page("views/compare.py", title="Compare", url_path="compare"),
         st.Page("views/finetune.py", title="Fine-tune", url_path="finetune"),
         st.Page("views/runs.py", title="Runs", url_path="runs"),
         st.Page("views/grid.py", title="Grid", url_path="grid"),
@@ -60,6 +62,7 @@ page = st.navigation(
     position="top",  # which leaves the sidebar to the controls
 )
 drop_infinite_numbers()
+keep_figure_choices()
 st.session_state["controls"] = render_sidebar()
 report_replaced()
 if st.session_state.get("large"):

@@ -48,13 +48,13 @@ def _warm() -> None:
 
 
 @asynccontextmanager
-async def _lifespan(_: object) -> AsyncIterator[None]:
+async def lifespan(_: object) -> AsyncIterator[None]:
     threading.Thread(target=_warm, daemon=True).start()
     yield
 
 
 app = st.App(
     str(Path(__file__).with_name("main.py")),
-    lifespan=_lifespan,
+    lifespan=lifespan,
     middleware=[Middleware(OwnOriginOnly)],
 )

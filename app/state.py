@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 from uuid import uuid4
 
 import streamlit as st
@@ -10,7 +11,7 @@ import streamlit as st
 from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
 from analysis.datasets import dataset_problem
 from analysis.jobs.jobs import Job
-from analysis.options import AnalysisOptions, LoopUnit, RunOptions
+from analysis.options import AnalysisOptions, ClusterOptions, LoopUnit, RunOptions
 from analysis.results import TopologyReport
 from analysis.runs.store import RunMetrics
 
@@ -26,8 +27,13 @@ class Choice:
     preset: str
     summary: str = "b1"
     min_persistence: float = 0.0  # in `persistence_unit`
-    eps_quantile: float | None = None  # None: the knee of the k-distance curve
     persistence_unit: LoopUnit = "distance"
+    clusters: ClusterOptions = field(default_factory=ClusterOptions)
+
+    def settings(self) -> dict[str, Any]:
+        """These by the names of the options."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "clusters"}
+        return own | asdict(self.clusters)
 
     def apply_to(self, options: RunOptions) -> RunOptions:
         """The same run with its layers chosen by these settings."""
@@ -52,6 +58,11 @@ class Shown:
     notes: tuple[str, ...] = ()  # sentences to show with it
     stored: str = ""  # when it was made, if not just now
 
+    @property
+    def fingerprint(self) -> str:
+        """The key without the settings that it is summarised with."""
+        return self.key.partition(" ")[0]
+
 
 @dataclass
 class Import:
@@ -68,6 +79,7 @@ class Analysis:
     """The analysis that this session asks for, and the one it shows."""
 
     target: AnalysisOptions | None = None  # what is to be analysed
+    clicked: bool = False  # Analyse was pressed, and the sidebar has not been drawn since
     is_new_request: bool = False  # Analyse was pressed since the page was last drawn
     shown: Shown | None = None
     outdated: bool = False  # the files behind `shown` have changed since
@@ -98,6 +110,22 @@ class Profile:
 
 
 @dataclass
+class Work:
+    """Some long work that a button of this session has started."""
+
+    job: Job | None = None
+    stopped: bool = False  # in this session; another one may still wait for the job
+
+
+@dataclass
+class LoopTests:
+    """The calibration of the tests of loops."""
+
+    calibrating: bool = False  # whether Gaussian clouds are being tested
+    calibrated: int = 0  # how many have been
+
+
+@dataclass
 class Comparison:
     """What the pages of runs remember."""
 
@@ -107,8 +135,17 @@ class Comparison:
     table_version: int = 0  # raised when `run_ids` changes other than in the table of runs
     # What was read of active runs, by id, with the revision of the run at that time.
     metrics: dict[str, tuple[int, RunMetrics]] = field(default_factory=dict)
-    stop_error: str = ""  # why a run could not be stopped
+    action_error: str = ""  # why runs could not be stopped, queued, deleted or restored
+    start_clicked: bool = False  # and the runs have not been queued yet
     form_folded: bool = False  # since runs were active while the page Fine-tune was open
+
+
+@dataclass
+class Figures:
+    """How figures are saved, on every page."""
+
+    format: str = "SVG"  # or "PNG"
+    captions: bool = False
 
 
 @dataclass
@@ -161,7 +198,11 @@ class Session:
     analysis: Analysis = field(default_factory=Analysis)
     profile: Profile = field(default_factory=Profile)
     comparison: Comparison = field(default_factory=Comparison)
+    tests: LoopTests = field(default_factory=LoopTests)
+    work: dict[str, Work] = field(default_factory=dict)  # by its name on the page
     uploads: Uploads = field(default_factory=Uploads)
+    rho_parts: list[str] = field(default_factory=list)  # on the page, with the slider of ρ first
+    figures: Figures = field(default_factory=Figures)
     link: dict[str, list[str]] = field(  # with which the session began, until it has been read
         default_factory=lambda: {n: st.query_params.get_all(n) for n in st.query_params}
     )
@@ -203,6 +244,16 @@ def open_layer(model: str, names: list[str], best: str) -> str:
 def choose_layer(name: str) -> None:
     """Open a layer under the microscope; call it only in callbacks, before its widget is drawn."""
     session().profile.chosen_layer = name
+
+
+def choose_clicked(chart: str) -> None:
+    """Open the layer whose mark was clicked in a chart; for its callback.
+
+    A second click on a mark takes the selection back: the layer stays open.
+    """
+    points = st.session_state[chart].selection.points
+    if points:
+        choose_layer(points[-1]["customdata"][0])
 
 
 def _put_into_link(name: str, values: list[str]) -> None:

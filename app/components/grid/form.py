@@ -44,7 +44,7 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
         "Strategies", list(STRATEGIES), selection_mode="multi",
         default=list(POCKET_GRID.strategies), key="grid_strategies", bind="query-params",
         help=help_of(RunOptions, "strategy", "Each gets a column.")
-        + bullet_list({n: s.help for n, s in STRATEGIES.items()}),
+        + bullet_list({n: s.description for n, s in STRATEGIES.items()}),
     )  # fmt: skip
     base, seeds, severity = _render_numbers(sidebar, choice)
     if base is None:
@@ -124,6 +124,7 @@ def _render_numbers(sidebar: AnalysisOptions, choice: Choice) -> tuple[RunOption
                 samples=preset.samples,
                 batch_size=preset.batch_size,
                 pooling=preset.pooling,
+                subsets=preset.subsets,
                 input_side=sidebar.input_side,
                 input_resize=sidebar.input_resize,
                 input_mean=sidebar.input_mean,

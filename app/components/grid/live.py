@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec
 
 import streamlit as st
 
@@ -10,18 +11,21 @@ from analysis.errors import AnalysisError
 from analysis.options import RunOptions
 from analysis.runs.records import SWEPT
 from analysis.runs.store import Run
+from analysis.selection.export import file_stem, run_settings, shared_settings
 from analysis.sweeps.duels import duels, verdict
 from analysis.sweeps.grid import DataChoice, Grid
-from analysis.sweeps.progress import TimeLeft, runs_of, states, time_left
+from analysis.sweeps.progress import runs_of, states, time_left
 from analysis.sweeps.table import as_csv, rows_of
-from analysis.text import duration_text, plural
+from analysis.text import plural
 from app.cache import run_queue
 from app.components.grid.matrix import render_matrix, with_shown_name
-from app.components.shared.polling import poll_until
+from app.components.shared.polling import poll_until, redraw_page
+from app.components.shared.run_actions import attempt, render_action_error, stop_runs
 from app.components.shared.run_names import metrics_of, strategy_title
+from app.components.shared.run_notes import render_notes
+from app.components.shared.time_left import time_left_text
 from app.components.shared.watch import watch_runs
 from app.literal import literal, sentence
-from app.state import session
 
 VERDICT_HELP = (
     "A pair is one model on one dataset; p is how often chance alone would be as one-sided. Above "
@@ -29,6 +33,7 @@ VERDICT_HELP = (
 )
 POLL_EVERY = 1.0  # seconds
 RunOfCell = Mapping[RunOptions, Run]
+P = ParamSpec("P")
 _WORDS = {
     "done": "done",
     "running": "running",
@@ -44,6 +49,7 @@ _LEFT = ("missing", "stopped", "failed", "interrupted")  # what Start and Contin
 def render_grid(grid: Grid) -> None:
     """Draw a grid, and redraw it while one of its runs is active."""
     cells = grid.cells()
+    file_name = f"{file_stem('grid', shared_settings(map(run_settings, cells))[0])}.csv"
     reader = _RunReader(cells)
     pending = any(run.active for run in reader.read()[1].values())
 
@@ -52,11 +58,10 @@ def render_grid(grid: Grid) -> None:
             runs, run_of = reader.read()
             if pending and not any(run.active for run in run_of.values()):
                 return True
-            _render(grid, cells, runs, run_of)
+            _render(grid, cells, runs, run_of, file_name)
         except AnalysisError as error:
             st.error(sentence(error))
-        if session().comparison.stop_error:
-            st.error(sentence(session().comparison.stop_error))
+        render_action_error()
         return False
 
     poll_until(draw, pending=pending, every=POLL_EVERY)
@@ -83,7 +88,7 @@ class _RunReader:
 
 
 def _render(
-    grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], run_of: RunOfCell
+    grid: Grid, cells: Sequence[RunOptions], runs: Sequence[Run], run_of: RunOfCell, file_name: str
 ) -> None:
     for problem in run_queue().problems():
         st.warning(sentence(problem))
@@ -92,8 +97,10 @@ def _render(
     if decision:
         st.markdown(decision, help=VERDICT_HELP)
     _render_progress(cells, runs, run_of)
-    _render_buttons(cells, run_of)
+    _render_buttons(cells, run_of, file_name)
     render_matrix(grid, rows, cells, run_of)
+    known = [run_of[cell] for cell in cells if cell in run_of]
+    render_notes(known, {run.id: _cell_text(run) for run in known})
     failed = [run for run in run_of.values() if run.state in ("failed", "interrupted")]
     if failed:
         with st.expander(f"Why {plural(len(failed), 'run')} did not finish"):
@@ -107,7 +114,7 @@ def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], run_of: R
     parts = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts.get(state)]
     text = f"{plural(len(cells), 'run')}: {', '.join(parts)}"
     if left:
-        text += f" · {_time_text(time_left(left, runs), len(left))}"
+        text += f" · {time_left_text(time_left(left, runs), len(left))}"
     st.progress(counts.get("done", 0) / len(cells), text=text)
     running = next((run for run in run_of.values() if run.state == "running"), None)
     if running is not None:
@@ -116,39 +123,30 @@ def _render_progress(cells: Sequence[RunOptions], runs: Sequence[Run], run_of: R
         st.caption(f"Now: {literal(_cell_text(running))}, {epochs} of {plural(total, 'epoch')}.")
 
 
-def _time_text(left: TimeLeft, cells: int) -> str:
-    """The time left, estimated from earlier runs."""
-    if left.unknown == cells:
-        return "no estimate until a similar run has finished"
-    text = f"about {duration_text(left.seconds)} left, estimated from earlier runs"
-    if left.unknown:
-        text += f", for {cells - left.unknown} of them; no similar run has finished for the others"
-    return text
-
-
-def _render_buttons(cells: Sequence[RunOptions], run_of: RunOfCell) -> None:
+def _render_buttons(cells: Sequence[RunOptions], run_of: RunOfCell, file_name: str) -> None:
     missing = [cell for cell in cells if cell not in run_of or run_of[cell].state in _LEFT]
     active = [run for run in run_of.values() if run.active]
     started = bool(run_of)
     with st.container(horizontal=True, key="grid_buttons"):
         verb = "Continue with" if started else "Start"
-        if st.button(
+        st.button(
             f"{verb} {plural(len(missing), 'run')}" if missing else "Nothing to start",
             type="primary", icon=":material/play_arrow:", key="grid_start", disabled=not missing,
             help="Queue every run that is not done; done ones are kept. They run one after the "
             "other, and you can leave the page.",
-        ):  # fmt: skip
-            _attempt(lambda: _start(missing, run_of))
-        if active and st.button(
-            f"Stop {plural(len(active), 'run')}", icon=":material/stop_circle:", key="grid_stop",
-            help="Stop the current run and remove the waiting ones. Done runs are kept, so you can "
-            "continue later.",
-        ):  # fmt: skip
-            # The waiting ones first, so that none of them starts in between.
-            ordered = sorted(active, key=lambda run: run.state == "running")
-            _attempt(lambda: _stop(ordered))
+            on_click=_act, args=(_start, missing, run_of),
+        )  # fmt: skip
+        if active:
+            st.button(
+                f"Stop {plural(len(active), 'run')}", icon=":material/stop_circle:",
+                key="grid_stop",
+                help="Stop the current run and remove the waiting ones. Done runs are kept, so you "
+                "can continue later.",
+                on_click=_act, args=(stop_runs, active),
+            )  # fmt: skip
         st.download_button(
-            "CSV", data=lambda: as_csv(cells, run_of), file_name="bettiscope-grid.csv",
+            "CSV", data=lambda: as_csv(cells, run_of),
+            file_name=file_name,
             mime="text/csv", icon=":material/download:", key="grid_csv", on_click="ignore",
             help="Save one row per run: settings, state, accuracy, memory, times and the paper's "
             "claims.",
@@ -162,19 +160,10 @@ def _start(cells: Sequence[RunOptions], run_of: RunOfCell) -> None:
     run_queue().start(cells, group=f"{SWEPT}page")
 
 
-def _stop(runs: Sequence[Run]) -> None:
-    for run in runs:
-        run_queue().stop(run.id)
-
-
-def _attempt(action: Callable[[], object]) -> None:
-    """Act and redraw the page; an error stays on it until the next attempt."""
-    session().comparison.stop_error = ""
-    try:
-        action()
-    except AnalysisError as error:
-        session().comparison.stop_error = str(error)
-    st.rerun()
+def _act(action: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Act, and draw the whole page: whether it polls has changed, and the form folds."""
+    attempt(action, *args, **kwargs)
+    redraw_page()
 
 
 def _cell_text(run: Run) -> str:

@@ -10,12 +10,14 @@ import pandas as pd
 import streamlit as st
 
 from analysis.runs.store import Run
+from analysis.selection.export import file_stem
 from analysis.training.snippet import snippet
 from app.cache import run_queue
 from app.charts.memory import MemoryRow, comparison_memory_figure
 from app.components.shared.run_charts import MEMORY_HELP, draw_chart, render_curves
 from app.components.shared.run_names import names_of, peak_use
 from app.components.shared.run_notes import render_notes
+from app.components.shared.saving import settings_of_run
 from app.literal import literal, sentence
 from app.state import appearance
 from app.theme import PALETTES
@@ -44,6 +46,7 @@ def render_comparison(runs: Sequence[Run]) -> None:
             comparison_memory_figure(rows, palette=PALETTES[appearance()]),
             "compared_memory",
             "Peak memory of each run by kind",
+            runs,
         )
     with right:
         _render_settings(runs, names)
@@ -95,8 +98,7 @@ def _render_export(runs: Sequence[Run], names: dict[str, str]) -> None:
         st.download_button(
             "Trained weights",
             data=path.read_bytes,
-            file_name=f"{chosen.options.analysis.model}-{chosen.options.strategy}-"
-            f"seed{chosen.options.recipe.seed}.safetensors",
+            file_name=f"{file_stem('weights', settings_of_run(chosen))}.safetensors",
             mime="application/octet-stream",
             icon=":material/download:",
             key="save_weights",
@@ -116,6 +118,8 @@ def _facts(run: Run) -> dict[str, Any]:
     if run.selection is not None:
         facts["layers"] = ", ".join(run.selection.layers)
         facts["trained parameters"] = f"{run.selection.trainable_parameters:,}"
+        if run.selection.frozen_part is not None:
+            facts["frozen layers"] = run.selection.frozen_part.text
         facts["used labels to choose"] = "yes" if run.selection.used_labels else "no"
     facts |= {"versions": dict(run.versions), "fingerprint": dict(run.fingerprints)}
     return facts

@@ -13,10 +13,11 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from analysis.errors import AnalysisError
 from analysis.runs.store import UNDO_DAYS, Run, RunStore
+from analysis.selection.export import file_stem
 from analysis.text import plural
 from app.cache import run_queue
+from app.components.shared.run_actions import attempt, stop_runs
 from app.components.shared.run_names import (
     NORMALIZATION,
     PRESET,
@@ -30,8 +31,13 @@ from app.components.shared.run_names import (
     strategy_title,
     training_seconds,
 )
+from app.components.shared.saving import (
+    render_figures_popover,
+    settings_of_run,
+    settings_of_runs,
+)
 from app.components.shared.subject_names import dataset_name, shift_text, weights_name
-from app.literal import literal, sentence
+from app.literal import literal
 from app.state import session
 
 NO_PART = "–"  # a setting that plays no part in a run
@@ -125,6 +131,11 @@ def render_table(runs: Sequence[Run]) -> None:
             "Predicted (MB)": st.column_config.NumberColumn(
                 format="%.1f", help="Peak memory as predicted before the run."
             ),
+            "Kept (MB)": st.column_config.NumberColumn(
+                format="%.1f",
+                help="Results of frozen layers that are kept in memory. Not in the peak, as they "
+                "can be switched off.",
+            ),
             "Time (s)": st.column_config.NumberColumn(
                 format="%.1f", help="Training and validation."
             ),
@@ -166,6 +177,7 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Best (%)": 100 * max(validation, default=math.nan),
                 "Peak memory (MB)": peak.total / MB if peak else math.nan,
                 "Predicted (MB)": predicted.total / MB if predicted else math.nan,
+                "Kept (MB)": predicted.cache / MB if predicted else math.nan,
                 "Time (s)": training_seconds(run),
                 "Model": options.analysis.model,
                 "Weights": weights_name(options.analysis.weights),
@@ -196,51 +208,56 @@ def render_actions(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
     store = run_queue().store  # bound here, as downloads are written outside of any session
     subject, which = (chosen, f"{len(chosen)} chosen") if chosen else (runs, f"all {len(runs)}")
     with st.container(horizontal=True, key="run_actions"):
-        table = run_frame(subject)
-        for label, file, mime, write, what in (
-            ("CSV", "runs.csv", "text/csv", lambda: table.to_csv(index=False), "one row per run"),
+        table, (common, _) = run_frame(subject), settings_of_runs(subject)
+        for label, file, ending, mime, write, what in (
             (
-                "Epochs", "epochs.csv", "text/csv", lambda: epochs_csv(store, subject),
+                "CSV", "runs", "csv", "text/csv", lambda: runs_csv(table, subject),
+                "one row per run",
+            ),
+            (
+                "Epochs", "epochs", "csv", "text/csv", lambda: epochs_csv(store, subject),
                 "one row per epoch, as CSV",
             ),
             (
-                "JSON", "runs.json", "application/json", lambda: runs_json(store, subject),
+                "JSON", "runs", "json", "application/json", lambda: runs_json(store, subject),
                 "settings, layers and every metric",
             ),
         ):  # fmt: skip
             st.download_button(
-                label, data=write, file_name=f"bettiscope-{file}", mime=mime,
+                label, data=write, file_name=f"{file_stem(file, common)}.{ending}", mime=mime,
                 icon=":material/download:", key=f"save_runs_{label}", on_click="ignore",
                 disabled=not subject, help=f"Save {which}: {what}.",
             )  # fmt: skip
-        again = st.button(
+        render_figures_popover()
+        st.button(
             "Run again", key="again", icon=":material/replay:", disabled=not chosen,
             help="Queue the chosen runs again with the same settings and seeds.",
+            on_click=attempt, args=(run_queue().start, [run.options for run in chosen]),
         )  # fmt: skip
-        if again and _attempt(lambda: run_queue().start([run.options for run in chosen])):
-            st.rerun()
         active = [run for run in chosen if run.active]
-        if active and st.button(
-            "Stop", key="stop_chosen", icon=":material/stop_circle:",
-            help="Stop the chosen runs that are waiting or running. Their results so far are kept.",
-        ):  # fmt: skip
-            _attempt(lambda: _stop(active))
-        if st.button(
+        if active:
+            st.button(
+                "Stop", key="stop_chosen", icon=":material/stop_circle:",
+                help="Stop the chosen runs that are waiting or running. Their results so far are "
+                "kept.",
+                on_click=attempt, args=(stop_runs, active),
+            )  # fmt: skip
+        st.button(
             "Delete", key="delete", icon=":material/delete:", disabled=not chosen,
             help=f"Remove the chosen runs. You can restore them for {UNDO_DAYS} days.",
-        ):  # fmt: skip
-            ids = [run.id for run in chosen]
-            _act(lambda: store.delete(ids))
+            on_click=attempt, args=(store.delete, [run.id for run in chosen]),
+        )  # fmt: skip
 
 
 def render_stop_all(runs: Sequence[Run]) -> None:
     """Draw a button that stops everything, if anything waits or runs."""
     active = [run for run in runs if run.active]
-    if active and st.button(
-        f"Stop all ({len(active)})", key="stop_all", icon=":material/stop_circle:",
-        help="Stop the run that trains, and remove all that wait. Results so far are kept.",
-    ):  # fmt: skip
-        _act(lambda: _stop(active))
+    if active:
+        st.button(
+            f"Stop all ({len(active)})", key="stop_all", icon=":material/stop_circle:",
+            help="Stop the run that trains, and remove all that wait. Results so far are kept.",
+            on_click=attempt, args=(stop_runs, active),
+        )  # fmt: skip
 
 
 def render_undo() -> None:
@@ -257,23 +274,39 @@ def render_undo() -> None:
     if time.time() - last < RECENT:
         text, button = st.columns([5, 1], vertical_alignment="center")
         text.info(f"{plural(len(latest), 'run')} deleted.")
-        if button.button("Undo", key="undo", icon=":material/undo:", width="stretch"):
-            _act(lambda: store.restore(latest))
+        button.button(
+            "Undo", key="undo", icon=":material/undo:", width="stretch",
+            on_click=attempt, args=(store.restore, latest),
+        )  # fmt: skip
     with st.expander(f"{plural(len(deleted), 'deleted run')}, kept for {UNDO_DAYS} days"):
         st.write(", ".join(literal(f"#{run.number} {strategy_title(run)}") for run in deleted))
         ids = [run.id for run in deleted]
         with st.container(horizontal=True, key="deleted_runs"):
-            if st.button("Restore", key="restore", icon=":material/undo:"):
-                _act(lambda: store.restore(ids))
+            st.button(
+                "Restore", key="restore", icon=":material/undo:",
+                on_click=attempt, args=(store.restore, ids),
+            )  # fmt: skip
             with st.popover("Delete for good", icon=":material/delete_forever:"):
                 st.write("The runs, their numbers and their weights are then lost.")
-                if st.button(f"Delete {plural(len(ids), 'run')} for good", key="delete_for_good"):
-                    _act(lambda: store.remove(ids))
+                st.button(
+                    f"Delete {plural(len(ids), 'run')} for good", key="delete_for_good",
+                    on_click=attempt, args=(store.remove, ids),
+                )  # fmt: skip
+
+
+def runs_csv(table: pd.DataFrame, runs: Sequence[Run]) -> str:
+    """The table of these runs, with a column for each setting."""
+    settings = pd.DataFrame([settings_of_run(run) for run in runs], dtype=object)
+    return table.join(settings).to_csv(index=False)
 
 
 def runs_json(store: RunStore, runs: Sequence[Run]) -> str:
     """Everything stored about runs, metrics included."""
-    records = [asdict(run) | {"metrics": asdict(store.metrics(run.id))} for run in runs]
+    records = [
+        asdict(run)
+        | {"metrics": asdict(store.metrics(run.id)), "version": settings_of_run(run)["version"]}
+        for run in runs
+    ]
     return json.dumps(records, indent=1, ensure_ascii=False)
 
 
@@ -282,27 +315,8 @@ def epochs_csv(store: RunStore, runs: Sequence[Run]) -> str:
     rows = [
         {"run": run.number, "strategy": run.options.strategy, "seed": run.options.recipe.seed}
         | asdict(epoch)
+        | {name: v for name, v in settings_of_run(run).items() if name not in ("strategy", "seed")}
         for run in runs
         for epoch in store.metrics(run.id).epochs
     ]
     return pd.DataFrame(rows).to_csv(index=False)
-
-
-def _act(action: Callable[[], object]) -> None:
-    if _attempt(action):
-        st.rerun()
-
-
-def _stop(runs: Sequence[Run]) -> None:
-    """Stop runs; the waiting ones first, so that none of them starts in between."""
-    for run in sorted(runs, key=lambda run: run.state == "running"):
-        run_queue().stop(run.id)
-
-
-def _attempt(action: Callable[[], object]) -> bool:
-    try:
-        action()
-    except AnalysisError as error:
-        st.error(sentence(error))
-        return False
-    return True

@@ -24,8 +24,8 @@ HELP = (
 )
 
 
-def render_cost(options: AnalysisOptions) -> None:
-    """Show the time and memory of an analysis; the first prediction takes a moment."""
+def render_cost(options: AnalysisOptions, *, analyses: int = 1) -> None:
+    """Show the time and memory of one or more analyses; the first prediction takes a moment."""
     request = CostRequest(options)
 
     pending = estimates().get(request) is None
@@ -39,25 +39,26 @@ def render_cost(options: AnalysisOptions) -> None:
         elif isinstance(answer, str):
             st.warning(f"The time and memory could not be predicted. {sentence(answer)}")
         else:
-            _render_prediction(analysis_cost(answer, options), options)
+            _render_prediction(analysis_cost(answer, options), options, analyses)
         return False
 
     poll_until(draw, pending=pending, every=POLL_EVERY)
 
 
-def _render_prediction(cost: AnalysisCost, options: AnalysisOptions) -> None:
+def _render_prediction(cost: AnalysisCost, options: AnalysisOptions, analyses: int) -> None:
     if not cost.fits:
         st.warning(sentence(cost.suggestion), title="This will not fit into memory")
         return
     download = megabytes_to_fetch(options)
     first = f" About {download:,.0f} MB will be downloaded first." if download else ""
     passes = f" in {cost.passes} passes" if cost.passes > 1 else ""
+    seconds = analyses * cost.seconds
     st.caption(
-        f"Predicted for this machine: about {duration_text(cost.seconds)} and "
+        f"Predicted for this machine: about {duration_text(seconds)} and "
         f"{size_text(cost.peak_bytes)} of memory{passes}.{first}",
         help=HELP,
     )
-    if cost.seconds > LONG:
+    if seconds > LONG:
         st.warning(
             sentence(cost.suggestion) or "Use fewer images.", title="This will take a long time"
         )

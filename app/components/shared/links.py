@@ -12,10 +12,11 @@ from app.state import session
 
 # The controls that take numbers. Streamlit ends a page at one that is not finite.
 NUMBERS = (
-    "samples", "seed", "rho", "severity", "input_side", "input_resize", "memory",
-    "min_persistence", "eps_quantile", "epochs", "seeds", "train_samples", "train_batch",
+    "samples", "subsets", "batch_size", "seed", "rho", "severity", "input_side", "input_resize",
+    "memory", "min_persistence", "eps_quantile", "eps_distance", "min_samples",
+    "epochs", "seeds", "train_samples", "train_batch",
     "learning_rate", "momentum", "weight_decay",
-    "grid_seeds", "grid_epochs", "grid_images", "grid_severity",
+    "grid_seeds", "grid_epochs", "grid_images", "grid_severity", "proof_seeds", "mixture_share",
 )  # fmt: skip
 
 _HAVE_NOTES = ("dataset", "layer", "pin")  # of their own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
@@ -49,14 +48,10 @@ def classes_of(dataset: str) -> int:
     return max(1, len(dataset_spec(dataset).class_names))
 
 
-def render_memory_tile(shown: Shown, rows: pd.DataFrame) -> None:
-    """Draw the tile; the last prediction stays until the next one is ready."""
-    layers = (
-        *rows.loc[rows["selected"]].sort_values("rank", kind="stable")["layer"],
-        *rows.loc[rows["head"], "layer"],
-    )
+def render_memory_tile(shown: Shown, layers: tuple[str, ...]) -> None:
+    """Draw the tile for training these layers; the last prediction stays until the next one."""
     full = memory_request(shown, "everything")
-    part = memory_request(shown, "layers", tuple(layers))
+    part = memory_request(shown, "layers", layers)
     if not part.classes:
         _draw(part, "no prediction: the images are missing", None)
         return

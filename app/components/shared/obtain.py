@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.jobs.jobs import Job
-from analysis.options import AnalysisOptions
+from analysis.options import AnalysisOptions, ClusterOptions
 from analysis.progress import Progress
 from analysis.results import SavedAnalysis, TopologyReport
 from analysis.text import plural
-from analysis.topology.store import fingerprint, load_analysis
-from app.cache import jobs
+from analysis.topology.store import fingerprint, is_preparation_unknown, load_analysis
+from app.cache import jobs, report_for_choice
 from app.components.shared.cost import render_cost
-from app.components.shared.polling import poll_until
+from app.components.shared.polling import poll_until, stop_waiting
 from app.components.shared.subject_names import computed_text, data_text, weights_name
 from app.literal import literal, sentence
-from app.state import Shown, session
+from app.state import Choice, Shown, session
 
 POLL_EVERY = 0.2  # seconds
 _WEIGHTS = {"random": "random weights", "pretrained": "pre-trained"}
@@ -58,6 +60,15 @@ def render_obtained(options: AnalysisOptions | None) -> Shown | None:
     return analysis.shown
 
 
+def summarised(shown: Shown, choice: Choice) -> Shown:
+    """The analysis with its loops and clusters counted as the sidebar says."""
+    if not choice.min_persistence and choice.clusters == ClusterOptions():
+        return shown
+    how = choice.min_persistence, choice.persistence_unit, choice.clusters
+    report = report_for_choice(shown.key, *how, shown.report)
+    return dataclasses.replace(shown, report=report, key=" ".join(map(str, (shown.key, *how))))
+
+
 def _is_current(options: AnalysisOptions) -> bool:
     analysis = session().analysis
     return (
@@ -85,6 +96,8 @@ def describe(options: AnalysisOptions) -> str:
     if options.pooling == "per-batch":
         batches = plural(options.samples // options.batch_size, "batch", "batches")
         images += f" in {batches} of {options.batch_size}"
+    elif options.clouds > 1:
+        images += f", in {options.clouds} random subsets of {options.batch_size}"
     return (
         f"{literal(options.model)} ({literal(weights)}) on {images}{computed_text(options)}, "
         f"seed {options.seed}"
@@ -114,6 +127,8 @@ def _find(options: AnalysisOptions, key: str) -> str:
             report: TopologyReport | None = answer
         else:
             report = load_analysis(key) if key else None
+        if report is not None and answer is None and is_preparation_unknown(report, options):
+            report = None  # a job looks whether it still holds
         if report is None:
             return "" if answer is None else "Its file no longer exists."
         damage = analysis.file_errors.pop(options, "")
@@ -158,10 +173,10 @@ def _render_progress() -> bool:
         wait = f" · about {left:.0f} s left" if left is not None and left >= 1 else ""
         share = min(1.0, progress.done / progress.total) if progress.total else 0.0
         bar.progress(share, text=f"{literal(_step(progress))}{wait}")
-    if button.button("Stop", key="stop", icon=":material/stop_circle:", width="stretch"):
-        jobs().leave(job, session().id)
-        session().analysis.stopped = True
-        return True
+    button.button(
+        "Stop", key="stop", icon=":material/stop_circle:", width="stretch",
+        on_click=stop_waiting, args=(session().analysis, job),
+    )  # fmt: skip
     return False
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Protocol
 
 import streamlit as st
+
+from analysis.jobs.jobs import Job
+from app.cache import jobs
+from app.state import session
 
 
 def poll_until(draw: Callable[[], bool], *, pending: bool, every: float) -> None:
@@ -32,3 +37,24 @@ def poll_until(draw: Callable[[], bool], *, pending: bool, every: float) -> None
     # place, and the fragment overwrites its next neighbour. In a container it has no neighbour.
     with st.container():
         st.fragment(draw_once, run_every=every if pending else None)()
+
+
+def redraw_page() -> None:
+    """Draw the whole page, not only the part with the widget whose callback this is."""
+    st.rerun()
+
+
+class Waiting(Protocol):
+    """What a session remembers of a job that it waits for."""
+
+    stopped: bool
+
+
+def stop_waiting(state: Waiting, job: Job) -> None:
+    """Leave a job, which ends unless another session waits for it too; for a button's callback.
+
+    A callback comes before the page is drawn: a drawing that ends early does not lose the click.
+    """
+    jobs().leave(job, session().id)
+    state.stopped = True
+    redraw_page()

@@ -17,8 +17,9 @@ from app.charts.tradeoff import RunPoint, tradeoff_figure
 from app.charts.training import accuracy_figure, loss_figure
 from app.components.shared.run_groups import RunGroup, chosen_groups, curve_of, spread
 from app.components.shared.run_names import peak_bytes, training_seconds
+from app.components.shared.saving import figure_to_save, settings_of_runs
 from app.state import appearance, session
-from app.theme import PALETTES, chart_config
+from app.theme import PALETTES
 
 HEIGHT = 290  # pixels
 FRONT_HELP = (
@@ -27,7 +28,8 @@ FRONT_HELP = (
 )
 MEMORY_HELP = (
     "The most memory that tensors took in a step: measured, and dashed as predicted before the "
-    "run. Hover over a bar to see the memory of the whole process."
+    "run. Hover over a bar to see the memory of the whole process, and what the kept results of "
+    "frozen layers take, which are not in the bar."
 )
 MEMORY, TIME = "peak memory", "time"
 
@@ -46,7 +48,7 @@ def render_curves(runs: Sequence[Run]) -> None:
         )
         draw_chart(
             accuracy_figure(curves, epochs=epochs, palette=palette, height=HEIGHT),
-            "accuracy", "Accuracy by epoch",
+            "accuracy", "Accuracy by epoch", runs,
         )  # fmt: skip
     with right:
         st.markdown(
@@ -56,7 +58,7 @@ def render_curves(runs: Sequence[Run]) -> None:
         )
         draw_chart(
             loss_figure(curves, epochs=epochs, palette=palette, height=HEIGHT),
-            "loss", "Loss by epoch",
+            "loss", "Loss by epoch", runs,
         )  # fmt: skip
 
 
@@ -79,13 +81,16 @@ def render_tradeoff(
             for run_id in points[-1]["customdata"][0].split():
                 on_pick(run_id)
 
+    done = [run for run in runs if run.result is not None]
+    what = f"accuracy-against-{cost.replace(' ', '-')}"
+    figure, config = figure_to_save(tradeoff(runs, cost), what, *settings_of_runs(done or runs))
     st.plotly_chart(
-        tradeoff(runs, cost),
+        figure,
         key=chart,
         on_select=pick if on_pick is not None else "ignore",
         selection_mode="points",
         theme=None,
-        config=chart_config(f"bettiscope-{key}-tradeoff"),
+        config=config,
         alt=f"Accuracy against {cost}",
     )
 
@@ -134,14 +139,13 @@ def _point(group: RunGroup, costs: list[float]) -> RunPoint:
     )
 
 
-def draw_chart(figure: go.Figure, name: str, alt: str) -> None:
-    """Draw a figure without selections; its legend has one entry per name."""
+def draw_chart(figure: go.Figure, name: str, alt: str, runs: Sequence[Run]) -> None:
+    """Draw a figure of these runs without selections; its legend has one entry per name."""
     names: set[str] = set()
     for trace in figure.data:
         if trace.name in names:
             trace.showlegend = False
         elif trace.showlegend is not False:
             names.add(trace.name)
-    st.plotly_chart(
-        figure, key=f"chart_{name}", theme=None, config=chart_config(f"bettiscope-{name}"), alt=alt
-    )
+    figure, config = figure_to_save(figure, name.replace("_", "-"), *settings_of_runs(runs))
+    st.plotly_chart(figure, key=f"chart_{name}", theme=None, config=config, alt=alt)

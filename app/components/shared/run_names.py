@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analysis.instruments.memory_use import MemoryUse
-from analysis.options import RunOptions, batch_sizes
+from analysis.options import batch_sizes
 from analysis.runs.store import Run, RunMetrics
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import STRATEGIES, idle_settings
 from analysis.text import plural
 from app.cache import ended_metrics, run_queue
 from app.components.shared.subject_names import data_text, weights_name
@@ -55,26 +55,22 @@ class Setting:
     text: str  # in a name, with the value in place of {}
 
 
-def _scores(value: Callable[[RunOptions], float | str]) -> Callable[[Run], float | str | None]:
-    """A setting that plays a part only where AdaBet scores the layers."""
-    return lambda run: value(run.options) if run.options.strategy == "adabet" else None
+def _choosing(name: str) -> Callable[[Run], float | str | None]:
+    """A field of the options, where it plays a part in the choice."""
+
+    def value(run: Run) -> float | str | None:
+        idle = name in idle_settings(run.options)
+        field: float | str = getattr(run.options, name)
+        return None if idle else field
+
+    return value
 
 
-def _rho(run: Run) -> float | None:
-    known = STRATEGIES.get(run.options.strategy)
-    return run.options.rho if known is None or known.equal_budget else None
-
-
-def _shortest(run: Run) -> float | None:
-    known = STRATEGIES.get(run.options.strategy)
-    return run.options.min_persistence if known and known.needs == "topology" else None
-
-
-NORMALIZATION = Setting("Normalisation", _scores(lambda run: run.normalization), "by {}")
-SUMMARY = Setting("Score from", _scores(lambda run: run.summary), "from {}")
-SHORTEST = Setting("Shortest loop", _shortest, "loops from {:g}")
+NORMALIZATION = Setting("Normalisation", _choosing("normalization"), "by {}")
+SUMMARY = Setting("Score from", _choosing("summary"), "from {}")
+SHORTEST = Setting("Shortest loop", _choosing("min_persistence"), "loops from {:g}")
 PRESET = Setting("Preset", lambda run: run.options.preset, "preset {}")
-RHO = Setting("ρ", _rho, "ρ = {:.2f}")
+RHO = Setting("ρ", _choosing("rho"), "ρ = {:.2f}")
 SETTINGS = (
     Setting("Model", lambda run: run.options.analysis.model, "{}"),
     Setting("Weights", lambda run: weights_name(run.options.analysis.weights), "{}"),

@@ -12,10 +12,11 @@ from app.literal import literal, sentence
 
 def render_notes(runs: Sequence[Run], names: Mapping[str, str]) -> None:
     """Draw the notes of all runs in one box; `names` has the runs' names by their ids."""
-    notes = [
-        f"**{literal(names[run.id])}**: {sentence(run.selection.note)}"
-        for run in runs
-        if run.selection is not None and run.selection.note
-    ]
-    if notes:
-        st.warning("\n\n".join(notes))
+    runs_of: dict[str, list[str]] = {}  # one note may be that of many cells of a grid
+    for run in runs:
+        if run.selection is not None and run.selection.note:
+            runs_of.setdefault(run.selection.note, []).append(f"**{literal(names[run.id])}**")
+    if runs_of:
+        st.warning(
+            "\n\n".join(f"{'; '.join(which)}: {sentence(note)}" for note, which in runs_of.items())
+        )

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
-from analysis.options import LOOP_UNITS, PRESETS, ClusterOptions, LoopUnit, RunOptions
-from analysis.selection.scores import NORMALIZATIONS
+from analysis.options import EPS_RULES, LOOP_UNITS, PRESETS, ClusterOptions, LoopUnit, RunOptions
+from analysis.selection.scores import (
+    NORMALIZATIONS,
+    normalization_of,
+    normalization_problem,
+    plain_normalization,
+)
 from analysis.topology.summaries import SUMMARIES
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.option_inputs import help_of, number_settings
+from app.components.shared.rho_parts import SLIDER, redraw_rho_parts, start_rho_parts
 from app.state import Choice
 
 _MOST_SHARE = 0.99  # of the diameter; no loop lives as long as that
-_KNEE, _QUANTILE = "knee", "quantile"
+_QUANTILE, _DISTANCE = "quantile", "distance"
 
 
 def render_choice() -> Choice:
     """Draw the controls. Moving any of them computes no topology."""
-    rho = st.slider(
-        "ρ · share of layers to train",
-        value=RunOptions.rho,
-        key="rho",
-        bind="query-params",
-        **number_settings(RunOptions, "rho"),
-    )
+    rho = start_rho_parts(_render_rho)
     normalization = st.selectbox(
         "Normalisation",
-        list(NORMALIZATIONS),
+        _normalizations(),
         key="normalization",
         bind="query-params",
         help=help_of(RunOptions, "normalization")
         + bullet_list({n: f"{e.title}. {e.help}" for n, e in NORMALIZATIONS.items()}),
     )
-    st.caption(NORMALIZATIONS[normalization].help)
+    st.caption(normalization_of(normalization).help)
     preset = st.selectbox(
         "Preset",
         list(PRESETS),
@@ -42,7 +44,27 @@ def render_choice() -> Choice:
         help=help_of(RunOptions, "preset") + bullet_list({n: p.help for n, p in PRESETS.items()}),
     )
     with st.expander("More"):
-        return _render_more(rho, normalization, preset)
+        return _render_more(rho, plain_normalization(normalization), preset)
+
+
+def _normalizations() -> list[str]:
+    """Those with a name, and the powers that the page Compare or a link has set."""
+    names = list(NORMALIZATIONS)
+    text = st.session_state.get("normalization") or st.query_params.get("normalization", "")
+    own = text not in names and not normalization_problem(text)
+    return [*names, text] if own else names
+
+
+def _render_rho() -> float:
+    rho: float = st.slider(
+        "ρ · share of layers to train",
+        value=RunOptions.rho,
+        key=SLIDER,
+        bind="query-params",
+        on_change=redraw_rho_parts,
+        **number_settings(RunOptions, "rho"),
+    )
+    return rho
 
 
 def _render_more(rho: float, normalization: str, preset: str) -> Choice:
@@ -55,27 +77,46 @@ def _render_more(rho: float, normalization: str, preset: str) -> Choice:
         + bullet_list({n: s.help for n, s in SUMMARIES.items()}),
     )
     min_persistence, unit = _render_shortest_loop()
-    rule = st.segmented_control(
+    return Choice(rho, normalization, preset, summary, min_persistence, unit, _render_clusters())
+
+
+def _render_clusters() -> ClusterOptions:
+    rule = st.selectbox(
         "DBSCAN radius",
-        [_KNEE, _QUANTILE],
-        default=_KNEE,
-        required=True,
+        [*EPS_RULES, _QUANTILE, _DISTANCE],
         key="eps",
         bind="query-params",
-        help="Images nearer than this radius (eps) are neighbours. “knee”: where each layer's "
-        "sorted k-distance curve bends most (the rule of Kneedle, 2011). “quantile”: a share of "
-        "each layer's distances.",
+        help="Images nearer than this radius (eps) are neighbours. "
+        + help_of(ClusterOptions, "eps_rule")
+        + " quantile: a share of each layer's distances; distance: the same in every layer.",
     )
-    quantile = None
+    values: dict[str, Any] = {}
     if rule == _QUANTILE:
-        quantile = st.slider(
+        values["eps_quantile"] = st.slider(
             "Quantile of the distances",
             value=0.1,
             key="eps_quantile",
             bind="query-params",
             **number_settings(ClusterOptions, "eps_quantile"),
         )
-    return Choice(rho, normalization, preset, summary, min_persistence, quantile, unit)
+    elif rule == _DISTANCE:
+        values["eps"] = st.number_input(
+            "Radius",
+            value=1.0,
+            key="eps_distance",
+            bind="query-params",
+            **number_settings(ClusterOptions, "eps"),
+        )
+    else:
+        values["eps_rule"] = rule
+    few = st.slider(
+        "Images that start a cluster",
+        value=ClusterOptions.min_samples,
+        key="min_samples",
+        bind="query-params",
+        **number_settings(ClusterOptions, "min_samples"),
+    )
+    return ClusterOptions(**values, min_samples=few)
 
 
 def _render_shortest_loop() -> tuple[float, LoopUnit]:

@@ -29,7 +29,7 @@ from analysis.system.paths import pasted_path
 from analysis.text import plural
 from app.cache import jobs
 from app.components.shared.option_inputs import help_of
-from app.components.shared.polling import poll_until
+from app.components.shared.polling import poll_until, stop_waiting
 from app.components.shared.subject_names import dataset_name, weights_name
 from app.literal import literal, sentence
 from app.state import Import, session
@@ -144,21 +144,25 @@ def render_look(dataset: str) -> None:
 
 
 def _offer_delete(name: str, delete: Callable[[], None]) -> None:
-    pressed = st.button(
+    st.button(
         f"Delete {literal(name)}",
         icon=":material/delete:",
         type="tertiary",
         help="Deletes the copy that BettiScope keeps. Your file, and its analyses and runs, stay.",
+        on_click=_delete,
+        args=(name, delete),
     )
-    if pressed:
-        try:
-            delete()
-        except AnalysisError as error:
-            st.error(sentence(error))
-        else:
-            session().uploads.message = f"{name} was deleted. Your own file is unchanged."
-            session().uploads.deletions += 1  # the next uploader shows no file
-            st.rerun()
+
+
+def _delete(name: str, delete: Callable[[], None]) -> None:
+    uploads = session().uploads
+    try:
+        delete()
+    except AnalysisError as error:
+        uploads.message = str(error)
+    else:
+        uploads.message = f"{name} was deleted. Your own file is unchanged."
+        uploads.deletions += 1  # the next uploader shows no file
 
 
 def _render_import(
@@ -199,15 +203,20 @@ def _render_import(
             st.error(sentence(job.error))
         else:
             st.info("Stopped. Nothing was saved.")
-        if st.button("Try again", key=f"again_{widget}", icon=":material/replay:"):
-            del imports[widget]
-            st.rerun()
+        st.button(
+            "Try again", key=f"again_{widget}", icon=":material/replay:",
+            on_click=_check_again, args=(widget,),
+        )  # fmt: skip
     elif isinstance(result, Imported) and chosen == result.dataset and not needs_look(chosen):
         _show_images(result)
     elif isinstance(result, Checkpoint) and chosen == result.weights:
         st.success(f"Chosen: a checkpoint with {plural(result.classes, 'class', 'classes')}.")
         for note in result.notes:
             st.caption(sentence(note))
+
+
+def _check_again(widget: str) -> None:
+    session().uploads.imports.pop(widget, None)
 
 
 def _is_local() -> bool:
@@ -225,10 +234,10 @@ def _render_waiting(widget: str) -> bool:
     progress = current.job.progress
     share = progress.done / progress.total if progress and progress.total else 0.0
     st.progress(min(1.0, share), text=literal(progress.stage) if progress else "Getting ready")
-    if st.button("Stop", key=f"stop_{widget}", icon=":material/stop_circle:"):
-        jobs().leave(current.job, session().id)
-        current.stopped = True
-        return True
+    st.button(
+        "Stop", key=f"stop_{widget}", icon=":material/stop_circle:",
+        on_click=stop_waiting, args=(current, current.job),
+    )  # fmt: skip
     return False
 
 

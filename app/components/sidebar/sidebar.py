@@ -25,6 +25,7 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
     for widget, value in session().uploads.widget_values.items():
         st.session_state[widget] = value
     session().uploads.widget_values.clear()
+    analysis = session().analysis
     with st.sidebar:
         st.markdown("## BettiScope")
         above, below = st.container(), st.container()
@@ -40,19 +41,29 @@ def render_sidebar() -> tuple[AnalysisOptions | None, Choice]:
             render_saved_space()
         with above:
             options = render_subject(PRESETS[choice.preset])
-            clicked = st.button(
+            st.button(
                 "Analyse",
                 type="primary",
                 width="stretch",
                 disabled=options is None,
                 help="Run the images through the model once and measure every layer. "
                 "A saved analysis opens at once.",
+                on_click=_remember_click,
             )
+        clicked, analysis.clicked = analysis.clicked, False
         if options is not None and clicked:
-            session().analysis.request(options)
-        elif options is not None and session().analysis.target is None and _may_start(options):
-            session().analysis.target = options
+            analysis.request(options)
+        elif options is not None and analysis.target is None and _may_start(options):
+            analysis.target = options
         return options, choice
+
+
+def _remember_click() -> None:
+    """Remember it until the sidebar is drawn, which knows the settings.
+
+    As a callback it comes first: a drawing that ends early does not lose the click.
+    """
+    session().analysis.clicked = True
 
 
 def _may_start(options: AnalysisOptions) -> bool:

@@ -53,6 +53,7 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
             render_look(dataset)
             return None
         samples, seed = _render_images(dataset, preset)
+        batch_size, subsets = _render_subsets(preset, samples)
     except OptionError as error:
         st.error(sentence(error))
         session().uploads.drop_folders()
@@ -68,9 +69,10 @@ def render_subject(preset: Preset) -> AnalysisOptions | None:
             shift=shift,
             severity=severity,
             samples=samples,
-            batch_size=preset.batch_size,
+            batch_size=batch_size,
             seed=seed,
             pooling=preset.pooling,
+            subsets=subsets,
             input_side=side,
             input_resize=resize,
             input_mean=mean,
@@ -209,9 +211,8 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
         help=help_of(
             AnalysisOptions,
             "samples",
-            f"This preset uses {preset.batches} batches of {preset.batch_size}. "
-            f"{literal(dataset_name(dataset))} has {most:,} images for this; validation and test "
-            "images are not used.",
+            f"{_usual_images(preset)} {literal(dataset_name(dataset))} has {most:,} images for "
+            "this; validation and test images are not used.",
         ),
     )
     seed = right.number_input(
@@ -229,6 +230,38 @@ def _render_images(dataset: str, preset: Preset) -> tuple[int, int]:
             f"{uploads.requested_images:,} were asked for."
         )
     return int(samples), int(seed)
+
+
+def _usual_images(preset: Preset) -> str:
+    if preset.pooling == "subsets":
+        return f"This preset uses {preset.samples}."
+    return f"This preset uses {preset.batches} batches of {preset.batch_size}."
+
+
+def _render_subsets(preset: Preset, samples: int) -> tuple[int, int]:
+    """Images in each cloud, and how many random subsets there are, if the preset has them."""
+    if preset.pooling != "subsets":
+        return preset.batch_size, preset.subsets
+    left, right = st.columns(2)
+    subsets = left.number_input(
+        "Subsets",
+        value=preset.subsets,
+        key="subsets",
+        bind="query-params",
+        **number_settings(AnalysisOptions, "subsets"),
+    )
+    size = right.number_input(
+        "Images in each",
+        MIN_SAMPLES,
+        None,
+        preset.batch_size,
+        key="batch_size",
+        bind="query-params",
+        help=help_of(AnalysisOptions, "batch_size"),
+    )
+    if size >= samples:
+        st.caption("One subset holds all images, so nothing shows how sure the choice is.")
+    return int(size), int(subsets)
 
 
 def _render_input(model: str, weights: str) -> tuple[int, int, str, str]:
@@ -259,7 +292,7 @@ def _render_input(model: str, weights: str) -> tuple[int, int, str, str]:
             label,
             key=name,
             bind="query-params",
-            placeholder="of the weights",
+            placeholder="default",
             help=help_of(AnalysisOptions, name),
         )
         for column, label, name in zip(

@@ -11,25 +11,30 @@ that `cache_data` would make.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 
-from analysis.datasets import is_fetched, load_dataset
-from analysis.errors import AssetError
+from analysis.datasets import dataset_spec, is_fetched, load_dataset
+from analysis.errors import AnalysisError, AssetError
 from analysis.jobs.estimates import Estimates
 from analysis.jobs.jobs import Jobs
-from analysis.options import AnalysisOptions, LoopUnit
-from analysis.results import Float64, Integers, TopologyReport
+from analysis.options import AnalysisOptions, ClusterOptions, LoopUnit
+from analysis.results import Float32, Float64, Integers, LayerTopology, TopologyReport
 from analysis.runs.differences import Differences, differences
 from analysis.runs.queue import RunQueue
 from analysis.runs.standings import Standing
 from analysis.runs.store import RunMetrics
+from analysis.selection.certainty import Certainty, certainty, with_probability
 from analysis.selection.decision import Decision
-from analysis.selection.ranking import ranking
+from analysis.selection.ranking import equal_rho, ranking
 from analysis.selection.strategies import (
     STRATEGIES,
     Evidence,
@@ -37,9 +42,15 @@ from analysis.selection.strategies import (
     chosen_layers,
     order_share,
 )
+from analysis.selection.totals import Totals
 from analysis.system.processes import WorkerPool
+from analysis.topology.cluster_curve import ClusterCurve, cluster_curve
+from analysis.topology.cluster_grid import ClusterGrid, cluster_grid
 from analysis.topology.embedding import embed
+from analysis.topology.layer_test_store import RotationRequest, load_tests, made_at, made_tests
+from analysis.topology.layer_tests import LayerTests
 from analysis.topology.resummarize import resummarize
+from analysis.topology.rotation import DRAWS, LEVEL, Truths, rotation_test
 from analysis.topology.saved_limit import saved_text
 from analysis.topology.store import fingerprint
 from app.charts.diagram import diagram_figure
@@ -53,6 +64,9 @@ from app.charts.profile import (
 from app.pictures import Picture, picture
 from app.state import Choice
 from app.theme import PALETTES, DrawnFigure
+
+# Streamlit takes twice as long to hash a dataclass as all the rest of a cached answer takes.
+_cached = partial(st.cache_resource, show_spinner=False, hash_funcs={Choice: repr})
 
 TALL = 46  # layers; a profile with more is drawn denser
 ROW, DENSE_ROW = 16, 15  # pixels
@@ -155,7 +169,7 @@ def report_for_choice(
     key: str,
     min_persistence: float,
     persistence_unit: LoopUnit,
-    eps_quantile: float | None,
+    clusters: ClusterOptions,
     _report: TopologyReport,
 ) -> TopologyReport:
     """A report summarised with the sidebar's settings; `key` is its fingerprint."""
@@ -163,34 +177,110 @@ def report_for_choice(
         _report,
         min_persistence=min_persistence,
         persistence_unit=persistence_unit,
-        eps_quantile=eps_quantile,
+        clusters=clusters,
     )
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
-def layer_rows(key: str, choice: Choice, _report: TopologyReport) -> pd.DataFrame:
+def layer_rows(key: str, choice: Choice, report: TopologyReport) -> pd.DataFrame:
     """One row per layer with its score, rank and selection, for charts and table."""
+    rows: pd.DataFrame = _layer_rows(key, _equal(choice, report), report)
+    return rows
+
+
+def _equal(choice: Choice, report: TopologyReport) -> Choice:
+    """The same choice for every ρ that chooses as many layers."""
+    return replace(choice, rho=equal_rho(report, rho=choice.rho, preset=choice.preset))
+
+
+@_cached(max_entries=128)
+def _layer_rows(key: str, choice: Choice, _report: TopologyReport) -> pd.DataFrame:
+    rows = ranked_rows(_report, choice)
+    return with_probability(rows, _certainty(choice, rows, _report))
+
+
+def _certainty(choice: Choice, rows: pd.DataFrame, report: TopologyReport) -> Certainty | None:
+    how = {"normalization": choice.normalization, "summary": choice.summary}
+    return certainty(report, rows, **how)
+
+
+def selection_certainty(
+    key: str, choice: Choice, rows: pd.DataFrame, report: TopologyReport
+) -> Certainty | None:
+    """How sure the selection in `layer_rows` is; None if that is not known."""
+    known: Certainty | None = _selection_certainty(key, _equal(choice, report), rows, report)
+    return known
+
+
+@_cached(max_entries=128)
+def _selection_certainty(
+    key: str, choice: Choice, _rows: pd.DataFrame, _report: TopologyReport
+) -> Certainty | None:
+    return _certainty(choice, _rows, _report)
+
+
+def certainty_sentence(
+    key: str, choice: Choice, rows: pd.DataFrame, report: TopologyReport, dataset: str
+) -> str:
+    """How sure the selection in `layer_rows` is, in words; empty if that is not known."""
+    text: str = _certainty_sentence(key, _equal(choice, report), rows, report, dataset)
+    return text
+
+
+@_cached(max_entries=128)
+def _certainty_sentence(
+    key: str, choice: Choice, _rows: pd.DataFrame, _report: TopologyReport, dataset: str
+) -> str:
+    known = _certainty(choice, _rows, _report)
+    most = None
+    with suppress(AnalysisError):  # a dataset of the user's that is gone
+        most = dataset_spec(dataset).sizes["train"]
+    return known.sentence(most) if known else ""
+
+
+def ranked_rows(
+    report: TopologyReport, choice: Choice, tests: LayerTests | None = None
+) -> pd.DataFrame:
     rows = ranking(
-        _report,
+        report,
         rho=choice.rho,
         normalization=choice.normalization,
         preset=choice.preset,
         summary=choice.summary,
+        tests=tests,
     )
-    return rows.assign(activation_bytes=rows["activation_size"] // _report.samples * 4)
+    return rows.assign(activation_bytes=rows["activation_size"] // report.samples * 4)
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
-def decision(key: str, choice: Choice, _rows: pd.DataFrame, _head: str | None) -> Decision:
-    """What decided the selection in `layer_rows`; `key` is the report's fingerprint."""
-    return Decision.of(_rows, _head)
+def selection(
+    key: str, choice: Choice, rows: pd.DataFrame, report: TopologyReport
+) -> tuple[Decision, Totals]:
+    """What decided the selection in `layer_rows`, and what it comes to."""
+    both: tuple[Decision, Totals] = _selection(key, _equal(choice, report), rows, report)
+    return both
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@_cached(max_entries=128)
+def _selection(
+    key: str, choice: Choice, _rows: pd.DataFrame, _report: TopologyReport
+) -> tuple[Decision, Totals]:
+    return Decision.of(_rows, _report.head), Totals.of(_rows)
+
+
+@_cached(max_entries=128)
+def _layer_table(key: str, choice: Choice, _rows: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(_rows.assign(noise_share=100 * _rows["noise_share"]))
+
+
+def layer_table(key: str, choice: Choice, rows: pd.DataFrame, report: TopologyReport) -> pa.Table:
+    """The rows for the browser, in the form that Streamlit sends; noise in per cent."""
+    return _layer_table(key, _equal(choice, report), rows)
+
+
+@_cached(max_entries=64)
 def strategy_layers(
     key: str, choice: Choice, seed: int, strategies: tuple[str, ...], _report: TopologyReport
 ) -> dict[str, tuple[str, ...]]:
-    """The layers that each strategy trains, best first, unless it needs gradients to choose them.
+    """The layers that each strategy trains, best first, unless the report does not show them.
 
     `key` is the report's fingerprint.
     """
@@ -198,11 +288,11 @@ def strategy_layers(
     return {
         name: tuple(chosen_layers(name, evidence, rho=choice.rho, preset=choice.preset))
         for name in strategies
-        if STRATEGIES[name].needs != "gradients"
+        if STRATEGIES[name].chooses_at_once
     }
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@_cached(max_entries=64)
 def order_shares(
     key: str, choice: Choice, seed: int, strategies: tuple[str, ...], _report: TopologyReport
 ) -> dict[str, OrderShare]:
@@ -211,7 +301,7 @@ def order_shares(
     shares = {
         name: order_share(name, evidence, rho=choice.rho, preset=choice.preset)
         for name in strategies
-        if STRATEGIES[name].needs != "gradients"
+        if STRATEGIES[name].chooses_at_once
     }
     return {name: share for name, share in shares.items() if share.sentence}
 
@@ -227,8 +317,22 @@ def _evidence(choice: Choice, seed: int, report: TopologyReport) -> Evidence:
     )
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
 def profile(
+    key: str,
+    choice: Choice,
+    columns: tuple[Column, ...],
+    appearance: str,
+    opened: str | None,
+    rows: pd.DataFrame,
+    report: TopologyReport,
+) -> DrawnFigure:
+    """The layer profile. Streamlit drops a chart's selection when its figure changes."""
+    drawn: DrawnFigure = _profile(key, _equal(choice, report), columns, appearance, opened, rows)
+    return drawn
+
+
+@_cached(max_entries=256)
+def _profile(
     key: str,
     choice: Choice,
     columns: tuple[Column, ...],
@@ -236,7 +340,6 @@ def profile(
     opened: str | None,
     _rows: pd.DataFrame,
 ) -> DrawnFigure:
-    """The layer profile. Streamlit drops a chart's selection when its figure changes."""
     chosen = _rows.loc[_rows["selected"], "score"]
     plain = profile_with_selection(
         _profile_parts(key, replace(choice, rho=1.0), columns, appearance, _rows)[0],
@@ -252,10 +355,11 @@ def profile_titles(
     key: str, choice: Choice, columns: tuple[Column, ...], appearance: str, rows: pd.DataFrame
 ) -> DrawnFigure:
     """The titles of the layer profile, which stay in sight while it scrolls."""
-    return _profile_parts(key, replace(choice, rho=1.0), columns, appearance, rows)[1]
+    drawn: DrawnFigure = _profile_parts(key, replace(choice, rho=1.0), columns, appearance, rows)[1]
+    return drawn
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@_cached(max_entries=64)
 def _profile_parts(
     key: str,
     choice: Choice,
@@ -276,16 +380,20 @@ def _profile_parts(
 def diagram(
     key: str,
     layer: str,
+    subset: int,
     min_persistence: float,
     span: tuple[float, float] | None,
     appearance: str,
     height: int,
+    tested: RotationRequest | None,
+    _passes: Truths | None,
     _report: TopologyReport,
 ) -> DrawnFigure:
-    """The persistence diagram of a layer."""
+    """The diagram of a layer's `drawn_loops`; `tested` is the test that says which pass."""
     figure = diagram_figure(
-        _report.layer(layer).diagram,
+        drawn_loops(_report.layer(layer), subset),
         min_persistence=min_persistence,
+        passes=_passes,
         span=span,
         palette=PALETTES[appearance],
         height=height,
@@ -324,3 +432,60 @@ def image_map(
 def embedding(key: str, layer: str, _report: TopologyReport) -> Float64:
     """A layer's images in the plane, (N, 2)."""
     return embed(_report.layer(layer).distances)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def layer_clusters(
+    key: str, layer: str, min_samples: int, _report: TopologyReport
+) -> tuple[ClusterGrid, ClusterCurve]:
+    """DBSCAN's clusters in a layer at many settings, and at every radius for `min_samples`."""
+    distances = _report.layer(layer).distances
+    return cluster_grid(distances), cluster_curve(distances, min_samples=min_samples)
+
+
+def layer_tests(request: RotationRequest) -> LayerTests | None:
+    """The tests of a saved analysis; None if they were never made."""
+    saved = made_at(request)
+    return None if saved is None else _layer_tests(request)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _layer_tests(request: RotationRequest) -> LayerTests | None:
+    return load_tests(request)
+
+
+def best_layer_tests(key: str) -> tuple[RotationRequest, LayerTests] | None:
+    """The tests with the most draws of the analysis with this fingerprint, if there are any."""
+    request = made_tests(key)
+    tests = None if request is None else layer_tests(request)
+    return None if request is None or tests is None else (request, tests)
+
+
+def drawn_loops(layer: LayerTopology, subset: int) -> Float32:
+    """The intervals (k, 2) of a subset, counted from 1; with 0, those of all clouds."""
+    return layer.diagrams[subset - 1] if subset and layer.diagrams else layer.diagram
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def passing_loops(
+    request: RotationRequest, layer: str, subset: int, _report: TopologyReport
+) -> Truths:
+    """Which loops of a subset, counted from 1, pass a test of their own; it takes a moment."""
+    images = _report.clouds[subset - 1]
+    distances = _report.layer(layer).distances[np.ix_(images, images)]
+    draws = min(request.draws, DRAWS)
+    passes: Truths = rotation_test(distances, draws=draws, seed=request.seed).bars <= LEVEL
+    return passes
+
+
+def with_null(rows: pd.DataFrame, request: RotationRequest, tests: LayerTests) -> pd.DataFrame:
+    """The rows with null_low and null_high: between which the b₁ of 95 % of the draws lie."""
+    table = layer_tests_table(request, tests).reindex(rows["layer"])
+    band = {"null_low": table["b1_low"], "null_high": table["b1_high"]}
+    return rows.assign(**{name: values.to_numpy() for name, values in band.items()})
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def layer_tests_table(request: RotationRequest, _tests: LayerTests) -> pd.DataFrame:
+    """One row per tested layer."""
+    return _tests.by_layer()
