@@ -108,3 +108,25 @@ def hooks_left(model: nn.Module) -> list[str]:
     if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
         left.append("hooks of saved tensors")
     return left
+
+
+def deep_report(layers: int = 107, *, samples: int = 40, seed: int = 0) -> TopologyReport:
+    """As many layers as ResNet50 has, as wide and with as many parameters, on random clouds."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for place in range(layers - 1):
+        stage = 4 * place // layers
+        norm = place % 2 == 1
+        channels = (64, 128, 256, 512)[stage] * (1 if place % 6 < 4 else 4)
+        made.append(
+            layer(
+                f"layer{stage + 1}.{place // 6}.{'bn' if norm else 'conv'}{place % 6 // 2 + 1}",
+                rng.normal(size=(samples, 3 + place % 11)),
+                kind="BatchNorm2d" if norm else "Conv2d",
+                width=channels * (56 >> stage) ** 2,
+                parameters=2 * channels if norm else channels * (64 << stage),
+                flops=channels * (56 >> stage) ** 2 * (2 if norm else 64 << stage),
+            )
+        )
+    head = layer("fc", rng.normal(size=(samples, 10)), kind="Linear", width=10, parameters=20490)
+    return report(*made, head)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "assets/README.md")
+DOCUMENTS = (
+    "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "assets/README.md",
+    "docs/findings.md",
+)  # fmt: skip
 ENDINGS = {".py", ".md", ".toml", ".txt", ".png", ".svg", ".css", ".json", ".npz", ".safetensors"}
 
 

@@ -16,14 +16,20 @@ import torch
 
 from tests.benchmarks import (
     click,
+    findings,
     first_view,
     forward,
+    laboratory,
     large,
     loop,
     memory,
+    microscope,
     pocket,
     rerun,
+    reuse,
+    rotation,
     sessions,
+    stability,
     strategies,
 )
 from tests.benchmarks.process import SAME_FOR_ALL
@@ -46,13 +52,19 @@ PARTS = {
         forward.show,
     ),
     "rerun": Part(lambda _: rerun.measure(), rerun.show),
+    "laboratory": Part(lambda options: laboratory.measure(options.repeats), laboratory.show),
     "pocket": Part(lambda options: pocket.measure(options.repeats), pocket.show),
     "first": Part(lambda options: first_view.measure(options.repeats), first_view.show),
     "memory": Part(lambda _: memory.measure(_say), memory.show),
+    "microscope": Part(lambda _: microscope.measure(), microscope.show),
     "loop": Part(lambda _: loop.measure(), loop.show),
     "click": Part(lambda options: click.measure(options.repeats), click.show),
+    "findings": Part(lambda _: findings.measure(_say), findings.show),
     "large": Part(lambda _: large.measure(_say), large.show),
+    "reuse": Part(lambda _: reuse.measure(), reuse.show),
+    "rotation": Part(lambda _: rotation.measure(_say), rotation.show),
     "sessions": Part(lambda _: sessions.measure(), sessions.show),
+    "stability": Part(lambda _: stability.measure(_say), stability.show),
     "strategies": Part(lambda _: strategies.measure(_say), strategies.show),
 }
 

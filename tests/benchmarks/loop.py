@@ -21,8 +21,9 @@ from torch.nn.functional import cross_entropy
 from analysis.instruments.ledger import Ledger
 from analysis.options import LEARNING_RATES, Recipe
 from analysis.training.freezing import training_mode
-from analysis.training.loop import TensorImages, finetune, training_step
+from analysis.training.loop import finetune, training_step
 from analysis.training.optimizers import make_optimizer
+from analysis.training.splits import TensorImages
 from tests.benchmarks.process import run_module
 from tests.benchmarks.subjects import batch_of, frozen_model, images_for
 from tests.benchmarks.table import show_table, verdict

@@ -21,6 +21,7 @@ SEEDS = (0, 1, 2)
 FULL_REACHES = 0.95  # mean test accuracy
 ADABET_OVER_HEAD = 0.10  # of mean test accuracy
 MB = 1e6  # bytes
+_NEEDS = {"weights": "weights", "labels": "labels", "gradients": "labels, gradients"}
 HEAD = [
     "strategy",
     "trained %",
@@ -118,7 +119,7 @@ def _row(result: StrategyResult) -> list[str]:
         f"{median(result.seconds):.1f}",
         f"{median(result.selection_seconds):.2f}",
         f"{median(result.selection_bytes) / MB:.1f}",
-        "labels, gradients" if result.labels else "",
+        _NEEDS.get(STRATEGIES[result.strategy].needs, ""),
     ]
 
 

@@ -9,7 +9,7 @@ from analysis.datasets import DATASETS, load_dataset
 from analysis.models import MODELS, load_model, prepare_images
 from analysis.options import AnalysisOptions, Recipe, RunOptions, Split
 from analysis.training.choosing import choose
-from analysis.training.loop import TensorImages
+from analysis.training.splits import TensorImages
 
 DATASET = "digits"
 FULL_SIZE_BATCH = 8  # images; the paper's
