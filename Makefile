@@ -27,7 +27,7 @@ app: $(APP_STAMP)
 # One thread each: two processes of torch with all cores each hold each other up.
 test: $(DEV_STAMP)
 	@.ci/find-chromium > /dev/null
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV_STAMP)
 	$(RUN) -m ruff check .
