@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from analysis.commands import analyze, finetune, listing, sweep
+from analysis.commands import analyze, finetune, listing, profile, sweep
 from analysis.commands.supervision import supervise
 from analysis.errors import NOT_ENOUGH_MEMORY, AnalysisError, is_out_of_memory
 from analysis.version import __version__
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_to(commands)
     finetune.add_to(commands)
     sweep.add_to(commands)
+    profile.add_to(commands)
     return parser
 
 

@@ -516,6 +516,8 @@ class RunOptions:
         step=50,
     )
     recipe: Recipe = field(default_factory=Recipe)
+    # Names of layers that train beside those that the strategy chooses
+    also_train: tuple[str, ...] = ()
 
     @property
     def largest_step(self) -> Recipe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -86,8 +86,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     ):
         add_option(add, owner, name, default="the grid's")
     add("--name", help="Name stored with the runs. Default: the grid's.")
-    add("--workers", type=int, default=1, help="Processes on this machine. Default: %(default)s.")
-    add("--dask", metavar="ADDRESS", help="Run the cells on this Dask scheduler's workers.")
+    add_places(add)
     add("--list", action="store_true", help="List the cells and their state; run nothing.")
     for form in ("json", "csv"):
         add(
@@ -102,6 +101,17 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="FILE",
         help="Write the table to this file, not to stdout.",
     )
+
+
+def add_places(add: Callable[..., Any], *, workers: int = 1) -> None:
+    """Add the flags for where runs are trained; `add` is a parser's `add_argument`."""
+    add(
+        "--workers",
+        type=int,
+        default=workers,
+        help="Processes on this machine. Default: %(default)s.",
+    )
+    add("--dask", metavar="ADDRESS", help="Train on the workers of this Dask scheduler.")
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -126,7 +136,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     for dataset in dict.fromkeys(cell.analysis.dataset for cell in cells):
         report_left_out(dataset)
-    with _cluster(arguments.dask) as cluster:
+    with chosen_cluster(arguments.dask) as cluster:
         _run(arguments, grid, cells, runs, cluster)
     runs = runs_of(cells, store.runs())
     _write(arguments, grid, cells, runs)
@@ -158,7 +168,8 @@ def _run(
 
 
 @contextmanager
-def _cluster(address: str | None) -> Iterator[Cluster | None]:
+def chosen_cluster(address: str | None) -> Iterator[Cluster | None]:
+    """The Dask cluster at an address, if one is given."""
     if address is None:
         yield None
         return

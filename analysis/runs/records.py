@@ -255,7 +255,8 @@ def _number(hint: type, value: float | None) -> float:
 def _options(settings: dict[str, Any]) -> RunOptions:
     analysis = AnalysisOptions(**{**_BEFORE, **settings.pop("analysis", {})})
     recipe = Recipe(**settings.pop("recipe", {}))
-    options = RunOptions(analysis=analysis, recipe=recipe, **settings)
+    also_train = tuple(settings.pop("also_train", ()))
+    options = RunOptions(analysis=analysis, recipe=recipe, also_train=also_train, **settings)
     raise_problems(name_problems(options, stored=True))  # pages look every name up
     return options
 

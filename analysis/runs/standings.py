@@ -57,6 +57,7 @@ def comparison_key(run: Run) -> Hashable:
         ),
         options.rho,
         options.preset,
+        options.also_train,
         options.train_samples,
         replace(options.recipe, seed=0),
         run.versions.get("device", "cpu"),

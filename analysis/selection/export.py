@@ -94,6 +94,8 @@ def run_settings(options: RunOptions, version: str = __version__) -> dict[str, A
 @lru_cache(maxsize=4096)  # pages ask for it with every figure
 def _run_settings(options: RunOptions) -> Mapping[str, Any]:
     options, idle = options.deciding(), idle_settings(options) | {"memory"}
+    if not options.also_train:
+        idle |= {"also_train"}
     analysis = asdict(options.analysis)
     of_run = asdict(options)
     recipe = of_run.pop("recipe")
@@ -320,3 +322,17 @@ def command_line(options: AnalysisOptions, choice: Mapping[str, Any]) -> str:
     for name, value in values.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
+
+
+def profile_command(options: AnalysisOptions) -> str:
+    """The command that makes the layer profile of an analysis' network and images."""
+    names = ("model", "weights", "weights_key", "head", "dataset", "shift", "severity",
+             "input_side", "input_resize", "input_mean", "input_std")  # fmt: skip
+    values = {name: getattr(options, name) for name in names}
+    if options.shift == "none":
+        del values["severity"]
+    words = ["python", "-m", "analysis", "profile"]
+    for name, value in values.items():
+        if name in ("model", "dataset") or value != getattr(AnalysisOptions, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join([*words, "--criteria"])

@@ -63,6 +63,8 @@ class Grid:
     strategies: tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     base: RunOptions = field(default_factory=RunOptions)  # what all cells share
+    # Sets of layers that train beside those of the strategy, one after the other
+    also_train: tuple[tuple[str, ...], ...] = ((),)
 
     def cells(self) -> list[RunOptions]:
         """One run for every cell; the first seed of the whole grid comes before the second.
@@ -78,18 +80,19 @@ class Grid:
         raise_problems(self.problems())
         return list(
             dict.fromkeys(
-                self._cell(model, data, strategy, seed)
+                replace(self._cell(model, data, strategy, seed), also_train=layers)
                 for seed in self.seeds
                 for data in self.datasets
                 for model in self.models
                 for strategy in self.strategies
+                for layers in self.also_train
             )
         )
 
     def problems(self) -> list[str]:
         """What is wrong with the grid, in sentences without repeats."""
         problems = [] if self.name.strip() else ["`name` must not be empty"]
-        for parameter in ("models", "datasets", "strategies", "seeds"):
+        for parameter in ("models", "datasets", "strategies", "seeds", "also_train"):
             if not getattr(self, parameter):
                 problems.append(f"`{parameter}` must name at least one, got none")
         for options in self._samples():

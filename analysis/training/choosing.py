@@ -17,6 +17,7 @@ from analysis.options import PRESETS, RunOptions
 from analysis.selection.ranking import layer_count, unranked_head
 from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers, order_share
 from analysis.system.devices import device_of, full_float32
+from analysis.text import first_of
 from analysis.topology.inputs import PreparedImages, load_split
 from analysis.topology.pipeline import analyze_named
 from analysis.training.freezing import (
@@ -56,18 +57,14 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         If nothing would train, or only the execution order would choose the layers.
     """
     started = time.perf_counter()
-    drawn = load_split(options.analysis, "train").sample(
-        options.analysis.samples, seed=options.analysis.seed
-    )
-    images = PreparedImages(options.analysis, drawn)
+    images, traced = trace_images(model, options)
     added = ADDED_HEAD in dict(model.named_children())
-    traced = trace(model, images[:2], head=ADDED_HEAD if added else options.analysis.head)
     names = traced.names
     preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
     ranks_all = preset.ranks_head and strategy.scope == "layers"
     if traced.head.name is None and not ranks_all and strategy.scope != "everything":
         raise TrainingError(traced.head.reason)
-    costed = _gather_evidence(model, options, traced, images)
+    costed = gather_evidence(model, options, traced, images)
     seconds = time.perf_counter() - started + costed.seconds
     asked = options.strategy, costed.evidence
     chosen = chosen_layers(*asked, rho=options.rho, preset=options.preset)
@@ -76,6 +73,12 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         raise TrainingError(order.sentence)
     if (head := traced.head.name) and head not in names:
         names = [*names, head]  # its `forward` is called directly, so that no hook sees it run
+    if unknown := set(options.also_train).difference(names):
+        raise TrainingError(
+            "`also_train` must name layers of the network; it has none called "
+            f"{first_of(sorted(unknown))}."
+        )
+    chosen = list(dict.fromkeys([*options.also_train, *chosen]))
     trained = trained_names(model, strategy.scope, chosen, known=names)
     if strategy.scope == "norms-and-biases":
         chosen = [n for n in names if trained & set(parameters_of(model, [n], known=names))]
@@ -101,6 +104,16 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         head=traced.head.name or "",
         inner=_inner_modules(trained, chosen) if strategy.scope in ("layers", "head") else (),
     )
+
+
+def trace_images(model: nn.Module, options: RunOptions) -> tuple[PreparedImages, Trace]:
+    """The images by which layers are chosen, and what a pass of two of them shows."""
+    drawn = load_split(options.analysis, "train").sample(
+        options.analysis.samples, seed=options.analysis.seed
+    )
+    images = PreparedImages(options.analysis, drawn)
+    added = ADDED_HEAD in dict(model.named_children())
+    return images, trace(model, images[:2], head=ADDED_HEAD if added else options.analysis.head)
 
 
 def _inner_modules(trained: set[str], layers: Collection[str]) -> tuple[str, ...]:
@@ -130,18 +143,21 @@ def without_gradient(model: nn.Module, selection: Selection, gap: GradientGap) -
 
 
 @dataclass(frozen=True)
-class _CostedEvidence:
+class CostedEvidence:
+    """What a strategy may use, and what it cost to obtain."""
+
     evidence: Evidence
     seconds: float  # spent earlier, on a saved analysis
     peak_bytes: int
 
 
-def _gather_evidence(
+def gather_evidence(
     model: nn.Module,
     options: RunOptions,
     traced: Trace,
     images: PreparedImages,
-) -> _CostedEvidence:
+) -> CostedEvidence:
+    """Obtain what the run's strategy needs; `traced` and `images` are of `trace_images`."""
     layers, names = traced.layers, traced.names
     strategy = STRATEGIES[options.strategy]
     needs, analysis = strategy.needs, options.analysis
@@ -165,7 +181,7 @@ def _gather_evidence(
                 analysis.samples, seed=analysis.seed
             )
             evidence = replace(evidence, labels=drawn.labels)
-        return _CostedEvidence(evidence, max(0.0, earlier), report.peak_bytes)
+        return CostedEvidence(evidence, max(0.0, earlier), report.peak_bytes)
     evidence = Evidence(
         layers=layers,
         sizes=[torch.Size(layer.shape).numel() for layer in layers],
@@ -186,4 +202,4 @@ def _gather_evidence(
     elif needs == "weights":
         with ledger:
             evidence = replace(evidence, measured=weight_evidence(model, names))
-    return _CostedEvidence(evidence, 0.0, ledger.peak.total)
+    return CostedEvidence(evidence, 0.0, ledger.peak.total)

@@ -78,7 +78,7 @@ class Training:
         train = load_split(options.analysis, "train").sample(
             options.train_samples, seed=options.recipe.seed
         )
-        model = self._model = _load(options).to(self.device)
+        model = self._model = load_network(options).to(self.device)
         selection = choose(model, options)
         example = PreparedImages(options.analysis, train.sample(1, seed=0))[:]
         selection = replace(selection, predicted=_predict_memory(model, example, options))
@@ -143,7 +143,8 @@ class Training:
             ) from error
 
 
-def _load(options: RunOptions) -> nn.Module:
+def load_network(options: RunOptions) -> nn.Module:
+    """The network of a run with a new head, on the CPU."""
     analysis = options.analysis
     return load_model(
         analysis.model,

@@ -80,6 +80,7 @@ SETTINGS = (
     SHORTEST,
     PRESET,
     RHO,
+    Setting("Also trains", lambda run: ", ".join(run.options.also_train) or None, "with {}"),
     Setting("Images", lambda run: run.options.train_samples, "{} images"),
     Setting("Epochs", lambda run: run.options.recipe.epochs, "{} epochs"),
     Setting("Batch", lambda run: run.options.recipe.batch_size, "batches of {}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,19 @@ def test_full_trains_everything(name: str) -> None:
     assert still == set()
     if name == "pocket-vit":
         assert "class_token" in before(name)
+
+
+def test_layers_train_beside_those_of_the_strategy() -> None:
+    more = replace(
+        options("pocket-vit", "head"), also_train=("encoder.layers.encoder_layer_0.ln_1",)
+    )
+    model = load_model("pocket-vit", num_classes=10)
+    chosen = choose(model, more)
+    assert chosen.layers == (*more.also_train, "heads.head")
+    trains = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trains == {f"{layer}.{kind}" for layer in chosen.layers for kind in ("weight", "bias")}
+    with pytest.raises(TrainingError, match="it has none called ln_9"):
+        choose(model, replace(more, also_train=("ln_9",)))
 
 
 def test_head_trains_the_head() -> None:
