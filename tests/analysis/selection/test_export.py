@@ -147,7 +147,10 @@ def test_settings_of_a_run_leave_out_what_plays_no_part(strategy: str, absent: s
     fields = {field.name for field in dataclasses.fields(RunOptions)} - {"analysis", "recipe"}
     fields |= {field.name for field in dataclasses.fields(Recipe)}
     fields |= {field.name for field in dataclasses.fields(AnalysisOptions)} - {"memory"}
-    assert fields | {"analysis_batch_size", "version"} == whole
+    assert fields | {"analysis_batch_size", "version"} == whole | {"also_train"}
+    assert "also_train" not in whole, "none train beside the strategy's"
+    more = run_settings(run_options("head", also_train=("conv1",)))
+    assert more["also_train"] == ("conv1",)
 
 
 def test_a_seed_of_the_analysis_is_named_where_it_is_another() -> None:
