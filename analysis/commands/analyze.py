@@ -26,9 +26,10 @@ from analysis.commands.options import (
 )
 from analysis.costs.analysis_cost import CostRequest, Probe, analysis_cost, is_quick
 from analysis.datasets import dataset_spec, is_fetched, load_dataset
-from analysis.errors import OptionError, raise_problems
+from analysis.errors import OptionError, StoreError, raise_problems
 from analysis.jobs.jobs import Jobs
 from analysis.models import fetch_weights, learn_code, model_spec
+from analysis.models.names import TIMM
 from analysis.options import (
     CLOUD_IMAGES,
     PRESETS,
@@ -41,7 +42,7 @@ from analysis.options import (
 from analysis.system.output import output_to_stderr
 from analysis.system.paths import pasted_path
 from analysis.text import duration_text, gigabytes
-from analysis.topology.store import fingerprint, is_saved
+from analysis.topology.store import fingerprint, is_saved, load_analysis
 
 if TYPE_CHECKING:
     from analysis.results import TopologyReport
@@ -149,11 +150,9 @@ def _analyze(arguments: argparse.Namespace) -> None:
         with_tests,
     )
     from analysis.selection.ranking import ranking
-    from analysis.topology.pipeline import analyze_named
     from analysis.topology.resummarize import resummarize
 
-    with output_to_stderr():  # what the network prints
-        report = analyze_named(options, key=key, progress=print_progress)
+    report = _report(options, key)
     for note in filter(None, (report.stored_text, *report.notes)):
         print(f"note: {note}", file=sys.stderr)
     names = ("normalization", "rho", "preset", "summary")
@@ -183,6 +182,21 @@ def _analyze(arguments: argparse.Namespace) -> None:
     if drift is not None:
         result["drift"] = drift.document()
     write_json(result | {"left_out": left_out}, arguments.json)
+
+
+def _report(options: AnalysisOptions, key: str) -> TopologyReport:
+    """The saved analysis, or a new one. Only a new one needs torch, which is slow to import."""
+    try:
+        saved = load_analysis(key)
+        if saved is not None and saved.input_format and not options.model.startswith(TIMM):
+            return saved
+    except StoreError as error:
+        print(f"note: {error}", file=sys.stderr)
+
+    from analysis.topology.pipeline import analyze_named
+
+    with output_to_stderr():  # what the network prints
+        return analyze_named(options, key=key, progress=print_progress)
 
 
 def _test(key: str, report: TopologyReport, seed: int, draws: int) -> LayerTests:

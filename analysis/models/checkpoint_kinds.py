@@ -1,4 +1,4 @@
-"""Recognise files that are no checkpoint of PyTorch, by their content, and say what to do."""
+"""Recognise files that are not a checkpoint of PyTorch, by their content, and say what to do."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def old_torch_protocol(path: Path) -> int | None:
-    """The pickle protocol of a file of torch.save that is no zip, 0 for 0 and 1; else None."""
+    """The pickle protocol of a file of torch.save that is not a zip, 0 for 0 and 1; else None."""
     with path.open("rb") as file:
         return _old_torch_protocol(file.read(_BEGINNING))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,9 +17,10 @@ from analysis.results import LayerTopology, TopologyReport
 from analysis.selection.certainty import Certainty
 from analysis.selection.decision import Decision
 from analysis.selection.strategies import idle_settings
-from analysis.topology.layer_tests import LayerTests
-from analysis.topology.rotation import STATISTICS
 from analysis.version import __version__
+
+if TYPE_CHECKING:
+    from analysis.topology.layer_tests import LayerTests
 
 _IN_NAMES = {
     "model": "{}",
@@ -298,6 +299,8 @@ def _tests_by_layer(tests: LayerTests) -> dict[str, dict[str, Any]]:
 
 def with_tests(frame: pd.DataFrame, tests: LayerTests) -> pd.DataFrame:
     """The frame with null_mean and null_sd of b1, and p and p_holm of each statistic."""
+    from analysis.topology.rotation import STATISTICS  # slow to import
+
     by_name = {name: tests.of_statistic(name).reindex(frame["layer"]) for name in STATISTICS}
     b1 = by_name["b1-more"]
     columns = {"b1_null_mean": b1["null_mean"], "b1_null_sd": b1["null_sd"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ from analysis.errors import choice_problem, raise_problems
 from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
 from analysis.results import TopologyReport
 from analysis.selection.scores import score, size_only
-from analysis.topology.layer_tests import LayerTests
+
+if TYPE_CHECKING:
+    from analysis.topology.layer_tests import LayerTests
 
 _ROUNDING = 1e-9  # share of a score
 NONE_CAN_BE_CHOSEN = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ import pandas as pd
 from analysis.errors import choice_problem, raise_problems
 from analysis.results import Float64, TopologyReport
 from analysis.selection.sizes import EXAMPLE, SIZES, divisor, parse_powers, powers_text
-from analysis.topology.layer_tests import OF_TESTS, LayerTests
 from analysis.topology.summaries import SUMMARIES, layer_means
+
+if TYPE_CHECKING:
+    from analysis.topology.layer_tests import LayerTests, OfTest
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,13 @@ def score(
         Naming each unknown option and the known values.
     """
     problems = normalization_problem(normalization)
-    known = [*SUMMARIES, *(OF_TESTS if tests is not None else ())]
-    raise_problems(problems + choice_problem("summary", summary, known))
-    if tests is not None and summary in OF_TESTS:
-        compute = OF_TESTS[summary].compute
+    of_tests: Mapping[str, OfTest] = {}
+    if tests is not None:
+        from analysis.topology.layer_tests import OF_TESTS as of_tests  # slow to import
+
+    raise_problems(problems + choice_problem("summary", summary, [*SUMMARIES, *of_tests]))
+    if tests is not None and summary in of_tests:
+        compute = of_tests[summary].compute
         made = {name: compute(test) for name, test in tests.tests.items()}
         values = [made.get(name, np.nan) for name in report.names]
         return _series(report, np.array(values), normalization)

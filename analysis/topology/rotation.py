@@ -200,8 +200,8 @@ def sequential_p(reached: Truths, *, asked: int, enough: int | None = None) -> F
 def rotation_test(distances: Float32, *, draws: int = DRAWS, seed: int = 0) -> RotationTest:
     """Compare the loops of a cloud with those of Gaussian clouds of the same covariance.
 
-    A small p means that the points are no draws from one Gaussian. A loop is one way not to be
-    one; clusters and rectified features are others.
+    A small p means that the cloud is not a draw from one Gaussian. Loops are one possible reason;
+    clusters and rectified features are others.
 
     Parameters
     ----------

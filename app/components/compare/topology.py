@@ -20,12 +20,12 @@ from app.theme import chart_config
 DRAWS = (199, 999, 4999)
 
 MEANING = (
-    "A rejection says that these images are no draws from one Gaussian. Loops are one way not to "
-    "be one, but clusters and rectified activations are others."
+    "A rejection says that the layer's cloud is not a draw from one Gaussian. Loops are one "
+    "possible reason; clusters and rectified activations are others."
 )
 NO_REJECTION = (
-    "No rejection says that the covariance alone gives as many loops, or as long ones. It does not "
-    "say that the layer has none."
+    "Without a rejection, the covariance alone gives as many loops, or as long ones. The layer may "
+    "still have loops of its own."
 )
 DRAWS_HELP = (
     "Each draw rotates the images of all layers at random, which keeps their mean and covariance "

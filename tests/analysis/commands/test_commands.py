@@ -105,6 +105,20 @@ def test_powers_of_sizes_may_normalise(capsys: pytest.CaptureFixture[str]) -> No
     assert [x["score"] for x in report["layers"]] == pytest.approx(scores)
 
 
+def test_a_stored_analysis_needs_neither_torch_nor_ripser(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    few = ["analyze", "--model", "pocket-vgg", "--samples", "8", "--diagrams"]
+    assert main(few) == 0
+    fresh = json.loads(capsys.readouterr().out)
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(['torch', 'ripser', 'sklearn']);"
+        "from analysis.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    stored = subprocess.run([sys.executable, "-c", program, *few], capture_output=True, text=True)
+    assert json.loads(stored.stdout) == fresh | {"stored": True}
+
+
 def test_the_command_line_clusters_as_asked_and_gives_diagrams(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
