@@ -77,6 +77,14 @@ _STYLE = """<style>
 }
 .st-key-tiles [data-testid=stMetricLabel] { width: 100%; }
 .st-key-tiles [data-testid=stMetricValue] { font-size: 1.2rem; line-height: 1.2; padding: 0; }
+/* Four narrow tiles: small type, so that nothing wraps. */
+@container overview (min-width: 38rem) and (max-width: 48rem) {
+  .st-key-tiles :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
+    font-size: 0.72rem;
+    line-height: 1.2;
+  }
+  .st-key-tiles [data-testid=stMetric] > div { padding: 0.1rem 0.4rem; }
+}
 /* One line each, so that the cards side by side align. */
 [class*=st-key-pinned_] [data-testid=stCaptionContainer] p,
 [class*=st-key-pinned_] [data-testid=stMarkdown] p {
@@ -99,11 +107,6 @@ button[aria-label^="Download as CSV"] { display: none; }
   [data-testid=stMainBlockContainer] { padding-top: 3.5rem; }
   .st-key-heading h1 { font-size: 1.25rem; }
   .st-key-overview [data-testid=stMarkdown] p { font-size: 0.875rem; line-height: 1.35; }
-  .st-key-tiles [data-testid=stMetricLabel] *, .st-key-tiles [data-testid=stMetricDelta] * {
-    white-space: nowrap;
-    overflow: hidden;
-    text-overflow: ellipsis;
-  }
   .st-key-tiles [data-testid=stMetricValue] { font-size: 1rem; }
 }
 </style>"""
