@@ -1,16 +1,21 @@
 """Criteria to rank layers by that need no gradients.
 
-Most are functions of a layer's (N, N) distances, two of the singular values of its weights.
+Most are functions of a layer's (N, N) distances, two of the singular values of its weights, one of
+a norm's statistics.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh, helmert
 
 from analysis.results import Float64, Integers
 
 Distances = NDArray[np.floating]
+# Variances of the noise that `linear_evidence` tries, over the largest of the features': below, the
+# distances have no digits; above, the features play no part.
+_NOISE = np.logspace(-6, 3, 361)
 
 
 def centered_gram(distances: Distances) -> Float64:
@@ -112,6 +117,63 @@ def neighbour_agreement(distances: Distances, labels: Integers) -> float:
     nearest = between == between.min(axis=1, keepdims=True)
     same = labels[:, None] == labels
     return float(((nearest & same).sum(axis=1) / nearest.sum(axis=1)).mean())
+
+
+def linear_evidence(distances: Distances, labels: Integers) -> float:
+    """How well a linear model of a layer predicts classes: LogME (You et al. 2021).
+
+    Parameters
+    ----------
+    distances : ndarray (N, N)
+    labels : ndarray (N,)
+
+    Returns
+    -------
+    float
+        The log evidence for each image, mean over the classes: the largest log density of "is of
+        this class" under y = c + F w + ε, with w ~ N(0, s I), ε ~ N(0, t I) and every intercept c
+        equally likely, over s and t. By the intercept it depends on distances alone, and N − 1
+        contrasts remain of N images. NaN with fewer than two classes.
+    """
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        return float("nan")
+    contrasts = helmert(len(labels))  # (N − 1, N), orthonormal and orthogonal to the intercept
+    variances, axes = eigh(contrasts @ centered_gram(distances) @ contrasts.T)
+    squares = (axes.T @ contrasts @ (labels[:, None] == classes)) ** 2  # (N − 1, classes)
+    found = -0.5 * (np.log(2 * np.pi * squares.mean(axis=0)) + 1)  # by noise alone
+    largest = variances[-1]
+    if largest > 0:
+        noisy = np.clip(variances, 0, None) / largest + _NOISE[:, None]  # (noises, N − 1)
+        scales = (1 / noisy) @ squares / len(variances)  # the best s for each noise
+        logs = np.log(noisy).mean(axis=1, keepdims=True)
+        found = np.maximum(found, _peaks(-0.5 * (np.log(2 * np.pi * scales) + 1 + logs)))
+    return float(found.mean())
+
+
+def _peaks(values: Float64) -> Float64:
+    """The largest value of each column, at the vertex of the parabola through its neighbours."""
+    at = values.argmax(axis=0).clip(1, len(values) - 2)
+    before, peak, after = (np.take_along_axis(values, at[None] + step, 0)[0] for step in (-1, 0, 1))
+    bend = np.maximum(2 * peak - before - after, np.finfo(float).tiny)
+    inside = peak >= np.maximum(before, after)
+    vertex: Float64 = np.where(
+        inside, peak + (after - before) ** 2 / (8 * bend), values.max(axis=0)
+    )
+    return vertex
+
+
+def normal_divergence(
+    means: Float64, variances: Float64, known_means: Float64, known_variances: Float64
+) -> float:
+    """How far normal distributions are from known ones, in nats: the mean of KL(new ‖ known).
+
+    All arguments have one value for each channel; variances of 0 have no finite divergence.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = variances / known_variances
+        apart = (means - known_means) ** 2 / known_variances
+        return float(0.5 * np.mean(ratio - 1 - np.log(ratio) + apart))
 
 
 def stable_rank(singular_values: Float64) -> float:

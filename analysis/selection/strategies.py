@@ -20,6 +20,7 @@ from analysis.results import Float32, Integers, NamedLayer, TopologyReport
 from analysis.selection.criteria import (
     intrinsic_dimension,
     linear_cka,
+    linear_evidence,
     neighbour_agreement,
     participation_ratio,
 )
@@ -29,6 +30,7 @@ from analysis.selection.scores import score
 from analysis.topology.resummarize import resummarize
 
 Needs = Literal["nothing", "weights", "images", "labels", "gradients"]
+Measure = Literal["weights", "norms", "gradients", "step"]  # of the network, beside its analysis
 NEEDS: dict[Needs, str] = {
     "nothing": "Needs no images.",
     "weights": "Needs weights, but no images.",
@@ -49,7 +51,7 @@ class Evidence:
     head: str | None = None  # one of `layers`, or added to the network since
     summary: str = "b1"
     report: TopologyReport | None = None  # of the model with its old head
-    # One row per layer: see `gradients.gradient_evidence` and `weights.weight_evidence`
+    # One row per layer: see `norms.norm_evidence`, and the like for gradients and weights
     measured: pd.DataFrame | None = None
     labels: Integers | None = None  # (N,), of the report's images
 
@@ -82,7 +84,7 @@ class Evidence:
         return self.report
 
     def column(self, name: str) -> pd.Series:
-        assert self.measured is not None, "the strategy needs gradients or weights"
+        assert self.measured is not None, "the strategy measures the network"
         return self.measured[name]
 
     def classes(self) -> Integers:
@@ -119,6 +121,7 @@ class Strategy:
     needs: Needs
     scope: Scope = "layers"
     scores: Callable[[Evidence], pd.Series] | None = None  # of the layers; the best is highest
+    measure: Measure | None = None  # what `Evidence.measured` must have
     before_shift: bool = False  # it chooses by the images as they were before their shift
     counts_loops: bool = False  # so that the shortest loop that counts matters
 
@@ -129,7 +132,7 @@ class Strategy:
 
     @property
     def uses_analysis(self) -> bool:
-        return self.needs in ("images", "labels")
+        return self.needs in ("images", "labels") and self.measure is None
 
     @property
     def uses_labels(self) -> bool:
@@ -138,7 +141,8 @@ class Strategy:
     @property
     def chooses_at_once(self) -> bool:
         """Whether an analysis of the images it trains on shows what it chooses."""
-        return self.needs in ("nothing", "images") and not self.before_shift
+        known = self.needs in ("nothing", "images") and self.measure is None
+        return known and not self.before_shift
 
     @property
     def equal_budget(self) -> bool:
@@ -244,6 +248,7 @@ STRATEGIES: dict[str, Strategy] = {
         "Theis et al. 2018, as in AdaBet's released code",
         "gradients",
         scores=lambda e: e.column("fisher"),
+        measure="gradients",
     ),
     "auto-rgn": Strategy(
         "Relative gradient",
@@ -252,6 +257,7 @@ STRATEGIES: dict[str, Strategy] = {
         "Adapted from Auto-RGN of surgical fine-tuning (Lee et al. 2023)",
         "gradients",
         scores=lambda e: e.column("relative"),
+        measure="gradients",
     ),
     "bn-bias": Strategy(
         "Norms and biases",
@@ -307,6 +313,7 @@ STRATEGIES: dict[str, Strategy] = {
         "‖W‖_F² / ‖W‖₂², as in WeightWatcher (Martin, Peng and Mahoney 2021)",
         "weights",
         scores=lambda e: e.column("stable_rank"),
+        measure="weights",
     ),
     "snr": Strategy(
         "Signal to noise",
@@ -315,6 +322,7 @@ STRATEGIES: dict[str, Strategy] = {
         "Spectrum (arXiv 2406.06623)",
         "weights",
         scores=_within_kinds,
+        measure="weights",
     ),
     "neighbours": Strategy(
         "Nearest neighbours",
@@ -323,6 +331,32 @@ STRATEGIES: dict[str, Strategy] = {
         "Leave-one-out accuracy of the nearest neighbour",
         "labels",
         scores=lambda e: _of_distances(e, lambda d: neighbour_agreement(d, e.classes())),
+    ),
+    "input-shift": Strategy(
+        "Input shift",
+        "The batch norms whose inputs differ most from those of the pre-training, as these fit the "
+        "new images least. Other layers are never chosen.",
+        "Divergence from the running statistics, after AdaShadow (arXiv 2410.08256)",
+        "images",
+        scores=lambda e: e.column("input_shift"),
+        measure="norms",
+    ),
+    "logme": Strategy(
+        "LogME",
+        "The layers that predict the classes best by a linear model, as these have the most to "
+        "offer the new classifier.",
+        "LogME (You et al. 2021), with an intercept",
+        "labels",
+        scores=lambda e: _of_distances(e, lambda d: linear_evidence(d, e.classes())),
+    ),
+    "elastic": Strategy(
+        "Elastic",
+        "The layers whose share of one training step lowers the loss the most, adapted from "
+        "ElasticTrainer: by number of layers, not by time.",
+        "Adapted from ElasticTrainer (Huang et al. 2023): its importance −g · Δw",
+        "gradients",
+        scores=lambda e: e.column("step"),
+        measure="step",
     ),
 }
 
@@ -385,13 +419,22 @@ class OrderShare:
 def order_share(
     strategy: str, evidence: Evidence, *, rho: float = 0.1, preset: str = "recommended"
 ) -> OrderShare:
-    """Whether ties decide which layers `chosen_layers` chooses; it has the parameters."""
+    """Whether ties decide which layers `chosen_layers` chooses; it has the parameters.
+
+    Nothing is chosen, either, where a strategy scores no layer.
+    """
     known = STRATEGIES[strategy]
     if known.scores is None:
         return OrderShare()
     scores, head = known.scores(evidence), evidence.head
     count = len(select_by_preset(scores, head, rho=rho, preset=preset))
     ranks = rank(scores, exclude=unranked_head(head, preset))
+    if set(scores.index).difference(unranked_head(head, preset)) and ranks.isna().all():
+        return OrderShare(
+            alone=True,
+            sentence=f"“{known.title}” cannot choose: it gives no layer of this network a score. "
+            "Use another strategy.",
+        )
     tied, placed = border_ties(ranks, count)
     if not tied:
         return OrderShare()

@@ -29,6 +29,7 @@ from analysis.training.freezing import (
 )
 from analysis.training.gradients import gradient_evidence
 from analysis.training.metrics import GradientGap, Selection
+from analysis.training.norms import norm_evidence
 from analysis.training.optimizers import optimizer_name
 from analysis.training.weights import weight_evidence
 
@@ -192,14 +193,17 @@ def gather_evidence(
     )
     # All images at once only where they are needed: no memory was planned for them.
     batch = images[: len(images) if needs == "gradients" else 2].to(device_of(model))
-    ledger = Ledger(model, batch=(batch,))
-    if needs == "gradients":
-        with full_float32(), ledger:
+    ledger, size = Ledger(model, batch=(batch,)), options.analysis.gradient_batch
+    measured = None
+    with full_float32(), ledger:
+        if needs == "gradients":
+            recipe = options.recipe if strategy.measure == "step" else None
             measured = gradient_evidence(
-                model, batch, images.labels, names, batch_size=options.analysis.gradient_batch
+                model, batch, images.labels, names, batch_size=size, recipe=recipe
             )
-        evidence = replace(evidence, measured=measured)
-    elif needs == "weights":
-        with ledger:
-            evidence = replace(evidence, measured=weight_evidence(model, names))
+        elif strategy.measure == "norms":
+            measured = norm_evidence(model, images, names, batch_size=size)
+        elif strategy.measure == "weights":
+            measured = weight_evidence(model, names)
+    evidence = replace(evidence, measured=measured)
     return CostedEvidence(evidence, 0.0, ledger.peak.total)

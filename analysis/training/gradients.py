@@ -13,16 +13,25 @@ from torch.nn.functional import cross_entropy
 
 from analysis.instruments.ledger import note_kept_tensors
 from analysis.instruments.outputs import first_tensor
-from analysis.options import batch_sizes
+from analysis.options import LEARNING_RATES, Recipe, batch_sizes
 from analysis.training.freezing import freeze, parameters_of
 from analysis.training.loop import logits_of
 from analysis.training.network_errors import explain_network_errors
+from analysis.training.optimizers import optimizer_name
+
+_ADAM_EPS = 1e-8  # torch's default
 
 
 def gradient_evidence(
-    model: nn.Module, images: Tensor, labels: Tensor, layers: Sequence[str], *, batch_size: int = 8
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    layers: Sequence[str],
+    *,
+    batch_size: int = 8,
+    recipe: Recipe | None = None,
 ) -> pd.DataFrame:
-    """Fisher information and relative gradient norm of each layer.
+    """Fisher information and relative gradient norm of each layer, and what a step would gain.
 
     Parameters
     ----------
@@ -34,6 +43,8 @@ def gradient_evidence(
         Qualified names of the layers.
     batch_size : int
         Images per backward pass. It changes the memory, not the numbers.
+    recipe : Recipe, optional
+        Of the step.
 
     Returns
     -------
@@ -41,7 +52,9 @@ def gradient_evidence(
         Indexed by layer. `fisher`: the mean over images and activations of (activation ×
         gradient)² / 2 (Theis et al. 2018, eq. 7, as in AdaBet's released code). `relative`: the
         norm of the gradient of the layer's parameters over the norm of the parameters (adapted
-        from Auto-RGN, Lee et al. 2023). Missing (NaN) for layers that no gradient reaches.
+        from Auto-RGN, Lee et al. 2023). With a recipe, `step`: by how much its optimiser's first
+        step on all images, Δw, lowers the loss through this layer, −g · Δw in nats (the importance
+        of ElasticTrainer, Huang et al. 2023). Missing (NaN) for layers that no gradient reaches.
     """
     model.eval()
     freeze(model, {name for name, _ in model.named_parameters()})
@@ -78,16 +91,24 @@ def gradient_evidence(
                 loss = cross_entropy(logits_of(model, batch), classes, reduction="sum")
                 note_kept_tensors(loss)
                 loss.backward()  # type: ignore[no-untyped-call]
-    relative = {name: _relative_norm(model, name, layers) for name in layers}
-    model.zero_grad(set_to_none=True)
+    reached = {name: _with_gradients(model, name, layers) for name in layers}
+    relative = {name: _relative_norm(own) for name, own in reached.items()}
     seen = {"fisher": pd.Series(fisher, dtype=float), "relative": pd.Series(relative)}
+    if recipe is not None:
+        name, count = optimizer_name(model, recipe), len(images)
+        gains = {n: _step_gain(own, count, name, recipe) for n, own in reached.items()}
+        seen["step"] = pd.Series(gains, dtype=float)
+    model.zero_grad(set_to_none=True)
     return pd.DataFrame(seen).reindex(list(layers))
 
 
-def _relative_norm(model: nn.Module, layer: str, known: Sequence[str]) -> float:
+def _with_gradients(model: nn.Module, layer: str, known: Sequence[str]) -> list[Tensor]:
     named = dict(model.named_parameters(remove_duplicate=False))  # tied ones in each layer
     own = [named[name] for name in parameters_of(model, [layer], known=known)]
-    own = [parameter for parameter in own if parameter.grad is not None]
+    return [parameter for parameter in own if parameter.grad is not None]
+
+
+def _relative_norm(own: Sequence[Tensor]) -> float:
     if not own:
         return float("nan")
     gradients = [p.grad for p in own if p.grad is not None]
@@ -95,3 +116,23 @@ def _relative_norm(model: nn.Module, layer: str, known: Sequence[str]) -> float:
     size = torch.stack([norm(p) for p in own]).norm().item()
     change = torch.stack([norm(g) for g in gradients]).norm().item()
     return change / size if size else float("inf")
+
+
+def _step_gain(own: Sequence[Tensor], images: int, optimizer: str, recipe: Recipe) -> float:
+    """In closed form, as a step itself would round away what is small beside the weights."""
+    if not own:
+        return float("nan")
+    gain = 0.0
+    for parameter in own:
+        assert parameter.grad is not None, "only parameters with a gradient are given"
+        weight, gradient = (
+            (torch.view_as_real(t) if t.is_complex() else t).detach().cpu().double()
+            for t in (parameter, parameter.grad)
+        )
+        gradient = gradient / images  # of the mean loss, as in training
+        # The first step of AdamW divides each gradient by its own size.
+        step = gradient if optimizer == "sgd" else gradient / (gradient.abs() + _ADAM_EPS)
+        if parameter.dim() > 1:  # see `make_optimizer`
+            step = step + recipe.weight_decay * weight
+        gain += (gradient * step).sum().item()
+    return (recipe.learning_rate or LEARNING_RATES[optimizer]) * gain

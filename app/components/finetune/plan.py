@@ -35,6 +35,7 @@ MOST_SEEDS = 10
 POLL_EVERY = 0.3  # seconds
 CHOSEN_BY: dict[Needs, str] = {  # what the analysis on the page does not have
     "weights": "the network's weights",
+    "images": "a pass over the images",
     "labels": "labelled images",
     "gradients": "a backward pass over labelled images",
 }

@@ -6,8 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import iqr, ortho_group
+from scipy.integrate import quad
+from scipy.linalg import helmert
+from scipy.stats import iqr, norm, ortho_group
 from sklearn.decomposition import PCA
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKernel
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import KernelCenterer
@@ -16,7 +20,9 @@ from analysis.selection.criteria import (
     centered_gram,
     intrinsic_dimension,
     linear_cka,
+    linear_evidence,
     neighbour_agreement,
+    normal_divergence,
     participation_ratio,
     signal_to_noise,
     stable_rank,
@@ -109,6 +115,53 @@ def test_equally_near_neighbours_count_in_part():
     assert neighbour_agreement(corners, np.array([0, 0, 1, 1])) == pytest.approx(1 / 3)
     assert neighbour_agreement(corners, np.array([5, 5, 5, 5])) == 1
     assert math.isnan(neighbour_agreement(np.zeros((1, 1)), np.array([0])))
+
+
+@pytest.mark.filterwarnings("ignore:The optimal value found")  # a kernel of 0 for the third
+@pytest.mark.parametrize("dimensions", [3, 60])  # fewer and more than images
+def test_linear_evidence_is_that_of_a_gaussian_process_with_a_linear_kernel(dimensions):
+    points = np.random.default_rng(2).normal(size=(40, dimensions)) + 5
+    labels = (points[:, 0] + np.random.default_rng(3).normal(size=40) > 5).astype(int) + 4
+    labels[:6] = 9  # a third class, about which the points know nothing
+    bounds = (1e-6, 1e6)
+    kernel = ConstantKernel(1, bounds) * DotProduct(0, "fixed") + WhiteKernel(0.1, bounds)
+    contrasts = helmert(40)
+    found = [
+        GaussianProcessRegressor(kernel, n_restarts_optimizer=4, random_state=0)
+        .fit(contrasts @ points, contrasts @ (labels == name))
+        .log_marginal_likelihood_value_
+        for name in (4, 5, 9)
+    ]
+    evidence = linear_evidence(distances_of(points), labels)
+    assert evidence == pytest.approx(np.mean(found) / 39, abs=2e-4)
+
+
+def test_linear_evidence_orders_layers_by_what_they_say_of_the_classes():
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1, 2], 15)
+    clouds = [np.eye(3)[labels] + noise * rng.normal(size=(45, 3)) for noise in (0.1, 0.5, 2, 100)]
+    values = [linear_evidence(distances_of(points), labels) for points in clouds]
+    assert values == sorted(values, reverse=True)
+    nothing = linear_evidence(np.zeros((45, 45)), labels)  # one point: noise alone
+    squares = np.square(np.eye(3)[labels] - 1 / 3).sum(axis=0) / 44
+    assert nothing == pytest.approx(norm.logpdf(0) - np.log(squares).mean() / 2 - 0.5)
+    assert nothing <= values[-1] < nothing + 0.05
+    assert linear_evidence(1000 * distances_of(clouds[0]), labels) == pytest.approx(values[0])
+    assert math.isnan(linear_evidence(distances_of(clouds[0]), np.zeros(45, int)))
+
+
+def test_divergence_of_normals_is_the_integral():
+    means, deviations = np.array([0.3, -2.0]), np.array([0.5, 1.7])
+    known_means, known_deviations = np.array([0.1, 1.0]), np.array([1.5, 0.9])
+    integrals = []
+    for m, s, k, t in zip(means, deviations, known_means, known_deviations, strict=True):
+        new, known = norm(m, s), norm(k, t)
+        inside = quad(lambda x, n=new, o=known: n.pdf(x) * (n.logpdf(x) - o.logpdf(x)), -20, 20)
+        integrals.append(inside[0])
+    found = normal_divergence(means, deviations**2, known_means, known_deviations**2)
+    assert found == pytest.approx(np.mean(integrals), rel=1e-6)
+    assert normal_divergence(means, deviations, means, deviations) == 0
+    assert normal_divergence(means, 0 * deviations, means, deviations) == math.inf
 
 
 def test_stable_rank_is_that_of_the_norms():

@@ -21,7 +21,12 @@ from analysis.datasets import load_dataset
 from analysis.errors import TrainingError
 from analysis.models import load_model, prepare_images
 from analysis.options import PRESETS, AnalysisOptions, Recipe, RunOptions
-from analysis.selection.criteria import intrinsic_dimension, linear_cka, participation_ratio
+from analysis.selection.criteria import (
+    intrinsic_dimension,
+    linear_cka,
+    linear_evidence,
+    participation_ratio,
+)
 from analysis.selection.ranking import ranking, select
 from analysis.selection.scores import score
 from analysis.selection.strategies import (
@@ -35,6 +40,7 @@ from analysis.topology.resummarize import resummarize
 from analysis.training.choosing import choose
 from analysis.training.gradients import gradient_evidence
 from analysis.training.metrics import Selection
+from analysis.training.norms import norm_evidence
 from analysis.training.weights import weight_evidence
 from tests import factories
 from tests.factories import same_bits, state_of
@@ -42,7 +48,7 @@ from tests.factories import same_bits, state_of
 NAMES = [
     "adabet", "raw-b1", "size", "random", "first", "last", "head", "bn-bias", "full", "fisher",
     "auto-rgn", "stale", "parameters", "participation-ratio", "intrinsic-dimension", "cka",
-    "stable-rank", "snr", "neighbours",
+    "stable-rank", "snr", "neighbours", "input-shift", "logme", "elastic",
 ]  # fmt: skip
 RANKED = [name for name in NAMES if name not in ("head", "bn-bias", "full")]
 ANALYSIS = AnalysisOptions(samples=12, seed=4)
@@ -90,11 +96,12 @@ def pocket(name: str = "pocket-resnet20") -> tuple[list[str], dict[str, int]]:
 
 def test_the_registry_lists_every_strategy() -> None:
     assert sorted(STRATEGIES) == sorted(NAMES)
-    assert len(NAMES) == 19
+    assert len(NAMES) == 22
     for strategy in STRATEGIES.values():
         assert strategy.help.endswith(".")
         assert strategy.source
         assert (strategy.needs == "gradients") is ("backward pass" in strategy.description)
+        assert (strategy.needs == "gradients") is (strategy.measure in ("gradients", "step"))
     assert [n for n in NAMES if STRATEGIES[n].equal_budget] == RANKED
 
 
@@ -188,6 +195,32 @@ def test_neighbours_takes_the_layers_that_classify_best_by_the_nearest_image() -
     selected = chosen("neighbours", rho=0.3).layers
     assert selected == (*ranked[: len(selected) - 1], "fc")
     assert len({shares[name].mean() for name in ranked}) > 1
+
+
+def test_logme_takes_the_layers_that_predict_the_classes_best() -> None:
+    drawn = load_dataset("digits").sample(12, seed=4)
+    layers = analysis.run(ANALYSIS).layers[:-1]
+    ranked = sorted(layers, key=lambda layer: -linear_evidence(layer.distances, drawn.labels))
+    selected = chosen("logme", rho=0.3).layers
+    assert selected == (*(layer.name for layer in ranked[: len(selected) - 1]), "fc")
+
+
+def test_input_shift_takes_the_norms_whose_inputs_moved_the_most() -> None:
+    model = load_model("pocket-resnet20", num_classes=10)
+    images = prepare_images("pocket-resnet20", load_dataset("digits").sample(12, seed=4).images)
+    shifts = norm_evidence(model, images, pocket()[0])["input_shift"].dropna()
+    ranked = list(shifts.sort_values(ascending=False).index)
+    selected = chosen("input-shift", rho=0.2).layers
+    assert selected == (*ranked[: len(selected) - 1], "fc")
+    assert chosen("input-shift", rho=1.0).layers == (*ranked, "fc")
+    assert all("bn" in name or "downsample" in name for name in ranked)
+
+
+def test_a_network_in_which_a_strategy_scores_no_layer_is_refused() -> None:
+    model = load_model("pocket-vit", num_classes=10)  # layer norms have no running statistics
+    options = {"analysis": AnalysisOptions(model="pocket-vit", samples=8)}
+    with pytest.raises(TrainingError, match="“Input shift” cannot choose: it gives no layer"):
+        chosen("input-shift", model=model, **options)
 
 
 def test_criteria_leave_out_layers_without_numbers() -> None:
@@ -289,8 +322,9 @@ def test_gradient_strategies_rank_by_their_evidence() -> None:
     model = load_model("pocket-resnet20", num_classes=10, seed=0)
     drawn = load_dataset("digits").sample(12, seed=4)
     images = prepare_images("pocket-resnet20", drawn.images)
-    evidence = gradient_evidence(model, images, torch.from_numpy(drawn.labels), pocket()[0])
-    for strategy, column in (("fisher", "fisher"), ("auto-rgn", "relative")):
+    labels, recipe = torch.from_numpy(drawn.labels), Recipe()
+    evidence = gradient_evidence(model, images, labels, pocket()[0], recipe=recipe)
+    for strategy, column in (("fisher", "fisher"), ("auto-rgn", "relative"), ("elastic", "step")):
         ranked = evidence[column].drop("fc").sort_values(ascending=False).index
         selected = chosen(strategy).layers
         assert selected == (*ranked[: len(selected) - 1], "fc")
@@ -299,8 +333,9 @@ def test_gradient_strategies_rank_by_their_evidence() -> None:
 def test_only_gradient_strategies_need_labels_and_a_backward_pass() -> None:
     for name in NAMES:
         selected = chosen(name)
-        assert selected.used_gradients is (name in ("fisher", "auto-rgn"))
-        assert selected.used_labels is (selected.used_gradients or name == "neighbours")
+        assert selected.used_gradients is (name in ("fisher", "auto-rgn", "elastic"))
+        by_labels = name in ("neighbours", "logme")
+        assert selected.used_labels is (selected.used_gradients or by_labels)
         assert selected.seconds > 0
         assert selected.predicted is None
     weights = 4 * chosen("full").total_parameters

@@ -49,3 +49,4 @@ def test_averages_need_all_of_their_pairs() -> None:
 
 def test_what_is_adapted_from_its_source_says_so() -> None:
     assert STRATEGIES["auto-rgn"].source.startswith("Adapted from Auto-RGN")
+    assert STRATEGIES["elastic"].source.startswith("Adapted from ElasticTrainer")

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, cross_entropy, linear, relu
 
 from analysis.errors import TrainingError
+from analysis.options import Recipe
 from analysis.training.gradients import gradient_evidence
+from analysis.training.optimizers import make_optimizer
 from tests.factories import hooks_left, same_bits, state_of
 
 LAYERS = ["conv1", "bn1", "conv2", "bn2", "fc"]
@@ -155,3 +157,17 @@ def test_attention_includes_its_projections() -> None:
     size = math.sqrt(sum((p**2).sum().item() for p in model.parameters()))
     assert evidence.loc["attention", "relative"] == pytest.approx(norm / size, rel=1e-4)
     assert evidence.loc["attention", "fisher"] > 0
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_gain_of_a_step_is_that_of_the_optimisers_own_first_step(optimizer):
+    recipe = Recipe(optimizer=optimizer, learning_rate=0.02, weight_decay=0.5)
+    found = gradient_evidence(network(), IMAGES, LABELS, LAYERS, batch_size=3, recipe=recipe)
+    model = network().double().eval()
+    cross_entropy(model(IMAGES.double()), LABELS).backward()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    make_optimizer(model, recipe).step()
+    for layer in LAYERS:
+        own = model.get_submodule(layer).named_parameters(prefix=layer)
+        gain = -sum((p.grad * (p.detach() - before[name])).sum().item() for name, p in own)
+        assert found.loc[layer, "step"] == pytest.approx(gain, rel=1e-4)

@@ -72,7 +72,8 @@ def test_explore_predicts_the_memory_of_the_selection_against_full_training() ->
 
 @pytest.mark.usefixtures("real_predictions")
 def test_the_plan_has_the_parameters_and_memory_of_each_strategy() -> None:
-    page = opened("finetune", strategies=["adabet", "fisher", "full", "snr", "neighbours", "cka"])
+    names = ["adabet", "fisher", "full", "snr", "neighbours", "cka", "input-shift"]
+    page = opened("finetune", strategies=names)
     settled(page, lambda p: "…" not in p.dataframe[0].value["Predicted peak"].tolist())
     plan = page.dataframe[0].value.set_index("Strategy")
     assert plan.loc["AdaBet", "Trains"] == ", ".join(adabet_layers())
@@ -83,6 +84,7 @@ def test_the_plan_has_the_parameters_and_memory_of_each_strategy() -> None:
     assert "a backward pass over labelled images" in plan.loc["Fisher", "Trains"]
     assert "by labelled images" in plan.loc["Nearest neighbours", "Trains"]
     assert "the network's weights" in plan.loc["Signal to noise", "Trains"]
+    assert "by a pass over the images" in plan.loc["Input shift", "Trains"]
     assert plan.loc["Change by CKA", "Trains"].endswith("fc")
     assert plan.loc["Change by CKA", "Against full"].endswith("% less")
     assert plan.loc["Fisher", "Predicted peak"] == "when it runs"
