@@ -10,7 +10,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 # The analysis that the dashboard opens with: made once here, it is there at the first visit.
 FIRST_LOOK := echo "Analysing the default model ..."; $(RUN) -m analysis analyze > /dev/null 2>&1
 
-.PHONY: help app test check bench assets clean
+.PHONY: help app test check bench assets profiles clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make check   ruff, mypy and the spell checker"
 	@echo "make bench   time and memory against the plain recipe (takes long)"
 	@echo "make assets  train the bundled models again (takes hours)"
+	@echo "make profiles  train every layer of them alone again (takes an hour)"
 	@echo "make clean   remove .venv and the tools' caches; analyses and runs stay"
 
 app: $(APP_STAMP)
@@ -40,6 +41,9 @@ bench: $(DEV_STAMP)
 
 assets: $(APP_STAMP)
 	$(RUN) -m assets.make_assets
+
+profiles: $(APP_STAMP)
+	$(RUN) -m assets.make_profiles
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache test-results

@@ -145,17 +145,15 @@ def answer(judgement: Judgement) -> str:
             "That is not known: two seeds hardly agree on what each layer is worth "
             f"(rank correlation {board.agreement:.2f})."
         )
-    sure = [standing for standing in board.standings if standing.clear]
-    if not sure:
+    best = board.standings[0]
+    if not best.clear:
         return "None is shown to find the layers worth training better than chance."
-    level = [STRATEGIES[s.criterion].title for s in sure if s.level_with_best]
-    if len(level) == 1:
-        return f"{level[0]}: it finds the layers worth training better than any other criterion."
-    if len(level) > _NAMED:
-        return (
-            f"{len(level)} criteria beat chance, and none of them can be told apart from the best."
-        )
-    return f"{_listed(level)}: they find the layers worth training, and cannot be told apart."
+    title = STRATEGIES[best.criterion].title
+    others = [STRATEGIES[s.criterion].title for s in board.standings[1:] if s.level_with_best]
+    if not others:
+        return f"{title}: it finds the layers worth training better than all others."
+    names = _listed(others) if len(others) <= _NAMED else f"{len(others)} others"
+    return f"{title} comes first, but {names} cannot be told apart from it."
 
 
 def answer_about(judgement: Judgement, criterion: str) -> str:
@@ -164,9 +162,9 @@ def answer_about(judgement: Judgement, criterion: str) -> str:
     if standing is None or math.isnan(standing.spearman.value):
         return ""
     estimate, title = standing.spearman, STRATEGIES[criterion].title
-    verb = "beats chance" if standing.clear else "is not shown to beat chance"
-    if estimate.high < 0:
-        verb = "does worse than chance"
+    verb = "is not shown to do better than chance"
+    if estimate.low > 0 or estimate.high < 0:
+        verb = f"does {'better' if estimate.low > 0 else 'worse'} than chance"
     return (
         f"{title} {verb}: rank correlation {signed(estimate.value, 2)} "
         f"({signed(estimate.low, 2)} to {signed(estimate.high, 2)})."

@@ -13,6 +13,7 @@ from app.components.compare.normalisations import render_normalisations
 from app.components.compare.sections import Section, choose_section, set_layout, show_layer_choice
 from app.components.compare.shift import render_shift
 from app.components.compare.topology import render_topology
+from app.components.compare.worth import render_worth
 from app.components.shared.obtain import describe, render_obtained, summarised
 from app.state import Choice, open_layer
 
@@ -23,6 +24,7 @@ SECTIONS = {
     "Luck": Section("Is it luck?", render_luck),
     "Definitions": Section("Does it matter how loops are counted?", render_definitions),
     "Clusters": Section("Do loops follow clusters?", render_clusters),
+    "Worth": Section("Does it matter?", render_worth),
     "Shift": Section("Does it survive a shift?", render_shift),
 }
 

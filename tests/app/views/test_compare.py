@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import app.cache.compare
+import app.cache.worth
 from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
 from analysis.instruments.memory_use import MemoryUse
 from analysis.jobs.jobs import Job
@@ -17,9 +19,13 @@ from analysis.progress import Progress
 from analysis.selection.certainty import certainty, rank_intervals
 from analysis.selection.cluster_claim import cluster_claim
 from analysis.selection.influence import image_influence
+from analysis.selection.leaderboard import leaderboard
 from analysis.selection.overlap import part_overlaps
 from analysis.selection.ranking import ranking
 from analysis.selection.sizes import SIZES
+from analysis.sweeps.judging import BEST_SINGLES, Judgement, SetAccuracy
+from analysis.sweeps.layer_profile import LayerProfile, LayerWorth, profile_options
+from analysis.sweeps.profile_files import _fingerprints, save_profile
 from analysis.text import percent_text, plural
 from analysis.topology.layer_test_store import RotationRequest, save_tests
 from analysis.topology.layer_tests import OF_TESTS, rotation_tests
@@ -353,3 +359,49 @@ def test_the_definitions_of_a_loop_stand_beside_each_other() -> None:
 
 def test_every_definition_has_a_head() -> None:
     assert set(app.cache.compare.DEFINITIONS) == {*SUMMARIES, *OF_TESTS}
+
+
+def test_it_says_which_criterion_finds_the_layers_worth_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.sweeps.profile_files.SHIPPED", tmp_path)
+    app.cache.worth._stored_profile.clear()
+    page = opened("compare", section="Worth")
+    assert not page.exception
+    assert "No layer profile of this network and these images exists yet." in texts(page)
+    words = "python -m analysis profile --model pocket-resnet20 --dataset digits --criteria"
+    assert page.code[0].value == words
+
+    report = load_analysis(fingerprint(AnalysisOptions()))
+    assert report is not None
+    names = [layer.name for layer in report.layers if layer.name != report.head]
+    gains = np.random.default_rng(0).normal(0.1, 0.05, len(names))
+    layers = [
+        LayerWorth(name, "Conv2d", 9, 9, (gain, gain), 1.0, 1e6)
+        for name, gain in zip(names, gains.tolist(), strict=True)
+    ]
+    shared = {"fingerprints": _fingerprints(AnalysisOptions(), 0), "test_images": 360}
+    options = profile_options(AnalysisOptions())
+    made = LayerProfile(options, (0, 1), tuple(layers), (0.5, 0.6), 1e6, **shared)
+    scores = {"parameters": gains, "adabet": -gains, "random": np.roll(gains, 1)}
+    board = leaderboard(
+        made.gains, made.costs, {n: [own, own] for n, own in scores.items()},
+        sizes=gains, parameters=gains, rho=0.1, draws=100,
+    )  # fmt: skip
+    sets = {name: SetAccuracy((0.8, 0.9), 0.025) for name in (*scores, BEST_SINGLES)}
+    judged = {name: tuple(own.tolist()) for name, own in scores.items()}
+    save_profile(made, Judgement(board, judged, sets, 0.1, 4))
+    app.cache.worth._stored_profile.clear()
+    page = opened("compare", section="Worth", worth_criterion="adabet")
+    assert not page.exception
+    answer = page.header[0].value
+    assert answer == "Parameters: it finds the layers worth training better than all others."
+    assert "AdaBet does worse than chance: rank correlation −1.00 (−1.00 to −1.00)." in texts(page)
+    assert "55.0 % of 360 test images" in texts(page)
+    assert "Two seeds rank the layers alike with a correlation of +1.00." in texts(page)
+    assert "trained together, lose 2.5 points against the best of these sets." in texts(page)
+    table = page.dataframe[0].value
+    assert table["title"].tolist() == ["Parameters", "Random", "AdaBet"]
+    assert table["hits"].tolist()[0] == 100
+    scatter = next(c for c in page.get("plotly_chart") if "worth_scatter" in c.proto.id)
+    assert "place by AdaBet" in scatter.proto.spec
