@@ -58,6 +58,7 @@ page = st.navigation(
         st.Page("views/finetune.py", title="Fine-tune", url_path="finetune"),
         st.Page("views/runs.py", title="Runs", url_path="runs"),
         st.Page("views/grid.py", title="Grid", url_path="grid"),
+        st.Page("views/learn.py", title="Learn", url_path="learn"),
     ],
     position="top",  # which leaves the sidebar to the controls
 )

@@ -39,31 +39,119 @@ function around(scales) {
 
 /** Everything that the views need of `data`. */
 export function read(data) {
-  const pairs = floats(data.loops);
+  return cloudOf({
+    ...data,
+    points: floats(data.points),
+    pairs: floats(data.loops),
+    merges: floats(data.merges),
+    radii: floats(data.radii),
+    ...edgesOf(floats(data.distances), data.count),
+  });
+}
+
+/** A cloud with what follows from its loops and merges. */
+function cloudOf(cloud) {
+  const { pairs, merges } = cloud;
   const loops = [];
   for (let k = 0; k < pairs.length / 2; k++) {
     const [birth, death] = [pairs[2 * k], pairs[2 * k + 1]];
-    loops.push({ birth, death, cycle: data.cycles[k], fills: data.fills[k], counts: death - birth > data.least });
+    loops.push({ birth, death, cycle: cloud.cycles[k], fills: cloud.fills[k], counts: death - birth > cloud.least });
   }
   loops.sort((a, b) => a.birth - b.birth || a.death - b.death);
   const counted = loops.filter((loop) => loop.counts);
-  const merges = floats(data.merges);
   const ends = [...merges, ...pairs].filter((scale) => scale > 0);
-  const [low, high] = ends.length ? around(ends) : [0, 1];
+  const [low, high] = cloud.range ?? (ends.length ? around(ends) : [0, 1]);
   return {
-    ...data,
-    points: floats(data.points),
+    ...cloud,
     loops,
     births: Float32Array.from(counted, (loop) => loop.birth).sort(),
     deaths: Float32Array.from(counted, (loop) => loop.death).sort(),
-    merges,
-    radii: floats(data.radii),
-    zoomed: loops.length ? around(pairs) : [low, high],
+    zoomed: cloud.range ?? (loops.length ? around(pairs) : [low, high]),
     low,
     high,
     events: [...new Set(ends)].sort((a, b) => a - b),
-    ...edgesOf(floats(data.distances), data.count),
   };
+}
+
+/** The cloud with other points: what it has is found here until the server's numbers come. */
+export function moved(cloud, points) {
+  const count = points.length / 2;
+  const distances = new Float32Array((count * (count - 1)) / 2);
+  for (let i = 0, k = 0; i < count; i++)
+    for (let j = i + 1; j < count; j++, k++)
+      distances[k] = Math.hypot(points[2 * i] - points[2 * j], points[2 * i + 1] - points[2 * j + 1]);
+  const edges = edgesOf(distances, count);
+  const found = persistence({ count, ...edges });
+  const names = Array.from({ length: count }, (_, place) => `point ${place + 1}`);
+  return cloudOf({
+    ...cloud,
+    ...edges,
+    count,
+    points,
+    pairs: found.loops.flat(),
+    merges: found.merges,
+    pieces: count && found.merges.length + 1,
+    cycles: [],
+    fills: [],
+    names,
+    classes: names,
+    colours: names.map(() => 0),
+  });
+}
+
+/** The loops of the Vietoris-Rips complex, and at which scales its pieces merge, as Ripser finds them.
+ *
+ * The boundary matrix of the triangles modulo 2 is reduced column by column. */
+export function persistence({ count, ends, place, lengths }) {
+  const root = forest(count);
+  const columns = new Map(); // the reduced ones, by their longest edge: the one that a loop is born with
+  const [merges, loops] = [[], []];
+  let open = 0; // loops that no triangle has filled
+  lengths.forEach((length, rank) => {
+    const [a, b] = [ends[2 * rank], ends[2 * rank + 1]];
+    if (root.join(a, b)) {
+      if (length > 0) merges.push(length);
+      return;
+    }
+    open += 1;
+    for (let c = 0; c < count && open; c++) {
+      const others = [place[a * count + c], place[b * count + c]];
+      if (c === a || c === b || Math.max(...others) >= rank) continue;
+      let column = [rank, Math.max(...others), Math.min(...others)];
+      while (column.length && columns.has(column[0])) column = unshared(column, columns.get(column[0]));
+      if (!column.length) continue;
+      columns.set(column[0], column);
+      open -= 1;
+      if (lengths[column[0]] < length) loops.push([lengths[column[0]], length]);
+    }
+  });
+  return { loops, merges };
+}
+
+/** What is in one of two descending lists, but not in both. */
+function unshared(first, second) {
+  const result = [];
+  for (let i = 0, j = 0; i < first.length || j < second.length; ) {
+    if (first[i] === second[j]) [i, j] = [i + 1, j + 1];
+    else if (j >= second.length || first[i] > second[j]) result.push(first[i++]);
+    else result.push(second[j++]);
+  }
+  return result;
+}
+
+/** Trees of points: the root of each, and joining two, which says whether they were apart. */
+function forest(count) {
+  const parent = Uint16Array.from({ length: count }, (_, i) => i);
+  const root = (i) => {
+    while (parent[i] !== i) i = parent[i] = parent[parent[i]];
+    return i;
+  };
+  root.join = (a, b) => {
+    const [first, second] = [root(a), root(b)];
+    parent[first] = second;
+    return first !== second;
+  };
+  return root;
 }
 
 /** β₀, β₁ and the number of clusters at a scale: Ripser's and DBSCAN's. */
@@ -101,13 +189,8 @@ export function dbscan(cloud, scale) {
   const near = new Uint16Array(count).fill(1);
   for (let e = 0; e < 2 * edges; e++) near[ends[e]] += 1;
   const core = near.map((number) => number >= cloud.minSamples);
-  const parent = Uint16Array.from({ length: count }, (_, i) => i);
-  const root = (i) => {
-    while (parent[i] !== i) i = parent[i] = parent[parent[i]];
-    return i;
-  };
-  for (let e = 0; e < edges; e++)
-    if (core[ends[2 * e]] && core[ends[2 * e + 1]]) parent[root(ends[2 * e])] = root(ends[2 * e + 1]);
+  const root = forest(count);
+  for (let e = 0; e < edges; e++) if (core[ends[2 * e]] && core[ends[2 * e + 1]]) root.join(ends[2 * e], ends[2 * e + 1]);
   const numbers = new Map();
   const labels = new Int16Array(count).fill(-1);
   for (let i = 0; i < count; i++)
@@ -250,6 +333,12 @@ const TEMPLATE = `
     <figure><figcaption>Clusters of DBSCAN</figcaption><canvas data-v="clusters" role="img"></canvas></figure>
   </div>
 </div>
+<div class="edit" hidden>
+  <label>Point <input type="number" min="1" value="1" data-e="point"></label>
+  <label>x <input type="number" step="0.1" data-e="x"></label>
+  <label>y <input type="number" step="0.1" data-e="y"></label>
+  <button data-b="add">Add</button><button data-b="remove">Remove</button><button data-b="clear">Clear</button>
+</div>
 <div class="chosen"><select data-s="loop" aria-label="Loop"></select><p></p><div class="strip"></div></div>
 <div role="status" class="spoken"></div>`;
 
@@ -267,6 +356,11 @@ const STYLE = `
 .live :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .live input[type=range] { width: 100%; margin: 4px 0; display: block; }
 .live figure { margin: 0; min-width: 0; }
+.live.quiet :is(.number, .small, .chosen), .live.toy :is(.number:nth-child(3), figure:nth-child(4)) { display: none; }
+.live .edit { display: flex; flex-wrap: wrap; gap: 4px 8px; margin-top: 4px; color: var(--secondary); }
+.live .edit input { width: 4.4em; }
+.live.movable [data-v=map] { touch-action: none; cursor: crosshair; }
+.live.movable .map { background: var(--panel); border-radius: 6px; }
 .live figcaption { color: var(--secondary); font-size: 0.87em; display: flex; flex-wrap: wrap; justify-content: space-between; }
 .live canvas { display: block; width: 100%; touch-action: pan-y; }
 .live .map canvas { height: calc(215px * var(--scale)); }
@@ -292,6 +386,8 @@ const STYLE = `
   .live .map canvas { height: min(62vh, 560px); }
   .live .small { grid-template-columns: 1fr; align-content: start; margin: 0; }
   .live .small canvas { height: max(90px, min(13vh, 120px)); }
+  .live.toy .map canvas { height: min(48vh, 520px); }
+  .live.quiet .views { grid-template-columns: 1fr; }
 }
 .live:fullscreen { padding: 16px 24px; overflow-y: auto; font-size: calc(17px * var(--scale)); }
 `;
@@ -300,7 +396,9 @@ const round = (value) => Number(value.toPrecision(4));
 const many = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
 class Microscope {
-  constructor(parent) {
+  /** `send` takes the points that were moved, if they may be. */
+  constructor(parent, send) {
+    this.send = send;
     const style = document.createElement("style");
     style.textContent = STYLE;
     this.root = document.createElement("div");
@@ -326,11 +424,13 @@ class Microscope {
 
   /** Show other data, unless it is the same. */
   show(data) {
-    const text = JSON.stringify([data.id, data.look]);
+    const text = JSON.stringify([data.id, data.version, data.quiet, data.look]);
     if (text === this.shown) return;
     const same = this.cloud?.id === data.id;
     this.shown = text;
     this.cloud = read(data);
+    for (const name of ["quiet", "toy", "movable"]) this.root.classList.toggle(name, !!data[name]);
+    this.find(".edit").hidden = !data.movable;
     for (const [name, value] of Object.entries(data.look)) this.root.style.setProperty(`--${name}`, value);
     this.root.style.setProperty("--side", `${data.side}px`);
     this.root.style.setProperty("--sprite", data.sprite ? `url(${data.sprite})` : "none");
@@ -340,18 +440,26 @@ class Microscope {
     if (!same) {
       this.stop();
       const longest = this.byLength()[0];
-      this.loop = longest ? this.cloud.loops.indexOf(longest) : -1;
-      this.cluster = null;
-      this.scale = longest ? (longest.birth + longest.death) / 2 : (this.cloud.low + this.cloud.high) / 2;
-      this.fillSelect();
+      const middle = longest ? (longest.birth + longest.death) / 2 : (this.cloud.low + this.cloud.high) / 2;
+      this.scale = data.start ?? middle;
+    }
+    if (!same || data.movable) {
+      this.chooseLongest();
       this.fillLegend();
     }
+    this.fillEdit();
     this.resize();
     this.describeChoice();
   }
 
   byLength() {
     return [...this.cloud.loops].sort((a, b) => b.death - b.birth - (a.death - a.birth));
+  }
+
+  chooseLongest() {
+    this.loop = this.cloud.loops.indexOf(this.byLength()[0]);
+    this.cluster = null;
+    this.fillSelect();
   }
 
   fillSelect() {
@@ -373,6 +481,7 @@ class Microscope {
       option.hidden = option.disabled = { classes: !labelled, images: !sprite }[option.value] ?? false;
     });
     if (marks.selectedOptions[0]?.disabled) marks.value = "clusters";
+    marks.parentElement.hidden = !labelled && !sprite; // there is no choice
     const names = new Map(classes.map((name, image) => [name, colours[image]]));
     const long = marks.value === "classes" && classes.some((name) => name.length > 2) && names.size <= look.clusters.length * 2;
     const entries = [...(long ? names : [])].sort().map(([name, label]) => {
@@ -405,7 +514,95 @@ class Microscope {
     const map = this.views.map;
     map.onpointermove = (event) => this.hover(this.nearestImage(event));
     map.onpointerleave = () => this.hover(-1);
-    map.onclick = (event) => this.chooseCluster(this.nearestImage(event));
+    map.onclick = (event) => this.cloud.movable || this.chooseCluster(this.nearestImage(event));
+    this.listenToPoints(map);
+  }
+
+  /** Points that may be moved: by the pointer, which also draws new ones, and by typing. */
+  listenToPoints(map) {
+    map.onpointerdown = (event) => {
+      if (!this.cloud.movable) return;
+      map.setPointerCapture(event.pointerId);
+      const near = this.nearestImage(event);
+      if (near < 0) this.add(...this.pointAt(event));
+      else this.edited = near;
+      this.fillEdit();
+    };
+    map.addEventListener("pointermove", (event) => {
+      if (this.cloud.movable && map.hasPointerCapture(event.pointerId)) this.move(this.pointAt(event));
+    });
+    map.onpointerup = () => this.cloud.movable && this.report();
+    const [point, x, y] = ["point", "x", "y"].map((name) => this.find(`[data-e=${name}]`));
+    point.onchange = () => {
+      this.edited = Math.min(Math.max(1, Number(point.value)), this.cloud.count) - 1;
+      this.fillEdit();
+      this.request();
+    };
+    x.onchange = y.onchange = () => {
+      this.move([Number(x.value), Number(y.value)]);
+      this.report();
+    };
+    const after = (act) => () => {
+      act();
+      this.report();
+    };
+    this.find("[data-b=add]").onclick = after(() => this.add(Number(x.value), Number(y.value)));
+    this.find("[data-b=remove]").onclick = after(() => this.take(this.cloud.points.filter((_, k) => k >> 1 !== this.edited)));
+    this.find("[data-b=clear]").onclick = after(() => this.take(new Float32Array()));
+  }
+
+  pointAt(event) {
+    const { frame } = this.cloud;
+    const view = this.views.map;
+    return [
+      (frame[0] + frame[1]) / 2 + (event.offsetX - view.clientWidth / 2) / this.zoom,
+      (frame[2] + frame[3]) / 2 - (event.offsetY - view.clientHeight / 2) / this.zoom,
+    ];
+  }
+
+  add(x, y) {
+    if (this.cloud.count >= this.cloud.most) return;
+    this.edited = this.cloud.count;
+    this.take(Float32Array.from([...this.cloud.points, 0, 0]));
+    this.move([x, y]);
+  }
+
+  move([x, y]) {
+    const { points, frame } = this.cloud;
+    if (2 * this.edited >= points.length) return;
+    const next = Float32Array.from(points);
+    next[2 * this.edited] = Math.min(Math.max(x, frame[0]), frame[1]);
+    next[2 * this.edited + 1] = Math.min(Math.max(y, frame[2]), frame[3]);
+    this.take(next);
+  }
+
+  take(points) {
+    this.cloud = moved(this.cloud, points);
+    this.edited = Math.max(0, Math.min(this.edited, this.cloud.count - 1));
+    this.chooseLongest();
+    this.fillEdit();
+    this.arrange();
+    this.describeChoice();
+    this.request();
+  }
+
+  /** Say to the server where the points are. */
+  report() {
+    const { points } = this.cloud;
+    const pairs = [];
+    for (let k = 0; k < points.length; k += 2) pairs.push([points[k], points[k + 1]].map((value) => Number(value.toFixed(3))));
+    this.send?.(pairs);
+  }
+
+  fillEdit() {
+    const { points, count, movable, most } = this.cloud;
+    if (!movable) return;
+    this.edited = Math.min(this.edited ?? 0, Math.max(0, count - 1));
+    const values = { point: Math.min(count, this.edited + 1), x: points[2 * this.edited] ?? 0, y: points[2 * this.edited + 1] ?? 0 };
+    for (const [name, value] of Object.entries(values)) this.find(`[data-e=${name}]`).value = Number(value.toFixed(2));
+    this.find("[data-e=point]").max = count;
+    this.find("[data-b=add]").disabled = count >= most;
+    this.find("[data-b=remove]").disabled = this.find("[data-b=clear]").disabled = !count;
   }
 
   listenTo(name) {
@@ -532,14 +729,14 @@ class Microscope {
     const { loops, names } = this.cloud;
     const loop = loops[this.loop];
     let images = loop?.cycle ?? [];
-    let text = "No loops in this layer.";
+    let text = this.cloud.toy ? "No loops." : "No loops in this layer.";
     if (this.cluster) {
       images = this.cluster.images;
       text = this.clusterText();
     } else if (loop && !loop.cycle) text = "The cycles of the longest loops only are known.";
     else if (loop)
       text =
-        `${many(images.length, "image")} in order round the loop, where it is born. It is not unique: ` +
+        `${many(images.length, this.cloud.what)} in order round the loop, where it is born. It is not unique: ` +
         `other cycles go round the same hole.${loop.fills ? "" : " It ends when it joins an older loop."}`;
     this.find(".chosen p").textContent = text;
     const { across, side } = this.cloud;
@@ -559,7 +756,7 @@ class Microscope {
   clusterText() {
     const { images, noise } = this.cluster;
     const what = noise ? "in no cluster" : "in this cluster";
-    const size = `${many(images.length, "image")} ${what} at ε = ${round(this.scale)}`;
+    const size = `${many(images.length, this.cloud.what)} ${what} at ε = ${round(this.scale)}`;
     if (!this.cloud.labelled) return `${size}.`;
     const counts = new Map();
     for (const image of images) counts.set(this.cloud.classes[image], (counts.get(this.cloud.classes[image]) ?? 0) + 1);
@@ -571,8 +768,9 @@ class Microscope {
   /** What each view shows now, for those who cannot see it. */
   describe(now) {
     const scale = round(this.scale);
+    const numbers = this.cloud.quiet ? "" : `, ${many(now.pieces, "piece")}, ${many(now.loops, "loop")}`;
     const texts = {
-      map: `Map of ${many(this.cloud.count, "image")} at ε = ${scale}: ${many(now.edges, "edge")}, ${many(now.triangles, "triangle")}, ${many(now.pieces, "piece")}, ${many(now.loops, "loop")}.`,
+      map: `Map of ${many(this.cloud.count, this.cloud.what)} at ε = ${scale}: ${many(now.edges, "edge")}, ${many(now.triangles, "triangle")}${numbers}.`,
       diagram: `Persistence diagram: ${many(this.cloud.births.length, "loop")}, of which ${now.loops} alive at ${scale}.`,
       bars: `Barcode: ${many(this.cloud.births.length, "bar")}; the line at ${scale} crosses ${now.loops}.`,
       betti: `Betti curve: ${many(now.loops, "loop")} at ${scale}.`,
@@ -581,7 +779,7 @@ class Microscope {
     for (const [name, text] of Object.entries(texts)) this.views[name].setAttribute("aria-label", text);
     clearTimeout(this.speech);
     this.speech = setTimeout(() => {
-      this.find("[role=status]").textContent = `ε ${scale}: ${many(now.pieces, "piece")}, ${many(now.loops, "loop")}, ${many(now.clusters, "cluster")}`;
+      this.find("[role=status]").textContent = `ε ${scale}${numbers}${this.cloud.toy ? "" : `, ${many(now.clusters, "cluster")}`}`;
     }, 500);
   }
 
@@ -599,10 +797,11 @@ class Microscope {
 
   /** Where the images are on the map, and what must be drawn anew there. */
   arrange() {
-    const { points, count, look } = this.cloud;
+    const { points, count, look, frame } = this.cloud;
     const view = this.views.map;
     const [width, height, pad] = [view.clientWidth, view.clientHeight, 16];
     const ends = [0, 1].map((axis) => {
+      if (frame) return frame.slice(2 * axis, 2 * axis + 2);
       const values = points.filter((_, k) => k % 2 === axis);
       return [Math.min(...values), Math.max(...values)];
     });
@@ -688,7 +887,7 @@ class Microscope {
     layer(this.filled, upTo(this.triangles.ranks, now.edges - 1), 0.22);
     layer(this.lines, now.edges, Math.max(0.25, 0.6 - now.edges / 4000));
     context.globalAlpha = 1;
-    const cycle = this.cluster ? null : this.cloud.loops[this.loop]?.cycle;
+    const cycle = this.cluster || this.cloud.quiet ? null : this.cloud.loops[this.loop]?.cycle;
     if (cycle) this.drawCycle(context, cycle.map(at));
     const shown = new Set(this.cluster?.images ?? cycle ?? []);
     const marks = this.find("[data-s=marks]").value;
@@ -709,7 +908,7 @@ class Microscope {
         context.fillText(classes[i], x, y);
       } else {
         context.beginPath();
-        context.arc(x, y, shown.has(i) ? 5.5 : 3.5, 0, 2 * Math.PI);
+        context.arc(x, y, (shown.has(i) ? 5.5 : 3.5) * (this.cloud.toy ? 1.3 : 1), 0, 2 * Math.PI);
         if (labels[i] < look.clusters.length) context.fill();
         else {
           // The colours have run out: they come again as rings.
@@ -717,6 +916,12 @@ class Microscope {
           context.stroke();
         }
       }
+    }
+    if (this.cloud.movable && count) {
+      context.beginPath();
+      context.arc(...at(this.edited), 9, 0, 2 * Math.PI);
+      Object.assign(context, { strokeStyle: look.text, lineWidth: 1 });
+      context.stroke();
     }
     if (this.under >= 0) this.drawUnder(context, ...at(this.under), view.clientWidth);
   }
@@ -757,6 +962,7 @@ class Microscope {
   drawUnder(context, x, y, width) {
     const { look, names, side } = this.cloud;
     const text = names[this.under];
+    if (this.cloud.toy) return;
     context.font = `${12 * look.scale}px ${look.font}`;
     const wide = Math.max(side, context.measureText(text).width) + 10;
     const left = Math.min(Math.max(x + 12, 0), width - wide - 2);
@@ -938,8 +1144,9 @@ class Microscope {
 
 const open = new WeakMap();
 
-export default function microscope({ data, parentElement }) {
-  if (!open.has(parentElement)) open.set(parentElement, new Microscope(parentElement));
+export default function microscope({ data, parentElement, setTriggerValue }) {
+  if (!open.has(parentElement))
+    open.set(parentElement, new Microscope(parentElement, (points) => setTriggerValue?.("moved", points)));
   const shown = open.get(parentElement);
   shown.show(data);
   return () => {

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import ArrayLike
 
-from analysis.results import TopologyReport
+from analysis.results import Float32, TopologyReport
 from analysis.topology.cluster_curve import cluster_curve
 from analysis.topology.embedding import embed
 from analysis.topology.representatives import representative_cycles
@@ -34,23 +35,11 @@ def live_cloud(
     measured = _report.layer(layer)
     members = _report.clouds[cloud] if len(_report.clouds) else np.arange(_report.samples)
     distances = measured.distances[np.ix_(members, members)]
-    loops = measured.diagrams[cloud]
-    longest = np.argsort(loops[:, 0] - loops[:, 1], kind="stable")[:_MOST_CYCLES]
-    cycles = dict(
-        zip(longest.tolist(), representative_cycles(distances, loops[longest]), strict=True)
-    )
-    curve = cluster_curve(distances, min_samples=min_samples)
-    known = [cycles.get(place) for place in range(len(loops))]
-    data = live_data(
-        name=f"{key} {layer} {cloud}",
-        distances=distances,
-        points=embed(distances),
-        loops=loops,
-        components=measured.components[cloud],
-        cycles=[cycle and cycle.images.tolist() for cycle in known],
-        fills=[cycle is None or cycle.fills for cycle in known],
-        radii=curve.eps,
-        clusters=curve.counts.tolist(),
+    data = cloud_data(
+        f"{key} {layer} {cloud}",
+        distances,
+        embed(distances),
+        (measured.components[cloud], measured.diagrams[cloud]),
         min_samples=min_samples,
         min_persistence=min_persistence,
     )
@@ -62,3 +51,35 @@ def live_cloud(
             classes = [_images.names[n] for n in members]
             names = [f"{name}: {each}" for name, each in zip(names, classes, strict=True)]
     return data | image_data(names, classes, pictures) | {"look": look_of(PALETTES[appearance])}
+
+
+def cloud_data(
+    name: str,
+    distances: Float32,
+    points: ArrayLike,
+    diagrams: tuple[Float32, Float32],
+    *,
+    min_samples: int,
+    min_persistence: float = 0.0,
+) -> dict[str, Any]:
+    """The numbers of a cloud, without its images; its diagrams are those of `persistence`."""
+    components, loops = diagrams
+    longest = np.argsort(loops[:, 0] - loops[:, 1], kind="stable")[:_MOST_CYCLES]
+    cycles = dict(
+        zip(longest.tolist(), representative_cycles(distances, loops[longest]), strict=True)
+    )
+    curve = cluster_curve(distances, min_samples=min_samples)
+    known = [cycles.get(place) for place in range(len(loops))]
+    return live_data(
+        name=name,
+        distances=distances,
+        points=points,
+        loops=loops,
+        components=components,
+        cycles=[cycle and cycle.images.tolist() for cycle in known],
+        fills=[cycle is None or cycle.fills for cycle in known],
+        radii=curve.eps,
+        clusters=curve.counts.tolist(),
+        min_samples=min_samples,
+        min_persistence=min_persistence,
+    )

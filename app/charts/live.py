@@ -22,6 +22,10 @@ MODULE = Path(__file__).resolve().parents[2] / "assets" / "microscope.js"
 SIDE = 40  # pixels of an image in the sprite
 ACROSS = 16  # images in a row of it
 _QUALITY = 80
+# Of points that can be moved
+FRAME = (-2.0, 2.0, -1.35, 1.35)  # where they may be: left, right, bottom, top
+REACH = 3.0  # the largest scale
+MOST_POINTS = 60
 
 
 def live_data(
@@ -95,6 +99,7 @@ def image_data(
     groups = sorted(set(classes or ()))
     return {
         "names": [*names],
+        "what": "image",
         "labelled": classes is not None,
         "classes": [*(classes or ["image"] * len(names))],
         "colours": [groups.index(each) for each in classes or ()] or [0] * len(names),
@@ -102,6 +107,36 @@ def image_data(
         "side": SIDE,
         "across": ACROSS,
     }
+
+
+def toy_data(
+    count: int,
+    *,
+    quiet: bool,
+    version: str = "",
+    movable: bool = False,
+    start: float | None = None,
+) -> dict[str, Any]:
+    """What a cloud of points has instead of images.
+
+    Parameters
+    ----------
+    count : int
+    quiet : bool
+        Whether to show the map alone, without any number that answers a question.
+    version : str
+        Another one for other points under the same name, at which the view does not start afresh.
+    movable : bool
+        Whether the points can be dragged, added and removed; then the axes stay as they are.
+    start : float, optional
+        The scale to begin with.
+    """
+    names = [f"point {place + 1}" for place in range(count)]
+    data = image_data(names, None, []) | {"what": "point", "toy": True, "quiet": quiet}
+    data |= {"version": version, "movable": movable}
+    if movable:
+        data |= {"frame": [*FRAME], "range": [0, REACH], "most": MOST_POINTS}
+    return data if start is None else data | {"start": start}
 
 
 def look_of(palette: Palette) -> dict[str, Any]:

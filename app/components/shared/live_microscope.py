@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -49,8 +50,21 @@ def render_live_microscope(
         images,
         shown.report,
     )
-    _draw(data=data, key="live")
+    draw_live(data, key="live")
     _render_save(data, title, file_name)
+
+
+def draw_live(data: dict[str, Any], *, key: str, on_move: Callable[[], None] | None = None) -> None:
+    """Draw a cloud; `on_move` is called when points were moved: `moved_points` has them."""
+    _draw(data=data, key=key, on_moved_change=on_move or _ignore)
+
+
+def moved_points(key: str) -> list[tuple[float, float]]:
+    """Where the points are now; for the callback `on_move`."""
+    return [(float(x), float(y)) for x, y in st.session_state[key]["moved"] or []]
+
+
+def _ignore() -> None: ...
 
 
 def _render_save(data: dict[str, Any], title: str, file_name: str) -> None:

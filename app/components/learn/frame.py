@@ -1,0 +1,101 @@
+"""The frame of the page Learn: one step at a time, and one question before each reveal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+_KEYS = Path(__file__).resolve().parents[3] / "assets" / "learn_keys.js"
+_listen = st.components.v2.component("learn_keys", js=_KEYS.read_text("utf-8"))
+_STYLE = """<style>
+/* The steps have controls of their own; the sidebar would take a quarter of the screen. */
+@media (min-width: 769px) { /* below, it holds the navigation */
+  [data-testid=stSidebar], [data-testid=stExpandSidebarButton] { display: none; }
+}
+h1 { padding: 0; font-size: 1.5rem; }
+.st-key-keys { display: none; }
+.st-key-steps .st-key-back { margin-left: auto; }
+.st-key-answer [data-testid=stMetricValue] { font-size: 3rem; line-height: 1.1; }
+@media (min-width: 641px) {
+  [data-testid=stMainBlockContainer] { padding: 3.9rem 2rem 1rem; }
+}
+</style>"""
+
+
+@dataclass(frozen=True)
+class Step:
+    title: str  # one idea, as a sentence
+    text: str  # at most two sentences, below the title
+    render: Callable[[], None]
+
+
+def render_frame(steps: Sequence[Step]) -> None:
+    """Draw the step that the link or the buttons choose, with the way to the others."""
+    st.html(_STYLE)
+    names = [str(place) for place in range(1, len(steps) + 1)]
+    with st.container(horizontal=True, vertical_alignment="center", key="steps", gap="small"):
+        chosen = st.segmented_control(
+            "Step",
+            names,
+            default=names[0],
+            required=True,
+            key="step",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        place = names.index(chosen or names[0])
+        step = steps[place]
+        st.title(step.title, anchor=False, width="content")
+        _render_way("Back", "back", place - 1, names, "PageUp")
+        _render_way("Next", "next", place + 1, names, "PageDown")
+        st.button(
+            "",
+            key="type",
+            icon=":material/format_size:",
+            on_click=_toggle_type,
+            type="tertiary",
+            help="Larger text on pages and in figures, for a projector.",
+        )
+    st.markdown(step.text)
+    with st.container(key="keys"):
+        _listen(key="learn_keys")
+    step.render()
+
+
+def ask(name: str, question: str, answers: Sequence[str]) -> str | None:
+    """Draw a question; None until it is answered. The name tells it from all others."""
+    st.markdown(f"**{question}**")
+    answer = st.segmented_control(
+        question,
+        answers,
+        key=f"guess_{name}",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    if answer is None:
+        st.caption("Guess, and the answer appears.")
+    return answer
+
+
+def _render_way(label: str, key: str, place: int, names: Sequence[str], shortcut: str) -> None:
+    there = 0 <= place < len(names)
+    st.button(
+        label,
+        key=key,
+        type="primary" if key == "next" else "secondary",
+        disabled=not there,
+        on_click=_go,
+        args=(names[place] if there else "",),
+        shortcut=shortcut,
+    )
+
+
+def _go(name: str) -> None:
+    st.session_state["step"] = name
+
+
+def _toggle_type() -> None:
+    st.session_state["large"] = not st.session_state.get("large", False)

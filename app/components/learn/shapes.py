@@ -1,0 +1,112 @@
+"""The second step: shapes whose loops are known, and noise, which has loops too."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from analysis.text import p_value_text, plural
+from analysis.topology.known_shapes import LEAST_RATIO, SHAPES, long_loops
+from analysis.topology.rotation import RotationTest
+from app.cache.learn import Cloud, Known, known_cloud, known_test, toy
+from app.charts.longest import longest_figure
+from app.components.learn.frame import ask
+from app.components.shared.live_microscope import draw_live
+from app.state import appearance
+from app.theme import PALETTES, chart_config
+
+TITLE = "Shapes with known answers, and noise"
+TEXT = (
+    "b₁ counts the loops of a shape that nothing fills. Guess it, then see whether the points "
+    "show it, and when noise hides it."
+)
+_ANSWERS = ["0", "1", "2", "3 or more"]
+_DEFAULT = Known("Circle")
+
+
+def render_shapes() -> None:
+    """Draw the step."""
+    st.fragment(_render, key="learn_shapes_step")()
+
+
+def _render() -> None:
+    left, right = st.columns([3, 7], gap="medium")
+    with right:
+        known = _choose()
+    cloud = known_cloud(known)
+    with left:
+        guess = ask(known.shape, f"{known.shape}: what is b₁?", _ANSWERS)
+        if guess is not None:
+            _render_answer(guess, known, cloud)
+    with right:
+        data = toy(repr(known), cloud, appearance(), quiet=guess is None)
+        draw_live(data, key="learn_shape")
+
+
+def _choose() -> Known:
+    """Draw the controls of the shape."""
+    shape, points, noise, dimension, again = st.columns(
+        [3, 3, 3, 3, 1], vertical_alignment="bottom"
+    )
+    with again:
+        st.button(
+            "",
+            icon=":material/refresh:",
+            key="again",
+            on_click=_draw_again,
+            help="Draw other points of the same shape.",
+        )
+    return Known(
+        shape.selectbox(
+            "Shape",
+            list(SHAPES),
+            key="shape",
+            bind="query-params",
+        ),
+        points.slider("Points", 20, 200, _DEFAULT.points, 10, key="points", bind="query-params"),
+        noise.slider("Noise", 0.0, 0.5, _DEFAULT.noise, 0.05, key="noise", bind="query-params"),
+        dimension.slider(
+            "Dimensions", 2, 50, _DEFAULT.dimension, key="dimension", bind="query-params"
+        ),
+        st.session_state.get("learn_seed", 0),
+    )
+
+
+def _render_answer(guess: str, known: Known, cloud: Cloud) -> None:
+    shape = SHAPES[known.shape]
+    found = long_loops(cloud.loops)
+    with st.container(key="answer", gap="small"):
+        st.metric(f"Long loops found (you said {guess})", found)
+        st.markdown(f"By theory **b₁ = {shape.loops}**. {shape.why}")
+        st.markdown(
+            f"Ripser finds {plural(len(cloud.loops), 'loop')} in all. Long are those that die at "
+            f"more than {LEAST_RATIO:g} times the ε of their birth."
+        )
+        test = known_test(known)
+        st.markdown(_against_noise(test))
+        figure = longest_figure(
+            float(test.observed[2]), test.null[:, 2], palette=PALETTES[appearance()]
+        )
+        st.plotly_chart(
+            figure,
+            key="longest",
+            theme=None,
+            config=chart_config("bettiscope-longest-loop"),
+            alt="The longest loop against those of pure noise",
+        )
+
+
+def _against_noise(test: RotationTest) -> str:
+    """What the rotation test says of the longest loop."""
+    p = float(test.p[3])
+    as_long = int((test.null[:, 2] >= test.observed[2]).sum())
+    verdict = "More than noise" if p <= 0.05 else "Noise does that too"
+    return (
+        f"**{verdict}:** of {test.draws} clouds of pure noise, as wide in every direction, "
+        f"{as_long} have a loop as long (p {p_value_text(p)}). On average they have "
+        f"{np.mean(test.null[:, 0]):.0f} loops."
+    )
+
+
+def _draw_again() -> None:
+    st.session_state["learn_seed"] = st.session_state.get("learn_seed", 0) + 1

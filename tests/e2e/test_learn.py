@@ -1,0 +1,132 @@
+"""The page Learn by the keyboard alone: its numbers are Ripser's, also while points move."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+from ripser import ripser
+
+from analysis.topology.known_shapes import SHAPES, shape_points
+from app.cache.learn import Known, ring
+from app.charts.live import MODULE
+from tests.factories import circle, distances_of
+
+pytestmark = pytest.mark.e2e
+FIND = """async ([source, clouds]) => {
+    const module = await import(URL.createObjectURL(new Blob([source], {type: 'text/javascript'})));
+    const empty = {count: 0, cycles: [], fills: [], least: 0, range: [0, 3]};
+    return clouds.map((points) => {
+      const cloud = module.moved(empty, Float32Array.from(points.flat()));
+      return [cloud.loops.map(({birth, death}) => [birth, death]), cloud.merges, cloud.pieces];
+    });
+}"""
+DEEP = """() => {
+    let active = document.activeElement;
+    while (active?.shadowRoot?.activeElement) active = active.shadowRoot.activeElement;
+    return active;
+}"""
+
+
+def reach(page: Page, goal: Locator) -> None:
+    """Press Tab until the focus is there."""
+    goal.wait_for()
+    for _ in range(60):
+        if goal.evaluate(f"(goal) => goal === ({DEEP})()"):
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"Tab never reaches {goal}")
+
+
+def type_at(page: Page, goal: Locator, text: str) -> None:
+    reach(page, goal)
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type(text)
+    page.keyboard.press("Enter")
+
+
+def answer(page: Page, text: str) -> None:
+    group = page.locator("[class*=st-key-guess]")
+    reach(page, group.get_by_role("radio").first)
+    names = group.get_by_role("radio").all_inner_texts()
+    for _ in range(names.index(text)):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press(" ")
+
+
+def loops_of(points: np.ndarray) -> np.ndarray:
+    loops: np.ndarray = ripser(distances_of(points), distance_matrix=True, maxdim=1)["dgms"][1]
+    return loops
+
+
+def long(points: np.ndarray) -> str:
+    births, deaths = loops_of(points).T
+    return str(int((deaths > 2 * births).sum()))
+
+
+def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None:
+    page = contexts(False).new_page()
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(f"{address}/learn")
+    live = page.locator(".live")
+    found = page.get_by_test_id("stMetricValue")
+
+    # What the browser finds while a point is dragged.
+    rng = np.random.default_rng(0)
+    clouds = [circle(30, noise=0.1), rng.normal(size=(40, 2)), rng.uniform(size=(25, 2)), circle(3)]
+    results = page.evaluate(FIND, [MODULE.read_text("utf-8"), [c.tolist() for c in clouds]])
+    for points, (loops, merges, pieces) in zip(clouds, results, strict=True):
+        points = points.astype(np.float32)
+        components, expected = ripser(distances_of(points), distance_matrix=True, maxdim=1)["dgms"]
+        order = np.lexsort(expected.T[::-1])
+        np.testing.assert_allclose(np.reshape(loops, (-1, 2)), expected[order], rtol=1e-5)
+        np.testing.assert_allclose(merges, np.sort(components[:-1, 1]), rtol=1e-5)
+        assert pieces == len(points)
+
+    # Nothing gives the answer away before the guess.
+    points = np.array(ring(0))
+    expect(live.get_by_role("img", name=f"Map of {len(points)} points")).to_be_visible()
+    expect(live.locator("[data-n=loops]")).to_be_hidden()
+    expect(found).to_have_count(0)
+    assert not re.search(r"loop", live.locator("[data-v=map]").get_attribute("aria-label") or "")
+    answer(page, "2")
+    expect(found).to_have_text(long(points))
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+
+    # A point is moved, and another added.
+    type_at(page, live.get_by_role("spinbutton", name="Point"), "5")
+    type_at(page, live.get_by_role("spinbutton", name="x"), "0.05")
+    type_at(page, live.get_by_role("spinbutton", name="y"), "-0.1")
+    points[4] = 0.05, -0.1
+    reach(page, live.get_by_role("button", name="Add"))
+    page.keyboard.press("Enter")
+    points = np.vstack([points, points[4]])
+    expect(live.get_by_role("img", name=f"Map of {len(points)} points")).to_be_visible()
+    births, deaths = loops_of(points).T
+    expect(found).to_have_text(long(points))
+    longest = (deaths / births).argmax()
+    story = (
+        f"born at ε = {births[longest]:.2f}, when edges close it, and dies at {deaths[longest]:.2f}"
+    )
+    expect(page.get_by_text(story)).to_be_visible()
+    scale = float(np.float32((births[longest] + deaths[longest]) / 2))
+    type_at(page, live.get_by_role("spinbutton", name="Scale ε"), f"{scale:.3f}")
+    alive = ((births <= round(scale, 3)) & (round(scale, 3) < deaths)).sum()
+    expect(live.locator("[data-n=loops]")).to_have_text(str(alive))
+
+    # The next step, by its key; the link leads there.
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.keyboard.press("PageDown")
+    page.wait_for_url(re.compile("step=2"))
+    usual = Known("Circle")
+    shown = shape_points("Circle", usual.points, noise=usual.noise, dimension=usual.dimension)
+    answer(page, "0")
+    expect(found).to_have_text(long(shown))
+    expect(page.get_by_text(f"By theory b₁ = {SHAPES['Circle'].loops}.")).to_be_visible()
+    expect(page.get_by_text("More than noise")).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
