@@ -73,7 +73,7 @@ function cloudOf(cloud) {
   };
 }
 
-/** The cloud with other points: what it has is found here until the server's numbers come. */
+/** The cloud with other points: its numbers are found here until the server's come. */
 export function moved(cloud, points) {
   const count = points.length / 2;
   const distances = new Float32Array((count * (count - 1)) / 2);
@@ -396,9 +396,10 @@ const round = (value) => Number(value.toPrecision(4));
 const many = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
 class Microscope {
-  /** `send` takes the points that were moved, if they may be. */
+  /** `send` takes where points are now, and how often they were moved. */
   constructor(parent, send) {
     this.send = send;
+    this.reports = 0;
     const style = document.createElement("style");
     style.textContent = STYLE;
     this.root = document.createElement("div");
@@ -425,7 +426,7 @@ class Microscope {
   /** Show other data, unless it is the same. */
   show(data) {
     const text = JSON.stringify([data.id, data.version, data.quiet, data.look]);
-    if (text === this.shown) return;
+    if (text === this.shown || data.report < this.reports) return; // of points that were moved since
     const same = this.cloud?.id === data.id;
     this.shown = text;
     this.cloud = read(data);
@@ -591,7 +592,8 @@ class Microscope {
     const { points } = this.cloud;
     const pairs = [];
     for (let k = 0; k < points.length; k += 2) pairs.push([points[k], points[k + 1]].map((value) => Number(value.toFixed(3))));
-    this.send?.(pairs);
+    this.reports += 1;
+    this.send?.({ points: pairs, report: this.reports });
   }
 
   fillEdit() {

@@ -114,7 +114,7 @@ def toy_data(
     *,
     quiet: bool,
     version: str = "",
-    movable: bool = False,
+    report: int | None = None,
     start: float | None = None,
 ) -> dict[str, Any]:
     """What a cloud of points has instead of images.
@@ -126,16 +126,17 @@ def toy_data(
         Whether to show the map alone, without any number that answers a question.
     version : str
         Another one for other points under the same name, at which the view does not start afresh.
-    movable : bool
-        Whether the points can be dragged, added and removed; then the axes stay as they are.
+    report : int, optional
+        For points that can be dragged, added and removed, whose axes stay as they are: the last
+        report of where they are that this answers, so that older answers do not move them back.
     start : float, optional
         The scale to begin with.
     """
     names = [f"point {place + 1}" for place in range(count)]
     data = image_data(names, None, []) | {"what": "point", "toy": True, "quiet": quiet}
-    data |= {"version": version, "movable": movable}
-    if movable:
-        data |= {"frame": [*FRAME], "range": [0, REACH], "most": MOST_POINTS}
+    data |= {"version": version, "movable": report is not None}
+    if report is not None:
+        data |= {"report": report, "frame": [*FRAME], "range": [0, REACH], "most": MOST_POINTS}
     return data if start is None else data | {"start": start}
 
 

@@ -17,6 +17,7 @@ TEXT = (
     "Drag ε, drag the points, or click to add some."
 )
 _KEY = "learn_loop"
+_ANY = 10**9  # answers all reports
 _START = 0.12  # of ε: before anything is joined
 
 
@@ -41,7 +42,7 @@ def _render() -> None:
             appearance(),
             version=str(hash(points)),
             quiet=guess is None,
-            movable=True,
+            report=st.session_state.get("learn_report", _ANY),
             start=_START,
         )
         draw_live(data, key=_KEY, on_move=_take_points)
@@ -75,10 +76,10 @@ def _story(cloud: Cloud) -> str:
 
 
 def _take_points() -> None:
-    st.session_state["learn_points"] = tuple(moved_points(_KEY))
+    st.session_state["learn_points"], st.session_state["learn_report"] = moved_points(_KEY)
 
 
 def _draw_ring() -> None:
     seed = st.session_state.get("learn_ring", 0) + 1
     st.session_state["learn_ring"] = seed
-    st.session_state["learn_points"] = ring(seed)
+    st.session_state["learn_points"], st.session_state["learn_report"] = ring(seed), _ANY

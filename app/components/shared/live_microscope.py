@@ -55,13 +55,14 @@ def render_live_microscope(
 
 
 def draw_live(data: dict[str, Any], *, key: str, on_move: Callable[[], None] | None = None) -> None:
-    """Draw a cloud; `on_move` is called when points were moved: `moved_points` has them."""
+    """Draw a cloud; `on_move` is called when points were moved: `moved_points` has where to."""
     _draw(data=data, key=key, on_moved_change=on_move or _ignore)
 
 
-def moved_points(key: str) -> list[tuple[float, float]]:
-    """Where the points are now; for the callback `on_move`."""
-    return [(float(x), float(y)) for x, y in st.session_state[key]["moved"] or []]
+def moved_points(key: str) -> tuple[tuple[tuple[float, float], ...], int]:
+    """Where the points are now, and the number of that report; for the callback `on_move`."""
+    moved = st.session_state[key]["moved"]
+    return tuple((float(x), float(y)) for x, y in moved["points"]), int(moved["report"])
 
 
 def _ignore() -> None: ...
