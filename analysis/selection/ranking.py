@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.errors import choice_problem, raise_problems
 from analysis.options import PRESETS, ROUNDINGS, Rounding, check_rho
-from analysis.results import TopologyReport
+from analysis.results import Float64, Integers, TopologyReport
 from analysis.selection.scores import score, size_only
 
 if TYPE_CHECKING:
@@ -41,19 +42,37 @@ def rank(scores: pd.Series, *, exclude: Collection[str] = ()) -> pd.Series:
     Scores are equal if they differ by no more than the rounding of floating-point arithmetic.
     Excluded layers and missing scores have no rank.
     """
-    # Without pandas' sorting, which takes most of the time where many analyses are ranked.
-    values = scores.to_numpy(dtype=float, na_value=np.nan)
-    eligible = np.flatnonzero(~np.isnan(values) & ~scores.index.isin(list(exclude)))
-    ordered = eligible[np.argsort(-values[eligible], kind="stable")]
-    best = values[ordered]
+    barred = _are_among(scores.index, exclude)
+    ranks = _ranks(scores.to_numpy(dtype=float, na_value=np.nan), barred)
+    return pd.Series(_with_gaps(ranks), index=scores.index, name="rank")
+
+
+# Without pandas, which takes most of the time where many analyses are ranked.
+def _ranks(scores: Float64, barred: NDArray[np.bool_]) -> Integers:
+    """As `rank`, with 0 for no rank."""
+    eligible = np.flatnonzero(~np.isnan(scores) & ~barred)
+    ordered = eligible[np.argsort(-scores[eligible], kind="stable")]
+    best = scores[ordered]
     close = np.isclose(best[1:], best[:-1], rtol=_ROUNDING, atol=0)
     places = np.arange(1, len(best) + 1)
     places[1:][close] = 0
-    ranks = np.zeros(len(values), dtype=np.int64)
+    ranks = np.zeros(len(scores), dtype=np.int64)
     ranks[ordered] = np.maximum.accumulate(places)
-    return pd.Series(
-        pd.arrays.IntegerArray(ranks, mask=ranks == 0), index=scores.index, name="rank"
-    )
+    return ranks
+
+
+def _first(ranks: Integers, count: int) -> Integers:
+    """Where the best `count` of `_ranks` are, the best first and equal ones in execution order."""
+    ranked = np.flatnonzero(ranks)
+    return ranked[np.argsort(ranks[ranked], kind="stable")][:count]
+
+
+def _are_among(names: Iterable[str], some: Collection[str]) -> NDArray[np.bool_]:
+    return np.array([name in some for name in names], dtype=bool)
+
+
+def _with_gaps(ranks: Integers) -> pd.arrays.IntegerArray:
+    return pd.arrays.IntegerArray(ranks, mask=ranks == 0)
 
 
 def best_first(ranks: pd.Series) -> list[str]:
@@ -105,15 +124,9 @@ def select(
     OptionError
         If `rho` or `rounding` is out of range.
     """
-    return _select_ranked(rank(scores, exclude=exclude), rho, rounding, exclude)
-
-
-def _select_ranked(
-    ranks: pd.Series, rho: float, rounding: Rounding, exclude: Collection[str]
-) -> list[str]:
-    layers = len(ranks) - sum(name in ranks.index for name in exclude)
+    layers = int((~_are_among(scores.index, exclude)).sum())
     count = layer_count(layers, rho=rho, rounding=rounding)
-    return best_first(ranks)[: count if layers else 0]
+    return best_first(rank(scores, exclude=exclude))[:count]
 
 
 def unranked_head(head: str | None, preset: str) -> list[str]:
@@ -170,17 +183,22 @@ def ranking(
         If an option is unknown or out of range.
     """
     head = unranked_head(report.head, preset)
-    scores = score(report, normalization=normalization, summary=summary, tests=tests)
-    rounding = PRESETS[preset].rounding
-    ranks = rank(scores, exclude=head)
-    frame = report.to_frame()
-    frame["score"] = scores.to_numpy()
-    frame["rank"] = ranks.array
-    frame["selected"] = frame["layer"].isin(_select_ranked(ranks, rho, rounding, head))
-    frame["head"] = frame["layer"].isin(head)
-    size_ranks = rank(size_only(report, normalization=normalization), exclude=head)
-    baseline = _select_ranked(size_ranks, rho, rounding, head)
-    last = size_ranks[baseline].max()  # any of the layers of equal size might be chosen
-    frame["size_rank"] = size_ranks.array
-    frame["selected_by_size"] = (size_ranks <= last).fillna(False).to_numpy(bool)
-    return frame
+    are_heads = _are_among(report.names, head)
+    layers = len(are_heads) - int(are_heads.sum())
+    count = layer_count(layers, rho=rho, rounding=PRESETS[preset].rounding)
+    scores = score(report, normalization=normalization, summary=summary, tests=tests).to_numpy()
+    ranks = _ranks(scores, are_heads)
+    size_ranks = _ranks(size_only(report, normalization=normalization).to_numpy(), are_heads)
+    last = size_ranks[_first(size_ranks, count)].max(initial=0)
+    selected = np.zeros(len(scores), dtype=bool)
+    selected[_first(ranks, count)] = True
+    columns = {
+        "score": scores,
+        "rank": _with_gaps(ranks),
+        "selected": selected,
+        "head": are_heads,
+        "size_rank": _with_gaps(size_ranks),
+        # Any of the layers of equal size might be chosen.
+        "selected_by_size": (size_ranks > 0) & (size_ranks <= last),
+    }
+    return pd.concat([report.to_frame(), pd.DataFrame(columns)], axis=1)
