@@ -13,6 +13,7 @@ from analysis.commands.options import (
     add_data_options,
     add_machine_options,
     add_option,
+    add_reverse,
     check_writable,
     fill_from_preset,
     fill_images,
@@ -35,7 +36,7 @@ from analysis.options import (
     options_of,
 )
 from analysis.runs.records import TrainingLog
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import REVERSED, STRATEGIES, reversed_name
 from analysis.system.output import output_to_stderr
 from analysis.system.paths import pasted_path
 from analysis.text import plural
@@ -52,6 +53,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add_data_options(add)
     add_machine_options(add)
     add_option(add, RunOptions, "strategy", choices=STRATEGIES)
+    add_reverse(add)
     add_option(add, RunOptions, "preset")
     add_option(add, AnalysisOptions, "samples", default=f"the preset's ({samples})")
     add_choice_options(add)
@@ -141,12 +143,17 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     except OptionError as error:
         problems.append(str(error))
     problems += option_problems(RunOptions, {"train_samples": arguments.train_samples})
+    strategy = arguments.strategy
+    if arguments.reverse and not problems:
+        strategy = reversed_name(strategy)
+        if strategy == arguments.strategy:
+            problems.append(f"`reverse` needs a strategy that ranks layers, got {strategy!r}")
     raise_problems(problems)
     assert recipe is not None
     assert analysis is not None
     return RunOptions(
         analysis=analysis,
-        strategy=arguments.strategy,
+        strategy=strategy,
         rho=arguments.rho,
         normalization=arguments.normalization,
         preset=arguments.preset,
@@ -186,6 +193,7 @@ def _result(
         "shift": analysis.shift,
         "severity": analysis.severity,
         "strategy": options.strategy,
+        "reverse": options.strategy.endswith(REVERSED),
         "rho": options.rho,
         "normalization": options.normalization,
         "preset": options.preset,

@@ -136,6 +136,12 @@ def add_choice_options(add: Callable[..., Any]) -> None:
     add_option(add, RunOptions, "summary", choices=SUMMARIES)
 
 
+def add_reverse(add: Callable[..., Any], more: str = "") -> None:
+    """Add the flag that ranks layers the other way; `add` is a parser's `add_argument`."""
+    what = "Rank the other way: train the layers that a strategy would choose last."
+    add("--reverse", action="store_true", help=f"{what} {more}".strip())
+
+
 def follow_links(arguments: argparse.Namespace, dataset: str) -> str:
     """The dataset's name, of a folder with its links if `--follow-links` was given."""
     if arguments.follow_links and dataset.startswith(FOLDER):

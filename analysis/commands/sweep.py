@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from analysis.commands.options import (
     add_follow_links,
     add_option,
+    add_reverse,
     check_writable,
     dataset_name,
     follow_links,
@@ -27,7 +28,7 @@ from analysis.models import learn_code
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.runs.records import Run
 from analysis.runs.store import RunStore
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import ALL_STRATEGIES, reversed_name
 from analysis.sweeps.dask_cluster import Cluster, dask_cluster
 from analysis.sweeps.duels import duels, verdict
 from analysis.sweeps.grid import GRIDS, DataChoice, Grid
@@ -69,6 +70,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         help="Names or folders of images. Default: the grid's.")  # fmt: skip
     add_follow_links(add)
     add("--strategies", type=_names, metavar="A,B", help="Default: the grid's.")
+    add_reverse(add, "Those that rank no layers stay as they are.")
     add("--seeds", type=_names, metavar="0,1", help="Default: the grid's.")
     add_option(
         add, AnalysisOptions, "weights", type=weights_name, default="the grid's",
@@ -212,6 +214,8 @@ def _grid(arguments: argparse.Namespace) -> Grid:
         else:
             problems.append(f"`seeds` must be whole numbers, got {', '.join(arguments.seeds)}")
     grid = replace(grid, **changes)
+    if arguments.reverse:
+        grid = replace(grid, strategies=tuple(map(reversed_name, grid.strategies)))
     raise_problems(problems + grid.problems())
     return grid
 
@@ -263,7 +267,7 @@ def _write(
 
 def _cell_text(options: RunOptions) -> str:
     analysis = options.analysis
-    data, title = DataChoice.of_options(analysis), STRATEGIES[options.strategy].title
+    data, title = DataChoice.of_options(analysis), ALL_STRATEGIES[options.strategy].title
     return f"{analysis.model} on {data}: {title}, seed {options.recipe.seed}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -361,6 +361,37 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+REVERSED = "-reversed"  # ends the name of a strategy that ranks the other way
+
+
+def reversed_name(strategy: str) -> str:
+    """The strategy that ranks the other way, or the same one if it ranks no layers."""
+    if strategy.endswith(REVERSED):
+        return strategy.removesuffix(REVERSED)
+    name = f"{strategy}{REVERSED}"
+    return name if name in ALL_STRATEGIES else strategy
+
+
+def _reversed(strategy: Strategy) -> Strategy:
+    scores = strategy.scores
+    assert scores is not None, "only a strategy that ranks layers can be reversed"
+    return replace(
+        strategy,
+        title=f"{strategy.title}, reversed",
+        help=f"The layers that “{strategy.title}” ranks last.",
+        scores=lambda evidence: -scores(evidence),
+    )
+
+
+# With those that rank the other way, which no list shows. By names of their own, no run of theirs
+# is taken for one of the strategy itself.
+ALL_STRATEGIES: dict[str, Strategy] = STRATEGIES | {
+    f"{name}{REVERSED}": _reversed(strategy)
+    for name, strategy in STRATEGIES.items()
+    if strategy.scores is not None
+}
+
+
 def chosen_layers(
     strategy: str, evidence: Evidence, *, rho: float = 0.1, preset: str = "recommended"
 ) -> list[str]:
@@ -369,7 +400,7 @@ def chosen_layers(
     Parameters
     ----------
     strategy : str
-        A name of `STRATEGIES`.
+        A name of `ALL_STRATEGIES`.
     evidence : Evidence
     rho : float in (0, 1]
         Share of the layers, for the strategies of equal budget.
@@ -383,7 +414,7 @@ def chosen_layers(
         Empty if ρ rounds to none. All layers with the scope "everything", and the head with
         "norms-and-biases": `freezing.trained_names` says which of their parameters train.
     """
-    chosen = STRATEGIES[strategy]
+    chosen = ALL_STRATEGIES[strategy]
     head = evidence.head
     if chosen.scores is not None:
         best = select_by_preset(chosen.scores(evidence), head, rho=rho, preset=preset)
@@ -397,7 +428,7 @@ def chosen_layers(
 
 def idle_settings(options: RunOptions) -> frozenset[str]:
     """The fields of a run that play no part in how its strategy chooses."""
-    known = STRATEGIES.get(options.strategy)
+    known = STRATEGIES.get(options.strategy.removesuffix(REVERSED))
     names = set[str]()
     if known is None or known.scores is not _adabet_scores:
         names |= {"normalization", "summary"}
@@ -423,7 +454,7 @@ def order_share(
 
     Nothing is chosen, either, where a strategy scores no layer.
     """
-    known = STRATEGIES[strategy]
+    known = ALL_STRATEGIES[strategy]
     if known.scores is None:
         return OrderShare()
     scores, head = known.scores(evidence), evidence.head

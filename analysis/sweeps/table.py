@@ -15,7 +15,7 @@ from statistics import mean, stdev
 from analysis.options import RunOptions
 from analysis.runs.records import Run
 from analysis.selection.export import run_settings
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import ALL_STRATEGIES
 from analysis.sweeps.grid import DataChoice
 from analysis.sweeps.paper_claims import MEMORY_MODEL, PaperClaim, average_claims, claim_for
 from analysis.text import megabytes, signed
@@ -141,7 +141,7 @@ def markdown(rows: Sequence[Row], strategies: Sequence[str], seeds: int) -> str:
     parts = []
     for name, number in NUMBERS.items():
         claims = name == "peak memory" and any(row.claim for row in rows)
-        head = ["Model", "Dataset", *(STRATEGIES[strategy].title for strategy in strategies)]
+        head = ["Model", "Dataset", *(ALL_STRATEGIES[strategy].title for strategy in strategies)]
         if claims:
             head += ["AdaBet against full, measured", f"claim of the paper ({MEMORY_MODEL})"]
         body = []

@@ -15,7 +15,7 @@ from analysis.instruments.ledger import Ledger
 from analysis.models.names import ADDED_HEAD
 from analysis.options import PRESETS, RunOptions
 from analysis.selection.ranking import layer_count, unranked_head
-from analysis.selection.strategies import STRATEGIES, Evidence, chosen_layers, order_share
+from analysis.selection.strategies import ALL_STRATEGIES, Evidence, chosen_layers, order_share
 from analysis.system.devices import device_of, full_float32
 from analysis.text import first_of
 from analysis.topology.inputs import PreparedImages, load_split
@@ -61,7 +61,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     images, traced = trace_images(model, options)
     added = ADDED_HEAD in dict(model.named_children())
     names = traced.names
-    preset, strategy = PRESETS[options.preset], STRATEGIES[options.strategy]
+    preset, strategy = PRESETS[options.preset], ALL_STRATEGIES[options.strategy]
     ranks_all = preset.ranks_head and strategy.scope == "layers"
     if traced.head.name is None and not ranks_all and strategy.scope != "everything":
         raise TrainingError(traced.head.reason)
@@ -160,7 +160,7 @@ def gather_evidence(
 ) -> CostedEvidence:
     """Obtain what the run's strategy needs; `traced` and `images` are of `trace_images`."""
     layers, names = traced.layers, traced.names
-    strategy = STRATEGIES[options.strategy]
+    strategy = ALL_STRATEGIES[options.strategy]
     needs, analysis = strategy.needs, options.analysis
     if strategy.uses_analysis:
         if strategy.before_shift:

@@ -8,7 +8,7 @@ from analysis.models import head_problem, model_and_weights_problems, model_prob
 from analysis.options import RunOptions
 from analysis.progress import ProgressCallback
 from analysis.selection.scores import normalization_problem
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import ALL_STRATEGIES, STRATEGIES
 from analysis.topology.summaries import SUMMARIES
 
 
@@ -35,7 +35,8 @@ def name_problems(
     if not (stored and ":" in analysis.dataset):
         problems += dataset_problem(analysis.dataset, progress)
     problems += choice_problem("shift", analysis.shift, SHIFTS)
-    problems += choice_problem("strategy", options.strategy, STRATEGIES)
+    if options.strategy not in ALL_STRATEGIES:
+        problems += choice_problem("strategy", options.strategy, STRATEGIES)
     problems += normalization_problem(options.normalization)
     problems += choice_problem("summary", options.summary, SUMMARIES)
     return problems

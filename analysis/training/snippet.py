@@ -6,7 +6,7 @@ from analysis.datasets import DATASETS
 from analysis.models import spec_of
 from analysis.models.names import ADDED_HEAD
 from analysis.options import LEARNING_RATES, RunOptions, Scope
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import ALL_STRATEGIES
 from analysis.training.metrics import Selection
 
 _RULES: dict[Scope, str] = {
@@ -124,7 +124,7 @@ def snippet(options: RunOptions, selection: Selection) -> str:
     str
         Python. It expects the variables `model` and `loader`.
     """
-    recipe, scope = options.recipe, STRATEGIES[options.strategy].scope
+    recipe, scope = options.recipe, ALL_STRATEGIES[options.strategy].scope
     spec = spec_of(options.analysis.model)  # None if the model is gone since
     known = selection.head or (spec.head if spec else "")
     # Of older runs: in timm's networks and the user's own code, it was the layer that ran last.

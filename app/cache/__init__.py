@@ -36,7 +36,7 @@ from analysis.selection.certainty import Certainty, certainty, with_probability
 from analysis.selection.decision import Decision
 from analysis.selection.ranking import equal_rho, ranking
 from analysis.selection.strategies import (
-    STRATEGIES,
+    ALL_STRATEGIES,
     Evidence,
     OrderShare,
     chosen_layers,
@@ -288,7 +288,7 @@ def strategy_layers(
     return {
         name: tuple(chosen_layers(name, evidence, rho=choice.rho, preset=choice.preset))
         for name in strategies
-        if STRATEGIES[name].chooses_at_once
+        if ALL_STRATEGIES[name].chooses_at_once
     }
 
 
@@ -301,7 +301,7 @@ def order_shares(
     shares = {
         name: order_share(name, evidence, rho=choice.rho, preset=choice.preset)
         for name in strategies
-        if STRATEGIES[name].chooses_at_once
+        if ALL_STRATEGIES[name].chooses_at_once
     }
     return {name: share for name, share in shares.items() if share.sentence}
 

@@ -20,7 +20,7 @@ from analysis.options import (
     RunOptions,
 )
 from analysis.selection.scores import NORMALIZATIONS
-from analysis.selection.strategies import STRATEGIES, Needs
+from analysis.selection.strategies import ALL_STRATEGIES, STRATEGIES, Needs
 from analysis.text import plural, saving_text, size_text
 from app.cache import estimates, order_shares, run_queue, strategy_layers
 from app.components.shared.help_texts import bullet_list
@@ -52,7 +52,7 @@ class Planned:
 
     @property
     def title(self) -> str:
-        return STRATEGIES[self.strategy].title + self.variant
+        return ALL_STRATEGIES[self.strategy].title + self.variant
 
 
 def render_plan(
@@ -247,7 +247,7 @@ def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, se
     requests = {
         plan: memory_request(shown, scope, () if scope == "everything" else chosen, recipe)
         for plan, chosen in layers.items()
-        for scope in [STRATEGIES[plan.strategy].scope]
+        for scope in [ALL_STRATEGIES[plan.strategy].scope]
         if chosen
     }
     wanted = [*requests.values(), full]
@@ -318,7 +318,7 @@ def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, se
 
 
 def _trains(plan: Planned, layers: tuple[str, ...] | None, head: str | None) -> str:
-    strategy = STRATEGIES[plan.strategy]
+    strategy = ALL_STRATEGIES[plan.strategy]
     if strategy.scope == "everything":
         return "every parameter"
     if strategy.scope == "norms-and-biases":

@@ -14,7 +14,7 @@ import streamlit as st
 
 from analysis.options import RunOptions
 from analysis.runs.store import Run
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import ALL_STRATEGIES
 from analysis.sweeps.grid import DataChoice, Grid
 from analysis.sweeps.paper_claims import MEMORY_MODEL, average_claims
 from analysis.sweeps.table import NUMBERS, Cell, Row
@@ -94,7 +94,7 @@ def matrix(
             texts = [state_texts.get((row.model, row.data, name), "")]
             if name in row.cells:
                 texts.insert(0, _text(row.cells[name], shown, len(grid.seeds)))
-            line[STRATEGIES[name].title] = " ".join(texts).strip() or "–"
+            line[ALL_STRATEGIES[name].title] = " ".join(texts).strip() or "–"
         if shown == MEMORY and {"adabet", "full"} <= set(grid.strategies):
             saving = "–" if math.isnan(row.saving) else f"{signed(-row.saving)} %"
             claim = f" :gray-badge[claim {row.claim.short}]" if row.claim else ""

@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.runs.differences import LEVEL, Difference, Differences
 from analysis.runs.standings import Standing, comparison_key, standings
 from analysis.runs.store import Run
-from analysis.selection.strategies import STRATEGIES
+from analysis.selection.strategies import ALL_STRATEGIES
 from analysis.text import plural, signed
 from app.cache import run_differences
 
@@ -44,8 +44,8 @@ def verdict(runs: Sequence[Run], hold: Hold = run_differences) -> tuple[str, str
     if len({comparison_key(run) for run in done}) > 1:
         return "These runs differ in more than strategy and seed, so no winner is named.", ""
     table, left_out = standings(done)
-    equal = [row for row in table if STRATEGIES[row.strategy].equal_budget]
-    others = [row for row in table if not STRATEGIES[row.strategy].equal_budget]
+    equal = [row for row in table if ALL_STRATEGIES[row.strategy].equal_budget]
+    others = [row for row in table if not ALL_STRATEGIES[row.strategy].equal_budget]
     pairs = hold(equal or table)
     parts = [_winner(equal, pairs)] if equal else []
     if others:
@@ -53,7 +53,7 @@ def verdict(runs: Sequence[Run], hold: Hold = run_differences) -> tuple[str, str
         parts.append(f"{'For comparison' if equal else 'On the test images'}: {figures}.")
     parts.append(_against_nulls(equal, pairs))
     if left_out:
-        names = " and ".join(STRATEGIES[name].title for name in dict.fromkeys(left_out))
+        names = " and ".join(ALL_STRATEGIES[name].title for name in dict.fromkeys(left_out))
         parts.append(f"Left out, as they ran with other seeds: {names}.")
     return " ".join(filter(None, parts)), _evidence(table[0], pairs)
 
@@ -102,7 +102,7 @@ def _against(equal: list[Standing], place: int, nulls: list[int], pairs: Differe
     groups: dict[str, list[str]] = {}
     for null in nulls:
         groups.setdefault(_relation(equal, place, null, pairs), []).append(
-            STRATEGIES[equal[null].strategy].title.lower()
+            ALL_STRATEGIES[equal[null].strategy].title.lower()
         )
     clauses = [f"{verb} {' and '.join(names)}" for verb, names in groups.items()]
     return f"{_title(equal[place])} {', and '.join(clauses)}."
@@ -136,7 +136,7 @@ def _evidence(standing: Standing, pairs: Differences | None) -> str:
 
 def _title(standing: Standing) -> str:
     variant = f" ({standing.variant})" if standing.variant else ""
-    return STRATEGIES[standing.strategy].title + variant
+    return ALL_STRATEGIES[standing.strategy].title + variant
 
 
 def _accuracy(standing: Standing) -> str:

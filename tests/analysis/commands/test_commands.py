@@ -209,6 +209,7 @@ def test_a_preset_decides_the_options_left_out(capsys: pytest.CaptureFixture[str
         (["--preset", "mine"], "`preset` must be one of recommended, paper, released"),
         (["--model", "x", "--rho", "2"], "`model` must.*; `rho` must"),
         (["--model", "x", "--samples", "2"], "`model` must.*; `samples` must"),
+        (["--strategy", "head", "--reverse"], "`reverse` needs a strategy that .*, got 'head'"),
         (["--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
     ],
 )

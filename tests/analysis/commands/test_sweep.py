@@ -95,6 +95,10 @@ def test_the_pocket_grid_is_the_default_and_listing_runs_nothing(
     assert lines[0] == "missing     pocket-resnet20 on digits: AdaBet, seed 0"
     assert main(["sweep", "--list", "--grid", "paper"]) == 0
     assert "vit_b_16 on dogs: Full, seed 0" in capsys.readouterr().out
+    assert main(["sweep", "--list", "--reverse", "--strategies", "adabet,full"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "missing     pocket-resnet20 on digits: AdaBet, reversed, seed 0"
+    assert lines[1] == "missing     pocket-resnet20 on digits: Full, seed 0"
     assert RunStore().runs() == []
 
 

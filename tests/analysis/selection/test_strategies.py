@@ -30,11 +30,13 @@ from analysis.selection.criteria import (
 from analysis.selection.ranking import ranking, select
 from analysis.selection.scores import score
 from analysis.selection.strategies import (
+    ALL_STRATEGIES,
     STRATEGIES,
     Evidence,
     chosen_layers,
     idle_settings,
     order_share,
+    reversed_name,
 )
 from analysis.topology.resummarize import resummarize
 from analysis.training.choosing import choose
@@ -238,6 +240,38 @@ def test_criteria_leave_out_layers_without_numbers() -> None:
     scores = STRATEGIES["cka"].scores
     assert scores is not None
     assert scores(evidence)["d"] == 1 - linear_cka(layers[3].distances, layers[1].distances)
+
+
+def test_reversed_strategies_choose_from_the_other_end() -> None:
+    rng = np.random.default_rng(1)
+    clouds = [rng.normal(size=(8, 3)) @ np.diag([1, own, own]) for own in (0.1, 1, 0.5, 0.2)]
+    layers = [factories.layer(name, cloud) for name, cloud in zip("abde", clouds, strict=True)]
+    layers.insert(2, factories.layer("c"))  # without numbers: never chosen, from neither end
+    report = replace(factories.report(*layers), head="e")
+    evidence = Evidence.of_report(report, normalization="activation", seed=0)
+    for name in ("participation-ratio", "intrinsic-dimension", "random", "last"):
+        straight = chosen_layers(name, evidence, rho=1.0)[:-1]
+        other_way = chosen_layers(f"{name}-reversed", evidence, rho=1.0)
+        assert other_way == [*reversed(straight), "e"]
+        assert len(straight) == (4 if name in ("random", "last") else 3)
+
+
+def test_a_reversed_strategy_has_a_name_of_its_own_and_the_needs_of_its_strategy() -> None:
+    assert set(ALL_STRATEGIES) == set(NAMES) | {f"{name}-reversed" for name in RANKED}
+    assert [reversed_name(name) for name in ("adabet", "adabet-reversed", "full")] == [
+        "adabet-reversed", "adabet", "full",
+    ]  # fmt: skip
+    titles = [strategy.title for strategy in ALL_STRATEGIES.values()]
+    assert len(set(titles)) == len(titles)
+    for name in RANKED:
+        straight, other = ALL_STRATEGIES[name], ALL_STRATEGIES[f"{name}-reversed"]
+        assert (other.needs, other.measure, other.equal_budget) == (
+            straight.needs, straight.measure, True,
+        )  # fmt: skip
+        options = RunOptions(strategy=name)
+        assert idle_settings(replace(options, strategy=f"{name}-reversed")) == idle_settings(
+            options
+        )
 
 
 def test_the_shortest_loop_matters_only_to_strategies_that_count_loops() -> None:

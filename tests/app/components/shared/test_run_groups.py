@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.options import RunOptions
+from analysis.runs.standings import standings
 from analysis.runs.store import Run, RunStore
+from analysis.selection.export import file_stem, run_settings
+from analysis.sweeps.table import as_csv, markdown, rows_of
 from app.charts.training import BAND, accuracy_figure
 from app.components.finetune.live import tile_texts
 from app.components.runs.table import run_frame
@@ -66,6 +71,21 @@ def test_names_have_what_differs_and_no_more(store: RunStore) -> None:
     first, second = named(run_options("last"), run_options("last"))
     assert first.startswith("Last layers · #")
     assert first != second
+
+
+def test_a_reversed_run_is_never_taken_for_a_straight_one(store: RunStore) -> None:
+    runs = [finished_run(store, run_options(name)) for name in ("adabet", "adabet-reversed")]
+    groups = groups_of(runs)
+    assert [group.name for group in groups] == ["AdaBet", "AdaBet, reversed"]
+    assert [one.name for run in runs for one in groups_of([run])] == [g.name for g in groups]
+    assert [row.strategy for row in standings(runs)[0]] == [r.options.strategy for r in runs]
+    cells = {run.options: run for run in runs}
+    lines = csv.DictReader(io.StringIO(as_csv(cells, cells)))
+    assert [line["strategy"] for line in lines] == ["adabet", "adabet-reversed"]
+    assert "| AdaBet | AdaBet, reversed |" in markdown(
+        rows_of(cells, cells), ["adabet", "adabet-reversed"], 1
+    )
+    assert file_stem("runs", run_settings(runs[1].options)).count("adabet-reversed") == 1
 
 
 def test_the_seeds_of_a_setting_are_one_group(two_by_two: list[Run]) -> None:
