@@ -84,6 +84,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         (RunOptions, "rho"),
         (Recipe, "batch_size"),
         (Recipe, "learning_rate"),
+        (Recipe, "reuse_frozen"),
         (AnalysisOptions, "device"),
     ):
         add_option(add, owner, name, default="the grid's")
@@ -195,7 +196,7 @@ def _grid(arguments: argparse.Namespace) -> Grid:
         problems.append(f"`workers` must be at least 1, got {arguments.workers}")
     grid = GRIDS.get(arguments.grid, next(iter(GRIDS.values())))
     base = grid.base
-    own = _values_of(arguments, "epochs", "batch_size", "learning_rate")
+    own = _values_of(arguments, "epochs", "batch_size", "learning_rate", "reuse_frozen")
     recipe = _replace_valid(base.recipe, own, problems)
     own = _values_of(arguments, "weights", "weights_key", "head", "device")
     analysis = _replace_valid(base.analysis, own, problems)

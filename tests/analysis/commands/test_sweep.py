@@ -280,3 +280,13 @@ def test_a_sweep_takes_the_users_folder_and_network(
         f"folder:{home}/pictures",
     )
     assert (analysis.shift, analysis.severity, run.state) == ("noise", 2, "done")
+
+
+@pytest.mark.parametrize(("flags", "reused"), [([], True), (["--no-reuse-frozen"], False)])
+def test_the_frozen_part_runs_once_unless_the_sweep_says_otherwise(
+    flags: list[str], reused: bool
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_to(parser.add_subparsers())
+    grid = _grid(parser.parse_args(["sweep", *flags]))
+    assert {cell.recipe.reuse_frozen for cell in grid.cells()} == {reused}
