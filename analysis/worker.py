@@ -34,6 +34,7 @@ from analysis.options import AnalysisOptions
 from analysis.progress import Progress, ProgressCallback
 from analysis.results import SavedAnalysis, TopologyReport
 from analysis.runs.recorder import TrainingRequest, train
+from analysis.sweeps.profiling import ProfileRequest, answer_profile
 from analysis.system.processes import Failure, end_group
 from analysis.topology.layer_test_store import RotationRequest, saved_tests
 from analysis.topology.mixtures import MixtureRequest, save_mixtures
@@ -116,6 +117,12 @@ def _leave_out(request: RemovalRequest, report: ProgressCallback) -> object:
     return saved_removal(request, progress=report)
 
 
+def _profile(request: ProfileRequest, report: ProgressCallback) -> object:
+    analysis = request.options.analysis
+    learn_code(analysis.model, analysis.seed)
+    return answer_profile(request, report)
+
+
 # The function that answers each type of request: one entry adds a type. Each raises
 # `AnalysisError` with a sentence for the user.
 ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
@@ -130,6 +137,7 @@ ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
     RemovalRequest: _leave_out,
     ShiftRequest: _shift,
     MixtureRequest: _mix,
+    ProfileRequest: _profile,
 }
 
 

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import pandas as pd
-
 from analysis.commands.options import (
     add_data_options,
     add_option,
@@ -25,7 +23,6 @@ from analysis.commands.options import (
     write_json,
 )
 from analysis.commands.sweep import add_places, chosen_cluster
-from analysis.datasets import dataset_spec
 from analysis.errors import ModelError, OptionError, raise_problems
 from analysis.models import fetch_weights, learn_code
 from analysis.options import AnalysisOptions, Recipe, RunOptions, check_rho
@@ -37,10 +34,6 @@ from analysis.sweeps.grid import Grid
 from analysis.sweeps.judging import (
     BEST_SINGLES,
     Judgement,
-    chosen_sets,
-    criteria_for,
-    judge,
-    set_grids,
 )
 from analysis.sweeps.layer_profile import (
     EPOCHS,
@@ -48,11 +41,10 @@ from analysis.sweeps.layer_profile import (
     TRAIN_SAMPLES,
     LayerProfile,
     profile_grid,
-    profile_of,
     profile_options,
-    with_seed,
 )
-from analysis.sweeps.profile_files import document, save_profile
+from analysis.sweeps.profile_files import document
+from analysis.sweeps.profiling import ProfileRequest, make_profile
 from analysis.sweeps.progress import runs_of
 from analysis.sweeps.sweep import sweep
 from analysis.system.devices import device_problem
@@ -110,26 +102,10 @@ def _profile(arguments: argparse.Namespace) -> None:
     report_left_out(options.analysis.dataset)
     fetch_weights(options.analysis.model, options.analysis.weights, print_progress)
 
-    from analysis.training.scoring import ranked_layers  # slow to import
-
-    with output_to_stderr():
-        layers = ranked_layers(options).layers
-    sizes = [math.prod(layer.shape) for layer in layers]
-    with chosen_cluster(arguments.dask) as cluster:
+    request = ProfileRequest(options, seeds, arguments.rho, arguments.criteria)
+    with chosen_cluster(arguments.dask) as cluster, output_to_stderr():
         places = _Places(cluster, arguments.workers)
-        grid = profile_grid(options, [layer.name for layer in layers], seeds)
-        runs = places.train([grid], "layers, each alone")
-        profile = profile_of(
-            options, layers, sizes, seeds, runs,
-            test_images=dataset_spec(options.analysis.dataset).sizes["test"],
-        )  # fmt: skip
-        judgement = None
-        if arguments.criteria:
-            scores = _scores(profile)
-            sets = chosen_sets(profile, scores, arguments.rho)
-            runs = places.train(set_grids(profile, sets), "the selected layers together")
-            judgement = judge(profile, scores, sets, runs, arguments.rho)
-    save_profile(profile, judgement)
+        profile, judgement = make_profile(request, places.train, _print_stage)
     if arguments.json is not None:
         write_json(document(profile, judgement), arguments.json)
     print("\n".join([*profile_lines(profile), *judgement_lines(profile, judgement)]))
@@ -173,7 +149,7 @@ class _Places:
         cells = list(dict.fromkeys(cell for grid in grids for cell in grid.cells()))
         done = sum(run.state == "done" for run in runs_of(cells, store.runs()).values())
         begun, already = time.monotonic(), done
-        print(f"Training {what}: {plural(len(cells), 'run')}, {done} done.", file=sys.stderr)
+        print(f"{what}: {plural(len(cells), 'run')}, {done} done.", file=sys.stderr)
         executor = self._cluster.executor if self._cluster else None
         for grid in grids:
             for run in sweep(grid, executor, workers=self._workers):
@@ -193,16 +169,8 @@ def _ending(run: Run) -> str:
     return f"{text}: {100 * run.result.test_accuracy:.1f} %, {run.result.seconds:.1f} s"
 
 
-def _scores(profile: LayerProfile) -> dict[int, pd.DataFrame]:
-    from analysis.training.scoring import criterion_scores
-
-    criteria, names = criteria_for(profile.options), [layer.layer for layer in profile.layers]
-    scores = {}
-    for seed in profile.seeds:
-        print(f"Scoring the layers by {len(criteria)} criteria, seed {seed}.", file=sys.stderr)
-        with output_to_stderr():
-            scores[seed] = criterion_scores(with_seed(profile.options, seed), criteria, names)
-    return scores
+def _print_stage(what: str) -> None:
+    print(f"{what}.", file=sys.stderr, flush=True)
 
 
 def profile_lines(profile: LayerProfile) -> list[str]:

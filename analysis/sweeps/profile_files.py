@@ -128,12 +128,16 @@ def _short(value: Any) -> Any:
 def save_profile(profile: LayerProfile, judgement: Judgement | None) -> Path:
     """Write a profile into BettiScope's folder, where the page Compare finds it.
 
+    A profile without criteria does not replace one that has them.
+
     Raises
     ------
     StoreError
         If it cannot be written.
     """
     path = _path(profile.options.analysis, profile.seeds[0])
+    if judgement is None and _is_judged(path):
+        return path
     text = json.dumps(document(profile, judgement), allow_nan=False)
     try:
         with replacing(path) as file:
@@ -145,19 +149,35 @@ def save_profile(profile: LayerProfile, judgement: Judgement | None) -> Path:
     return path
 
 
+def _is_judged(path: Path) -> bool:
+    try:
+        found = _load(path)
+    except StoreError:  # it is damaged
+        return False
+    return found is not None and found.judgement is not None
+
+
+def profiles_folder() -> Path:
+    """Where profiles that were made here are kept."""
+    return home() / "profiles"
+
+
 def find_profile(analysis: AnalysisOptions) -> SavedProfile | None:
     """The profile of a network and its images: one made here, else one that was shipped.
+
+    One that holds criteria comes before one that does not.
 
     Raises
     ------
     StoreError
         If a file is damaged or cannot be read.
     """
+    known = []
     for path in (_path(analysis, 0), shipped_path(analysis)):
         found = _load(path)
         if found is not None and _is_of(found.profile, analysis):
-            return replace(found, shipped=path.parent == SHIPPED)
-    return None
+            known.append(replace(found, shipped=path.parent == SHIPPED))
+    return next((each for each in known if each.judgement is not None), next(iter(known), None))
 
 
 def shipped_path(analysis: AnalysisOptions) -> Path:
@@ -265,7 +285,7 @@ def _long(value: float | None) -> float:
 def _path(analysis: AnalysisOptions, seed: int) -> Path:
     subject = asdict(_subject(analysis)) | _fingerprints(analysis, seed)
     digest = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
-    return home() / "profiles" / f"{digest[:32]}.json"
+    return profiles_folder() / f"{digest[:32]}.json"
 
 
 def _subject(analysis: AnalysisOptions) -> AnalysisOptions:

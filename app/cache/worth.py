@@ -13,8 +13,7 @@ from analysis.selection.ranking import select
 from analysis.selection.strategies import STRATEGIES
 from analysis.sweeps.judging import BEST_SINGLES, Judgement
 from analysis.sweeps.layer_profile import LayerProfile
-from analysis.sweeps.profile_files import SavedProfile, find_profile
-from analysis.system.home import home
+from analysis.sweeps.profile_files import SavedProfile, find_profile, profiles_folder
 from app.charts.worth import criteria_figure, scatter_figure, worth_figure
 from app.theme import PALETTES, DrawnFigure
 
@@ -29,11 +28,15 @@ def stored_profile(key: str, options: AnalysisOptions) -> SavedProfile | None:
     StoreError
         If the file is damaged or cannot be read.
     """
-    return _stored_profile(key, home(), options)
+    folder = profiles_folder()
+    changed = folder.stat().st_mtime_ns if folder.exists() else 0
+    return _stored_profile(key, folder, changed, options)
 
 
-@st.cache_resource(ttl=10, max_entries=32, show_spinner=False)
-def _stored_profile(key: str, folder: Path, _options: AnalysisOptions) -> SavedProfile | None:
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _stored_profile(
+    key: str, folder: Path, changed: int, _options: AnalysisOptions
+) -> SavedProfile | None:
     return find_profile(_options)
 
 

@@ -7,14 +7,22 @@ from statistics import mean
 import pandas as pd
 import streamlit as st
 
+from analysis.datasets import dataset_spec
 from analysis.errors import AnalysisError
-from analysis.options import AnalysisOptions
 from analysis.selection.export import profile_command
 from analysis.selection.strategies import NEEDS, STRATEGIES
 from analysis.sweeps.judging import Judgement, answer, answer_about
-from analysis.sweeps.layer_profile import LayerProfile
+from analysis.sweeps.layer_profile import (
+    TRAIN_SAMPLES,
+    LayerProfile,
+    profile_grid,
+    profile_options,
+)
 from analysis.sweeps.profile_files import SavedProfile
+from analysis.sweeps.profiling import ProfileRequest
+from analysis.sweeps.progress import runs_of, time_left
 from analysis.text import plural, signed
+from app.cache import jobs, run_queue
 from app.cache.worth import (
     GAIN,
     PER_BYTE,
@@ -25,20 +33,18 @@ from app.cache.worth import (
     layers_table,
     stored_profile,
 )
+from app.components.shared.memory_tile import classes_of
+from app.components.shared.time_left import time_left_text
+from app.components.shared.work import render_work
 from app.literal import sentence
 from app.state import Choice, Shown, appearance, choose_clicked
 from app.theme import DrawnFigure, chart_config
 
 _STYLE = "<style>.st-key-worth_answer h2 { font-size: 2rem; line-height: 1.25; }</style>"
 QUESTION = "Which criterion should I trust here?"
-NONE_YET = (
-    "No layer profile of this network and these images exists yet. This command trains every layer "
-    "alone, and then shows the result here."
-)
-ONLY_GAINS = (
-    "This profile holds no criteria. Run its command again with `--criteria`: layers that are done "
-    "do not train again."
-)
+NONE_YET = "No layer profile of this network and these images exists yet."
+ONLY_GAINS = "This profile holds no criteria yet. Layers that are done do not train again."
+LABEL = "Train every layer"
 AGAINST_HELP = (
     "Gain: accuracy over training the classifier alone. Per byte: the same for each byte of "
     "training memory, as AdaBet promises accuracy for its memory."
@@ -84,19 +90,47 @@ def render_worth(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -
         st.warning(sentence(error))
         saved = None
     if saved is None:
-        _render_command(shown.options, NONE_YET)
+        _render_request(shown, choice, NONE_YET)
         return
     if saved.judgement is None:
-        _render_command(shown.options, ONLY_GAINS)
+        _render_request(shown, choice, ONLY_GAINS)
         _render_facts(saved)
         return
     _render_answer(saved, saved.judgement)
     _render_criteria(saved.profile, saved.judgement, layer)
 
 
-def _render_command(options: AnalysisOptions, text: str) -> None:
+def _render_request(shown: Shown, choice: Choice, text: str) -> None:
+    """Say what a profile costs, and offer to make it here or by a command."""
+    options = shown.options
+    if not classes_of(options.dataset):
+        st.info("The images are gone or have changed. Analyse again before you train.")
+        return
+    if untrainable := dataset_spec(options.dataset).why_untrainable:
+        st.info(sentence(untrainable))
+        return
     st.info(text)
+    images = min(TRAIN_SAMPLES, dataset_spec(options.dataset).sizes["train"])
+    asked = profile_options(options, train_samples=images)
+    request = ProfileRequest(asked, rho=choice.rho)
+    if not jobs().is_running(request):
+        _render_cost(shown, request)
+    render_work("profile", request, label=LABEL, icon=":material/fitness_center:")
+    st.caption("Or on the command line, on several processes or a cluster:")
     st.code(profile_command(options), language="shell", wrap_lines=True)
+
+
+def _render_cost(shown: Shown, request: ProfileRequest) -> None:
+    names = [layer.name for layer in shown.report.layers if layer.name != shown.report.head]
+    runs = run_queue().store.runs()
+    cells = profile_grid(request.options, names, request.seeds).cells()
+    run_of = runs_of(cells, runs)
+    missing = [cell for cell in cells if cell not in run_of or run_of[cell].state != "done"]
+    time = time_left_text(time_left(missing, runs), len(missing)) if missing else "all are done"
+    st.caption(
+        f"This trains {plural(len(cells), 'run')} with {plural(len(request.seeds), 'seed')} "
+        f"({time}), then the layers that each criterion selects. You can stop and continue later."
+    )
 
 
 def _render_answer(saved: SavedProfile, judgement: Judgement) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from analysis.errors import StoreError, TrainingError
 from analysis.options import AnalysisOptions, RunOptions
+from analysis.progress import Progress
 from analysis.runs.store import RunStore
 from analysis.selection.strategies import STRATEGIES
 from analysis.sweeps.judging import BEST_SINGLES, chosen_sets, criteria_for, judge, set_grids
@@ -31,9 +32,10 @@ from analysis.sweeps.profile_files import (
     save_profile,
     shipped_path,
 )
+from analysis.sweeps.profiling import ProfileRequest, answer_profile
 from analysis.sweeps.progress import runs_of
 from tests.factories import layer
-from tests.grid_factories import keep_cell
+from tests.grid_factories import keep_cell, outcome
 
 OPTIONS = profile_options(AnalysisOptions(model="pocket-vgg"))
 LAYERS = [layer(name, parameters=10 * place) for place, name in enumerate("abcd", start=1)]
@@ -147,6 +149,24 @@ def test_a_profile_is_found_for_its_network_and_images_only(store: RunStore) -> 
     assert find_profile(replace(shown, shift="blur")) is None
     other = find_profile(replace(shown, weights="random"))
     assert other is None
+
+
+def test_a_worker_trains_run_by_run_and_saves_the_profile(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir()
+    monkeypatch.setattr("analysis.sweeps.profiling.run_cell", outcome)
+    request, told = ProfileRequest(OPTIONS, (0, 1), criteria=False), list[Progress]()
+    assert answer_profile(request, told.append)
+    found = find_profile(OPTIONS.analysis)
+    assert found is not None
+    assert [each.layer for each in found.profile.layers][::8] == ["features.0", "classifier.0"]
+    assert found.profile.head_accuracies == (0.9, 0.9)
+    runs = [each for each in told if each.total]
+    assert [each.done for each in runs] == list(range(20))
+    assert (runs[0].layer, runs[-1].layer) == ("the head alone, seed 0", "classifier.0, seed 1")
+    assert answer_profile(request, told.append)
+    assert [each for each in told if each.total] == runs, "what is done does not train again"
 
 
 def test_a_damaged_profile_is_reported(store: RunStore) -> None:

@@ -371,6 +371,8 @@ def test_it_says_which_criterion_finds_the_layers_worth_training(
     assert "No layer profile of this network and these images exists yet." in texts(page)
     words = "python -m analysis profile --model pocket-resnet20 --dataset digits --criteria"
     assert page.code[0].value == words
+    assert "This trains 129 runs with 3 seeds (no estimate until a similar run" in texts(page)
+    assert button(page, "Train every layer").proto.type == "primary"
 
     report = load_analysis(fingerprint(AnalysisOptions()))
     assert report is not None
@@ -391,7 +393,6 @@ def test_it_says_which_criterion_finds_the_layers_worth_training(
     sets = {name: SetAccuracy((0.8, 0.9), 0.025) for name in (*scores, BEST_SINGLES)}
     judged = {name: tuple(own.tolist()) for name, own in scores.items()}
     save_profile(made, Judgement(board, judged, sets, 0.1, 4))
-    app.cache.worth._stored_profile.clear()
     page = opened("compare", section="Worth", worth_criterion="adabet")
     assert not page.exception
     answer = page.header[0].value
