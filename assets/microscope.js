@@ -356,7 +356,7 @@ const STYLE = `
 .live :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .live input[type=range] { width: 100%; margin: 4px 0; display: block; }
 .live figure { margin: 0; min-width: 0; }
-.live.quiet :is(.number, .small, .chosen), .live.toy :is(.number:nth-child(3), figure:nth-child(4)) { display: none; }
+.live.quiet :is(.number, .small, .chosen), .live:is(.toy, .short) :is(.number:nth-child(3), .small figure:nth-child(4)) { display: none; }
 .live .edit { display: flex; flex-wrap: wrap; gap: 4px 8px; margin-top: 4px; color: var(--secondary); }
 .live .edit input { width: 4.4em; }
 .live.movable [data-v=map] { touch-action: none; cursor: crosshair; }
@@ -387,6 +387,8 @@ const STYLE = `
   .live .small { grid-template-columns: 1fr; align-content: start; margin: 0; }
   .live .small canvas { height: max(90px, min(13vh, 120px)); }
   .live.toy .map canvas { height: min(48vh, 520px); }
+  .live.short .map canvas { height: min(38vh, 520px); }
+  .live.short .small canvas { height: max(76px, min(11vh, 120px)); }
   .live.quiet .views { grid-template-columns: 1fr; }
 }
 .live:fullscreen { padding: 16px 24px; overflow-y: auto; font-size: calc(17px * var(--scale)); }
@@ -425,12 +427,12 @@ class Microscope {
 
   /** Show other data, unless it is the same. */
   show(data) {
-    const text = JSON.stringify([data.id, data.version, data.quiet, data.look]);
+    const text = JSON.stringify([data.id, data.version, data.quiet, data.followed, data.look]);
     if (text === this.shown || data.report < this.reports) return; // of points that were moved since
     const same = this.cloud?.id === data.id;
     this.shown = text;
     this.cloud = read(data);
-    for (const name of ["quiet", "toy", "movable"]) this.root.classList.toggle(name, !!data[name]);
+    for (const name of ["quiet", "toy", "short", "movable"]) this.root.classList.toggle(name, !!data[name]);
     this.find(".edit").hidden = !data.movable;
     for (const [name, value] of Object.entries(data.look)) this.root.style.setProperty(`--${name}`, value);
     this.root.style.setProperty("--side", `${data.side}px`);
@@ -919,9 +921,10 @@ class Microscope {
         }
       }
     }
-    if (this.cloud.movable && count) {
+    const marked = this.cloud.movable ? this.edited : this.cloud.followed;
+    if (marked < count) {
       context.beginPath();
-      context.arc(...at(this.edited), 9, 0, 2 * Math.PI);
+      context.arc(...at(marked), 9, 0, 2 * Math.PI);
       Object.assign(context, { strokeStyle: look.text, lineWidth: 1 });
       context.stroke();
     }

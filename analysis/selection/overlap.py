@@ -121,6 +121,39 @@ def shares_of_draws(
     return pd.Series(shares, index=pd.Index(rows["layer"], name="layer"))
 
 
+def choices_of_clouds(
+    report: TopologyReport, rows: pd.DataFrame, *, normalization: str = "activation"
+) -> tuple[Float64, NDArray[np.bool_]]:
+    """What each cloud of the report, such as a subset of the images, would choose by itself.
+
+    Parameters
+    ----------
+    report : TopologyReport
+    rows : DataFrame
+        Of `ranking.ranking`, whose selection has as many layers as each cloud selects.
+    normalization : str
+
+    Returns
+    -------
+    scores : ndarray (clouds, layers)
+        b₁ over size; NaN where a layer is not ranked.
+    chosen : ndarray (clouds, layers) of bool
+    """
+    ranked, count = rows["rank"].notna().to_numpy(), int(rows["selected"].sum())
+    layers = [layer for layer, is_ranked in zip(report.layers, ranked, strict=True) if is_ranked]
+    found = (_values(report, layers, "b1") / _sizes(report, ranked, normalization)[:, None]).T
+    scores = np.full((len(found), len(rows)), np.nan)
+    scores[:, ranked] = found
+    chosen = np.zeros(scores.shape, dtype=bool)
+    chosen[:, ranked] = best_layers(found, count)
+    return scores, chosen
+
+
+def shared_layers(chosen: NDArray[np.bool_]) -> float:
+    """How many chosen layers two of the choices (draws, layers) share, as a mean over all pairs."""
+    return float(np.mean([(a & b).sum() for a, b in combinations(chosen, 2)]))
+
+
 def _sizes(report: TopologyReport, ranked: NDArray[np.bool_], normalization: str) -> Float64:
     sizes: Float64 = 1 / size_only(report, normalization=normalization).to_numpy()[ranked]
     return sizes

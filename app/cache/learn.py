@@ -1,4 +1,4 @@
-"""The clouds of points on the page Learn, measured when they are drawn."""
+"""What the page Learn draws: points, measured at that moment, and one usual analysis."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
-from analysis.results import Float32, Float64
+from analysis.options import AnalysisOptions
+from analysis.results import Float32, Float64, TopologyReport
+from analysis.selection.overlap import choices_of_clouds, shared_layers
 from analysis.topology.embedding import embed
 from analysis.topology.known_shapes import shape_points
 from analysis.topology.persistence import persistence
 from analysis.topology.rotation import RotationTest, rotation_test
+from analysis.topology.store import fingerprint, load_analysis
 from app.cache.live import cloud_data
 from app.charts.live import live_data, look_of, toy_data
+from app.state import Choice, Shown
 from app.theme import PALETTES
 
 RING_POINTS = 24
@@ -110,3 +116,47 @@ def _numbers(key: str, name: str, _cloud: Cloud) -> dict[str, Any]:
         components=_cloud.components, cycles=[], fills=[], radii=[], clusters=[],
         min_samples=_JOINED,
     )  # fmt: skip
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _saved_lesson(key: str) -> TopologyReport | None:
+    return load_analysis(key)
+
+
+def lesson(answer: object = None) -> Shown | None:
+    """The usual analysis of the usual model; None if it has not been made.
+
+    Parameters
+    ----------
+    answer : object
+        What a worker gave: the report itself where it could not be saved.
+
+    Raises
+    ------
+    AnalysisError
+        If its files are damaged.
+    """
+    options = AnalysisOptions()
+    key = fingerprint(options)
+    report = answer if isinstance(answer, TopologyReport) else _saved_lesson(key)
+    if report is None:
+        _saved_lesson.clear()
+        return None
+    return Shown(options, report, key)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def cloud_choices(
+    key: str, choice: Choice, _rows: pd.DataFrame, _report: TopologyReport
+) -> tuple[Float64, NDArray[np.bool_], float]:
+    """Of `choices_of_clouds`, with how many layers two of the choices share."""
+    scores, chosen = choices_of_clouds(_report, _rows, normalization=choice.normalization)
+    return scores, chosen, shared_layers(chosen)
+
+
+def neighbours(report: TopologyReport, layer: str, image: int, count: int) -> list[int]:
+    """The images nearest to one in a layer, the nearest first, among those of the first cloud."""
+    members = report.clouds[0]
+    near = report.layer(layer).distances[image, members]
+    ordered = members[np.argsort(near, kind="stable")]
+    return [int(each) for each in ordered if each != image][:count]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from app.components.learn import loop, shapes
+from app.components.learn import layers, loop, selection, shapes
 from app.components.learn.frame import Step, render_frame
 
 STEPS = (
     Step(loop.TITLE, loop.TEXT, loop.render_loop),
     Step(shapes.TITLE, shapes.TEXT, shapes.render_shapes),
+    Step(layers.TITLE, layers.TEXT, layers.render_layers),
+    Step(selection.TITLE, selection.TEXT, selection.render_selection),
 )
 
 render_frame(STEPS)

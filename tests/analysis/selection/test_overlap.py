@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from analysis.results import LayerTopology, TopologyReport
-from analysis.selection.overlap import draw_overlaps, part_overlaps, shares_of_draws
+from analysis.selection.overlap import (
+    choices_of_clouds,
+    draw_overlaps,
+    part_overlaps,
+    shared_layers,
+    shares_of_draws,
+)
 from analysis.selection.ranking import ranking
 from analysis.topology.part_clouds import PartClouds, Way
 from tests.factories import blobs, layer, report
@@ -68,3 +74,15 @@ def test_the_size_of_a_layer_counts() -> None:
     assert shares[["a", "b"]].tolist() == [0, 1]
     shares = shares_of_draws([analysed], ranking(analysed, rho=0.5), normalization="none")
     assert shares[["a", "b"]].tolist() == [1, 0]
+
+
+def test_each_cloud_chooses_by_itself() -> None:
+    # The second layer is twice as large. By cloud: a and b, then b and c, then a and c.
+    layers = counted("a", 9, 1, 9), counted("b", 16, 20, 2), counted("c", 1, 9, 8)
+    sizes = zip(layers, (40, 80, 40), strict=True)
+    analysed = of(*(replace(each, activation_size=size) for each, size in sizes))
+    scores, chosen = choices_of_clouds(analysed, ranking(analysed, rho=2 / 3))
+    names = np.array(["a", "b", "c", "fc"])
+    assert [names[row].tolist() for row in chosen] == [["a", "b"], ["b", "c"], ["a", "c"]]
+    np.testing.assert_allclose(scores[1], [1 / 40, 20 / 80, 9 / 40, np.nan])
+    assert shared_layers(chosen) == 1

@@ -1,0 +1,88 @@
+"""The steps of Learn that are about a network, without a browser."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.options import AnalysisOptions
+from analysis.results import TopologyReport
+from analysis.selection.ranking import ranking
+from analysis.topology.resummarize import resummarize
+from analysis.topology.store import fingerprint, load_analysis
+from tests.app.pages import opened, texts, tile, tiles
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def usual() -> TopologyReport:
+    report = load_analysis(fingerprint(AnalysisOptions()))
+    assert report is not None
+    return report
+
+
+def guess(page: AppTest, question: str, answer: str) -> AppTest:
+    page.button_group(key=f"guess_{question}").set_value(answer)
+    return page.run()
+
+
+def by_draw(report: TopologyReport, number: int) -> TopologyReport:
+    """The report of one draw of images, counted from 0."""
+    layers = (replace(e, diagrams=(e.diagrams[number],)) for e in report.layers)
+    return resummarize(replace(report, layers=tuple(layers), clouds=report.clouds[[number]]))
+
+
+def test_a_layer_is_shown_with_the_neighbours_of_an_image_and_its_loops_after_a_guess() -> None:
+    page = opened("learn", step="3", learn_at="layer2.0.conv1", followed="7")
+    report = usual()
+    layer, members = report.layer("layer2.0.conv1"), report.clouds[0]
+    (component,) = page.get("bidi_component")[1:]
+    data = json.loads(component.proto.json)
+    assert (data["quiet"], data["followed"]) == (True, 6)
+    assert tiles(page) == []
+    page = guess(page, "layers", "rises")
+    assert not page.exception
+    assert tile(page, "b₁ of this layer") == f"{layer.b1:.1f}"
+    most = max(report.layers, key=lambda each: each.b1)
+    assert f"at most **{most.b1:.1f}** (in `{most.name}`)" in texts(page)
+
+    nearest = members[layer.distances[members[6], members].argsort()][1:6]
+    names = [data["classes"][members.tolist().index(each)] for each in nearest]
+    same = names.count(data["classes"][6])
+    assert f"**{same} of 5** are of its class" in texts(page)
+
+
+def test_a_draw_chooses_what_its_own_loops_say_and_draws_agree_as_counted() -> None:
+    page = opened("learn", step="4")
+    report = usual()
+    page.slider(key="learn_draw").set_value(3)
+    page.slider(key="learn_rho").set_value(0.2)
+    page.selectbox(key="learn_normalization").set_value("parameters")
+    page.run()
+    how = {"rho": 0.2, "normalization": "parameters"}
+    chosen = []
+    for number in range(len(report.clouds)):
+        rows = ranking(by_draw(report, number), **how)
+        chosen.append(set(rows.loc[rows["selected"], "layer"]))
+    inside = [name for name in report.names if name in chosen[2]]
+    assert f"**Draw 3 chooses** {', '.join(f'`{name}`' for name in inside)}." in texts(page)
+    page = guess(page, "selection", "most")
+    assert not page.exception
+    shared = np.mean([len(a & b) for a, b in combinations(chosen, 2)])
+    assert tile(page, "Layers that two draws share (you said most)") == (
+        f"{shared:.1f} of {len(inside)}"
+    )
+
+
+def test_a_link_may_ask_for_a_step_that_does_not_exist() -> None:
+    page = opened("learn", step="77", points="inf")
+    assert not page.exception
+    assert [toast.value[:19] for toast in page.toast] == [
+        "The link has points",
+        "The link has step =",
+    ]
