@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from app.components.learn import layers, loop, selection, shapes
-from app.components.learn.frame import Step, render_frame
-
-STEPS = (
-    Step(loop.TITLE, loop.TEXT, loop.render_loop),
-    Step(shapes.TITLE, shapes.TEXT, shapes.render_shapes),
-    Step(layers.TITLE, layers.TEXT, layers.render_layers),
-    Step(selection.TITLE, selection.TEXT, selection.render_selection),
-)
+from app.components.learn.frame import render_frame
+from app.components.learn.steps import STEPS
 
 render_frame(STEPS)

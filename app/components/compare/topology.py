@@ -12,6 +12,7 @@ from analysis.topology.rotation import LEVEL, STATISTICS
 from app.cache import layer_tests, layer_tests_table
 from app.cache.compare import null_chart
 from app.components.compare.calibration import render_calibration
+from app.components.shared.glossary import linked
 from app.components.shared.work import render_work, result_of_work
 from app.literal import sentence
 from app.state import Choice, Shown, appearance, choose_clicked
@@ -28,8 +29,9 @@ NO_REJECTION = (
     "still have loops of its own."
 )
 DRAWS_HELP = (
-    "Each draw rotates the images of all layers at random, which keeps their mean and covariance "
-    "and destroys any other shape. More draws allow smaller p-values."
+    f"Each draw {linked('rotated clouds', 'rotates')} the images of all layers at random, "
+    "which keeps their mean and covariance and destroys any other shape. More draws "
+    "allow smaller p-values."
 )
 CHART = (
     "Each point is a layer, each bar what 95 % of its rotated clouds give: b₁ above, which may be "

@@ -35,6 +35,7 @@ from app.components.explore.groups import groups
 from app.components.explore.saving import render_csv_button, settings_of, to_save
 from app.components.explore.thumbnails import render_thumbnails
 from app.components.shared.cluster_curve import render_cluster_curve
+from app.components.shared.glossary import linked
 from app.components.shared.live_microscope import HELP as LIVE_HELP
 from app.components.shared.live_microscope import render_live_microscope
 from app.literal import literal, sentence, visible
@@ -42,15 +43,15 @@ from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, sessi
 from app.theme import PALETTES
 
 DIAGRAM_HELP = (
-    "Each dot is one loop of images: it is born when growing balls around them close a ring, and "
-    "dies when they fill it. Dots far above the diagonal live long."
+    f"Each dot is one {linked('loop')} of images: it is born when growing balls around them close "
+    "a ring, and dies when they fill it. Dots far above the diagonal live long."
 )
 MAP_HELP = (
-    "Images that are close here are close in this layer, as far as two dimensions allow. The axes "
-    "have no meaning of their own."
+    f"Images that are close here are close in this {linked('cloud', 'layer')}, as far as two "
+    "dimensions allow. The axes have no meaning of their own."
 )
-BARCODE_HELP = "The same loops as bars, from birth to death."
-CURVE_HELP = "Betti curve: how many loops are alive at each distance."
+BARCODE_HELP = f"The same loops as bars, from {linked('birth and death', 'birth to death')}."
+CURVE_HELP = f"{linked('Betti curve')}: how many loops are alive at each distance."
 
 
 def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:

@@ -10,6 +10,7 @@ from analysis.selection.totals import Totals
 from analysis.text import count_text, first_of, percent_text, plural
 from app.cache import certainty_sentence, selection
 from app.components.explore.sentences import clusters_sentence
+from app.components.shared.glossary import linked
 from app.components.shared.memory_tile import render_memory_tile
 from app.literal import code, literal, sentence
 from app.state import Choice, Shown, session
@@ -23,8 +24,9 @@ CAVEAT = (
     "theorem."
 )
 CAVEAT_HELP = (
-    "With few images b₁ is noisy, and even random points have loops. Treat the ranking as a "
-    "hypothesis: compare it with size alone, draw other images, and measure the accuracy."
+    f"With few images b₁ is noisy, and even {linked('rotated clouds', 'random points')} have "
+    f"loops. Treat the ranking as a hypothesis: compare it with {linked('normalisation', 'size')} "
+    f"alone, {linked('draw')} other images, and measure the accuracy."
 )
 
 

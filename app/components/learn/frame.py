@@ -8,6 +8,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.components.shared.glossary import glossary_list
+
 _KEYS = Path(__file__).resolve().parents[3] / "assets" / "learn_keys.js"
 _listen = st.components.v2.component("learn_keys", js=_KEYS.read_text("utf-8"))
 _STYLE = """<style>
@@ -51,6 +53,8 @@ def render_frame(steps: Sequence[Step]) -> None:
         st.title(step.title, anchor=False, width="content")
         _render_way("Back", "back", place - 1, names, "PageUp")
         _render_way("Next", "next", place + 1, names, "PageDown")
+        with st.popover("Glossary", type="tertiary"):
+            st.markdown(glossary_list())
         st.button(
             "",
             key="type",

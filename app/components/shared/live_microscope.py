@@ -11,14 +11,16 @@ from analysis.results import LayerTopology
 from app.cache import DrawnImages
 from app.cache.live import MOST_IMAGES, live_cloud
 from app.charts.live import MODULE, live_page
+from app.components.shared.glossary import linked
 from app.state import Choice, Shown, appearance
 
 _draw = st.components.v2.component("live_microscope", js=MODULE.read_text("utf-8"))
 HELP = (
-    "Move ε, or press play: edges join images that are no further apart than ε, and triangles fill "
-    "three that are joined. The arrow keys move ε, with Shift from event to event. Click a bar or "
-    "a dot of the diagram for its loop, and an image for its cluster. The map keeps distances only "
-    "as far as two dimensions allow, so discs of radius ε / 2 may touch without an edge."
+    f"Move {linked('ε')}, or press play: edges join images that are no further apart than ε, and "
+    "triangles fill three that are joined. The arrow keys move ε, with Shift from event to event. "
+    "Click a bar or a dot of the diagram for its loop, and an image for its cluster. The map keeps "
+    "distances only as far as two dimensions allow, so discs of radius ε / 2 may touch "
+    "without an edge."
 )
 
 

@@ -1,0 +1,13 @@
+"""The steps of the page Learn, in order."""
+
+from __future__ import annotations
+
+from app.components.learn import layers, loop, selection, shapes
+from app.components.learn.frame import Step
+
+STEPS = (
+    Step(loop.TITLE, loop.TEXT, loop.render_loop),
+    Step(shapes.TITLE, shapes.TEXT, shapes.render_shapes),
+    Step(layers.TITLE, layers.TEXT, layers.render_layers),
+    Step(selection.TITLE, selection.TEXT, selection.render_selection),
+)
