@@ -34,6 +34,7 @@ from analysis.options import AnalysisOptions
 from analysis.progress import Progress, ProgressCallback
 from analysis.results import SavedAnalysis, TopologyReport
 from analysis.runs.recorder import TrainingRequest, train
+from analysis.selection.resemblance import ResemblanceRequest, requested_distances
 from analysis.sweeps.profiling import ProfileRequest, answer_profile
 from analysis.system.processes import Failure, end_group
 from analysis.topology.layer_test_store import RotationRequest, saved_tests
@@ -123,6 +124,10 @@ def _profile(request: ProfileRequest, report: ProgressCallback) -> object:
     return answer_profile(request, report)
 
 
+def _compare(request: ResemblanceRequest, report: ProgressCallback) -> object:
+    return requested_distances(request, progress=report)
+
+
 # The function that answers each type of request: one entry adds a type. Each raises
 # `AnalysisError` with a sentence for the user.
 ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
@@ -138,6 +143,7 @@ ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
     ShiftRequest: _shift,
     MixtureRequest: _mix,
     ProfileRequest: _profile,
+    ResemblanceRequest: _compare,
 }
 
 

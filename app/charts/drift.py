@@ -9,12 +9,13 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from app.charts.parts import layer_axis, whole_step
+from app.charts.heatmap import cells_trace
+from app.charts.parts import layer_axis, unseen_points, whole_step
 from app.literal import figure_text
 from app.theme import Palette, SelectableFigure, style
 
 SHIFTED, LUCK, MEAN, SIZE = "this shift", "draws without shift", "their mean", "size alone"
-CELLS, CHOSEN = "cells", "selected"
+CHOSEN = "selected"
 _TALLEST = 0.02  # share of the axis that a band without a height gets
 
 
@@ -148,27 +149,8 @@ def layer_map_figure(
     cells, dots = np.asarray(values, dtype=float), np.asarray(selected, dtype=bool)
     if cells.shape != dots.shape or len(cells) != len(layers):
         raise ValueError(f"`values` must be ({len(layers)}, severities), got {cells.shape}")
-    known = cells[np.isfinite(cells)]
-    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-    scale = [[0, palette.band], [1, palette.accent]]
-    heat = {
-        "type": "heatmap",
-        "z": cells.T,
-        "zmin": low,
-        "zmax": high if high > low else low + 1,
-        "colorscale": scale,
-        "reversescale": low_is_good,
-        "xgap": 1 if len(layers) < 60 else 0,
-        "ygap": 1,
-        "hoverinfo": "skip",
-        "colorbar": {
-            "title": {"text": title, "side": "right"},
-            "thickness": 10,
-            "outlinewidth": 0,
-            "nticks": 5,
-            "tickfont": {"color": palette.secondary, "size": 11 * palette.scale},
-        },
-    }
+    heat = cells_trace(cells.T, title=title, reverse=low_is_good, palette=palette)
+    heat |= {"xgap": 1 if len(layers) < 60 else 0, "ygap": 1}
     count = cells.shape[1]
     layout = {
         "clickmode": "event+select",
@@ -248,7 +230,6 @@ def _dots(selected: np.ndarray, palette: Palette) -> dict[str, Any]:
 def _cells(
     values: np.ndarray, layers: Sequence[str], selected: np.ndarray, form: str
 ) -> dict[str, Any]:
-    """Points that are not seen: Plotly gives no click on a heat map to Streamlit."""
     places, severities = np.indices(values.shape).reshape(2, -1)
     texts = [
         f"<b>{figure_text(layers[place] or '(model)')}</b><br>"
@@ -259,18 +240,4 @@ def _cells(
             places.tolist(), severities.tolist(), values.ravel(), selected.ravel(), strict=True
         )
     ]
-    unseen = {"marker": {"opacity": 0}}
-    return {
-        "type": "scatter",
-        "name": CELLS,
-        "x": places,
-        "y": severities,
-        "customdata": [[layers[place]] for place in places.tolist()],
-        "hovertext": texts,
-        "hovertemplate": "%{hovertext}<extra></extra>",
-        "mode": "markers",
-        "marker": {"size": 14, "symbol": "square", "opacity": 0},
-        "selected": unseen,
-        "unselected": unseen,
-        "showlegend": False,
-    }
+    return unseen_points(places, severities, [[layers[place]] for place in places.tolist()], texts)

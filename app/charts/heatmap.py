@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -91,6 +92,42 @@ def heat_map_figure(
     )
     figure.update_yaxes(title_text=row_title, type="category", showgrid=False)
     return style(figure, palette, height=height)
+
+
+def cells_trace(
+    values: ArrayLike, *, title: str, reverse: bool = False, palette: Palette
+) -> dict[str, Any]:
+    """Coloured cells without a hover of their own, the strongest colour at the highest value.
+
+    Parameters
+    ----------
+    values : array_like of shape (r, c)
+        Missing values leave their cells empty.
+    title : str
+        Of the value, beside the colour bar.
+    reverse : bool, default=False
+        Whether the lowest value has the strongest colour.
+    palette : Palette
+    """
+    cells = np.asarray(values, dtype=float)
+    known = cells[np.isfinite(cells)]
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    return {
+        "type": "heatmap",
+        "z": cells,
+        "zmin": low,
+        "zmax": high if high > low else low + 1,
+        "colorscale": [[0, palette.band], [1, palette.accent]],
+        "reversescale": reverse,
+        "hoverinfo": "skip",
+        "colorbar": {
+            "title": {"text": title, "side": "right"},
+            "thickness": 10,
+            "outlinewidth": 0,
+            "nticks": 5,
+            "tickfont": {"color": palette.secondary, "size": 11 * palette.scale},
+        },
+    }
 
 
 def _colors(palette: Palette, diverging: bool) -> list[tuple[float, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
 from app.theme import Palette
 
@@ -16,6 +17,8 @@ LEGEND_MARK = 46.0  # px, the mark of an entry and the gap after its text
 LEGEND_CHARACTER = 5.6  # px, a wide estimate
 LEGEND_LINE = 19  # px
 RANK_TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # of a logarithmic axis
+CELLS = "cells"
+MANY_POINTS = 3000  # above, they are drawn by WebGL
 LINES_INCLUDED = 2  # of the legend, in the height that a caller asks for
 
 
@@ -109,3 +112,35 @@ def layer_mark(layers: Sequence[str], opened: str | None, palette: Palette) -> l
     place = layers.index(opened)
     mark = {"type": "line", "name": "marked layer", "layer": "below", "line": line}
     return [mark | {"x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1}]
+
+
+def unseen_points(
+    x: ArrayLike, y: ArrayLike, names: list[list[str]], texts: list[str]
+) -> dict[str, Any]:
+    """Return the trace "cells" for the hover and the click of a heat map.
+
+    Plotly gives no click on a heat map to Streamlit.
+
+    Parameters
+    ----------
+    x, y : array_like of shape (points,)
+    names : list of lists of str
+        Each point's `customdata`; the first is the layer that a click chooses.
+    texts : list of str
+        The hover.
+    """
+    unseen = {"marker": {"opacity": 0}}
+    return {
+        "type": "scattergl" if len(texts) > MANY_POINTS else "scatter",
+        "name": CELLS,
+        "x": x,
+        "y": y,
+        "customdata": names,
+        "hovertext": texts,
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "mode": "markers",
+        "marker": {"size": 14, "symbol": "square", "opacity": 0},
+        "selected": unseen,
+        "unselected": unseen,
+        "showlegend": False,
+    }

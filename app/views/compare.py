@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.options import AnalysisOptions
 from app.cache import layer_rows
+from app.components.compare.alike import render_alike
 from app.components.compare.clusters import render_clusters
 from app.components.compare.definitions import render_definitions
 from app.components.compare.luck import render_luck
@@ -24,6 +25,7 @@ SECTIONS = {
     "Luck": Section("Is it luck?", render_luck),
     "Definitions": Section("Does it matter how loops are counted?", render_definitions),
     "Clusters": Section("Do loops follow clusters?", render_clusters),
+    "Alike": Section("Which layers are alike?", render_alike),
     "Worth": Section("Does it matter?", render_worth),
     "Shift": Section("Does it survive a shift?", render_shift),
 }

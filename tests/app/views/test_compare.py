@@ -11,6 +11,7 @@ import pytest
 
 import app.cache.compare
 import app.cache.worth
+import app.components.compare.alike
 from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
 from analysis.instruments.memory_use import MemoryUse
 from analysis.jobs.jobs import Job
@@ -18,6 +19,7 @@ from analysis.options import AnalysisOptions, RunOptions
 from analysis.progress import Progress
 from analysis.selection.certainty import certainty, rank_intervals
 from analysis.selection.cluster_claim import cluster_claim
+from analysis.selection.criteria import linear_cka
 from analysis.selection.influence import image_influence
 from analysis.selection.leaderboard import leaderboard
 from analysis.selection.overlap import part_overlaps
@@ -70,6 +72,23 @@ def test_it_says_at_how_many_settings_loops_follow_clusters() -> None:
     assert used is not None
     assert f"{plural(used.count, 'cluster')} at the radius in use, {used.eps:.4g}" in said
     assert len(page.get("plotly_chart")) == 3
+
+
+def test_a_pair_of_layers_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = load_analysis(fingerprint(AnalysisOptions()))
+    assert report is not None
+    page = opened("compare", section="Alike", layer="layer2.1.conv2", alike_by="Wasserstein")
+    assert not page.exception
+    assert page.selectbox(key="beside").value == "layer2.1.bn1"  # the layer before it
+    assert len(page.get("plotly_chart")) == 3  # the pairs are not known yet
+    assert button(page, "Compare all diagrams")
+    distances = np.full((len(report.layers),) * 2, 0.25)
+    monkeypatch.setattr(app.components.compare.alike, "result_of_work", lambda *_: distances)
+    page.selectbox(key="beside").select("conv1").run()
+    assert len(page.get("plotly_chart")) == 4
+    cka = linear_cka(report.layer("layer2.1.conv2").distances, report.layer("conv1").distances)
+    assert f"CKA {cka:.3g}, Wasserstein 0.25." in texts(page)
+    assert "Layers that follow each other" in texts(page)
 
 
 def test_a_slider_makes_a_score_of_its_own_that_the_sidebar_and_the_link_carry() -> None:
@@ -279,7 +298,7 @@ def test_luck_is_not_known_of_one_cloud() -> None:
 def test_the_loops_are_tested_once_and_then_shown_at_once() -> None:
     page = opened("compare", section="Topology", layer="conv1")
     assert not page.exception
-    assert "draws from one Gaussian" in texts(page)
+    assert "a draw from one Gaussian" in texts(page)
     assert not page.get("plotly_chart")
     key = fingerprint(AnalysisOptions())
     report = load_analysis(key)

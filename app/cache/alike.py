@@ -1,0 +1,71 @@
+"""What Compare's section Alike draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from analysis.results import Float64, TopologyReport
+from analysis.selection.resemblance import MEASURES, cka_matrix
+from analysis.topology.betti_surface import betti_surface
+from app.charts.diagram import common_span, diagram_figure
+from app.charts.resemblance import resemblance_figure, surface_figure
+from app.theme import PALETTES, DrawnFigure
+
+_BIRTH, _DEATH = "birth (% of largest distance)", "death (% of largest distance)"
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def alike_images(key: str, _report: TopologyReport) -> Float64:
+    """How alike each pair of layers arranges the images."""
+    return cka_matrix(_report)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def pairs_chart(
+    key: str, measure: str, pair: tuple[str, str], appearance: str, _values: Float64,
+    _names: list[str],
+) -> DrawnFigure:  # fmt: skip
+    """The triangle of all pairs."""
+    one = MEASURES[measure]
+    return DrawnFigure(
+        resemblance_figure(
+            _values,
+            layers=_names,
+            title=one.title,
+            most_alike=one.most_alike,
+            pair=pair,
+            palette=PALETTES[appearance],
+        ).to_dict()
+    )
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def pair_charts(
+    key: str, pair: tuple[str, str], cloud: int, appearance: str, _report: TopologyReport
+) -> list[DrawnFigure]:
+    """The persistence diagrams of a pair of layers, in shares of their largest distances."""
+    layers = [_report.layer(name) for name in pair]
+    diagrams = [100 * layer.diagrams[cloud] / (layer.diameter or 1.0) for layer in layers]
+    span = common_span(diagrams)
+    figures = [diagram_figure(d, span=span, palette=PALETTES[appearance]) for d in diagrams]
+    for figure in figures:
+        figure.update_xaxes(title_text=_BIRTH).update_yaxes(title_text=_DEATH)
+    return [DrawnFigure(figure.to_dict()) for figure in figures]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _surface(key: str, _report: TopologyReport) -> tuple[Float64, Float64]:
+    return betti_surface(_report)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def surface_chart(
+    key: str, opened: str, appearance: str, _report: TopologyReport
+) -> tuple[DrawnFigure, float]:
+    """The loops of every layer at every scale, and the scale at which most of them live, in %."""
+    scales, loops = _surface(key, _report)
+    figure = surface_figure(
+        scales, loops, layers=_report.names, opened=opened, palette=PALETTES[appearance]
+    )
+    return DrawnFigure(figure.to_dict()), float(100 * scales[np.nansum(loops, axis=0).argmax()])
