@@ -12,7 +12,7 @@ from analysis.results import Float32, TopologyReport
 from analysis.topology.cluster_curve import cluster_curve
 from analysis.topology.embedding import embed
 from analysis.topology.representatives import representative_cycles
-from app.cache import DrawnImages
+from app.cache import DrawnImages, whole_cloud
 from app.charts.live import image_data, live_data, look_of
 from app.theme import PALETTES
 
@@ -24,22 +24,29 @@ _MOST_CYCLES = 150  # of the longest loops; their paths take a third of a second
 def live_cloud(
     key: str,
     layer: str,
-    cloud: int,
+    cloud: int | None,
     min_samples: int,
     min_persistence: float,
     appearance: str,
     _images: DrawnImages | None,
     _report: TopologyReport,
 ) -> dict[str, Any]:
-    """A cloud of a finite layer, counted from 0, with its images if they are there."""
-    measured = _report.layer(layer)
-    members = _report.clouds[cloud] if len(_report.clouds) else np.arange(_report.samples)
+    """A cloud of a finite layer, counted from 0, with its images if they are there.
+
+    None is the cloud of all images.
+    """
+    measured, members = _report.layer(layer), np.arange(_report.samples)
+    if cloud is None:
+        components, loops = whole_cloud(key, layer, _report)
+    else:
+        components, loops = measured.components[cloud], measured.diagrams[cloud]
+        members = _report.clouds[cloud] if len(_report.clouds) else members
     distances = measured.distances[np.ix_(members, members)]
     data = cloud_data(
         f"{key} {layer} {cloud}",
         distances,
         embed(distances),
-        (measured.components[cloud], measured.diagrams[cloud]),
+        (components, loops),
         min_samples=min_samples,
         min_persistence=min_persistence,
     )

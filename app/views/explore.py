@@ -53,6 +53,6 @@ if shown is not None:
             render_profile(shown, rows, choice, layer)
         with close, st.container(key="microscope", gap="xsmall"):
             render_microscope(shown, rows, choice, layer)
-    render_sentences_below(rows)
+    render_sentences_below(shown, rows, choice)
     render_pinned(shown, rows, choice)
     render_table(shown, choice)

@@ -29,6 +29,7 @@ from app.cache import (
     image_map,
     passing_loops,
 )
+from app.cache.live import MOST_IMAGES
 from app.charts.diagram import barcode_figure, betti_curve_figure, common_span
 from app.charts.subsets import subset_counts_figure
 from app.components.explore.groups import groups
@@ -90,8 +91,7 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
         with live:
             _render_live(shown, measured, choice)
         return
-    if shapes.open or bars.open:
-        _render_subset(shown)
+    _render_subset(shown)
     if shapes.open:
         with shapes:
             _render_diagram(shown, measured, choice, "diagram", 240)
@@ -145,16 +145,17 @@ def _render_diagram(
 ) -> None:
     clouds, number = len(layer.diagrams), _subset(shown)
     of = f" (mean of {clouds} batches; all are drawn)" if clouds > 1 else ""
-    if number:
-        of = f" (mean of {clouds} subsets; drawn is subset {number})"
+    if number is not None:
+        drawn = f"is subset {number}" if number else _whole(shown, layer)
+        of = f" (mean of {clouds} subsets; drawn {drawn})"
     tested, passes = _passing(shown, layer)
     st.caption(f"b₁ = {plural(layer.b1, 'loop')}{of}{_tested(passes)}", help=DIAGRAM_HELP)
     shortest = shown.report.shortest_loop(layer)
     look = appearance()
-    drawn = diagram(
+    plain = diagram(
         shown.key, layer.name, number, shortest, span, look, height, tested, passes, shown.report
     )
-    figure, config = to_save(drawn, "diagram", shown, choice, layer.name)
+    figure, config = to_save(plain, "diagram", shown, choice, layer.name)
     st.plotly_chart(
         figure,
         key=key,
@@ -175,7 +176,7 @@ def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     st.plotly_chart(figure, key="curve", theme=None, config=config)
     table = pd.DataFrame({"distance": scales, "loops": alive})
     _offer(table, "curve", shown, choice, layer)
-    if number := _subset(shown):
+    if (number := _subset(shown)) is not None:
         loops = cloud_values(layer, "b1", shown.report.shortest_loop(layer))
         st.caption(f"b₁ of each subset; the dashed line is their mean, {layer.b1:.4g}")
         counts = subset_counts_figure(loops, shown=number, palette=PALETTES[appearance()])
@@ -192,7 +193,7 @@ def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     _, passes = _passing(shown, layer)
     st.caption(f"Each loop from birth to death{_tested(passes)}", help=BARCODE_HELP)
     figure = barcode_figure(
-        drawn_loops(layer, _subset(shown)),
+        drawn_loops(shown.key, layer.name, _subset(shown), shown.report),
         min_persistence=shown.report.shortest_loop(layer),
         passes=passes,
         palette=PALETTES[appearance()],
@@ -206,13 +207,13 @@ def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
 def _render_live(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     """Draw all views of one cloud, which share a scale: a subset, a batch, or all images."""
     clouds = len(layer.diagrams)
-    number = 1
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if clouds > 1:
-            _render_subset(shown)
-            number = _subset(shown) or st.number_input(
-                f"Batch, of {clouds}", 1, clouds, key="batch", width=150
-            )
+        _render_subset(shown)
+        number = _subset(shown)
+        if number is None:
+            number = 1
+            if clouds > 1:
+                number = st.number_input(f"Batch, of {clouds}", 1, clouds, key="batch", width=150)
         st.caption("One ε, every view", help=LIVE_HELP, width="content")
     what = f"live-{number}" if clouds > 1 else "live"
     stem = file_stem(f"{what}-{layer.name}", of_a_layer(settings_of(shown, choice)))
@@ -221,34 +222,53 @@ def _render_live(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
         layer,
         choice,
         _images_of(shown),
-        cloud=number - 1,
+        cloud=number - 1 if number else None,
         title=f"{layer.name or '(model)'}, {caption(of_a_layer(settings_of(shown, choice)))}",
         file_name=f"{stem}.html",
     )
 
 
-def _subset(shown: Shown) -> int:
-    """The subset whose loops are drawn, counted from 1; 0 without subsets: all clouds are."""
+def _subset(shown: Shown) -> int | None:
+    """The subset whose loops are drawn, counted from 1, or 0 for all images as one cloud.
+
+    None without subsets: the loops of all clouds are drawn.
+    """
     report = shown.report
     if report.pooling != "subsets" or len(report.clouds) < 2:
-        return 0
-    return min(int(st.session_state.get("subset", 1)), len(report.clouds))
+        return None
+    number = int(st.session_state.get("subset", 1))
+    return number if _least(shown) <= number <= len(report.clouds) else 1
+
+
+def _least(shown: Shown) -> int:
+    """0 if all images may be drawn as one cloud, which takes too long with very many; else 1."""
+    return int(shown.report.samples > MOST_IMAGES)
 
 
 def _render_subset(shown: Shown) -> None:
     """Draw the choice of the subset whose loops are drawn, if there are any."""
-    number = _subset(shown)
-    if number:
-        st.session_state["subset"] = number  # another analysis may have had more of them
-        st.number_input(
-            f"Subset, of {len(shown.report.clouds)}",
-            1,
-            len(shown.report.clouds),
-            key="subset",
-            help="b₁ is the mean over all subsets of the images; the diagram and the barcode show "
-            "the loops of one. Step through them to see how far they differ.",
-            width=150,
-        )
+    if _subset(shown) is None:
+        return
+    subsets, least = len(shown.report.clouds), _least(shown)
+    st.number_input(
+        f"Subset, of {subsets}" + ("" if least else "; 0: all images"),
+        least,
+        subsets,
+        1,
+        key="subset",
+        bind="query-params",
+        help="b₁ is the mean over all subsets; the figures show the loops of one. Step through "
+        "them to see how far they differ"
+        + ("." if least else ", or choose 0 for one cloud of all."),
+        width=220,
+    )
+
+
+def _whole(shown: Shown, layer: LayerTopology) -> str:
+    """What the loops of all images as one cloud are, after "drawn"."""
+    loops = drawn_loops(shown.key, layer.name, 0, shown.report)
+    count = len(long_intervals(loops, shown.report.shortest_loop(layer)))
+    return f"are all {shown.report.samples} images as one cloud: {plural(count, 'loop')}"
 
 
 def _passing(shown: Shown, layer: LayerTopology) -> tuple[RotationRequest | None, Truths | None]:
@@ -257,7 +277,10 @@ def _passing(shown: Shown, layer: LayerTopology) -> tuple[RotationRequest | None
     test = made[1].tests.get(layer.name) if made else None
     if made is None or test is None:
         return None, None
-    if number := _subset(shown):
+    number = _subset(shown)
+    if number == 0:  # no test is of all images as one cloud
+        return None, None
+    if number:
         return made[0], passing_loops(made[0], layer.name, number, shown.report)
     if len(test.bars) != len(layer.diagram):
         return None, None

@@ -8,8 +8,8 @@ import streamlit as st
 from analysis.selection.ranking import NONE_CAN_BE_CHOSEN
 from analysis.selection.totals import Totals
 from analysis.text import count_text, first_of, percent_text, plural
-from app.cache import certainty_sentence, selection
-from app.components.explore.sentences import clusters_sentence
+from app.cache import best_layer_tests, certainty_sentence, selection
+from app.components.explore.sentences import clusters_sentence, errors_sentence
 from app.components.shared.glossary import linked
 from app.components.shared.memory_tile import render_memory_tile
 from app.literal import code, literal, sentence
@@ -69,11 +69,14 @@ def _render_decision(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     st.markdown(f"**Train** {names}{more}{always}. {' '.join(filter(None, (sure, why)))}")
 
 
-def render_sentences_below(rows: pd.DataFrame) -> None:
+def render_sentences_below(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     """Draw what b₁ does not say, and whether it goes with the number of clusters.
 
     Below the profile, so that the first screen has room for the decision and the layers.
     """
+    made = None if choice.min_persistence else best_layer_tests(shown.fingerprint)
+    if text := errors_sentence(shown.report, made[1] if made else None):
+        st.caption(text)
     if rows["rank"].notna().any():
         st.caption(CAVEAT, help=CAVEAT_HELP)
         st.page_link(

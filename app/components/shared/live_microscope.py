@@ -30,12 +30,14 @@ def render_live_microscope(
     choice: Choice,
     images: DrawnImages | None,
     *,
-    cloud: int,
+    cloud: int | None,
     title: str,
     file_name: str,
 ) -> None:
-    """Draw a cloud of a finite layer, counted from 0, and a button that saves it as a page."""
-    points = shown.report.clouds.shape[1] or shown.report.samples
+    """Draw a cloud of a finite layer, and a button that saves it as a page; see `live_cloud`."""
+    points = shown.report.samples
+    if cloud is not None:
+        points = shown.report.clouds.shape[1] or points
     if points > MOST_IMAGES:
         st.info(
             f"The live view shows up to {MOST_IMAGES} images at a time, and here are {points}. "

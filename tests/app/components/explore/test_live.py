@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ripser import ripser
 from streamlit.testing.v1 import AppTest
 
 import app.components.shared.live_microscope
@@ -33,14 +34,14 @@ def sent(page: AppTest) -> tuple[dict[str, Any], int]:
     return json.loads(component.proto.json), component.proto.ByteSize()
 
 
-def floats(text: str) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text), "<f4")
+def floats(text: str, kind: str = "<f4") -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), kind)
 
 
 def test_it_shows_the_chosen_subset_of_the_open_layer() -> None:
-    page = live_page(layer="conv1")
-    page.number_input(key="subset").set_value(3).run()
+    page = live_page(layer="conv1", subset="3")
     assert not page.exception
+    assert page.query_params["subset"] == "3"
     data, size = sent(page)
     report = load_analysis(fingerprint(AnalysisOptions()))
     assert report is not None
@@ -54,6 +55,16 @@ def test_it_shows_the_chosen_subset_of_the_open_layer() -> None:
     assert [each.label for each in page.get("tab")].count("Live") == 1
     assert "Map of the images" not in [each.label for each in page.get("tab")]
 
+    page.number_input(key="subset").set_value(0)
+    page.session_state["loops"] = "Persistence diagram"
+    page.run()
+    assert not page.exception
+    loops = ripser(layer.distances, distance_matrix=True)["dgms"][1]
+    drawn = json.loads(page.get("plotly_chart")[4].proto.spec)["data"]
+    dots = [floats(each["x"]["bdata"], "<f8") for each in drawn if each["mode"] == "markers"]
+    np.testing.assert_allclose(np.sort(np.concatenate(dots)), np.sort(loops[:, 0]))
+    assert f"drawn are all 160 images as one cloud: {len(loops)} loops" in texts(page)
+
 
 def test_a_batch_has_its_own_cloud() -> None:
     options = AnalysisOptions(samples=24, pooling="per-batch", batch_size=12)
@@ -63,6 +74,16 @@ def test_a_batch_has_its_own_cloud() -> None:
     np.testing.assert_array_equal(floats(data["distances"]), within[np.triu_indices(12, 1)])
     assert data["names"] == [f"image {n}" for n in range(12, 24)]
     assert not data["labelled"]
+
+
+def test_all_images_are_one_cloud() -> None:
+    report = analyze_named(AnalysisOptions(samples=24, batch_size=12, pooling="subsets", subsets=3))
+    data = live_cloud("subsets", "fc", None, 3, 0.0, "dark", None, report)
+    distances = report.layer("fc").distances
+    loops = ripser(distances, distance_matrix=True)["dgms"][1]
+    np.testing.assert_array_equal(floats(data["distances"]), distances[np.triu_indices(24, 1)])
+    np.testing.assert_allclose(floats(data["loops"]).reshape(-1, 2), loops)
+    assert data["names"] == [f"image {n}" for n in range(24)]
 
 
 def test_more_images_than_can_be_told_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

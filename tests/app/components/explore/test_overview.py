@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 from streamlit.testing.v1 import AppTest
+
+from analysis.topology.layer_tests import LayerTests
+from app.components.explore.sentences import errors_sentence
+from tests.factories import blobs, layer, report
 
 
 def _page(loops: tuple[int, ...]) -> None:
@@ -42,3 +49,21 @@ def test_a_selection_by_loops_is_named_with_its_ties() -> None:
         "**Train** `l1`, `l0`. For the last place, 3 layers have no loop that counts: those that "
         "run first are taken."
     )
+
+
+def test_few_clouds_are_named_where_error_bars_and_bands_rest_on_them() -> None:
+    measured = report(replace(layer("one", blobs(40, 1)), b1_se=0.5))
+    tests = LayerTests({}, asked=99, seed=0, groups=2, size=20)
+    few, many = (
+        replace(measured, pooling="subsets", clouds=np.zeros((count, 20), int))
+        for count in (2, 100)
+    )
+    rough = "The error bars rest on only 2 subsets, so they may be far too short or too long."
+    band = "The band behind b₁ rests on 2 subsets of 20 images, rotated up to 99 times."
+    assert errors_sentence(few, None) == rough
+    assert errors_sentence(few, tests) == f"{rough} {band}"
+    assert errors_sentence(many, None) == errors_sentence(measured, tests) == ""
+    assert errors_sentence(many, tests) == band
+    assert "only 2 batches" in errors_sentence(replace(few, pooling="per-batch"), None)
+    unknown = replace(few, layers=(layer("one", blobs(40, 1)),))  # overlapping subsets: no error
+    assert errors_sentence(unknown, None) == ""

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
     ("view", "link"),
     [
-        ("explore", {"seed": "inf", "samples": "1e400", "input_side": "-inf", "rho": "nan"}),
+        ("explore", {"seed": "inf", "samples": "1e400", "input_side": "-inf", "subset": "inf"}),
         ("finetune", {"epochs": "inf", "train_batch": "inf", "seeds": "inf", "momentum": "nan"}),
         ("grid", {"grid_seeds": "inf", "grid_epochs": "-inf", "grid_images": "1e999"}),
     ],

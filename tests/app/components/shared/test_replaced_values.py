@@ -59,9 +59,10 @@ def test_what_another_page_takes_is_read_there() -> None:
 
 
 def test_a_value_is_shown_letter_by_letter() -> None:
-    page = opened(colour="<b>`x`")
+    page = opened(colour="<b>`x`", subset="999")
     settled(page, lambda page: page.toast)
     assert "colour = `` <b>`x` ``, which is not possible here. `cluster` is used" in notes(page)
+    assert "subset = `999`, which is not possible here. `1` is used" in notes(page)
 
 
 def test_an_unknown_model_of_a_link_is_not_analysed_instead_of_another() -> None:
