@@ -20,13 +20,13 @@ from analysis.options import (
     RunOptions,
 )
 from analysis.selection.scores import NORMALIZATIONS
-from analysis.selection.strategies import ALL_STRATEGIES, STRATEGIES, Needs
+from analysis.selection.strategies import ALL_STRATEGIES, Needs, reversed_name
 from analysis.text import plural, saving_text, size_text
 from app.cache import estimates, order_shares, run_queue, strategy_layers
-from app.components.shared.help_texts import bullet_list
 from app.components.shared.memory_tile import memory_request
 from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.polling import poll_until
+from app.components.shared.strategy_choice import render_strategies
 from app.literal import sentence
 from app.state import Choice, Shown, session
 
@@ -68,23 +68,14 @@ def render_plan(
         st.container(key="plan"),
         st.expander("What to train", expanded=not session().comparison.form_folded),
     ):
-        strategies = st.pills(
-            "Strategies",
-            list(STRATEGIES),
-            selection_mode="multi",
-            default=DEFAULT_STRATEGIES,
-            key="strategies",
-            bind="query-params",
-            help=help_of(
-                RunOptions,
-                "strategy",
-                "The new classifier trains as well, unless the preset ranks it.",
-            )
-            + bullet_list({n: s.description for n, s in STRATEGIES.items()}),
+        strategies = render_strategies(
+            "strategies",
+            DEFAULT_STRATEGIES,
+            "The new classifier trains as well, unless the preset ranks it.",
         )
         planned = [Planned(name, choice) for name in strategies]
-        if "adabet" in strategies:
-            planned += _render_normalizations(choice)
+        for name in {"adabet", reversed_name("adabet")}.intersection(strategies):
+            planned += _render_normalizations(name, choice)
         recipe, train_samples, seeds = _render_recipe(shown, options)
         step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step
         if strategies and shown is not None and step_recipe is not None and not busy:
@@ -116,7 +107,7 @@ def render_plan(
     return False
 
 
-def _render_normalizations(choice: Choice) -> list[Planned]:
+def _render_normalizations(strategy: str, choice: Choice) -> list[Planned]:
     """Draw a choice of normalisations beside the sidebar's: AdaBet runs once more by each."""
     names = st.multiselect(
         "AdaBet also by", list(NORMALIZATIONS), key="normalizations", bind="query-params",
@@ -125,7 +116,7 @@ def _render_normalizations(choice: Choice) -> list[Planned]:
         "always runs.",
     )  # fmt: skip
     return [
-        Planned("adabet", dataclasses.replace(choice, normalization=name), f" by {name}")
+        Planned(strategy, dataclasses.replace(choice, normalization=name), f" by {name}")
         for name in names
         if name != choice.normalization
     ]

@@ -10,11 +10,10 @@ from analysis.datasets import DATASETS, SHIFTS, dataset_spec, needs_look, own_da
 from analysis.errors import AnalysisError
 from analysis.models import list_models
 from analysis.options import PRESETS, WEIGHTS, AnalysisOptions, Recipe, RunOptions
-from analysis.selection.strategies import STRATEGIES
 from analysis.sweeps.grid import POCKET_GRID, DataChoice, Grid
 from app.components.grid.matrix import with_shown_name
-from app.components.shared.help_texts import bullet_list
 from app.components.shared.option_inputs import help_of, number_settings
+from app.components.shared.strategy_choice import render_strategies
 from app.components.shared.subject_names import dataset_name
 from app.literal import sentence
 from app.state import Choice
@@ -40,12 +39,7 @@ def render_form(sidebar: AnalysisOptions, choice: Choice) -> Grid | None:
         help="As they are, or with a shift: “digits+noise” has noise on every image, in training "
         "and in testing.",
     )  # fmt: skip
-    strategies = st.pills(
-        "Strategies", list(STRATEGIES), selection_mode="multi",
-        default=list(POCKET_GRID.strategies), key="grid_strategies", bind="query-params",
-        help=help_of(RunOptions, "strategy", "Each gets a column.")
-        + bullet_list({n: s.description for n, s in STRATEGIES.items()}),
-    )  # fmt: skip
+    strategies = render_strategies("grid_strategies", POCKET_GRID.strategies, "Each gets a column.")
     base, seeds, severity = _render_numbers(sidebar, choice)
     if base is None:
         return None

@@ -17,6 +17,7 @@ from analysis.datasets import import_archive, remove_dataset
 from analysis.options import AnalysisOptions
 from analysis.runs.store import Run
 from analysis.selection.ranking import ranking
+from analysis.selection.strategies import STRATEGIES
 from analysis.text import size_text
 from analysis.topology.pipeline import analyze_named
 from tests.app.pages import (
@@ -89,6 +90,27 @@ def test_the_plan_has_the_parameters_and_memory_of_each_strategy() -> None:
     assert plan.loc["Change by CKA", "Against full"].endswith("% less")
     assert plan.loc["Fisher", "Predicted peak"] == "when it runs"
     assert plan.loc["Full", "Predicted peak"] == size_text(predicted_peak("everything"))
+
+
+def test_the_form_shows_the_usual_strategies_first_and_the_others_by_what_they_need() -> None:
+    link = {"strategies": ["adabet", "fisher", "head"], "strategies_reversed": "true"}
+    page = opened("finetune", **link)
+    assert not page.exception
+    assert not page.toast, "links of earlier versions name all strategies in one place"
+    pills = {its.key: its for its in page.button_group if (its.key or "").startswith("strategies")}
+    assert pills["strategies"].value == ["adabet", "head"]
+    assert pills["strategies_gradients"].value == ["fisher"]
+    names = {key: list(its.options) for key, its in pills.items()}
+    assert names.pop("strategies") == ["adabet", "size", "random", "head", "full"]
+    needs = {name: key for key, own in names.items() for name in own}
+    assert needs == {
+        name: f"strategies_{strategy.needs}" for name, strategy in list(STRATEGIES.items())[5:]
+    }
+    plan = page.dataframe[0].value.set_index("Strategy")
+    assert list(plan.index) == ["AdaBet, reversed", "Head only", "Fisher, reversed"]
+    last_ones = plan.loc["AdaBet, reversed", "Trains"].split(", ")
+    assert not set(last_ones[:-1]) & set(adabet_layers())
+    assert not button(page, "Start 3 runs").disabled
 
 
 def test_start_runs_every_strategy_with_every_seed_and_shows_the_results() -> None:

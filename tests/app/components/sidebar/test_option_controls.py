@@ -20,7 +20,8 @@ from analysis.options import (
 from tests.app.pages import opened
 
 OWNERS: tuple[type, ...] = (AnalysisOptions, RunOptions, Recipe)
-NESTED = {"analysis", "recipe"}  # of `RunOptions`: their own fields have flags and controls
+# Of `RunOptions`: two whose own fields have flags and controls, and one for layer profiles alone.
+NESTED = {"analysis", "recipe", "also_train"}
 FLAGS = {
     ("analyze", AnalysisOptions): set(options_of(AnalysisOptions)),
     ("analyze", RunOptions): {
