@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
 from analysis.selection.ranking import select
 from analysis.selection.strategies import STRATEGIES
@@ -15,6 +16,7 @@ from analysis.sweeps.judging import BEST_SINGLES, Judgement
 from analysis.sweeps.layer_profile import LayerProfile
 from analysis.sweeps.profile_files import SavedProfile, find_profile, profiles_folder
 from app.charts.worth import criteria_figure, scatter_figure, worth_figure
+from app.state import Shown
 from app.theme import PALETTES, DrawnFigure
 
 GAIN, PER_BYTE = "Gain", "Gain per byte"
@@ -38,6 +40,15 @@ def _stored_profile(
     key: str, folder: Path, changed: int, _options: AnalysisOptions
 ) -> SavedProfile | None:
     return find_profile(_options)
+
+
+def layer_gains(shown: Shown) -> dict[str, float]:
+    """What training each layer alone gains, in points; empty if no profile can be read."""
+    try:
+        saved = stored_profile(shown.fingerprint, shown.options)
+    except AnalysisError:  # Compare says why
+        return {}
+    return {layer.layer: 100 * layer.gain for layer in saved.profile.layers} if saved else {}
 
 
 def criteria_table(judgement: Judgement, against: str) -> pd.DataFrame:

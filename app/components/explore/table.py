@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 
 from app.cache import layer_table
+from app.cache.worth import layer_gains
 from app.components.explore.saving import render_csv_button
 from app.components.shared.rho_parts import render_rho_part
 from app.state import Choice, Shown
@@ -26,6 +28,10 @@ COLUMNS = {
         "Rank",
         "1 is the best score. Equal scores share a rank; those that run first are taken.",
     ),
+    "worth": (
+        "Worth",
+        "Accuracy that training this layer alone gains, in points, measured. See Worth on Compare.",
+    ),
     "selected": ("Selected", "Among the best ρ of the layers."),
     "probability": (
         "Chosen",
@@ -44,6 +50,7 @@ FORMATS = {
     "b1": "%.4g",
     "b1_se": "%.2f",
     "probability": "percent",
+    "worth": "%+.1f",
 }
 
 
@@ -63,10 +70,14 @@ def _render_csv(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
 
 
 def _render_rows(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
+    table, gains = layer_table(shown.key, choice, rows, shown.report), layer_gains(shown)
+    if gains:
+        worth = [gains.get(name) for name in table["layer"].to_pylist()]  # the head has none
+        table = table.append_column("worth", pa.array(worth, pa.float64()))
     st.dataframe(
-        layer_table(shown.key, choice, rows, shown.report),
+        table,
         hide_index=True,
-        column_order=list(COLUMNS),
+        column_order=[name for name in COLUMNS if name != "worth" or gains],
         column_config={
             name: st.column_config.NumberColumn(
                 title, help=text, format=FORMATS.get(name, "localized")

@@ -51,8 +51,13 @@ def accuracy(options: RunOptions) -> float:
 
 
 @pytest.fixture
-def store(home: Path) -> RunStore:
+def none_shipped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
+    monkeypatch.setattr("analysis.sweeps.profile_files.SHIPPED", home / "shipped")
+
+
+@pytest.fixture
+def store(none_shipped: None) -> RunStore:
     store = RunStore()
     for cell in profile_grid(OPTIONS, NAMES, SEEDS).cells():
         size = 1_000_000 * (1 + NAMES.index(cell.also_train[0]) if cell.also_train else 1)
@@ -152,9 +157,8 @@ def test_a_profile_is_found_for_its_network_and_images_only(store: RunStore) -> 
 
 
 def test_a_worker_trains_run_by_run_and_saves_the_profile(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    none_shipped: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home.mkdir()
     monkeypatch.setattr("analysis.sweeps.profiling.run_cell", outcome)
     request, told = ProfileRequest(OPTIONS, (0, 1), criteria=False), list[Progress]()
     assert answer_profile(request, told.append)

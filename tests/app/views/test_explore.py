@@ -21,6 +21,7 @@ import app.components.sidebar.subject
 from analysis.options import AnalysisOptions
 from analysis.selection.certainty import certainty
 from analysis.selection.ranking import ranking
+from analysis.sweeps.profile_files import find_profile
 from analysis.text import gigabytes
 from analysis.topology.layer_test_store import RotationRequest, save_tests
 from analysis.topology.layer_tests import rotation_tests
@@ -66,6 +67,10 @@ def test_the_first_visit_shows_the_default_analysis() -> None:
     assert sure is not None
     assert sure.sentence() in texts(page)
     np.testing.assert_array_equal(table(page)["probability"], sure.probability)
+    found = find_profile(AnalysisOptions())
+    assert found is not None
+    gains = [100 * layer.gain for layer in found.profile.layers]
+    np.testing.assert_allclose(table(page)["worth"], [*gains, np.nan])  # the head has none
 
 
 def test_rho_and_normalization_move_the_selection_without_any_topology(
