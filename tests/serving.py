@@ -73,7 +73,7 @@ def serve(
         yield Server(url, process, time.perf_counter() - start)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
 
 
 @contextmanager

@@ -19,12 +19,12 @@ from analysis.jobs.jobs import Job
 from analysis.runs.store import RunStore
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
-PATIENCE = 60  # seconds
+PATIENCE = 120  # seconds; the machine may be busy
 
 
 def opened(view: str = "explore", **query: str | list[str]) -> AppTest:
     """A page in a fresh session, with the parameters of its link."""
-    page = AppTest.from_file(str(MAIN), default_timeout=30)
+    page = AppTest.from_file(str(MAIN), default_timeout=PATIENCE)
     for name, value in query.items():
         page.query_params[name] = value
     if view != "explore":

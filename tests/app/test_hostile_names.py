@@ -22,12 +22,12 @@ from analysis.runs.store import Ending
 from analysis.topology.store import fingerprint, save_analysis
 from app.literal import code, figure_text, literal
 from app.state import Session
-from tests.app.pages import MAIN, texts
+from tests.app.pages import MAIN, PATIENCE, texts
 from tests.factories import circle, layer, report
 from tests.run_factories import finished_run
 
 NAME = "*a* $x$ <b>c [l](u) :red[x] `e` ~~f~~ :smile:\n_g_"
-MARKUP = re.compile(r"(?<!\\)(\*a\*|\$x\$|<b>c|\[l|:red\[|`e`|~~f|:smile|\n_g)")
+MARKUP = re.compile(r"(?<!\\)(\*a\*|\$x\$|<b>c|\[l\]|:red\[|`e`|~~f|:smile|\n_g)")
 MARKDOWN_FIELDS = {"body", "label", "help", "tooltip", "delta", "text", "message"}
 PLAIN_ELEMENTS = {"code", "doc_string", "json"}
 
@@ -71,7 +71,7 @@ def no_predictions(options: AnalysisOptions, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def opened(view: str, options: AnalysisOptions, **query: str) -> AppTest:
-    page = AppTest.from_file(str(MAIN), default_timeout=60)
+    page = AppTest.from_file(str(MAIN), default_timeout=PATIENCE)
     page.session_state["session"] = state = Session()
     state.uploads.choose_dataset(options.dataset)
     state.analysis.target = options

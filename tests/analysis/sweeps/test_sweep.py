@@ -255,7 +255,7 @@ def test_ctrl_c_ends_everything_without_a_traceback(stand_in: Path) -> None:
     process = command("--train-samples", str(KINDS.index("starts a process")))
     wait_until(lambda: log_entries(stand_in, "has"))
     os.killpg(process.pid, signal.SIGINT)  # to the workers as well, as terminals do
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "stopped"
     assert "Traceback" not in errors
@@ -268,7 +268,7 @@ def test_workers_end_when_their_sweep_is_killed(stand_in: Path) -> None:
     process = command("--train-samples", str(KINDS.index("starts a process")))
     wait_until(lambda: log_entries(stand_in, "has"))
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     for _, pid in log_entries(stand_in) + log_entries(stand_in, "has"):
         wait_until(lambda pid=pid: has_ended(pid))  # type: ignore[misc]
 

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.topology.layer_tests import LayerTests
 from app.components.explore.sentences import errors_sentence
+from tests.app.pages import PATIENCE
 from tests.factories import blobs, layer, report
 
 
@@ -28,7 +29,7 @@ def _page(loops: tuple[int, ...]) -> None:
 
 
 def drawn(*loops: int) -> AppTest:
-    page = AppTest.from_function(_page, args=(loops,)).run(timeout=30)
+    page = AppTest.from_function(_page, args=(loops,)).run(timeout=PATIENCE)
     assert not page.exception
     return page
 

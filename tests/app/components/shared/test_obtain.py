@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.app.pages import PATIENCE
+
 
 def _page(model: str, with_format: bool) -> None:
     from dataclasses import replace
@@ -40,6 +42,6 @@ def _page(model: str, with_format: bool) -> None:
 def test_a_file_that_does_not_say_how_timm_s_images_were_prepared_is_left_to_a_job(
     model: str, with_format: bool, answer: str
 ) -> None:
-    page = AppTest.from_function(_page, args=(model, with_format)).run(timeout=30)
+    page = AppTest.from_function(_page, args=(model, with_format)).run(timeout=PATIENCE)
     assert not page.exception
     assert page.markdown[0].value == answer
