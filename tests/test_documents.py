@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "assets/README.md",
-    "docs/findings.md",
+    "docs/findings.md", "docs/teaching.md",
 )  # fmt: skip
 ENDINGS = {".py", ".md", ".toml", ".txt", ".png", ".svg", ".css", ".json", ".npz", ".safetensors"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.components.learn import layers, loop, selection, shapes
+from app.components.learn import bet, layers, loop, selection, shapes
 from app.components.learn.frame import Step
 
 STEPS = (
@@ -10,4 +10,5 @@ STEPS = (
     Step(shapes.TITLE, shapes.TEXT, shapes.render_shapes),
     Step(layers.TITLE, layers.TEXT, layers.render_layers),
     Step(selection.TITLE, selection.TEXT, selection.render_selection),
+    Step(bet.TITLE, bet.TEXT, bet.render_bet),
 )

@@ -29,6 +29,8 @@ GLOSSARY = {
     "normalisation": Term("What b₁ is divided by, so that large layers do not win by size.", 4),
     "ρ": Term("The share of the layers that train.", 4),
     "draw": Term("A choice of images by chance; another one may choose other layers.", 4),
+    "fine-tune": Term("Train a part of a network further on other images.", 5),
+    "seed": Term("The number that decides what is left to chance, such as the images.", 5),
 }
 
 

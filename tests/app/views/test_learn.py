@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.options import AnalysisOptions
+from analysis.options import AnalysisOptions, RunOptions
 from analysis.results import TopologyReport
+from analysis.runs.queue import RunQueue
+from analysis.runs.store import RunStore
 from analysis.selection.ranking import ranking
 from analysis.topology.resummarize import resummarize
 from analysis.topology.store import fingerprint, load_analysis
-from tests.app.pages import opened, texts, tile, tiles
+from app.components.learn.bet import BETS, bet_options
+from app.components.shared.verdict import verdict
+from tests.app.pages import button, opened, table, texts, tile, tiles
+from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -86,3 +91,34 @@ def test_a_link_may_ask_for_a_step_that_does_not_exist() -> None:
         "The link has points",
         "The link has step =",
     ]
+
+
+def test_a_bet_is_held_against_the_runs_of_this_computer(store: RunStore) -> None:
+    page = opened("learn", step="5")
+    page = guess(page, "bet", "Random")
+    assert tiles(page) == []
+    assert button(page, "Train all 4").proto.disabled is False
+    right = {"adabet": (0.7, 0.6), "size": (0.65, 0.9), "random": (0.5, 0.4), "head": (0.3, 0.2)}
+    for name, accuracies in right.items():
+        for seed, accuracy in enumerate(accuracies):
+            finished_run(store, bet_options(name, seed), accuracy=accuracy)
+    finished_run(store, run_options("adabet"), accuracy=1.0)  # longer: not of this step
+    for name in BETS:
+        finished_run(store, bet_options(name, 0, 0.3), accuracy=right[name][0])
+    page.run()
+    assert not page.exception
+    assert tile(page, "Best over 2 seeds (you bet on Random)") == "Size alone"
+    of_step = [r for r in store.runs() if r.options.rho == 0.1 and r.options.recipe.epochs == 3]
+    assert verdict(of_step)[0] in texts(page)
+    assert table(page).to_dict("list") == {
+        "ρ": [0.1, 0.3], "Best": ["Size alone", "AdaBet"], "Right": ["77.5 %", "70.0 %"],
+        "Seeds": [2, 1],
+    }  # fmt: skip
+    assert button(page, "Train again with other images")
+
+    started: list[list[RunOptions]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunQueue, "start", lambda _, options: started.append(options))
+        page.run()  # whose button then starts nothing else
+        button(page, "Train again with other images").click().run()
+    assert started == [[bet_options(name, 2) for name in BETS]]

@@ -1,0 +1,186 @@
+"""The last step: bet on a choice of layers, train, and see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from analysis.errors import AnalysisError
+from analysis.options import AnalysisOptions, Recipe, RunOptions
+from analysis.runs.standings import standings
+from analysis.runs.store import Run
+from analysis.selection.strategies import STRATEGIES
+from analysis.text import plural, share_text
+from app.cache import run_queue
+from app.charts.bet import bet_figure
+from app.components.learn.frame import ask
+from app.components.shared.help_texts import bullet_list
+from app.components.shared.polling import poll_until
+from app.components.shared.run_actions import attempt, render_action_error
+from app.components.shared.verdict import render_verdict
+from app.literal import sentence
+from app.state import appearance
+from app.theme import PALETTES, chart_config
+
+TITLE = "Bet, then train"
+TEXT = (
+    "The claim is that layers with many loops for their size learn best. Bet on a choice of "
+    "layers, then let the computer train each choice on the same images."
+)
+BETS = ("adabet", "size", "random", "head")
+SEEDS = 10  # at most
+_EPOCHS = 3
+_POLL = 0.5  # seconds
+
+
+def bet_options(strategy: str, seed: int, rho: float = RunOptions.rho) -> RunOptions:
+    """A short fine-tune."""
+    return RunOptions(
+        analysis=AnalysisOptions(seed=seed),
+        strategy=strategy,
+        rho=rho,
+        recipe=Recipe(epochs=_EPOCHS, seed=seed),
+    )
+
+
+def render_bet() -> None:
+    """Draw the step."""
+    left, right = st.columns([3, 7], gap="medium")
+    titles = [STRATEGIES[name].title for name in BETS]
+    try:
+        with left:
+            bet = ask("bet", "Which layers will classify most test images rightly?", titles)
+        with right:
+            rho = st.slider(
+                "ρ · share of layers to train", 0.02, 0.5, RunOptions.rho, 0.02, key="bet_rho"
+            )
+        tried = _tried()
+        runs = tried.get(rho, [])
+        done = [run for run in runs if run.result is not None]
+        with left:
+            if bet is not None and done and not any(run.active for run in runs):
+                _render_answer(bet, done)
+        with right:
+            entries = {STRATEGIES[name].title: STRATEGIES[name].description for name in BETS}
+            st.markdown(bullet_list(entries))
+            if bet is not None:
+                _render_training(bet, rho, runs, done)
+                _render_tried(tried)
+    except AnalysisError as error:
+        st.error(sentence(error))
+
+
+def _tried() -> dict[float, list[Run]]:
+    """The fine-tunes of this step by ρ, whoever started them; the newest of each kind."""
+    newest: dict[RunOptions, Run] = {}
+    for run in run_queue().store.runs():  # the newest first
+        options, seed = run.options, run.options.recipe.seed
+        if options.strategy in BETS and options == bet_options(options.strategy, seed, options.rho):
+            newest.setdefault(options, run)
+    by_rho: dict[float, list[Run]] = {}
+    for options, run in newest.items():
+        by_rho.setdefault(options.rho, []).append(run)
+    return by_rho
+
+
+def _missing(rho: float, done: Sequence[Run]) -> list[RunOptions]:
+    """What to train next: all strategies with the first seed that not all have trained with."""
+    trained = {run.options for run in done}
+    for seed in range(SEEDS):
+        wanted = [bet_options(name, seed, rho) for name in BETS]
+        if missing := [options for options in wanted if options not in trained]:
+            return missing
+    return []
+
+
+def _render_training(bet: str, rho: float, runs: list[Run], done: list[Run]) -> None:
+    if any(run.active for run in runs):
+
+        def draw() -> bool:
+            return _draw_progress(rho)
+
+        poll_until(draw, pending=True, every=_POLL)
+        return
+    render_action_error()
+    for run in runs:
+        if run.error and run.result is None:
+            st.warning(sentence(run.error))
+    if missing := _missing(rho, done):
+        st.button(
+            "Train again with other images" if done else f"Train all {len(BETS)}",
+            type="secondary" if done else "primary",
+            icon=":material/play_arrow:",
+            key="bet_train",
+            on_click=attempt,
+            args=(run_queue().start, missing),
+            help=f"{plural(_EPOCHS, 'epoch')} of {RunOptions.train_samples} images each, which "
+            "takes seconds. The runs go on if you leave, and the page Runs lists them.",
+        )
+    if done:
+        _render_chart(bet, done)
+
+
+def _render_chart(bet: str, done: list[Run]) -> None:
+    table, _ = standings(done)
+    accuracies = {STRATEGIES[row.strategy].title: row.accuracies for row in table}
+    st.plotly_chart(
+        bet_figure(accuracies, bet, palette=PALETTES[appearance()], height=230),
+        key="bet",
+        theme=None,
+        config=chart_config("bettiscope-bet"),
+        alt="The share of test images that each choice of layers classifies rightly",
+    )
+
+
+def _render_answer(bet: str, done: list[Run]) -> None:
+    table, _ = standings(done)
+    best = table[0]
+    with st.container(key="answer", gap="small"):
+        st.metric(
+            f"Best over {plural(len(best.seeds), 'seed')} (you bet on {bet})",
+            STRATEGIES[best.strategy].title,
+            f"{share_text(best.mean)} right",
+            delta_color="off",
+            delta_arrow="off",
+        )
+        render_verdict(done)
+
+
+def _render_tried(tried: dict[float, list[Run]]) -> None:
+    """Draw what was tried on this computer, by ρ."""
+    lines = []
+    for rho, runs in sorted(tried.items()):
+        table, _ = standings(runs)
+        if table:
+            best = table[0]
+            lines.append(
+                {
+                    "ρ": rho,
+                    "Best": STRATEGIES[best.strategy].title,
+                    "Right": share_text(best.mean),
+                    "Seeds": len(best.seeds),
+                }
+            )
+    if len(lines) > 1:
+        st.dataframe(
+            pd.DataFrame(lines),
+            hide_index=True,
+            height="content",
+            column_config={"ρ": st.column_config.NumberColumn(format="%.2f")},
+            alt="The best choice of layers for each ρ that was tried",
+        )
+
+
+def _draw_progress(rho: float) -> bool:
+    """Say how far the training is; whether it has ended."""
+    runs = _tried().get(rho, [])
+    active = [run for run in runs if run.active]
+    if not active:
+        return True
+    group = [run for run in runs if run.group in {each.group for each in active}]
+    ended = len(group) - len(active)
+    text = f"{ended} of {len(group)} trained. You can leave the page: the training goes on."
+    st.progress(ended / len(group), text=text)
+    return False
