@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.datasets import DATASETS, SHIFTS, dataset_problem, dataset_spec
-from analysis.datasets.folders import count_left_out, some_of
+from analysis.datasets.folders import count_left_out
 from analysis.datasets.own import FOLDER, LINKED, OWN
 from analysis.models import check_head, checkpoint_notes
 from analysis.models.names import CHECKPOINT_ENDINGS, FILE
@@ -204,8 +204,6 @@ def report_left_out(dataset: str) -> dict[str, str]:
     skipped = spec.skipped
     for note in spec.notes:
         print(f"note: {note}", file=sys.stderr)
-    if skipped:
-        print(f"note: skipped {len(skipped):,}: {some_of(skipped)}", file=sys.stderr)
     for phrase in count_left_out((*skipped, *spec.others)):
         print(f"note: left out {phrase}", file=sys.stderr)
     return dict(skipped)

@@ -30,7 +30,7 @@ from analysis.system.home import home, replacing
 from analysis.text import plural
 
 _RULES = 1  # raise it whenever the same folder would be read differently
-_CHECKS = 2  # raise it whenever more is kept of each image
+_CHECKS = 3  # raise it whenever more is kept of each image, or a reason is another
 _THREADS = 4
 _SETTLED = 2 * 10**9  # ns; two changes in quick succession may leave the same folder time
 _NAMED = 3  # files that a sentence names
@@ -169,23 +169,29 @@ def is_scanned(root: Path, *, follow_links: bool = False) -> bool:
     return all(_key(item) in checked for item in listing.images.items())
 
 
-def some_of(skipped: tuple[Skipped, ...]) -> str:
-    """The first few skipped files, as a phrase."""
-    named = ", ".join(f"{name} ({reason})" for name, reason in skipped[:_NAMED])
+def some_of(skipped: Sequence[Skipped]) -> str:
+    """The first few skipped files, as a phrase; a reason stands once."""
+    of_reason: dict[str, list[str]] = {}
+    for name, reason in skipped[:_NAMED]:
+        of_reason.setdefault(reason, []).append(name)
+    named = ", ".join(f"{', '.join(names)} ({reason})" for reason, names in of_reason.items())
     return named + (f" and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else "")
 
 
 def count_left_out(skipped: Sequence[Skipped]) -> list[str]:
-    """How many files were left out, as phrases: for each reason, the class folders."""
+    """How many files were left out, as phrases: for each reason, the class folders and a file."""
     folders: dict[str, Counter[str]] = {}
+    first: dict[str, str] = {}
     for name, reason in skipped:
         folder = PurePosixPath(name).parent.name or "beside the folders"
         folders.setdefault(reason, Counter())[folder] += 1
+        first.setdefault(reason, name)
     phrases = []
     for reason, counts in sorted(folders.items(), key=lambda item: -item[1].total()):
         where = ", ".join(f"{folder} {count:,}" for folder, count in counts.most_common(_NAMED))
         more = f" and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else ""
-        phrases.append(f"{plural(counts.total(), 'file')}: {reason} ({where}{more})")
+        files = f"{plural(counts.total(), 'file')}, such as" if counts.total() > 1 else "1 file,"
+        phrases.append(f"{files} {first[reason]}: {reason} ({where}{more})")
     return phrases
 
 
@@ -224,11 +230,22 @@ def _list_folder(root: Path, follow_links: bool) -> _Listing:
     except FileNotFoundError as error:
         raise OptionError(f"`dataset` must be a folder of images: {root} does not exist") from error
     except NotADirectoryError as error:
-        raise OptionError(f"`dataset` must be a folder of images: {root} is a file") from error
+        raise OptionError(f"`dataset` must be a folder of images: {_about_file(root)}") from error
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "its folders are too deep, or form a loop"
         raise OptionError(f"`dataset`: the folder {root} cannot be opened ({reason})") from error
     return listing
+
+
+def _about_file(path: Path) -> str:
+    """What to give instead of a file."""
+    name = path.name.lower()
+    if name.endswith((".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")):
+        zipped = ", or upload it on the page" if name.endswith(".zip") else ""
+        return f"{path} is a packed file. Unpack it{zipped}"
+    if name.endswith((".yaml", ".yml", ".csv", ".json", ".txt")):
+        return f"{path} is a list. Give the folder with the images, with one folder for each class"
+    return f"{path} is a file. Give the folder that it lies in"
 
 
 def _list_into(root: Path, inside: str, listing: _Listing) -> None:

@@ -29,6 +29,20 @@ SUFFIXES = (
 # is a program, which Ghostscript would run.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "HEIF")
 _HEIC = (".heic", ".heif", ".hif")
+_NO_HEIC = "HEIC images are not read here: pip install pillow-heif, or convert them to JPEG or PNG"
+_NO_AVIF = "AVIF is not read here: update Pillow, or convert the images to JPEG"
+_UNREAD = {
+    **dict.fromkeys((".dcm", ".dicom"), "DICOM images"),
+    **dict.fromkeys((".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2"), "raw images"),
+    **dict.fromkeys((".svg", ".eps"), "vector drawings"),
+    **dict.fromkeys((".npy", ".npz"), "arrays"),
+    **{f".{name}": f"{name.upper()} images" for name in ("jxl", "psd", "exr", "hdr", "tga")},
+}
+# Brands in the first bytes of files that phones write, whatever the file is called.
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "HEIF"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 _DECODERS = {"HEIF": "pillow_heif", "AVIF": "pillow_avif"}  # packages that Pillow can use
 _DRAFT = (64, 64)  # pixels: the smallest size to which a JPEG decoder may shrink
@@ -47,12 +61,12 @@ def is_image_name(name: str) -> bool:
 
 def why_unread(name: str) -> str:
     """Why a file that is an image to its owner is left out; empty for any other file."""
-    heic = Path(name).suffix.lower() in _HEIC and "HEIF" not in _formats()
-    return (
-        "HEIC images are not read here: pip install pillow-heif, or convert them to JPEG or PNG"
-        if heic
-        else ""
-    )
+    ending = Path(name).suffix.lower()
+    if ending in _HEIC and "HEIF" not in _formats():
+        return _NO_HEIC
+    if kind := _UNREAD.get(ending):
+        return f"{kind} are not read here: convert them to PNG"
+    return ""
 
 
 def is_litter(name: str) -> bool:
@@ -126,13 +140,7 @@ def _open_image(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise BrokenImage(_too_large("far more pixels")) from error
     except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
-        reason = "it is empty" if empty else "it is damaged, or not in a known image format"
-        if path.suffix.lower() == ".avif" and "AVIF" not in _formats():
-            reason = "AVIF is not read here: update Pillow, or convert the images to JPEG"
-        elif _is_pointer(path):
-            reason = "it is a Git LFS pointer without the image: run “git lfs pull”"
-        raise BrokenImage(reason) from error
+        raise BrokenImage(_why_unknown(path)) from error
     except FileNotFoundError as error:
         raise BrokenImage("it no longer exists") from error
     except OSError as error:
@@ -143,9 +151,18 @@ def _open_image(path: Path, *, draft: bool = False) -> Iterator[Image.Image]:
         raise BrokenImage(f"it is damaged ({type(error).__name__})") from error
 
 
-def _is_pointer(path: Path) -> bool:
+def _why_unknown(path: Path) -> str:
+    """Why Pillow cannot identify a file: its first bytes say more than its name."""
     with path.open("rb") as file:
-        return file.read(30).startswith(b"version https://git-lfs")
+        start = file.read(64)
+    kind = _BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
+    if kind and kind not in _formats():
+        return _NO_HEIC if kind == "HEIF" else _NO_AVIF
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer without the image: run “git lfs pull”"
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, not an image: download it again"
+    return "it is damaged, or not in a known image format" if start else "it is empty"
 
 
 @lru_cache

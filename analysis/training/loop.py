@@ -328,6 +328,7 @@ class _Loop:
                 stack.enter_context(explain_network_errors())
                 if self.step == 0:
                     stack.enter_context(self.watch.listening())
+                    stack.enter_context(self.losses.listening(self.passes.network))
                 if tracked:
                     reset_allocator_peak(self.device)
                     held = (images,) if isinstance(images, Tensor) else images.tensors

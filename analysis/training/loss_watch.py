@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from analysis.instruments.outputs import first_tensor
 
 _START = 100.0  # times the loss of guessing, above which outputs are no logits
 _RISE = 5.0  # times the first loss, above which the training diverged
 _RECENT = 3  # steps that decide whether it did
 _STILL = 1e-6  # of the loss: less than this is no change
 _PERFECT = 1e-3  # nats, below which a loss need not fall
+# What autograd calls the operations that keep any number between 0 and 1, and those that only move
+# or convert numbers, which may follow.
+_SQUASHING = {"Sigmoid", "Hardsigmoid", "Clamp", "Hardtanh"}
+_MOVING = {"View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Permute", "Transpose", "T",
+           "ToCopy", "Clone", "Slice", "Select", "Alias"}  # fmt: skip
 
 
 class LossWatch:
@@ -23,6 +32,20 @@ class LossWatch:
         self._least, self._most, self._steps = math.inf, -math.inf, 0
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._validated: list[float] = []
+        self._squashes = False
+
+    @contextmanager
+    def listening(self, network: nn.Module) -> Iterator[None]:
+        """During the first step: see whether the network ends in a sigmoid."""
+
+        def look(_module: nn.Module, _inputs: object, output: object) -> None:
+            self._squashes = _is_squashed(first_tensor(output))
+
+        hook = network.register_forward_hook(look)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def step(self, logits: Tensor, loss: float) -> None:
         """After a step: the outputs for its batch, (N, classes), and their loss."""
@@ -31,7 +54,7 @@ class LossWatch:
         self._least, self._most = min(self._least, loss), max(self._most, loss)
         if self._steps == 1:
             self._guessing, self._first = math.log(max(2, logits.shape[1])), loss
-            self._outputs = _about_outputs(logits)
+            self._outputs = _about_outputs(logits, self._squashes)
         usual = max(self._guessing, self._first)
         is_high = len(self._recent) == _RECENT and min(self._recent) > _RISE * usual
         if is_high and not self._risen:
@@ -79,7 +102,18 @@ def _same(least: float, most: float) -> bool:
     return most - least <= _STILL * most
 
 
-def _about_outputs(logits: Tensor) -> str:
+def _is_squashed(output: Tensor | None) -> bool:
+    """Whether the last operation that computed something was a sigmoid, or the like."""
+    node = None if output is None else output.grad_fn
+    while node is not None:
+        name = node.name().rstrip("0123456789").removesuffix("Backward")
+        if name not in _MOVING:
+            return name in _SQUASHING
+        node = node.next_functions[0][0]
+    return False
+
+
+def _about_outputs(logits: Tensor, squashes: bool) -> str:
     outputs = logits.float()
     if outputs.min() < 0 or outputs.max() > 1:
         return ""
@@ -88,7 +122,8 @@ def _about_outputs(logits: Tensor) -> str:
             "The network ends in softmax, so its loss can hardly fall. Return the logits from its "
             "forward pass, without softmax."
         )
-    if outputs.max() - outputs.min() < 1e-6:  # standing still is another matter
+    # Logits may lie there by chance. Standing still is another matter.
+    if not squashes or outputs.max() - outputs.min() < 1e-6:
         return ""
     return (
         "All outputs of the network lie from 0 to 1, so its loss can hardly fall. Return the "

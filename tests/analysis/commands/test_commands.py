@@ -609,11 +609,11 @@ def test_left_out_files_are_reported(
     path = tmp_path / "out.json"
     arguments = ["--model", "pocket-vgg", "--dataset", str(broken)]
     assert analyze(*arguments, "--json", str(path)) == 0
-    assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
+    assert "note: left out 1 file, dog/no.png: it is damaged" in capsys.readouterr().err
     assert list(json.loads(path.read_text())["left_out"]) == ["dog/no.png"]
     arguments += ["--strategy", "head", "--epochs", "1"]
     assert finetune(*arguments, "--json", str(path)) == 0
-    assert "note: skipped 1: dog/no.png (" in capsys.readouterr().err
+    assert "note: left out 1 file, dog/no.png: it is damaged" in capsys.readouterr().err
 
 
 def test_weights_that_are_not_finite_are_reported(

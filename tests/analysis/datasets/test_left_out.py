@@ -38,9 +38,9 @@ def test_the_counts_name_reason_and_classes() -> None:
     skipped = [(f"{c}/{n}.jpg", "it is empty") for c in "abcde" for n in range(3)]
     skipped += [("a/x.heic", "HEIC"), ("top.txt", "it is not an image")]
     assert count_left_out(skipped) == [
-        "15 files: it is empty (a 3, b 3, c 3 and 2 more)",
-        "1 file: HEIC (a 1)",
-        "1 file: it is not an image (beside the folders 1)",
+        "15 files, such as a/0.jpg: it is empty (a 3, b 3, c 3 and 2 more)",
+        "1 file, a/x.heic: HEIC (a 1)",
+        "1 file, top.txt: it is not an image (beside the folders 1)",
     ]
     assert count_left_out([]) == []
 
@@ -59,8 +59,63 @@ def test_a_folder_and_its_zip_leave_out_the_same(
     assert len(in_place.skipped) == 4
     report_left_out(in_place.dataset)
     printed = capsys.readouterr().err
-    assert "note: left out 2 files: it is not an image (dog 1, beside the folders 1)" in printed
-    assert "note: left out 1 file: it is empty (cat 1)" in printed
+    (others,) = [line for line in printed.splitlines() if "it is not an image" in line]
+    assert others.startswith("note: left out 2 files, such as dog/notes.txt: ")
+    assert others.endswith("(dog 1, beside the folders 1)")
+    assert "note: left out 1 file, cat/empty.png: it is empty (cat 1)" in printed
+    assert printed.count("cat/empty.png") == 1  # each file is counted in one note
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC images are not read here: pip install pillow-"),
+        (b"\0\0\0\x18ftypmif1" + bytes(99), "HEIC images are not read here"),
+        (b"\n<!DOCTYPE HTML><title>403</title>", "it is a web page, not an image"),
+        (b"\0\0\0\x18ftypisom" + bytes(99), "it is damaged, or not in a known image format"),
+        (b"", "it is empty"),
+    ],
+)
+def test_the_first_bytes_say_what_a_file_is(pets: Path, content: bytes, words: str) -> None:
+    """A phone's picture that was renamed to .jpg is no damaged one."""
+    (pets / "dog" / "x.jpg").write_bytes(content)
+    ((name, reason),) = dataset_spec(f"folder:{pets}").skipped
+    assert name == "dog/x.jpg"
+    assert reason.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("scan.dcm", "DICOM images are not read here: convert them to PNG"),
+        ("IMG_1.NEF", "raw images are not read here: convert them to PNG"),
+        ("logo.svg", "vector drawings are not read here"),
+        ("x.npy", "arrays are not read here"),
+    ],
+)
+def test_images_of_a_kind_that_is_not_read_are_named(pets: Path, name: str, words: str) -> None:
+    (pets / "dog" / name).write_bytes(b"x")
+    ((left_out, reason),) = dataset_spec(f"folder:{pets}").skipped
+    assert (left_out, reason[: len(words)]) == (f"dog/{name}", words)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pets.zip", "is a packed file. Unpack it, or upload it on the page"),
+        ("pets.tar.gz", "is a packed file. Unpack it"),
+        ("data.yaml", "is a list. Give the folder with the images, with one folder for each class"),
+        ("cat.png", "is a file. Give the folder that it lies in"),
+    ],
+)
+def test_a_file_instead_of_a_folder_is_refused_with_what_to_give(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    """ultralytics/ultralytics#13789: a list in YAML is right for every task but classification."""
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(OptionError) as error:
+        dataset_spec(f"folder:{tmp_path / name}")
+    assert str(error.value) == f"`dataset` must be a folder of images: {tmp_path / name} {words}"
 
 
 class _Heif(ImageFile.ImageFile):

@@ -361,7 +361,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
     for k in range(5):
         (tmp_path / "a" / f"{k}.png").write_bytes(b"")
     assert dataset_problem(name_of(tmp_path / "a"))[0].endswith(
-        "can be read: 0.png (it is empty), 1.png (it is empty), 2.png (it is empty) and 2 more"
+        "can be read: 0.png, 1.png, 2.png (it is empty) and 2 more"
     )
     assert "is a file" in dataset_problem(name_of(tmp_path / "a" / "b.txt"))[0]
 

@@ -79,6 +79,26 @@ def test_a_training_that_gets_somewhere_has_no_note(last: nn.Module) -> None:
     assert notes(last) == []
 
 
+class Column(nn.Module):
+    """A sigmoid whose numbers are moved and converted afterwards."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sigmoid()[:, :, None].double().squeeze(2).float()
+
+
+def test_a_sigmoid_is_seen_behind_what_only_moves_its_numbers() -> None:
+    (_, text), *_ = notes(Column())
+    assert text.startswith("All outputs of the network lie from 0 to 1")
+
+
+def test_logits_that_lie_between_0_and_1_by_chance_have_no_note() -> None:
+    class Near(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0.5 + x / 100
+
+    assert notes(Near()) == []
+
+
 def losses(watch: LossWatch, *values: float) -> list[str]:
     found = []
     for value in values:
