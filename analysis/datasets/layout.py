@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from analysis.datasets.image_files import display_name
-from analysis.datasets.split_names import SURE, looks_like_split, plain, split_folders
+from analysis.datasets.split_names import SURE, are_roles, looks_like_split, plain, split_folders
 from analysis.options import Split
 
 _NAMED = 4  # folders that a sentence names
@@ -48,6 +48,10 @@ def read_layout(names: list[str]) -> Layout:
         inner = {name: path for name, path in inner.items() if "/" in path}
     elif any("/" not in path for path in inner.values()):
         classes = set()
+    elif are_roles(classes):
+        layout.rules += "+roles"
+        classes = set()
+    _note_guesses(inner, classes, layout)
     layout.names = sorted(inner)
     layout.classes = [inner[n].split("/")[0] if classes else "" for n in layout.names]
     layout.splits = [split_of[n.split("/")[depth]] for n in layout.names] if split_of else []
@@ -55,6 +59,22 @@ def read_layout(names: list[str]) -> Layout:
         layout.splits = []
     _join_spellings(layout)
     return layout
+
+
+def _note_guesses(inner: dict[str, str], classes: set[str], layout: Layout) -> None:
+    """Say what else the folders that are taken as classes may be."""
+    if are_roles(classes):
+        layout.notes.append(
+            f"Taken as classes: {_quote(sorted(classes))}. If these are images and what belongs to "
+            "each of them, give the folder with the images alone."
+        )
+    within = [path.split("/")[1] if path.count("/") > 1 else "" for path in inner.values()]
+    splits = split_folders(set(within)) if classes and all(within) else {}
+    if splits and set(within) == set(splits):
+        layout.notes.append(
+            f"Each class contains folders named like splits, which are not used: "
+            f"{_quote(sorted(splits))}. Put the classes into the splits to use them."
+        )
 
 
 def _outer_depth(names: list[str]) -> int:

@@ -21,6 +21,12 @@ _FILLERS = {
     *("image", "images", "img", "imgs", "pic", "pics", "picture", "pictures", "photos", "samples"),
     *("public", "private", "the"),
 }  # fmt: skip
+_IMAGES = {"image", "images", "img", "imgs", "jpegimages", "rgb", "inputs"}
+# What belongs to an image and is an image itself, or a list of boxes.
+_TARGETS = {
+    *("mask", "masks", "label", "labels", "annotation", "annotations", "gt", "groundtruth"),
+    *("segmentation", "segmentations", "segmentationclass", "targets", "depth"),
+}
 _FOLD = re.compile(r"(?:k|cv)?fold(\d+)", re.IGNORECASE)
 
 
@@ -46,6 +52,12 @@ def split_folders(folders: Iterable[str]) -> dict[str, Split]:
 def looks_like_split(name: str) -> bool:
     """Whether a name alone would do for a split."""
     return _parse(name) in [(split, frozenset()) for split in _WORDS.values()]
+
+
+def are_roles(folders: Iterable[str]) -> bool:
+    """Whether folders hold images, and what belongs to each, such as masks: they are no classes."""
+    words = {re.sub(r"[\W_]", "", plain(name)) for name in folders}
+    return bool(words & _IMAGES) and words <= _IMAGES | _TARGETS
 
 
 def _parse(name: str) -> tuple[Split | None, frozenset[str]]:

@@ -22,6 +22,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.errors import ModelError
+from analysis.instruments.chance import random_states
 from analysis.instruments.layout import layout_of
 from analysis.instruments.output_flow import Head, OutputFlow
 from analysis.instruments.outputs import first_tensor
@@ -47,6 +48,7 @@ class Trace:
     never_run: tuple[str, ...]
     outside: tuple[str, ...]  # ran, but the output is not one point per image
     head: Head
+    draws: bool = False  # random numbers, in evaluation mode
 
     @property
     def names(self) -> list[str]:
@@ -167,7 +169,9 @@ def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:
         with flow:
             watch(model, probe, note)
 
+    before = random_states()
     flops = _count_flops(model, run)
+    draws = random_states() != before
     if "" in shapes and len(shapes) > 1:
         del shapes[""]  # it has a class token, say: the whole model is not a layer of itself
     layers = [name for name, shape in shapes.items() if shape]
@@ -207,6 +211,7 @@ def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:
         never_run=tuple(never_run),
         outside=tuple(name for name, shape in shapes.items() if not shape),
         head=flow.head(head),
+        draws=draws,
     )
 
 

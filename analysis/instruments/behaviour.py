@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from analysis.errors import ModelError
 from analysis.instruments.activations import watch
+from analysis.instruments.chance import random_states
 from analysis.instruments.layout import layout_of, set_layout
 from analysis.instruments.wrappers import lazy_layers
 from analysis.text import first_of
@@ -206,12 +206,6 @@ def _run(
         watch(model, images, note)
         draws = random_states() != before
     return samples, tuple(changed), draws
-
-
-def random_states() -> tuple[object, ...]:
-    """The CPU's generators. On GPUs some kernels reserve numbers that they do not use."""
-    numpy = pickle.dumps(np.random.get_state())  # noqa: NPY002
-    return random.getstate(), torch.get_rng_state().numpy().tobytes(), numpy
 
 
 def _agree(

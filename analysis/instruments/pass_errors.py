@@ -38,6 +38,8 @@ def pass_error(error: BaseException, images: Tensor, model: nn.Module) -> str:
             "The network takes a dict or an object with names, but here it gets a tensor, the "
             "images. Wrap it in a module whose forward takes a tensor."
         )
+    if missing := without_forward(error):
+        return missing
     if re.search("dtype|same type|should be the same", lines[0]) and _HALF.search(lines[0]):
         return (
             f"The network computes in half precision by itself, but its weights are float32 here, "
@@ -48,6 +50,17 @@ def pass_error(error: BaseException, images: Tensor, model: nn.Module) -> str:
         return LEFT_BEHIND
     why = f"SystemExit: {error}" if isinstance(error, SystemExit) else lines[0]
     return f"The model could not run on images of shape {tuple(images.shape[1:])}: {why}"
+
+
+def without_forward(error: BaseException) -> str:
+    """That a module was called that has no forward pass; or ""."""
+    match = re.search(r'Module \[(.+)\] is missing the required "forward"', str(error))
+    if match is None:
+        return ""
+    return (
+        f"The module {match[1]} has no forward pass, but is called. Give it a method `forward`, or "
+        "call what it contains."
+    )
 
 
 def _required_inputs(model: nn.Module) -> list[str]:

@@ -36,6 +36,10 @@ from analysis.training.weights import weight_evidence
 _ADDED = (
     f"This network has no classifier, so a new linear one, {ADDED_HEAD}, was put behind its output."
 )
+_RANDOM = (
+    "This network is random even in evaluation mode: its accuracies hold only for the numbers "
+    "that were drawn."
+)
 
 
 def choose(model: nn.Module, options: RunOptions) -> Selection:
@@ -59,6 +63,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
     """
     started = time.perf_counter()
     images, traced = trace_images(model, options)
+    chance = _RANDOM if traced.draws else ""
     added = ADDED_HEAD in dict(model.named_children())
     names = traced.names
     preset, strategy = PRESETS[options.preset], ALL_STRATEGIES[options.strategy]
@@ -90,6 +95,7 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
             f"{layer_count(layers, rho=options.rho, rounding=preset.rounding)} under the preset "
             f"“{options.preset}”. Raise ρ, or choose the preset “recommended”."
         )
+    unranked = _unranked(costed.evidence) if strategy.needs == "gradients" else ""
     freeze(model, trained)
     trainable, total = trained_elements(model)
     return Selection(
@@ -101,9 +107,22 @@ def choose(model: nn.Module, options: RunOptions) -> Selection:
         used_labels=strategy.uses_labels,
         used_gradients=strategy.needs == "gradients",
         optimizer=optimizer_name(model, options.recipe),
-        note=" ".join(filter(None, (_ADDED if added else "", order.sentence))),
+        note=" ".join(filter(None, (_ADDED if added else "", chance, unranked, order.sentence))),
         head=traced.head.name or "",
         inner=_inner_modules(trained, chosen) if strategy.scope in ("layers", "head") else (),
+    )
+
+
+def _unranked(evidence: Evidence) -> str:
+    """Which layers cannot be ranked, as no gradient was seen there."""
+    measured = evidence.measured
+    assert measured is not None, "the strategy measures gradients"
+    names = [str(name) for name in measured.index[measured.isna().all(axis=1)]]
+    if not names:
+        return ""
+    return (
+        f"No gradient reaches {first_of(names)}, so this strategy cannot choose "
+        f"{'it' if len(names) == 1 else 'them'}."
     )
 
 

@@ -21,7 +21,8 @@ from torch.fx.node import Argument, map_arg
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from analysis.instruments.behaviour import kept_buffers, random_states, seeded
+from analysis.instruments.behaviour import kept_buffers, seeded
+from analysis.instruments.chance import random_states
 from analysis.system.devices import device_of
 from analysis.system.torchvision_guard import torchvision
 

@@ -201,9 +201,11 @@ def logits_of(model: nn.Module, images: Tensor | Batch) -> Tensor:
     if isinstance(output, Tensor) and output.dim() == 1 and len(images) == 1 and len(output) > 1:
         return output[None]
     kind = f"a tensor {tuple(output.shape)}" if is_tensor else type(output).__name__
+    when = " in training mode" if model.training else ""
     raise TrainingError(
         "To be fine-tuned, a network must return one tensor of logits, (images, classes). This one "
-        f"returns {kind} for {len(images)} images: let its forward pass return only the logits."
+        f"returns {kind} for {len(images)} images{when}: let its forward pass return only the "
+        "logits."
     )
 
 

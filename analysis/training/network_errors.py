@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from analysis.errors import AnalysisError, TrainingError, is_out_of_memory
-from analysis.instruments.pass_errors import LEFT_BEHIND, OTHER_DEVICE
+from analysis.instruments.pass_errors import LEFT_BEHIND, OTHER_DEVICE, without_forward
 
 # Words of torch's errors, and what they mean for the user.
 _KNOWN = {
@@ -17,6 +17,11 @@ _KNOWN = {
     "Expected more than 1 value per channel": (
         "The network's norms need at least two images in each batch. Use a larger batch size, or "
         "more training images."
+    ),
+    **dict.fromkeys(
+        ("Input type (float) and", "dtype, but got Float and", "dtype, but got: float"),
+        "The network's weights are of another number format than the images, which are float32. "
+        "Call its method `float` before the training.",
     ),
     "does not require grad": (
         "No gradient reaches the network's layers: its output is detached or computed without "
@@ -49,6 +54,8 @@ def _sentence(error: Exception) -> str:
     message = str(error)
     if OTHER_DEVICE.search(message):
         return LEFT_BEHIND
+    if missing := without_forward(error):
+        return missing
     for words, sentence in _KNOWN.items():
         if words in message:
             return sentence

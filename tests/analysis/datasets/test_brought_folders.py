@@ -62,6 +62,18 @@ REPORTS: dict[str, tuple[dict[str, bytes], tuple[str, ...], int]] = {
     "a page that was saved as an image (danbooru/autotagger#2)": (
         {"a/1.jpg": b"<html>403</html>", "a/2.png": PNG[1], "b/1.png": PNG[2]}, ("a", "b"), 2
     ),
+    "WebP by another name (GabrielePicco/deep-learning-flower-identifier#2)": (
+        {"a/1.jpg": encoded(GREY, "WEBP"), "b/1.png": PNG[2]}, ("a", "b"), 2
+    ),
+    "numbers, in the order of ImageFolder (pytorch/vision#714, CSAILVision/places365#22)": (
+        {f"{name}/1.png": PNG[n] for n, name in enumerate(("0", "1", "10", "2"))},
+        ("0", "1", "10", "2"), 4
+    ),
+    "images beside labels (ultralytics/ultralytics#21224)": (
+        {f"{split}/images/{n}.png": PNG[n] for split in ("train", "val") for n in range(2)}
+        | {f"{split}/labels/{n}.txt": b"0 .5" for split in ("train", "val") for n in range(2)},
+        (), 4
+    ),
     "one capital and one small letter (ultralytics/hub#17)": (
         {"Images/a/1.png": PNG[1], "Images/b/1.png": PNG[2]}, ("a", "b"), 2
     ),
@@ -80,6 +92,15 @@ def test_a_reported_folder_and_its_zip_are_read_right(report: str, tmp_path: Pat
     ):  # fmt: skip
         spec = dataset_spec(imported.dataset)
         assert (spec.class_names, spec.size) == (classes, images)
+
+
+def test_folders_of_masks_are_named_where_they_are_taken_as_classes(tmp_path: Path) -> None:
+    """zhixuhao/unet#177: tools that read classes from folders take masks for a class."""
+    for name in ("images/1.png", "images/2.png", "masks/1.png", "masks/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PNG[1])
+    (note,) = dataset_spec(f"folder:{tmp_path}").notes
+    assert note.startswith("Taken as classes: “images”, “masks”. If these are images and what")
 
 
 def test_a_zip_with_backslashes_is_read_as_its_maker_meant(tmp_path: Path) -> None:

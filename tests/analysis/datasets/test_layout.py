@@ -57,6 +57,27 @@ def test_a_split_without_classes_is_left_out_and_named() -> None:
     assert "“seg_train” (train)" in layout.notes[0]
 
 
+def test_splits_inside_the_classes_are_named() -> None:
+    inside = read_layout(sorted(f"{c}/{s}/0.png" for c in "ab" for s in ("train", "test")))
+    (note,) = inside.notes
+    assert note.startswith("Each class contains folders named like splits, which are not used")
+    assert (set(inside.classes), inside.splits) == ({"a", "b"}, [])
+    beside = [f"{c}/{s}/0.png" for c in "ab" for s in ("train", "test", "more")]
+    assert read_layout(sorted(beside)).notes == []
+
+
+@pytest.mark.parametrize(
+    ("folders", "noted"),
+    [(("Images", "Ground-Truth"), True), (("images", "cat"), False), (("masks", "labels"), False)],
+)
+def test_images_and_what_belongs_to_them_are_hardly_classes(
+    folders: tuple[str, ...], noted: bool
+) -> None:
+    layout = read_layout(sorted(f"{folder}/{k}.png" for folder in folders for k in range(2)))
+    assert set(layout.classes) == set(folders)
+    assert bool(layout.notes) == noted
+
+
 def test_known_names_of_splits_need_no_note() -> None:
     layout = read_layout(["test/a/0.png", "test/b/0.png", "train/a/0.png", "train/b/0.png"])
     assert (layout.notes, layout.rules) == ([], "")

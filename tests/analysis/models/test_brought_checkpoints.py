@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import copy
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,12 @@ class Model(nn.Linear):
     """Stands for the class of a whole model."""
 
 
+class AttributeDict(dict[str, float]):
+    """Stands for Lightning's, and its module for one that cannot be imported here."""
+
+    __module__ = "not_there.parsing"
+
+
 # By report: what is in the file, whether its head loads too, and words of its notes.
 LOADED: dict[str, tuple[Callable[[], object], bool, tuple[str, ...]]] = {
     "queries and keys (open-mmlab/mmselfsup#74, facebookresearch/moco#84)": (
@@ -104,6 +112,15 @@ LOADED: dict[str, tuple[Callable[[], object], bool, tuple[str, ...]]] = {
     "names in bytes, from Python 2": (
         lambda: {name.encode(): tensor for name, tensor in state().items()}, True, ()
     ),
+    "two sets by BasicSR (XPixelGroup/BasicSR#253, TencentARC/AnimeSR#10)": (
+        lambda: {"params": state(), "params_ema": state(2)}, True,
+        ("contains 2 sets of weights: params, params_ema. params is used;",),
+    ),
+    "classes of a library that is not there (Lightning-AI/pytorch-lightning#2653)": (
+        lambda: {"state_dict": prefixed("model.", state()), "epoch": 3,
+                 "hyper_parameters": AttributeDict(lr=0.1)},
+        True, ("Passed over in mine: epoch, hyper_parameters.",),
+    ),
     "a quantised head (huggingface/transformers#7329)": (
         lambda: torch.ao.quantization.quantize_dynamic(loaded(state()), {nn.Linear}).state_dict(),
         False, ("has a quantised head (fc.scale, fc.zero_point", "fc._packed_params.dtype"),
@@ -123,9 +140,16 @@ def fitted(path: Path) -> FittedWeights:
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["new", "old"])
 @pytest.mark.parametrize("report", LOADED)
-def test_a_reported_checkpoint_loads(report: str, legacy: bool, tmp_path: Path) -> None:
+def test_a_reported_checkpoint_loads(
+    report: str, legacy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make, with_head, notes = LOADED[report]
-    torch.save(make(), tmp_path / "mine", _use_new_zipfile_serialization=not legacy)
+    module = ModuleType("not_there.parsing")
+    module.__dict__["AttributeDict"] = AttributeDict
+    with monkeypatch.context() as there:
+        there.setitem(sys.modules, "not_there", ModuleType("not_there"))
+        there.setitem(sys.modules, "not_there.parsing", module)
+        torch.save(make(), tmp_path / "mine", _use_new_zipfile_serialization=not legacy)
     weights = fitted(tmp_path / "mine")
     right = half(half(state(), torch.bfloat16), torch.float32) if report == "bfloat16" else state()
     assert weights.missing == (() if with_head else ("fc.weight", "fc.bias"))
@@ -229,6 +253,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     ),
     "an adapter (huggingface/peft#1453)": (
         saved(ADDED), "mine.pth does not contain", "merge_and_unload()"
+    ),
+    "of grey images (RameenAbdal/Labels4Free#6, tobefans/LSSED#4)": (
+        lambda folder: saved(state() | {"conv1.weight": torch.ones(2, 1, 3, 3)})(folder),
+        "mine.pth does not contain the weights of mine: 1 of another shape: conv1.weight "
+        "(2, 1, 3, 3) instead of (2, 3, 3, 3).", "Choose the model that it belongs to.",
     ),
     "the optimiser alone (pytorch/pytorch#86479)": (
         saved(OPTIMISER), "mine.pth does not contain", "state of an optimiser: give the file of the"

@@ -318,6 +318,59 @@ def test_tensors_that_stay_on_another_device_are_named() -> None:
         losses_of(model)
 
 
+def test_a_network_without_a_forward_pass_says_so() -> None:
+    """sobamchan/pytorch-lightning-transformers#1: its parts are called in `training_step`."""
+
+    class Trained(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = conv()
+
+        def training_step(self, x: Tensor) -> Tensor:
+            return self.model(x)  # type: ignore[no-any-return]
+
+    sentence = "^The module Trained has no forward pass, but is called. Give it a method `forward`"
+    with pytest.raises(ModelError, match=sentence):
+        analyze(Trained(), IMAGES)
+    with pytest.raises(TrainingError, match=sentence):
+        losses_of(Trained())
+
+
+def test_a_part_that_is_a_list_of_modules_is_named() -> None:
+    """chenziwenhaoshuai/Vision-KAN#3, yuval-alaluf/Attend-and-Excite#5: it was called."""
+    model = Net(lambda net, x: net.a(x), a=nn.ModuleList([conv()]))
+    sentence = "^The module ModuleList has no forward pass, but is called.*, or call what it con"
+    with pytest.raises(ModelError, match=sentence):
+        analyze(model, IMAGES)
+
+
+def test_outputs_beside_the_logits_in_training_are_named() -> None:
+    """pytorch/vision#302, NVIDIA/apex#27: Inception's, as many networks copy it."""
+
+    class Beside(Net):
+        def forward(self, x: Tensor) -> Any:
+            logits = super().forward(x)
+            return (logits, logits) if self.training else logits
+
+    model = Beside(lambda net, x: net.a(x), a=conv())
+    assert analyze(model, IMAGES).head == "fc"
+    sentence = r"This one returns tuple for 6 images in training mode: let its forward pass return"
+    with pytest.raises(TrainingError, match=sentence):
+        losses_of(model)
+
+
+@pytest.mark.parametrize("kind", ["convolution", "linear"])
+def test_weights_of_another_number_format_are_named(kind: str) -> None:
+    """cabooster/SRDTrans#16, fshnkarimi/LungTumor-Segmentation#1: images are float32."""
+    model: nn.Module = Net(lambda net, x: net.a(x), a=conv())
+    if kind == "linear":
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, CLASSES))
+    assert len(analyze(model.double(), IMAGES).layers) == (3 if kind == "convolution" else 1)
+    with pytest.raises(TrainingError, match=r"^The network's weights are of another number format"):
+        losses_of(model)
+    losses_of(model.float())
+
+
 def test_numbers_taken_from_a_gpu_are_named() -> None:
     """xiaxin1998/DHCN#14, WenjieDu/PyPOTS#21: `numpy` in forward works on the CPU alone."""
 

@@ -64,6 +64,26 @@ def test_images_are_prepared_together_only_for_gradients(
     assert max(seen) == most
 
 
+def test_chance_and_layers_without_a_gradient_are_said(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nfrom torch.nn.functional import dropout\n"
+        "class Net(nn.Module):\n    input_size = 8\n    def __init__(self, num_classes):\n"
+        "        super().__init__()\n        self.chance = 0.0\n"
+        "        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)\n"
+        "        self.h = nn.Linear(4, num_classes)\n    def forward(self, x):\n"
+        "        x = self.b(self.a(x).detach()).mean((2, 3))\n"
+        "        return self.h(dropout(x, self.chance) if self.chance else x)\n"
+    )
+    named = options(f"{tmp_path / 'net.py'}:Net", "fisher")
+    model = load_model(named.analysis.model, num_classes=10)
+    unseen = "No gradient reaches a, so this strategy cannot choose it."
+    assert choose(model, named).note == unseen
+    assert choose(model, replace(named, strategy="size")).note == ""
+    model.chance = 0.5  # type: ignore[assignment]
+    chance = "This network is random even in evaluation mode: its accuracies hold only for the "
+    assert choose(model, named).note == f"{chance}numbers that were drawn. {unseen}"
+
+
 @cache
 def trained(model: str, strategy: str) -> tuple[nn.Module, list[object]]:
     """The model after a fine-tune, and all its metrics."""
