@@ -182,7 +182,8 @@ def _within_kinds(evidence: Evidence) -> pd.Series:
     return (by_kind.rank() - 0.5) / by_kind.transform("count")
 
 
-# Charts assign colours in this order: those compared most often come first.
+# Lists follow this order: those compared most often come first. Add others at the end, as charts
+# give each a symbol by its place.
 STRATEGIES: dict[str, Strategy] = {
     "adabet": Strategy(
         "AdaBet",
@@ -390,6 +391,12 @@ ALL_STRATEGIES: dict[str, Strategy] = STRATEGIES | {
     for name, strategy in STRATEGIES.items()
     if strategy.scores is not None
 }
+
+
+def title_of(strategy: str) -> str:
+    """The title of a strategy; the name itself of one that only another version has."""
+    known = ALL_STRATEGIES.get(strategy)
+    return known.title if known else strategy
 
 
 def chosen_layers(

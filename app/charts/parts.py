@@ -1,17 +1,15 @@
-"""Parts of several figures: the marks of a series, legends, whole-number ticks."""
+"""Parts of several figures: legends, whole-number ticks, marked layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from app.theme import Palette
 
-DASHES = (None, "longdash", "dashdot", "dash")
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
 LEGEND_WIDTH = 296.0  # px, of a figure 360 px wide
 LEGEND_MARK = 46.0  # px, the mark of an entry and the gap after its text
 LEGEND_CHARACTER = 5.6  # px, a wide estimate
@@ -20,29 +18,6 @@ RANK_TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # of a logarithmic a
 CELLS = "cells"
 MANY_POINTS = 3000  # above, they are drawn by WebGL
 LINES_INCLUDED = 2  # of the legend, in the height that a caller asks for
-
-
-class Look(NamedTuple):
-    """The mark of one of many series."""
-
-    color: str
-    symbol: str
-    dash: str | None = None  # solid
-
-
-def look(palette: Palette, number: int, variant: int = 0) -> Look:
-    """Return the colour and the symbol of the series `number`, counted from 0.
-
-    Neighbours differ in both, for readers who cannot distinguish the colours. When the colours
-    run out they repeat with other symbols; the first 40 series all differ. Variants of a series
-    share its colour, and differ in symbol and dash.
-    """
-    turn, place = divmod(number, len(palette.clusters))
-    return Look(
-        palette.clusters[place],
-        SYMBOLS[(place + turn + variant) % len(SYMBOLS)],
-        DASHES[variant % len(DASHES)],
-    )
 
 
 def set_legend_above(figure: go.Figure) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from app.charts.parts import extra_height, look, say_empty, set_legend_above
+from analysis.selection.strategies import ALL_STRATEGIES, title_of
+from app.charts.parts import extra_height, say_empty, set_legend_above
+from app.charts.strategy_looks import strategy_look
 from app.literal import figure_text
 from app.theme import Palette, SelectableFigure, style
 
@@ -24,7 +26,7 @@ class RunPoint:
 
     run_id: str  # of several, separated by spaces
     name: str  # as shown
-    strategy: str
+    strategy: str  # its name in the registry
     seeds: str  # as shown
     cost: float  # in the unit of the figure; NaN if it was not measured
     accuracy: float  # in [0, 1]; NaN if there is none
@@ -39,7 +41,6 @@ def tradeoff_figure(
     x_title: str,
     unit: str,
     y_title: str = "Accuracy",
-    strategies: Sequence[str] = (),
     front: bool = True,
     palette: Palette,
     height: int = 340,
@@ -56,9 +57,6 @@ def tradeoff_figure(
         Of the cost, e.g. "MB".
     y_title : str, default="Accuracy"
         Which accuracy it is, e.g. "Test accuracy".
-    strategies : sequence of str, optional
-        All possible strategies, in the order of the legend, so that each keeps its colour under
-        any filter. Others follow as they appear.
     front : bool, default=True
         Draw the Pareto front. False for points that cannot be compared.
     palette : Palette
@@ -68,7 +66,8 @@ def tradeoff_figure(
     Returns
     -------
     Figure
-        Trace "Pareto front", then one trace per strategy that has points; each point's
+        Trace "Pareto front", then one trace per strategy that has points, in the order of the
+        registry; each point's
         `customdata[0]` is its run's id, which a click selects.
     """
     drawn = [point for point in points if np.isfinite([point.cost, point.accuracy]).all()]
@@ -83,24 +82,27 @@ def tradeoff_figure(
         _draw_front(figure, costs[leading], accuracies[leading], right, palette)
     best = set(leading.tolist())
     shown: list[str] = []
-    order = list(dict.fromkeys([*strategies, *(point.strategy for point in points)]))
-    for number, strategy in enumerate(order):
+    for strategy in dict.fromkeys([*ALL_STRATEGIES, *(point.strategy for point in drawn)]):
         members = [i for i, point in enumerate(drawn) if point.strategy == strategy]
         if not members:
             continue
-        shown.append(strategy)
-        looks = [look(palette, number, drawn[i].variant) for i in members]
+        shown.append(title := title_of(strategy))
+        looks = [strategy_look(palette, strategy, drawn[i].variant) for i in members]
         figure.add_scatter(
             x=costs[members],
             y=accuracies[members],
             mode="markers",
-            name=figure_text(strategy),
+            name=figure_text(title),
             legendgroup=strategy,  # one group each, so that the legend wastes no room on columns
             marker={
                 "size": 11,
                 "color": looks[0].color,
-                "symbol": [its.symbol for its in looks],
-                "line": {"width": 1, "color": palette.surface},
+                "symbol": [its.mark for its in looks],
+                # An open symbol is a line in its own colour.
+                "line": {
+                    "width": [2 if "open" in its.form else 1 for its in looks],
+                    "color": palette.surface,
+                },
             },
             error_x=_bars([drawn[i].cost_spread for i in members]),
             error_y=_bars([100 * drawn[i].accuracy_spread for i in members]),
@@ -187,7 +189,7 @@ def _bars(spreads: list[float]) -> dict[str, object]:
 def _hover_text(point: RunPoint, x_title: str, unit: str, y_title: str, best: bool) -> str:
     lines = [
         f"<b>{figure_text(point.name)}</b>",
-        f"strategy {figure_text(point.strategy)}, {point.seeds}",
+        f"strategy {figure_text(title_of(point.strategy))}, {point.seeds}",
         f"{_lower(y_title)} {100 * point.accuracy:.1f}{_plus_minus(100 * point.accuracy_spread)} %",
         f"{_lower(x_title)} {point.cost:.4g}{_plus_minus(point.cost_spread)} {unit}",
     ]

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.training.metrics import EpochMetrics, StepMetrics
-from app.charts.parts import Look, extra_height, look, say_empty, set_legend_above, whole_step
+from app.charts.parts import extra_height, say_empty, set_legend_above, whole_step
+from app.charts.strategy_looks import Look, strategy_look
 from app.literal import figure_text
 from app.theme import Palette, style, translucent
 
@@ -36,7 +37,7 @@ class Curve:
     """
 
     name: str  # as shown
-    color_index: int  # from 0; the same for a strategy in every chart
+    strategy: str  # its name in the registry: decides how the curve looks
     step_x: ArrayLike = ()  # (n,) ascending
     step_loss: ArrayLike = ()  # (n,) mean of the batch, nats
     step_accuracy: ArrayLike = ()  # (n,) of the batch, in [0, 1]
@@ -62,7 +63,7 @@ class Curve:
     def of(
         cls,
         name: str,
-        color_index: int,
+        strategy: str,
         steps: Sequence[StepMetrics],
         epochs: Sequence[EpochMetrics],
         *,
@@ -73,7 +74,7 @@ class Curve:
             raise ValueError(f"`steps_per_epoch` must be at least 1, got {steps_per_epoch}")
         return cls(
             name,
-            color_index,
+            strategy,
             step_x=[step.step / steps_per_epoch for step in steps],
             step_loss=[step.loss for step in steps],
             step_accuracy=[step.accuracy for step in steps],
@@ -203,7 +204,7 @@ def _numbers(values: ArrayLike) -> Numbers:
 
 
 def _looks(runs: Sequence[Curve], palette: Palette) -> Iterator[tuple[Curve, Look]]:
-    return ((run, look(palette, run.color_index, run.variant)) for run in runs)
+    return ((run, strategy_look(palette, run.strategy, run.variant)) for run in runs)
 
 
 def _draw_steps(figure: go.Figure, run: Curve, values: Numbers, its: Look, count: int) -> None:
@@ -281,7 +282,7 @@ def _draw_validation(
         legendgroup=run.name,
         line={"width": 2, "color": its.color, "dash": its.dash},
         # Many large markers would overlap.
-        marker={"size": 7 if len(x) <= 24 else 4, "color": its.color, "symbol": its.symbol},
+        marker={"size": 7 if len(x) <= 24 else 4, "color": its.color, "symbol": its.mark},
         cliponaxis=False,
         hovertext=_hover_texts(run, x, values, f"validation {what}", form, unit),
         hovertemplate="%{hovertext}<extra></extra>",

@@ -11,7 +11,6 @@ import streamlit as st
 
 from analysis.runs.standings import comparison_key
 from analysis.runs.store import Run
-from analysis.selection.strategies import STRATEGIES
 from analysis.text import size_unit
 from app.charts.tradeoff import RunPoint, tradeoff_figure
 from app.charts.training import accuracy_figure, loss_figure
@@ -116,7 +115,6 @@ def tradeoff(runs: Sequence[Run], cost: str) -> go.Figure:
         x_title=f"{cost.capitalize()}, choosing included",
         unit=unit,
         y_title="Test accuracy",
-        strategies=[strategy.title for strategy in STRATEGIES.values()],
         front=len({comparison_key(run) for run in done}) < 2,
         palette=PALETTES[appearance()],
         height=HEIGHT,

@@ -11,14 +11,12 @@ from statistics import mean, stdev
 import streamlit as st
 
 from analysis.runs.store import Run
-from analysis.selection.strategies import STRATEGIES
 from analysis.training.metrics import EpochMetrics, StepMetrics
 from app.charts.training import Curve
 from app.components.shared.run_names import (
     metrics_of,
     names_of,
     steps_per_epoch,
-    strategy_title,
 )
 
 SINGLE = "single_runs"
@@ -34,14 +32,7 @@ class RunGroup:
 
     @property
     def strategy(self) -> str:
-        return strategy_title(self.runs[0])
-
-    @property
-    def color_index(self) -> int:
-        """The same for a strategy on every page."""
-        order = list(STRATEGIES)
-        strategy = self.runs[0].options.strategy
-        return order.index(strategy) if strategy in order else len(order)
+        return self.runs[0].options.strategy
 
 
 def groups_of(runs: Sequence[Run], *, single: bool = False) -> list[RunGroup]:
@@ -109,7 +100,7 @@ def curve_of(group: RunGroup) -> Curve:
         accuracies = [spread([epoch.val_accuracy for epoch in at]) for at in by_epoch]
         losses = [spread([epoch.val_loss for epoch in at]) for at in by_epoch]
     curve = Curve.of(
-        group.name, group.color_index, steps, epochs, steps_per_epoch=steps_per_epoch(group.runs[0])
+        group.name, group.strategy, steps, epochs, steps_per_epoch=steps_per_epoch(group.runs[0])
     )
     return replace(curve, variant=group.variant, accuracy_spread=accuracies, loss_spread=losses)
 

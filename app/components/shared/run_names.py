@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from analysis.instruments.memory_use import MemoryUse
 from analysis.options import batch_sizes
 from analysis.runs.store import Run, RunMetrics
-from analysis.selection.strategies import ALL_STRATEGIES, idle_settings
+from analysis.selection.strategies import idle_settings, title_of
 from analysis.text import plural
 from app.cache import ended_metrics, run_queue
 from app.components.shared.subject_names import data_text, weights_name
@@ -42,8 +42,7 @@ def settings_text(run: Run) -> str:
 
 def strategy_title(run: Run) -> str:
     """The title of a run's strategy."""
-    known = ALL_STRATEGIES.get(run.options.strategy)
-    return known.title if known else run.options.strategy
+    return title_of(run.options.strategy)
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import plotly.graph_objects as go
 import pytest
 
-from app.charts.parts import LEGEND_LINE, extra_height, look, say_empty, whole_step
+from app.charts.parts import LEGEND_LINE, extra_height, say_empty, whole_step
 from app.theme import PALETTES
-
-
-@pytest.mark.parametrize("appearance", sorted(PALETTES))
-def test_forty_series_look_different_and_neighbours_twice(appearance):
-    looks = [look(PALETTES[appearance], number) for number in range(40)]
-    assert len(set(looks)) == 40
-    for one, next_one in itertools.pairwise(looks):
-        assert one.color != next_one.color
-        assert one.symbol != next_one.symbol
-    assert [mark.color for mark in looks[:8]] == list(PALETTES[appearance].clusters)
 
 
 @pytest.mark.parametrize(

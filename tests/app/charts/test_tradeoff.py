@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analysis.selection.strategies import STRATEGIES
+from app.charts.strategy_looks import strategy_look
 from app.charts.tradeoff import FRONT, NO_POINT, RunPoint, pareto_front, tradeoff_figure
 from app.theme import PALETTES, SelectableFigure
 
@@ -78,36 +80,37 @@ def test_shapes_must_agree():
 
 def test_seeds_of_a_strategy_share_a_trace_and_a_colour():
     traces = by_name(draw())
-    assert list(traces) == [FRONT, "adabet", "full", "head"]
-    assert list(zip(traces["adabet"].x, traces["adabet"].y, strict=True)) == [(200, 92), (210, 90)]
-    assert [traces[name].marker.color for name in ("adabet", "full", "head")] == list(
-        LIGHT.clusters[:3]
+    assert list(traces) == [FRONT, "AdaBet", "Head only", "Full"], "in the order of the registry"
+    assert list(zip(traces["AdaBet"].x, traces["AdaBet"].y, strict=True)) == [(200, 92), (210, 90)]
+    for name, title in (("adabet", "AdaBet"), ("full", "Full"), ("head", "Head only")):
+        assert traces[title].marker.color == strategy_look(LIGHT, name).color
+
+
+def test_a_strategy_keeps_its_look_when_others_are_filtered_away():
+    whole, alone = (
+        by_name(draw())["Head only"].marker,
+        by_name(draw(POINTS[3:]))["Head only"].marker,
     )
-    assert len({traces[name].marker.symbol for name in ("adabet", "full", "head")}) == 3
+    assert (whole.color, whole.symbol) == (alone.color, alone.symbol)
+    # One that only another version has comes last, in no colour of theirs.
+    other = RunPoint("r0", "newer", "newer", "seed 0", 50.0, 0.5)
+    traces = by_name(draw([other, *POINTS]))
+    assert list(traces)[-1] == "newer"
+    assert traces["newer"].marker.color == LIGHT.noise
 
 
-def test_a_strategy_keeps_its_colour_when_others_are_filtered_away():
-    order = ["full", "random", "head", "adabet"]
-    for points in (POINTS, POINTS[3:]):
-        traces = by_name(draw(points, strategies=order))
-        assert traces["head"].marker.color == LIGHT.clusters[2]
-        assert "random" not in traces
-    assert list(by_name(draw(strategies=order))) == [FRONT, "full", "head", "adabet"]
-    # One that the order does not know comes after it, in no colour of theirs.
-    assert by_name(draw(strategies=["full"]))["adabet"].marker.color == LIGHT.clusters[1]
+def test_variants_of_a_strategy_have_its_colour_and_other_symbols():
+    points = [RunPoint(f"r{i}", f"by {i}", "adabet", "seed 0", 1.0, 0.5, variant=i) for i in (0, 1)]
+    points.append(RunPoint("r2", "f", "fisher", "seed 0", 1.0, 0.5))
+    traces = by_name(draw(points))
+    marker = traces["AdaBet"].marker
+    assert len(set(marker.symbol)) == 2
+    assert marker.line.width[1] > 1, "an open symbol is all line"
+    assert traces["Fisher"].marker.color != marker.color
 
 
-def test_a_strategy_keeps_its_colour_when_its_point_has_no_number():
-    lost = RunPoint("r0", "size", "size", "seed 0", np.nan, 0.5)
-    traces = by_name(draw([lost, *POINTS]))
-    assert "size" not in traces
-    assert traces["adabet"].marker.color == LIGHT.clusters[1]
-
-
-def test_eleven_strategies_look_different():
-    points = [RunPoint(f"r{i}", f"s{i}", f"s{i}", "seed 0", 1.0 + i, 0.5) for i in range(11)]
-    marks = [t.marker for t in draw(points).data if t.name != FRONT]
-    assert len({(m.color, m.symbol) for m in marks}) == 11
+def test_more_strategies_have_a_higher_legend():
+    points = [RunPoint(f"r{i}", n, n, "seed 0", 1.0, 0.5) for i, n in enumerate(STRATEGIES)]
     assert draw(points).layout.height > draw().layout.height == 340
 
 
@@ -130,7 +133,7 @@ def test_a_click_selects_a_run_and_never_the_front():
     figure = draw()
     ids = [i for t in figure.data if t.name != FRONT for (i,) in t.customdata]
     assert sorted(ids) == ["r1", "r2", "r3", "r4"]
-    assert list(by_name(figure)["adabet"].customdata) == [["r1"], ["r3"]]
+    assert list(by_name(figure)["AdaBet"].customdata) == [["r1"], ["r3"]]
     front = by_name(figure)[FRONT]
     assert (front.customdata, front.hoverinfo) == (None, "skip")
     assert figure.layout.clickmode == "event+select"
@@ -139,10 +142,10 @@ def test_a_click_selects_a_run_and_never_the_front():
 
 
 def test_hovering_shows_the_run_and_its_numbers():
-    best, beaten = by_name(draw(y_title="Test accuracy"))["adabet"].hovertext
+    best, beaten = by_name(draw(y_title="Test accuracy"))["AdaBet"].hovertext
     assert best.split("<br>")[:4] == [
         "<b>adabet · seed 0</b>",
-        "strategy adabet, seed 0",
+        "strategy AdaBet, seed 0",
         "test accuracy 92.0 %",
         "peak memory 200 MB",
     ]

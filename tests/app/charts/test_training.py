@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analysis.selection.strategies import STRATEGIES
 from analysis.training.metrics import EpochMetrics, StepMetrics
+from app.charts.strategy_looks import strategy_look
 from app.charts.training import (
     MOST_STEPS,
     NO_POINT,
@@ -23,7 +25,7 @@ LIGHT, DARK = PALETTES["light"], PALETTES["dark"]
 # Four steps an epoch, two epochs and a half.
 RUN = Curve(
     "adabet",
-    0,
+    "adabet",
     step_x=np.arange(1, 11) / 4,
     step_loss=np.linspace(2.4, 0.6, 10),
     step_accuracy=np.linspace(0.1, 0.9, 10),
@@ -39,7 +41,7 @@ def many(count: int) -> list[Curve]:
     return [
         Curve(
             f"run {i}",
-            i,
+            list(STRATEGIES)[i],
             [0.25],
             [2.0],
             [0.2],
@@ -100,8 +102,9 @@ def test_a_run_has_one_colour_whatever_is_beside_it(draw, palette):
     runs = many(3)
     for shown in (runs, runs[2:]):
         traces = drawn(draw(shown, epochs=8, palette=palette))
-        assert traces["run 2"].line.color == palette.clusters[2]
-        assert traces["run 2"].marker.color == palette.clusters[2]
+        its = strategy_look(palette, runs[2].strategy)
+        assert traces["run 2"].line.color == traces["run 2"].marker.color == its.color
+        assert traces["run 2"].marker.symbol == its.mark
 
 
 @BOTH
@@ -122,7 +125,7 @@ def test_with_many_runs_training_loss_is_drawn_by_step_only():
 
 @BOTH
 def test_the_epochs_are_there_from_the_start_and_stay(draw):
-    for runs in ([], [Curve("adabet", 0)], [RUN]):
+    for runs in ([], [Curve("adabet", "adabet")], [RUN]):
         axis = draw(runs, epochs=8, palette=LIGHT).layout.xaxis
         assert list(axis.range) == [0, 8]
         assert (axis.tick0, axis.dtick, axis.title.text) == (0, 1, "Epoch")
@@ -138,7 +141,7 @@ def test_accuracy_is_always_from_0_to_100_percent():
 
 @BOTH
 def test_without_points_a_note_says_when_they_come(draw):
-    for runs in ([], [Curve("adabet", 0)]):
+    for runs in ([], [Curve("adabet", "adabet")]):
         figure = draw(runs, epochs=8, palette=LIGHT)
         assert [a.text for a in figure.layout.annotations] == [NO_POINT]
         assert not drawn(figure)
@@ -147,7 +150,7 @@ def test_without_points_a_note_says_when_they_come(draw):
 
 @BOTH
 def test_the_legend_has_waiting_runs_too(draw):
-    figure = draw([RUN, Curve("head", 1)], epochs=8, palette=LIGHT)
+    figure = draw([RUN, Curve("head", "head")], epochs=8, palette=LIGHT)
     legend = [t.name for t in figure.data if t.showlegend is not False]
     assert legend[:2] == ["adabet", "head"]
     assert {VALIDATION, TRAINING_STEP} <= set(legend[2:])
@@ -160,7 +163,7 @@ def test_the_legend_has_waiting_runs_too(draw):
 def test_the_legend_does_not_change_when_the_first_point_comes(draw):
     before, after = (
         [t.name for t in draw([run], epochs=8, palette=LIGHT).data if t.showlegend is not False]
-        for run in (Curve("adabet", 0), RUN)
+        for run in (Curve("adabet", "adabet"), RUN)
     )
     assert before == after
 
@@ -179,7 +182,7 @@ def test_the_legend_shows_each_kind_of_line_as_it_is_drawn():
 
 @BOTH
 def test_one_step_is_a_dot_since_a_line_would_not_show(draw):
-    first = Curve("adabet", 0, [1 / 16], [2.4], [0.1])
+    first = Curve("adabet", "adabet", [1 / 16], [2.4], [0.1])
     figure = draw([first], epochs=8, palette=LIGHT)
     (dot,) = drawn(figure).values()
     assert dot.mode == "markers"
@@ -190,7 +193,7 @@ def test_one_step_is_a_dot_since_a_line_would_not_show(draw):
 @BOTH
 def test_of_many_steps_enough_are_drawn_with_the_first_and_the_last(draw):
     x = np.arange(1, 10_001) / 1000
-    run = Curve("adabet", 0, x, np.ones(len(x)), np.ones(len(x)))
+    run = Curve("adabet", "adabet", x, np.ones(len(x)), np.ones(len(x)))
     steps = drawn(draw([run], epochs=10, palette=LIGHT))[f"adabet, {TRAINING_STEP}"]
     assert len(steps.x) == MOST_STEPS
     assert (steps.x[0], steps.x[-1]) == (x[0], x[-1])
@@ -219,7 +222,9 @@ def test_a_logarithmic_loss_axis_has_plain_numbers_for_ticks():
 
 
 def test_a_loss_of_0_or_none_at_all_does_not_break_a_logarithmic_axis():
-    zero = Curve("a", 0, epoch_x=[1, 2], train_loss=[1, 0], val_loss=[1, 0], val_accuracy=[1, 1])
+    zero = Curve(
+        "a", "adabet", epoch_x=[1, 2], train_loss=[1, 0], val_loss=[1, 0], val_accuracy=[1, 1]
+    )
     for runs in ([], [zero]):
         low, high = loss_figure(runs, epochs=8, palette=LIGHT, log=True).layout.yaxis.range
         assert np.isfinite([low, high]).all()
@@ -227,7 +232,7 @@ def test_a_loss_of_0_or_none_at_all_does_not_break_a_logarithmic_axis():
 
 
 def test_a_run_that_diverges_leaves_a_gap_and_a_readable_axis():
-    lost = Curve("a", 0, [1, 2, 3], [2.0, np.inf, np.nan], [0.1] * 3)
+    lost = Curve("a", "adabet", [1, 2, 3], [2.0, np.inf, np.nan], [0.1] * 3)
     figure = loss_figure([lost], epochs=8, palette=LIGHT)
     (steps,) = drawn(figure).values()
     np.testing.assert_array_equal(steps.y, [2.0, np.nan, np.nan])
@@ -261,8 +266,8 @@ def test_rounding_does_not_change_how_many_steps_are_averaged(count):
 def test_the_metrics_of_a_run_become_its_curve():
     steps = [StepMetrics(n, 1 + n // 4, 2.0 / n, n / 10, 0.1, 32, 0.1 * n, False) for n in (1, 2)]
     epochs = [EpochMetrics(1, 1.5, 0.3, 1.2, 0.45, 2.0)]
-    curve = Curve.of("adabet", 3, steps, epochs, steps_per_epoch=4)
-    assert (curve.name, curve.color_index) == ("adabet", 3)
+    curve = Curve.of("adabet", "last", steps, epochs, steps_per_epoch=4)
+    assert (curve.name, curve.strategy) == ("adabet", "last")
     assert (curve.step_x, curve.step_loss) == ([0.25, 0.5], [2.0, 1.0])
     assert curve.step_accuracy == [0.1, 0.2]
     assert (curve.epoch_x, curve.train_loss) == ([1], [1.5])
@@ -271,9 +276,9 @@ def test_the_metrics_of_a_run_become_its_curve():
 
 def test_lengths_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="`step_accuracy` must have 2 entries, got 1"):
-        Curve("a", 0, [1, 2], [1, 1], [1])
+        Curve("a", "adabet", [1, 2], [1, 1], [1])
     with pytest.raises(ValueError, match="`val_loss` must have 1 entries, got 0"):
-        Curve("a", 0, epoch_x=[1], train_loss=[1], val_accuracy=[1])
+        Curve("a", "adabet", epoch_x=[1], train_loss=[1], val_accuracy=[1])
 
 
 @BOTH
@@ -281,7 +286,7 @@ def test_there_is_no_run_without_an_epoch(draw):
     with pytest.raises(ValueError, match="`epochs` must be at least 1, got 0"):
         draw([], epochs=0, palette=LIGHT)
     with pytest.raises(ValueError, match="`steps_per_epoch` must be at least 1, got 0"):
-        Curve.of("a", 0, [], [], steps_per_epoch=0)
+        Curve.of("a", "adabet", [], [], steps_per_epoch=0)
 
 
 @BOTH

@@ -92,7 +92,7 @@ def test_the_seeds_of_a_setting_are_one_group(two_by_two: list[Run]) -> None:
     groups = groups_of(two_by_two)
     assert [group.name for group in groups] == ["AdaBet · by activation", "AdaBet · by none"]
     assert [[run.options.recipe.seed for run in group.runs] for group in groups] == [[0, 1]] * 2
-    assert {group.color_index for group in groups} == {0}, "a strategy has one colour"
+    assert {group.strategy for group in groups} == {"adabet"}
     assert [group.variant for group in groups] == [0, 1]
     single = groups_of(two_by_two, single=True)
     assert [group.name for group in single] == list(names_of(two_by_two).values())
