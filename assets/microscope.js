@@ -737,7 +737,8 @@ class Microscope {
     if (this.cluster) {
       images = this.cluster.images;
       text = this.clusterText();
-    } else if (loop && !loop.cycle) text = "The cycles of the longest loops only are known.";
+    } else if (loop && !loop.cycle) 
+      text = this.cloud.movable ? "A cycle round it comes with the next answer of the server." : "The cycles of the longest loops only are known.";
     else if (loop)
       text =
         `${many(images.length, this.cloud.what)} in order round the loop, where it is born. It is not unique: ` +

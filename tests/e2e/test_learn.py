@@ -48,8 +48,8 @@ def type_at(page: Page, goal: Locator, text: str) -> None:
     page.keyboard.press("Enter")
 
 
-def answer(page: Page, text: str) -> None:
-    group = page.locator("[class*=st-key-guess]")
+def answer(page: Page, question: str, text: str) -> None:
+    group = page.locator(f".st-key-guess_{question}")
     reach(page, group.get_by_role("radio").first)
     names = group.get_by_role("radio").all_inner_texts()
     for _ in range(names.index(text)):
@@ -92,7 +92,7 @@ def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None
     expect(live.locator("[data-n=loops]")).to_be_hidden()
     expect(found).to_have_count(0)
     assert not re.search(r"loop", live.locator("[data-v=map]").get_attribute("aria-label") or "")
-    answer(page, "2")
+    answer(page, "loop", "2")
     expect(found).to_have_text(long(points))
     page.locator("[data-test-script-state=notRunning]").wait_for()
 
@@ -123,7 +123,7 @@ def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None
     page.wait_for_url(re.compile("step=2"))
     usual = Known("Circle")
     shown = shape_points("Circle", usual.points, noise=usual.noise, dimension=usual.dimension)
-    answer(page, "0")
+    answer(page, "Circle", "0")
     expect(found).to_have_text(long(shown))
     expect(page.get_by_text(f"By theory b₁ = {SHAPES['Circle'].loops}.")).to_be_visible()
     expect(page.get_by_text("More than noise")).to_be_visible()

@@ -18,7 +18,7 @@ _STYLE = """<style>
   [data-testid=stSidebar], [data-testid=stExpandSidebarButton] { display: none; }
 }
 h1 { padding: 0; font-size: 1.5rem; }
-.st-key-keys { display: none; }
+.st-key-clock { color: gray; }
 .st-key-steps .st-key-back { margin-left: auto; }
 .st-key-answer [data-testid=stMetricValue] { font-size: 3rem; line-height: 1.1; }
 @media (min-width: 641px) {
@@ -51,21 +51,20 @@ def render_frame(steps: Sequence[Step]) -> None:
         place = names.index(chosen or names[0])
         step = steps[place]
         st.title(step.title, anchor=False, width="content")
-        _render_way("Back", "back", place - 1, names, "PageUp")
-        _render_way("Next", "next", place + 1, names, "PageDown")
+        _render_way("Back", place - 1, names, "Page Up")
+        _render_way("Next", place + 1, names, "Page Down")
         with st.popover("Glossary", type="tertiary"):
             st.markdown(glossary_list())
         st.button(
-            "",
+            "Aa",
             key="type",
-            icon=":material/format_size:",
             on_click=_toggle_type,
             type="tertiary",
-            help="Larger text on pages and in figures, for a projector.",
+            help="Larger text on pages and in figures, for a projector, and a clock.",
         )
+        with st.container(key="clock", width="content"):
+            _listen(key="learn_keys", data={"clock": bool(st.session_state.get("large"))})
     st.markdown(step.text)
-    with st.container(key="keys"):
-        _listen(key="learn_keys")
     step.render()
 
 
@@ -84,16 +83,16 @@ def ask(name: str, question: str, answers: Sequence[str]) -> str | None:
     return answer
 
 
-def _render_way(label: str, key: str, place: int, names: Sequence[str], shortcut: str) -> None:
+def _render_way(label: str, place: int, names: Sequence[str], key: str) -> None:
     there = 0 <= place < len(names)
     st.button(
         label,
-        key=key,
-        type="primary" if key == "next" else "secondary",
+        key=label.lower(),  # as assets/learn_keys.js knows them
+        type="primary" if label == "Next" else "secondary",
         disabled=not there,
         on_click=_go,
         args=(names[place] if there else "",),
-        shortcut=shortcut,
+        help=f"Or press {key}.",
     )
 
 

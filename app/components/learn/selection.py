@@ -20,7 +20,7 @@ from app.literal import code
 from app.state import Choice, Shown, appearance
 from app.theme import PALETTES, chart_config
 
-TITLE = "From loop counts to a choice of layers"
+TITLE = "From counts to a choice"
 TEXT = (
     "AdaBet trains the layers that have most loops for their size: it divides b₁ by the number of "
     "activations, and takes the best share ρ. Move the controls, then draw other images."

@@ -15,7 +15,7 @@ from app.components.shared.live_microscope import draw_live
 from app.state import appearance
 from app.theme import PALETTES, chart_config
 
-TITLE = "Shapes with known answers, and noise"
+TITLE = "Shapes with known answers"
 TEXT = (
     "b₁ counts the loops of a shape that nothing fills. Guess it, then see whether the points "
     "show it, and when noise hides it."
@@ -38,6 +38,13 @@ def _render() -> None:
         guess = ask(known.shape, f"{known.shape}: what is b₁?", _ANSWERS)
         if guess is not None:
             _render_answer(guess, known, cloud)
+        st.button(
+            "Other points",
+            icon=":material/refresh:",
+            key="again",
+            on_click=_draw_again,
+            help="Draw other points of the same shape.",
+        )
     with right:
         data = toy(repr(known), cloud, appearance(), quiet=guess is None)
         draw_live(data, key="learn_shape")
@@ -45,17 +52,7 @@ def _render() -> None:
 
 def _choose() -> Known:
     """Draw the controls of the shape."""
-    shape, points, noise, dimension, again = st.columns(
-        [3, 3, 3, 3, 1], vertical_alignment="bottom"
-    )
-    with again:
-        st.button(
-            "",
-            icon=":material/refresh:",
-            key="again",
-            on_click=_draw_again,
-            help="Draw other points of the same shape.",
-        )
+    shape, points, noise, dimension = st.columns(4, vertical_alignment="bottom")
     return Known(
         shape.selectbox(
             "Shape",
@@ -85,7 +82,7 @@ def _render_answer(guess: str, known: Known, cloud: Cloud) -> None:
         test = known_test(known)
         st.markdown(_against_noise(test))
         figure = longest_figure(
-            float(test.observed[2]), test.null[:, 2], palette=PALETTES[appearance()]
+            float(test.observed[2]), test.null[:, 2], palette=PALETTES[appearance()], height=112
         )
         st.plotly_chart(
             figure,
