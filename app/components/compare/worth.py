@@ -51,7 +51,7 @@ AGAINST_HELP = (
 )
 CRITERIA = (
     "Right of the dotted line a criterion ranks layers by their worth, left of it the other way "
-    "round. Lines are 95 % intervals over seeds and layers."
+    "round. Lines are 95 % intervals over {drawn}."
 )
 CRITERIA_HELP = (
     "Seeds and layers are drawn again at random (bootstrap), as if layers were independent. Each "
@@ -171,7 +171,8 @@ def _render_criteria(profile: LayerProfile, judgement: Judgement, layer: str) ->
     left, right = st.columns([5, 6], gap="medium")
     with left:
         st.markdown("**Which criteria find the layers worth training**", help=CRITERIA_HELP)
-        st.caption(CRITERIA)
+        several = len(profile.seeds) > 1
+        st.caption(CRITERIA.format(drawn="seeds and layers" if several else "the layers"))
         st.plotly_chart(
             criteria_chart(judgement, against, criterion, appearance()),
             key="worth_criteria",

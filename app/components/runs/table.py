@@ -19,6 +19,7 @@ from analysis.text import plural
 from app.cache import run_queue
 from app.components.shared.run_actions import attempt, stop_runs
 from app.components.shared.run_names import (
+    ALSO,
     NORMALIZATION,
     PRESET,
     RHO,
@@ -185,7 +186,7 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 "Shift": shift_text(options.analysis) or None,
                 "Image side": options.analysis.input_side or None,
                 "Precision": options.analysis.precision,
-                **{setting.title: setting.value(run) for setting in CHOSEN_BY},
+                **{setting.title: setting.value(run) for setting in (*CHOSEN_BY, ALSO)},
                 "Epochs": options.recipe.epochs,
                 "Images": options.train_samples,
                 "Batch": options.recipe.batch_size,

@@ -70,6 +70,7 @@ SUMMARY = Setting("Score from", _choosing("summary"), "from {}")
 SHORTEST = Setting("Shortest loop", _choosing("min_persistence"), "loops from {:g}")
 PRESET = Setting("Preset", lambda run: run.options.preset, "preset {}")
 RHO = Setting("ρ", _choosing("rho"), "ρ = {:.2f}")
+ALSO = Setting("Also trains", lambda run: ", ".join(run.options.also_train) or None, "with {}")
 SETTINGS = (
     Setting("Model", lambda run: run.options.analysis.model, "{}"),
     Setting("Weights", lambda run: weights_name(run.options.analysis.weights), "{}"),
@@ -79,7 +80,7 @@ SETTINGS = (
     SHORTEST,
     PRESET,
     RHO,
-    Setting("Also trains", lambda run: ", ".join(run.options.also_train) or None, "with {}"),
+    ALSO,
     Setting("Images", lambda run: run.options.train_samples, "{} images"),
     Setting("Epochs", lambda run: run.options.recipe.epochs, "{} epochs"),
     Setting("Batch", lambda run: run.options.recipe.batch_size, "batches of {}"),

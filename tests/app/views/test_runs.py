@@ -19,7 +19,7 @@ from analysis.version import __version__
 from app.components.runs.details import settings_frame
 from app.components.runs.table import epochs_csv, run_frame, runs_csv, runs_json
 from app.components.shared.run_charts import MEMORY, TIME, tradeoff
-from app.components.shared.run_names import settings_text
+from app.components.shared.run_names import names_of, settings_text
 from tests.app.pages import busy_store, button, opened, texts, tile, tiles, wait_until
 from tests.run_factories import finished_run, run_options
 
@@ -342,6 +342,15 @@ def test_figures_of_runs_have_a_name_a_caption_and_a_format(three: list[Run]) ->
     assert list(page.button_group(key="figure_format").proto.default) == [1]
     assert page.toggle(key="captions").proto.default
     assert saved(page)["memory"][0] == "png"
+
+
+def test_layers_that_train_beside_those_of_the_strategy_are_named(store: RunStore) -> None:
+    more = run_options("head", also_train=("conv1", "bn1"))
+    runs = [finished_run(store, run_options("head")), finished_run(store, more)]
+    assert run_frame(runs)["Also trains"].dropna().tolist() == ["conv1, bn1"]
+    assert names_of([*runs, finished_run(store, run_options("head", also_train=("fc2",)))])[
+        runs[1].id
+    ] == ("Head only · with conv1, bn1")
 
 
 def test_only_different_settings_are_listed(store: RunStore) -> None:
