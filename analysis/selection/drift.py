@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import combinations
+from functools import cached_property
+from itertools import combinations, compress
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,7 @@ class Drift:
     @property
     def shared(self) -> list[int]:
         """How many of these are selected at each severity, from 0."""
-        first = self._chosen(0)
-        return [len(first & self._chosen(severity)) for severity in range(len(self.rows))]
+        return [len(self._selections[0] & selection) for selection in self._selections]
 
     @property
     def luck(self) -> tuple[int, float, int] | None:
@@ -137,8 +137,9 @@ class Drift:
         never = "" if self.chosen == 1 else f" and never fewer than {least}"
         return f"{draws}{never}: luck alone seldom does that."
 
-    def _chosen(self, severity: int) -> set[str]:
-        return _selected(self.rows[severity])
+    @cached_property
+    def _selections(self) -> list[set[str]]:
+        return [*map(_selected, self.rows)]
 
 
 def resummarize_series(
@@ -182,13 +183,13 @@ def drift(
         return ranking(report, rho=rho, normalization=normalization, preset=preset, summary=summary)
 
     rows = tuple(map(ranked, series.reports))
-    draws = [rows[0], *map(ranked, series.redrawn)]
-    pairs = [len(_selected(one) & _selected(other)) for one, other in combinations(draws, 2)]
+    draws = [_selected(rows[0]), *(_selected(ranked(report)) for report in series.redrawn)]
+    pairs = [len(one & other) for one, other in combinations(draws, 2)]
     return Drift(rows, tuple(pairs), _by_size(rows[0]), series.why_no_redraws, series.titles)
 
 
 def _selected(rows: pd.DataFrame) -> set[str]:
-    return set(rows.loc[rows["selected"], "layer"])
+    return set(compress(rows["layer"], rows["selected"]))  # `loc` takes five times as long
 
 
 def _by_order(rows: pd.DataFrame) -> bool:
