@@ -59,7 +59,8 @@ def tables() -> str:
 def _number(value: float, clear: bool = False) -> str:
     if math.isnan(value):
         return "–"
-    return f"**{signed(value, 2)}**" if clear else signed(value, 2)
+    text = signed(round(value, 2) + 0.0, 2)  # no −0.00
+    return f"**{text}**" if clear else text
 
 
 def _markdown(rows: list[list[str]]) -> str:

@@ -23,6 +23,7 @@ from analysis.system.home import home, replacing
 from analysis.version import __version__
 
 SHIPPED = ASSETS / "profiles"
+INTERVALS = "95 %, percentiles of bootstrap draws over seeds and layers"  # low and high
 _DIGITS = 5  # significant, of a number in a file
 
 
@@ -74,6 +75,7 @@ def document(profile: LayerProfile, judgement: Judgement | None = None) -> dict[
             "hits_by_chance": _short(board.by_chance),
             "agreement_of_seeds": _short(board.agreement),
             "note": board.note,
+            "intervals": INTERVALS,
             "criteria": [_criterion(judgement, standing) for standing in board.standings],
             "best_singles": _set(judgement.sets[BEST_SINGLES]),
         }

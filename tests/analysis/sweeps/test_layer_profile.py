@@ -34,6 +34,8 @@ from analysis.sweeps.profile_files import (
 )
 from analysis.sweeps.profiling import ProfileRequest, answer_profile
 from analysis.sweeps.progress import runs_of
+from assets.make_profiles import tables
+from tests.analysis.run_faults import ROOT
 from tests.factories import layer
 from tests.grid_factories import keep_cell, outcome
 
@@ -204,3 +206,11 @@ def test_the_shipped_profiles_are_those_of_the_bundled_models(home: Path) -> Non
         assert found.judgement is not None
         assert {s.criterion for s in found.judgement.board.standings} <= set(STRATEGIES)
         assert len(found.profile.layers) == len({each.layer for each in found.profile.layers})
+
+
+def test_the_documents_have_the_tables_of_the_shipped_profiles() -> None:
+    ranks, sets = tables().split("\n\n")
+    assert ranks in (ROOT / "README.md").read_text(encoding="utf-8")
+    findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert ranks in findings
+    assert sets in findings
