@@ -15,6 +15,8 @@ class MemoryEstimate:
 
     peak: MemoryUse  # of a training step, on fake tensors
     analytic: int  # bytes, by the analytic model of the paper: see `prediction.analytic_bytes`
+    # Bytes beside the peak, where the frozen part runs once; None: not asked for, or not possible
+    kept: int | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class MemoryRequest(Question[MemoryEstimate]):
     recipe: Recipe = field(default_factory=Recipe)  # only its batch size and optimiser matter
     weights: str = "pretrained"  # this and the next set the size of the images
     input_side: int = 0  # pixels; 0: the weights' own
+    # Training and validation images, to predict what the frozen part's results take
+    reused: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         # Fields that do not matter are reset, so that the same question is not asked twice.
@@ -54,13 +58,15 @@ def estimate(request: MemoryRequest) -> MemoryEstimate:
     from analysis.models import input_format
     from analysis.models.loading import empty_network
     from analysis.training.freezing import trained_names
-    from analysis.training.prediction import analytic_bytes, predict_peak
+    from analysis.training.prediction import analytic_bytes, predict_kept, predict_peak
 
     images = input_format(request.model, weights=request.weights, input_side=request.input_side)
     model = empty_network(request.model, request.classes, weights=request.weights)
     trained = trained_names(model, request.scope, request.layers, known=request.known)
     shape = (images.channels, images.height, images.width)
+    counts = request.reused
     return MemoryEstimate(
         peak=predict_peak(model, shape, trained=trained, recipe=request.recipe),
         analytic=analytic_bytes(model, shape, trained=trained),
+        kept=predict_kept(model, shape, trained=trained, counts=counts) if counts else None,
     )

@@ -81,6 +81,43 @@ def predict_peak(
         return max(first, later, key=lambda use: use.total)
 
 
+def predict_kept(
+    model: nn.Module,
+    image_shape: tuple[int, ...],
+    *,
+    trained: Collection[str],
+    counts: tuple[int, int],
+) -> int | None:
+    """Bytes that the results of the frozen part take, if it runs only once for each image.
+
+    Parameters
+    ----------
+    model, image_shape, trained
+        As for `predict_peak`.
+    counts : (int, int)
+        Training and validation images.
+
+    Returns
+    -------
+    int or None
+        None if the network cannot be cut. Whether its parts give the same numbers as the whole,
+        only a run finds out.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be copied.
+    """
+    with fake_copy(model) as fake:
+        freeze(fake, trained)
+        few = torch.empty(PROBED, *image_shape, device=next(fake.parameters()).device)
+        try:
+            passes = predicted_passes(fake, few, counts)
+        except Exception as error:  # a model's own code may raise anything
+            raise prediction_error(error) from error
+        return None if passes is None else sum(store.bytes for store in passes.stores)
+
+
 def _peak(
     model: nn.Module,
     optimizer: Optimizer,

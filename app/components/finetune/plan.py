@@ -32,6 +32,7 @@ from app.state import Choice, Shown, session
 
 DEFAULT_STRATEGIES = ["adabet", "size", "head"]
 MOST_SEEDS = 10
+KEPT = "Frozen part keeps"
 POLL_EVERY = 0.3  # seconds
 CHOSEN_BY: dict[Needs, str] = {  # what the analysis on the page does not have
     "weights": "the network's weights",
@@ -79,7 +80,7 @@ def render_plan(
         recipe, train_samples, seeds = _render_recipe(shown, options)
         step_recipe = recipe and RunOptions(train_samples=train_samples, recipe=recipe).largest_step
         if strategies and shown is not None and step_recipe is not None and not busy:
-            _render_expectation(shown, planned, step_recipe, seeds)
+            _render_expectation(shown, planned, step_recipe, train_samples, seeds)
         elif busy:
             st.caption("The predictions appear again after the runs.")
         changed = shown is not None and options != shown.options
@@ -223,7 +224,9 @@ def _remember_click() -> None:
     session().comparison.start_clicked = True
 
 
-def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, seeds: int) -> None:
+def _render_expectation(
+    shown: Shown, planned: list[Planned], recipe: Recipe, train_samples: int, seeds: int
+) -> None:
     """Draw one row per plan: the layers it would train, and the memory predicted for it."""
     seed = shown.options.seed
     trains = "Trains" if seeds == 1 else f"Trains (seed {seed})"
@@ -235,8 +238,14 @@ def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, se
         ).values()
     }
     full = memory_request(shown, "everything", recipe=recipe)
+    counts = train_samples, dataset_spec(shown.options.dataset).sizes.get("validation", 0)
+    reuses = recipe.reuse_frozen and recipe.augmentation == "none" and recipe.epochs > 1
     requests = {
-        plan: memory_request(shown, scope, () if scope == "everything" else chosen, recipe)
+        plan: full
+        if scope == "everything"
+        else dataclasses.replace(
+            memory_request(shown, scope, chosen, recipe), reused=counts if reuses else None
+        )
         for plan, chosen in layers.items()
         for scope in [ALL_STRATEGIES[plan.strategy].scope]
         if chosen
@@ -265,6 +274,7 @@ def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, se
                     if peak is not None
                     else ("when it runs" if plan not in requests else "…"),
                     "Against full": saving,
+                    **({KEPT: _kept(plan, answer)} if reuses else {}),
                     "Analytic model": size_text(answer.analytic)
                     if isinstance(answer, MemoryEstimate)
                     else "",
@@ -289,6 +299,11 @@ def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, se
                 "Against full": st.column_config.Column(
                     width="small", help="Compared with training every parameter."
                 ),
+                KEPT: st.column_config.Column(
+                    width=104,
+                    help="Beside the peak: what the frozen layers gave for each image, so that "
+                    "they run only once. The run checks whether that is exact.",
+                ),
                 "Analytic model": st.column_config.Column(
                     width=104,
                     help="The basis of the paper's figures: frozen weights at 4 bit, batches of 8. "
@@ -306,6 +321,13 @@ def _render_expectation(shown: Shown, planned: list[Planned], recipe: Recipe, se
         for share in shares.values():
             say = st.warning if share.alone else st.caption
             say(f"**{plan.title}**: {share.sentence}")
+
+
+def _kept(plan: Planned, answer: MemoryEstimate | str | None) -> str:
+    scope = ALL_STRATEGIES[plan.strategy].scope
+    if not isinstance(answer, MemoryEstimate) or scope == "everything":
+        return ""
+    return "nothing" if answer.kept is None else size_text(answer.kept)
 
 
 def _trains(plan: Planned, layers: tuple[str, ...] | None, head: str | None) -> str:

@@ -18,7 +18,7 @@ from analysis.training.choosing import choose
 from analysis.training.freezing import freeze, training_mode
 from analysis.training.loop import training_step
 from analysis.training.optimizers import make_optimizer
-from analysis.training.prediction import analytic_bytes, predict_peak
+from analysis.training.prediction import analytic_bytes, predict_kept, predict_peak
 from tests.factories import POCKET, hooks_left, same_bits, state_of
 
 BATCH = Recipe(batch_size=8)
@@ -51,6 +51,19 @@ def test_pocket_models(name: str, strategy: str) -> None:
     choose(model, options)
     predicted = predict_peak(model, (3, 32, 32), trained=trained_of(model), recipe=BATCH)
     assert predicted == measure(model, (3, 32, 32))
+
+
+def test_what_the_frozen_part_keeps_is_the_input_of_what_trains() -> None:
+    model, shape = load_model("pocket-resnet20", num_classes=10), (3, 32, 32)
+    head = {"fc.weight", "fc.bias"}
+    kept = predict_kept(model, shape, trained=head, counts=(500, 359))
+    assert kept == (500 + 359) * 64 * 4  # features of the head, in float32
+    deeper = head | {"layer3.2.conv2.weight"}
+    # The second convolution's input, and what its block adds to the output: 64 maps of 8 × 8 each.
+    kept = predict_kept(model, shape, trained=deeper, counts=(500, 359))
+    assert kept == (500 + 359) * 2 * 64 * 8 * 8 * 4
+    first = head | {"conv1.weight"}
+    assert predict_kept(model, shape, trained=first, counts=(500, 359)) is None
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from analysis.selection.ranking import ranking
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import size_text
 from analysis.topology.pipeline import analyze_named
+from app.components.finetune.plan import KEPT
 from tests.app.pages import (
     busy_store,
     button,
@@ -73,7 +74,7 @@ def test_explore_predicts_the_memory_of_the_selection_against_full_training() ->
 
 @pytest.mark.usefixtures("real_predictions")
 def test_the_plan_has_the_parameters_and_memory_of_each_strategy() -> None:
-    names = ["adabet", "fisher", "full", "snr", "neighbours", "cka", "input-shift"]
+    names = ["adabet", "fisher", "full", "snr", "neighbours", "cka", "input-shift", "head"]
     page = opened("finetune", strategies=names)
     settled(page, lambda p: "…" not in p.dataframe[0].value["Predicted peak"].tolist())
     plan = page.dataframe[0].value.set_index("Strategy")
@@ -90,6 +91,8 @@ def test_the_plan_has_the_parameters_and_memory_of_each_strategy() -> None:
     assert plan.loc["Change by CKA", "Against full"].endswith("% less")
     assert plan.loc["Fisher", "Predicted peak"] == "when it runs"
     assert plan.loc["Full", "Predicted peak"] == size_text(predicted_peak("everything"))
+    assert plan.loc["Head only", KEPT] == size_text((500 + 359) * 64 * 4)  # features, in float32
+    assert plan.loc[["Full", "Fisher"], KEPT].to_list() == ["", ""]
 
 
 def test_the_form_shows_the_usual_strategies_first_and_the_others_by_what_they_need() -> None:
