@@ -60,13 +60,15 @@ function cloudOf(cloud) {
   loops.sort((a, b) => a.birth - b.birth || a.death - b.death);
   const counted = loops.filter((loop) => loop.counts);
   const ends = [...merges, ...pairs].filter((scale) => scale > 0);
-  const [low, high] = cloud.range ?? (ends.length ? around(ends) : [0, 1]);
+  // Where points can be moved, the axes stay as they are, unless something happens beyond them.
+  const range = cloud.reach && [0, Math.max(cloud.reach, 1.05 * Math.max(0, ...ends))];
+  const [low, high] = range ?? (ends.length ? around(ends) : [0, 1]);
   return {
     ...cloud,
     loops,
     births: Float32Array.from(counted, (loop) => loop.birth).sort(),
     deaths: Float32Array.from(counted, (loop) => loop.death).sort(),
-    zoomed: cloud.range ?? (loops.length ? around(pairs) : [low, high]),
+    zoomed: range ?? (loops.length ? around(pairs) : [low, high]),
     low,
     high,
     events: [...new Set(ends)].sort((a, b) => a - b),

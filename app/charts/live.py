@@ -24,7 +24,7 @@ ACROSS = 16  # images in a row of it
 _QUALITY = 80
 # Of points that can be moved
 FRAME = (-2.0, 2.0, -1.35, 1.35)  # where they may be: left, right, bottom, top
-REACH = 3.0  # the largest scale
+REACH = 3.0  # the largest scale that is shown, at least
 MOST_POINTS = 60
 
 
@@ -136,7 +136,7 @@ def toy_data(
     data = image_data(names, None, []) | {"what": "point", "toy": True, "quiet": quiet}
     data |= {"version": version, "movable": report is not None}
     if report is not None:
-        data |= {"report": report, "frame": [*FRAME], "range": [0, REACH], "most": MOST_POINTS}
+        data |= {"report": report, "frame": [*FRAME], "reach": REACH, "most": MOST_POINTS}
     return data if start is None else data | {"start": start}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.factories import circle, distances_of
 pytestmark = pytest.mark.e2e
 FIND = """async ([source, clouds]) => {
     const module = await import(URL.createObjectURL(new Blob([source], {type: 'text/javascript'})));
-    const empty = {count: 0, cycles: [], fills: [], least: 0, range: [0, 3]};
+    const empty = {count: 0, cycles: [], fills: [], least: 0, reach: 3};
     return clouds.map((points) => {
       const cloud = module.moved(empty, Float32Array.from(points.flat()));
       return [cloud.loops.map(({birth, death}) => [birth, death]), cloud.merges, cloud.pieces];
@@ -112,6 +113,7 @@ def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None
         f"born at ε = {births[longest]:.2f}, when edges close it, and dies at {deaths[longest]:.2f}"
     )
     expect(page.get_by_text(story)).to_be_visible()
+    assert len(parse_qs(urlsplit(page.url).query)["ring"][0].split(";")) == len(points)
     scale = float(np.float32((births[longest] + deaths[longest]) / 2))
     type_at(page, live.get_by_role("spinbutton", name="Scale ε"), f"{scale:.3f}")
     alive = ((births <= round(scale, 3)) & (round(scale, 3) < deaths)).sum()

@@ -6,11 +6,11 @@ import streamlit as st
 
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions
-from app.cache import DrawnImages, drawn_images
+from app.cache import DrawnImages, drawn_images, jobs
 from app.cache.learn import lesson
-from app.components.shared.work import render_work, result_of_work
+from app.components.shared.work import render_work, result_of_work, start_work
 from app.literal import sentence
-from app.state import Shown
+from app.state import Shown, session
 
 _NAME = "lesson"
 
@@ -23,6 +23,8 @@ def obtain_lesson() -> Shown | None:
         st.error(sentence(error))
         return None
     if shown is None:
+        if jobs().is_running(AnalysisOptions()) and _NAME not in session().work:
+            start_work(_NAME, AnalysisOptions())  # joins it
         st.info("This step needs the analysis of a small network. It takes seconds.")
         render_work(_NAME, AnalysisOptions(), label="Analyse", icon=":material/play_arrow:")
     return shown

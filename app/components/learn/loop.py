@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.text import plural
 from analysis.topology.known_shapes import LEAST_RATIO, long_loops
 from app.cache.learn import Cloud, Points, plane_cloud, ring, toy
+from app.charts.live import FRAME, MOST_POINTS
 from app.components.learn.frame import ask
 from app.components.shared.live_microscope import draw_live, moved_points
 from app.state import appearance
@@ -27,7 +28,7 @@ def render_loop() -> None:
 
 
 def _render() -> None:
-    points: Points = st.session_state.setdefault("learn_points", ring(0))
+    points = _points()
     cloud = plane_cloud(points)
     left, right = st.columns([3, 7], gap="medium")
     with left:
@@ -75,11 +76,52 @@ def _story(cloud: Cloud) -> str:
     )
 
 
+def link_text(points: Points) -> str:
+    """Points as a link carries them: "1,0.5;-0.25,0"."""
+    return ";".join(f"{x:.3g},{y:.3g}" for x, y in points)
+
+
+def linked_points(text: str) -> Points | None:
+    """The points of a link; None if it has none that can be drawn."""
+    try:
+        pairs = [part.split(",") for part in text.split(";") if part]
+        points = tuple((float(x), float(y)) for x, y in pairs)
+    except ValueError:
+        return None
+    left, right, bottom, top = FRAME
+    inside = all(left <= x <= right and bottom <= y <= top for x, y in points)
+    return points if inside and len(points) <= MOST_POINTS else None
+
+
+def _points() -> Points:
+    """The points of this session: those of the link at first, or a ring."""
+    if "learn_points" not in st.session_state:
+        text = st.query_params.get("ring")
+        linked = None if text is None else linked_points(text)
+        if text is not None and linked is None:
+            del st.query_params["ring"]
+            st.toast(
+                "The points of the link cannot be drawn, so a ring is shown. A link has up to "
+                f"{MOST_POINTS} points, with x from {FRAME[0]:g} to {FRAME[1]:g} and y from "
+                f"{FRAME[2]:g} to {FRAME[3]:g}, such as ring=1,0;0,1;-1,0;0,-1.",
+                duration="infinite",
+            )
+        st.session_state["learn_points"] = ring(0) if linked is None else linked
+    points: Points = st.session_state["learn_points"]
+    return points
+
+
 def _take_points() -> None:
-    st.session_state["learn_points"], st.session_state["learn_report"] = moved_points(_KEY)
+    _set_points(*moved_points(_KEY))
 
 
 def _draw_ring() -> None:
     seed = st.session_state.get("learn_ring", 0) + 1
     st.session_state["learn_ring"] = seed
-    st.session_state["learn_points"], st.session_state["learn_report"] = ring(seed), _ANY
+    _set_points(ring(seed), _ANY)
+
+
+def _set_points(points: Points, report: int) -> None:
+    """Show other points, which the link then carries; the report is the one that they answer."""
+    st.session_state["learn_points"], st.session_state["learn_report"] = points, report
+    st.query_params["ring"] = link_text(points)

@@ -49,7 +49,7 @@ def render_work(
             key=f"start_{name}",
             icon=icon,
             type="primary" if primary else "secondary",
-            on_click=_start,
+            on_click=start_work,
             args=(name, request),
         )
         return
@@ -61,7 +61,8 @@ def render_work(
     poll_until(draw, pending=True, every=_POLL)
 
 
-def _start(name: str, request: Hashable) -> None:
+def start_work(name: str, request: Hashable) -> None:
+    """Start some work, or join it if it runs for another session."""
     work = session().work.setdefault(name, Work())
     if work.job is not None and not work.stopped:
         jobs().leave(work.job, session().id)

@@ -85,12 +85,15 @@ def test_a_draw_chooses_what_its_own_loops_say_and_draws_agree_as_counted() -> N
 
 
 def test_a_link_may_ask_for_a_step_that_does_not_exist() -> None:
-    page = opened("learn", step="77", points="inf")
+    page = opened("learn", step="77", points="inf", ring="1,x")
     assert not page.exception
-    assert [toast.value[:19] for toast in page.toast] == [
+    assert sorted(toast.value[:19] for toast in page.toast) == [
         "The link has points",
         "The link has step =",
+        "The points of the l",
     ]
+    page = opened("learn", ring="1,0;0,1;-1,0;0,-1")
+    assert json.loads(page.get("bidi_component")[1].proto.json)["count"] == 4
 
 
 def test_a_bet_is_held_against_the_runs_of_this_computer(store: RunStore) -> None:
