@@ -204,7 +204,7 @@ def report_left_out(dataset: str) -> dict[str, str]:
     skipped = spec.skipped
     for note in spec.notes:
         print(f"note: {note}", file=sys.stderr)
-    for phrase in count_left_out((*skipped, *spec.others)):
+    for phrase in count_left_out((*skipped, *spec.others), example=True):
         print(f"note: left out {phrase}", file=sys.stderr)
     return dict(skipped)
 

@@ -178,8 +178,11 @@ def some_of(skipped: Sequence[Skipped]) -> str:
     return named + (f" and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else "")
 
 
-def count_left_out(skipped: Sequence[Skipped]) -> list[str]:
-    """How many files were left out, as phrases: for each reason, the class folders and a file."""
+def count_left_out(skipped: Sequence[Skipped], *, example: bool = False) -> list[str]:
+    """How many files were left out, as phrases: for each reason, the class folders.
+
+    With `example`, each phrase names a file.
+    """
     folders: dict[str, Counter[str]] = {}
     first: dict[str, str] = {}
     for name, reason in skipped:
@@ -190,8 +193,10 @@ def count_left_out(skipped: Sequence[Skipped]) -> list[str]:
     for reason, counts in sorted(folders.items(), key=lambda item: -item[1].total()):
         where = ", ".join(f"{folder} {count:,}" for folder, count in counts.most_common(_NAMED))
         more = f" and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else ""
-        files = f"{plural(counts.total(), 'file')}, such as" if counts.total() > 1 else "1 file,"
-        phrases.append(f"{files} {first[reason]}: {reason} ({where}{more})")
+        files = plural(counts.total(), "file")
+        if example:
+            files += f", {'such as ' * (counts.total() > 1)}{first[reason]}"
+        phrases.append(f"{files}: {reason} ({where}{more})")
     return phrases
 
 

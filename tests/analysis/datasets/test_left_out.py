@@ -37,7 +37,8 @@ def files_of(root: Path) -> dict[str, bytes]:
 def test_the_counts_name_reason_and_classes() -> None:
     skipped = [(f"{c}/{n}.jpg", "it is empty") for c in "abcde" for n in range(3)]
     skipped += [("a/x.heic", "HEIC"), ("top.txt", "it is not an image")]
-    assert count_left_out(skipped) == [
+    assert count_left_out(skipped)[0] == "15 files: it is empty (a 3, b 3, c 3 and 2 more)"
+    assert count_left_out(skipped, example=True) == [
         "15 files, such as a/0.jpg: it is empty (a 3, b 3, c 3 and 2 more)",
         "1 file, a/x.heic: HEIC (a 1)",
         "1 file, top.txt: it is not an image (beside the folders 1)",
