@@ -280,8 +280,8 @@ Machine Learning Algorithms*, arXiv:1708.07747 (2017); the full set is in Debian
 
 ## Layer profiles
 
-`profiles/` holds what each layer of the pocket models is worth on digits, on digits with noise of
-severity 3, and on fashion, and how well each criterion finds the best layers: one JSON file each.
+`profiles/` holds what each layer of the pocket models is worth on digits and, as far as they are
+made, on digits with noise of severity 3 and on fashion, and how well each criterion finds the best.
 [make_profiles.py](make_profiles.py) makes them; `make profiles` makes them again, in an hour or two
 on two cores, and continues after an interruption. Each file says how many seeds it has; its
 times come from a busy machine.

@@ -17,8 +17,8 @@ from pathlib import Path
 from analysis.__main__ import main as run
 from analysis.options import AnalysisOptions
 from analysis.selection.strategies import STRATEGIES
-from analysis.sweeps.judging import BEST_SINGLES
-from analysis.sweeps.layer_profile import SEEDS
+from analysis.sweeps.judging import BEST_SINGLES, Judgement, smallest_gain
+from analysis.sweeps.layer_profile import SEEDS, LayerProfile
 from analysis.sweeps.profile_files import SHIPPED, from_document, shipped_path
 from analysis.text import signed
 from assets.make_assets import RECIPES
@@ -49,11 +49,18 @@ def tables() -> str:
         board = {standing.criterion: standing for standing in judgement.board.standings}
         row = [name, str(len(profile.seeds)), _number(judgement.board.agreement)]
         row += [_number(board[each].spearman.value, board[each].clear) for each in SHOWN]
-        first = judgement.board.standings[0]
-        ranks.append([*row, STRATEGIES[first.criterion].title if first.clear else "none"])
+        ranks.append([*row, _first(profile, judgement)])
         lost = [100 * judgement.sets[each].regret for each in (*SHOWN, BEST_SINGLES)]
         sets.append([name, *(f"{points:.1f}" for points in lost)])
     return f"{_markdown(ranks)}\n\n{_markdown(sets)}"
+
+
+def _first(profile: LayerProfile, judgement: Judgement) -> str:
+    """The criterion that comes first, if any is better than chance and any layer gains."""
+    first = judgement.board.standings[0]
+    if max(layer.gain for layer in profile.layers) < smallest_gain(profile):
+        return "no layer gains"
+    return STRATEGIES[first.criterion].title if first.clear else "none"
 
 
 def _number(value: float, clear: bool = False) -> str:

@@ -202,16 +202,20 @@ def judgement_lines(profile: LayerProfile, judgement: Judgement | None) -> list[
     ]
     for standing in board.standings:
         estimate = standing.spearman
+        value, low, high = map(_number, (estimate.value, estimate.low, estimate.high))
         title = STRATEGIES[standing.criterion].title
         lost = 100 * judgement.sets[standing.criterion].regret
         lines.append(
-            f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})  "
-            f"{100 * standing.hits:3.0f} %  {lost:5.1f}  {title}"
+            f"{value:>5} ({low:>5} to {high:>5})  "
+            f"{_number(100 * standing.hits, 0):>4} %  {_number(lost, 1):>5}  {title}"
         )
     lost = 100 * judgement.sets[BEST_SINGLES].regret
     lines.append(f"{'':31}{lost:5.1f}  the layers that gained most alone, together")
     return lines
 
 
-def _number(value: float) -> str:
-    return f"{'–' if math.isnan(value) else signed(value, 2):>5}"
+def _number(value: float, digits: int | None = None) -> str:
+    """With a sign and two decimals, or without one and so many."""
+    if math.isnan(value):
+        return "–"
+    return signed(value, 2) if digits is None else f"{value:.{digits}f}"

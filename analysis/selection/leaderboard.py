@@ -37,7 +37,7 @@ class Standing:
 
     criterion: str
     spearman: Estimate  # of its scores with the gains
-    hits: float  # share of the best layers that are among its best, as many
+    hits: float  # share of the best layers that are among its best, as many; NaN: it has none
     per_byte: Estimate  # as `spearman`, with the gain per byte of training memory
     hits_per_byte: float
     partial: float  # as `spearman`, with the ranks of size and parameters held fixed
@@ -112,9 +112,9 @@ def leaderboard(
             Standing(
                 criterion=name,
                 spearman=_estimate(_mean_correlation(values, gain), drawn[False][name]),
-                hits=_mean(hits(row, gain, places) for row in values),
+                hits=_mean_hits(values, gain, places),
                 per_byte=_estimate(_mean_correlation(values, gain / cost), drawn[True][name]),
-                hits_per_byte=_mean(hits(row, gain / cost, places) for row in values),
+                hits_per_byte=_mean_hits(values, gain / cost, places),
                 partial=_mean(partial(row, gain, given) for row in values),
                 unscored=int(np.isneginf(values).all(axis=0).sum()),
             )
@@ -193,6 +193,11 @@ def _mean(values: object) -> float:
     """The mean of those that are defined; NaN if none is."""
     known = [value for value in values if not math.isnan(value)]  # type: ignore[attr-defined]
     return float(np.mean(known)) if known else math.nan
+
+
+def _mean_hits(scores: Float64, gain: Float64, places: int) -> float:
+    """NaN for a criterion that can score no layer."""
+    return _mean(hits(row, gain, places) for row in scores if not np.isneginf(row).all())
 
 
 def _mean_correlation(scores: Float64, gain: Float64) -> float:

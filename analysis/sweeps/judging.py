@@ -28,8 +28,8 @@ BEST_SINGLES = ""  # the set of the layers that gained most alone; no criterion 
 class SetAccuracy:
     """What the set of layers that a criterion selects reached."""
 
-    accuracies: tuple[float, ...]  # by seed
-    regret: float  # in accuracy, against the best set of all
+    accuracies: tuple[float, ...]  # by seed; empty for a criterion that can score no layer
+    regret: float  # in accuracy, against the best set of all; or NaN
 
     @property
     def sd(self) -> float | None:
@@ -63,14 +63,19 @@ def chosen_sets(
 ) -> dict[int, Sets]:
     """The set of layers that each criterion selects, by seed; the best singles under all seeds.
 
-    Layers stand in execution order, so that equal sets are equal.
+    A criterion that can score no layer has no set. Layers stand in execution order, so that equal
+    sets are equal.
     """
     names = [layer.layer for layer in profile.layers]
     gain = pd.Series([layer.gain for layer in profile.layers], index=names)
     by_seed: dict[int, Sets] = {}
     for seed, table in scores.items():
         columns: dict[str, pd.Series] = {str(name): table[name] for name in table}
-        chosen = {name: _in_order(select(own, rho=rho), names) for name, own in columns.items()}
+        chosen = {
+            name: _in_order(select(own, rho=rho), names)
+            for name, own in columns.items()
+            if own.notna().any()
+        }
         by_seed[seed] = chosen | {BEST_SINGLES: _in_order(select(gain, rho=rho), names)}
     return by_seed
 
@@ -114,12 +119,16 @@ def judge(
     accuracies = {
         name: [own[chosen[name]][0] for own, chosen in zip(trained, sets.values(), strict=True)]
         for name in (*criteria, BEST_SINGLES)
+        if all(name in own for own in sets.values())
     }
     lost = regrets(accuracies)
     return Judgement(
         board=board,
         scores={name: _mean_scores([table[name] for table in tables]) for name in criteria},
-        sets={n: SetAccuracy(tuple(values), lost[n]) for n, values in accuracies.items()},
+        sets={
+            name: SetAccuracy(tuple(accuracies.get(name, ())), lost.get(name, math.nan))
+            for name in (*criteria, BEST_SINGLES)
+        },
         rho=rho,
         set_size=layer_count(len(profile.layers), rho=rho, rounding="at-least-one"),
     )
@@ -135,11 +144,16 @@ def _mean_scores(columns: Sequence[pd.Series]) -> tuple[float, ...]:
     return tuple(value if math.isfinite(value) else math.nan for value in known)
 
 
-def answer(judgement: Judgement) -> str:
-    """Which criterion finds the layers worth training here, in a sentence or two."""
-    board = judgement.board
+def answer(profile: LayerProfile, judgement: Judgement) -> str:
+    """Which criterion finds the layers worth training here, in a sentence."""
+    board, most = judgement.board, max(layer.gain for layer in profile.layers)
     if board.note:
         return board.note
+    if most < smallest_gain(profile):
+        return (
+            "None: no layer gains more than the test images can show (at most "
+            f"{signed(100 * most)} points)."
+        )
     if board.agreement < HARDLY:
         return (
             "That is not known: two seeds hardly agree on what each layer is worth "
@@ -154,6 +168,18 @@ def answer(judgement: Judgement) -> str:
         return f"{title}: it finds the layers worth training better than all others."
     names = _listed(others) if len(others) <= _NAMED else f"{len(others)} others"
     return f"{title} comes first, but {names} cannot be told apart from it."
+
+
+def smallest_gain(profile: LayerProfile) -> float:
+    """The smallest gain in accuracy that so many test images show, at a level of about 95 %.
+
+    Two standard errors of the difference of two accuracies like the head's, as if each were
+    measured on images of its own; 0 if the number of images is unknown.
+    """
+    if not profile.test_images:
+        return 0.0
+    share = sum(profile.head_accuracies) / len(profile.seeds)
+    return 2 * math.sqrt(2 * share * (1 - share) / profile.test_images)
 
 
 def answer_about(judgement: Judgement, criterion: str) -> str:

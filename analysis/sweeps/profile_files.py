@@ -277,7 +277,7 @@ def _estimate(each: Mapping[str, Any]) -> Estimate:
 
 
 def _reached(each: Mapping[str, Any]) -> SetAccuracy:
-    return SetAccuracy(tuple(each["accuracies"]), each["regret"] / 100)
+    return SetAccuracy(tuple(each["accuracies"]), _long(each["regret"]) / 100)
 
 
 def _long(value: float | None) -> float:

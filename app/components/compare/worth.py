@@ -138,7 +138,7 @@ def _render_answer(saved: SavedProfile, judgement: Judgement) -> None:
     st.html(_STYLE)
     st.markdown(f"**{QUESTION}**")
     with st.container(key="worth_answer"):
-        st.header(sentence(answer(judgement)), anchor=False)
+        st.header(sentence(answer(saved.profile, judgement)), anchor=False)
     about = answer_about(judgement, "adabet")
     if about:
         st.markdown(sentence(about))

@@ -110,6 +110,13 @@ def test_a_layer_without_a_score_is_the_worst() -> None:
     assert {s.criterion: s.unscored for s in own.standings} == {"a": 10, "b": 0}
 
 
+def test_a_criterion_that_scores_no_layer_has_no_numbers() -> None:
+    none = by_name(board(none=np.full((SEEDS, LAYERS), np.nan), good=SCORES["good"]))["none"]
+    assert (none.unscored, none.clear, none.level_with_best) == (LAYERS, False, False)
+    numbers = (none.spearman.value, none.hits, none.per_byte.value, none.hits_per_byte)
+    assert np.isnan([*numbers, none.partial]).all()
+
+
 def test_equal_gains_are_said_and_give_no_number() -> None:
     found = board(np.full((SEEDS, LAYERS), 0.25))
     assert found.note == "Every layer gained the same, so no criterion can be judged."

@@ -16,7 +16,16 @@ from analysis.options import AnalysisOptions, RunOptions
 from analysis.progress import Progress
 from analysis.runs.store import RunStore
 from analysis.selection.strategies import STRATEGIES
-from analysis.sweeps.judging import BEST_SINGLES, chosen_sets, criteria_for, judge, set_grids
+from analysis.sweeps.judging import (
+    BEST_SINGLES,
+    answer,
+    answer_about,
+    chosen_sets,
+    criteria_for,
+    judge,
+    set_grids,
+    smallest_gain,
+)
 from analysis.sweeps.layer_profile import (
     LayerProfile,
     profile_grid,
@@ -108,6 +117,7 @@ def test_a_missing_run_is_named(store: RunStore) -> None:
 def scores() -> dict[int, pd.DataFrame]:
     """Parameters choose d; "size" another layer under each seed; "random" cannot score c."""
     table = {"parameters": [1.0, 2, 3, 4], "size": [4.0, 3, 2, 1], "random": [1, 2, np.nan, 0]}
+    table["input-shift"] = [np.nan] * 4
     first = pd.DataFrame(table, index=NAMES)
     return {0: first, 1: first.assign(size=[1.0, 3, 2, 0])}
 
@@ -133,7 +143,17 @@ def test_sets_are_trained_once_and_compared_with_the_best_singles(store: RunStor
     assert judged.sets["size"].regret == pytest.approx((0.8 + 0.96 - 0.6 - 0.96) / 2)
     assert judged.sets[BEST_SINGLES].regret == 0
     assert judged.set_size == 2
+    assert judged.sets["input-shift"].accuracies == (), "it can score no layer"
+    assert math.isnan(judged.sets["input-shift"].regret)
     np.testing.assert_array_equal(judged.scores["random"], [1, 2, np.nan, 0])
+
+    # With four layers nothing is clear; with gains below the noise of the images, nothing counts.
+    assert smallest_gain(found) == pytest.approx(2 * math.sqrt(2 * 0.505 * 0.495 / 360))
+    assert answer(found, judged).startswith("None is shown to find the layers worth training")
+    few = replace(found, test_images=5)
+    text = "None: no layer gains more than the test images can show (at most +37.5 points)."
+    assert answer(few, judged) == text
+    assert answer_about(judged, "head") == ""
 
     # As JSON, and back.
     made = json.loads(json.dumps(document(found, judged), allow_nan=False))
