@@ -438,6 +438,12 @@ class Recipe:
         "Run the frozen part of the network only once for each image, and keep its results for the "
         "other epochs. This is faster and needs more memory.",
     )
+    # None: where it is cheap. It changes no number that the training gives
+    follow_topology: bool | None = option(
+        None,
+        "Measure the loops of every layer after each epoch, on 32 validation images, to see what "
+        "training does to them. The training itself stays the same.",
+    )
     seed: int = option(
         0,
         "Decides the images drawn, their order, the new classifier and any random weights.",
@@ -529,13 +535,18 @@ class RunOptions:
         """The same value for all options that ask for the same numbers.
 
         Unlike an analysis, training depends on the device, and the backward passes that choose
-        layers depend on the batch size. Reuse of the frozen part changes only time and memory.
+        layers depend on the batch size. Reuse of the frozen part changes only time and memory, and
+        so does following the topology.
         """
         idle = self.analysis.idle() - {"device", "batch_size"}
         return replace(
             self,
             analysis=_with_defaults(self.analysis, idle),
-            recipe=replace(self.recipe, reuse_frozen=Recipe.reuse_frozen),
+            recipe=replace(
+                self.recipe,
+                reuse_frozen=Recipe.reuse_frozen,
+                follow_topology=Recipe.follow_topology,
+            ),
             persistence_unit=self.persistence_unit if self.min_persistence else "distance",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -40,6 +41,7 @@ from analysis.selection.strategies import REVERSED, STRATEGIES, reversed_name
 from analysis.system.output import output_to_stderr
 from analysis.system.paths import pasted_path
 from analysis.text import plural
+from analysis.training.followed import MOST_SHARE, FollowedTopology
 from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection
 from analysis.version import __version__
 
@@ -60,7 +62,13 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     most = RunOptions.train_samples
     add_option(add, RunOptions, "train_samples", default=f"{most}, or the whole split if smaller")
     for name in options_of(Recipe):
-        add_option(add, Recipe, name)
+        if name == "follow_topology":
+            add_option(
+                add, Recipe, name, action=argparse.BooleanOptionalAction,
+                default=f"where it takes less than {MOST_SHARE:.0%} of the training's time",
+            )  # fmt: skip
+        else:
+            add_option(add, Recipe, name)
     add(
         "--json",
         type=pasted_path,
@@ -105,11 +113,16 @@ def _finetune(arguments: argparse.Namespace) -> None:
                         printed.add(line)
                         print(line, file=sys.stderr)
                 said = item.note
+            elif isinstance(item, FollowedTopology):
+                if item.note and item.note not in printed:
+                    printed.add(item.note)
+                    print(f"note: {item.note}", file=sys.stderr)
             elif isinstance(item, EpochMetrics):
                 print(_epoch_text(item, options.recipe.epochs), file=sys.stderr)
     assert log.selection is not None, "a training begins with the selection"
     assert log.result is not None, "a training ends with the result"
     written = _result(options, log.selection, log.metrics.epochs, log.result)
+    written |= {"topology": _topology(log.followed)}
     written |= {"input": dataclasses.asdict(images)}
     written |= {"learning_rate": log.metrics.steps[0].learning_rate, "left_out": left_out}
     write_json(written, arguments.json)
@@ -226,6 +239,20 @@ def _result(
         "seconds": result.seconds,
         "seed": options.recipe.seed,
         "version": __version__,
+    }
+
+
+def _topology(followed: FollowedTopology | None) -> dict[str, Any] | None:
+    """b₁ of every layer by epoch; null where a layer is not finite."""
+    if followed is None:
+        return None
+    b1 = {name: [None if math.isnan(n) else n for n in followed.loops(name)]
+          for name in followed.layers}  # fmt: skip
+    return {
+        "images": followed.images,
+        "epochs": list(followed.epochs),
+        "b1": b1,
+        "note": followed.note,
     }
 
 

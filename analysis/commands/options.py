@@ -70,7 +70,7 @@ def add_option(
     if isinstance(value, bool):
         ending = default or ("yes" if value else "no")
         settings = {"action": argparse.BooleanOptionalAction} | settings
-    else:
+    elif "action" not in settings:
         settings = {"type": float if value is None else type(value)} | settings
     sentences = [known.help, more, f"One of {names}." if names else ""]
     # Without a default, the help says what happens.

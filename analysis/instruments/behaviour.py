@@ -89,9 +89,11 @@ def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
     last = torch.channels_last if pair.dim() == 4 else torch.contiguous_format
     try:
         set_layout(model, torch.contiguous_format)
-        weights = _sums(model)
+        weights = parameter_sums(model)
         first, moving, draws = _run(model, pair, seed=0)
-        if altered := tuple(name for name, now in _sums(model).items() if now != weights[name]):
+        if altered := tuple(
+            name for name, now in parameter_sums(model).items() if now != weights[name]
+        ):
             return Behaviour(moving=moving, altered=altered)
         set_layout(model, last)
         try:
@@ -182,7 +184,7 @@ def kept_buffers(model: nn.Module) -> Iterator[list[str]]:
                     buffer.resize_(copy.shape).copy_(copy)
 
 
-def _sums(model: nn.Module) -> dict[str, str]:
+def parameter_sums(model: nn.Module) -> dict[str, str]:
     """A number for each parameter that is another if the parameter is, as text: NaN equals NaN."""
     return {name: str(p.detach().sum().item()) for name, p in model.named_parameters()}
 

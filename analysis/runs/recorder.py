@@ -17,6 +17,7 @@ from analysis.errors import AnalysisError, StoreError, is_out_of_memory, is_out_
 from analysis.runs.records import Ending, Recorded, TrainingLog
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId
+from analysis.training.followed import FollowedTopology, save_followed
 from analysis.training.metrics import EpochMetrics, FinetuneResult, Selection
 from analysis.version import __version__
 
@@ -226,7 +227,8 @@ def _train(
         if number == 0:
             recorder.set_device(getattr(training, "device", "cpu"))
         log.add(item)
-        if not isinstance(item, FinetuneResult):  # which is written with the ending
+        # The result is written with the ending, and the topology into a file of its own.
+        if not isinstance(item, FinetuneResult | FollowedTopology):
             recorder.put(item)
         if recorder.lost.is_set():
             return None
@@ -239,6 +241,7 @@ def _train(
     unsaved = recorder.end(ending, patience)
     if unsaved is not None:
         hand_over(unsaved)
+    unfollowed = _save_followed(log, recorder.store.topology_path(request.run_id))
     path = recorder.store.weights_path(request.run_id)
     error = _save_weights(training, path)
     if ending.state != "done":
@@ -254,11 +257,21 @@ def _train(
                 noted = recorder.note(_NO_SPACE)
             time.sleep(_SPACE_POLL)
             error = _save_weights(training, path)
-    note = _why_unsaved(error)
+    note = " ".join(filter(None, (_why_unsaved(error), unfollowed)))
     if unsaved is None:
         recorder.note(note)
         return None
     return replace(unsaved, ending=replace(unsaved.ending, error=note))
+
+
+def _save_followed(log: TrainingLog, path: Path) -> str:
+    """Save the loops by epoch, if they were followed; return why not, for the user."""
+    try:
+        if log.followed is not None:
+            save_followed(path, log.followed)
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 def _save_weights(training: Training, path: Path) -> Exception | None:

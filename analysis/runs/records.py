@@ -13,6 +13,7 @@ from analysis.errors import raise_problems
 from analysis.instruments.memory_use import MEMORY_KINDS, MemoryUse
 from analysis.options import AnalysisOptions, Recipe, RunOptions
 from analysis.system.processes import ProcessId
+from analysis.training.followed import FollowedTopology
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
@@ -84,11 +85,12 @@ class TrainingLog:
     def __init__(self) -> None:
         self.selection: Selection | None = None
         self.result: FinetuneResult | None = None
+        self.followed: FollowedTopology | None = None
         self._steps: list[StepMetrics] = []
         self._epochs: list[EpochMetrics] = []
         self._memory: list[MemorySample] = []
 
-    def add(self, item: Selection | Metric) -> None:
+    def add(self, item: Selection | Metric | FollowedTopology) -> None:
         """Add the next item."""
         match item:
             case Selection():
@@ -101,6 +103,8 @@ class TrainingLog:
                 self._memory.append(item)
             case FinetuneResult():
                 self.result = item
+            case FollowedTopology():
+                self.followed = item
 
     @property
     def metrics(self) -> RunMetrics:

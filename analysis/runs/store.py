@@ -74,9 +74,16 @@ class RunStore:
 
     def weights_path(self, run_id: str) -> Path:
         """Where the trained weights of a run are, if they were saved."""
+        return self._file(run_id, "safetensors")
+
+    def topology_path(self, run_id: str) -> Path:
+        """Where the loops of a run's layers by epoch are, if they were followed."""
+        return self._file(run_id, "topology.npz")
+
+    def _file(self, run_id: str, ending: str) -> Path:
         if not run_id.isalnum():  # it may come from a link
             raise StoreError(f"There is no run {run_id!r}.")
-        return self.path.parent / "runs" / f"{run_id}.safetensors"
+        return self.path.parent / "runs" / f"{run_id}.{ending}"
 
     def check(self) -> None:
         """Read the whole file once, so that damage is found before anything is built on it."""
@@ -230,12 +237,12 @@ class RunStore:
             mark_changed(db, run_ids)
 
     def purge(self, *, older_than: float = UNDO_DAYS * 86400.0) -> int:
-        """Remove runs deleted `older_than` seconds ago, with their weights; return how many."""
+        """Remove runs deleted `older_than` seconds ago, with their files; return how many."""
         self._remove_parts()
         return self._remove("deleted <= ?", [time.time() - older_than])
 
     def remove(self, run_ids: Sequence[str]) -> int:
-        """Remove deleted runs for good, with their weights; return how many."""
+        """Remove deleted runs for good, with their files; return how many."""
         return sum(self._remove("deleted NOT NULL AND id = ?", [run_id]) for run_id in run_ids)
 
     def _remove(self, which: str, values: Sequence[object]) -> int:
@@ -244,9 +251,10 @@ class RunStore:
             ids = [] if db is None else [row["id"] for row in db.execute(query, values)]
         if not ids:
             return 0
-        for run_id in ids:  # weights first: on a full disk this frees space for the rest
-            with suppress(OSError):
-                self.weights_path(run_id).unlink(missing_ok=True)
+        for run_id in ids:  # files first: on a full disk this frees space for the rest
+            for path in (self.weights_path(run_id), self.topology_path(run_id)):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
         with self._database.write() as db:
             for run_id in ids:
                 delete_run(db, run_id)
@@ -355,7 +363,7 @@ class RunStore:
         self._database.close()
 
     def _remove_parts(self) -> None:
-        """Remove half-written weights of workers that were killed."""
+        """Remove half-written files of workers that were killed."""
         for part in (self.path.parent / "runs").glob("*.part"):
             with suppress(OSError):
                 if time.time() - part.stat().st_mtime > _ABANDONED:

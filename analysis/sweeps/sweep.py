@@ -66,7 +66,9 @@ def run_cell(options: RunOptions, threads: int = 0) -> Outcome:
                 import torch
 
                 torch.set_num_threads(threads)
-            training = Training(options)
+            # Nobody watches the layers of a grid's cells while they train.
+            recipe = replace(options.recipe, follow_topology=False)
+            training = Training(replace(options, recipe=recipe))
             fingerprints = training.fingerprints
             versions |= {"device": str(training.device)}
             for item in training:

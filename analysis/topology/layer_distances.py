@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,7 +61,8 @@ def measure_layer_distances(
     plan: Plan,
     *,
     precision: Precision = "float32",
-    on_layer: Callable[[int, str], None],
+    on_layer: Callable[[int, str], None] = lambda *_: None,
+    track_memory: bool = True,
 ) -> LayerDistances:
     """Measure the distances between the images in each layer.
 
@@ -74,9 +76,11 @@ def measure_layer_distances(
         Which images go into which pass.
     precision : Precision
         Of the forward passes.
-    on_layer : callable (steps, name)
+    on_layer : callable (steps, name), optional
         Called when a pass reaches a layer, with the number of layers reached before in all
         passes. An error that it raises is passed on.
+    track_memory : bool
+        Find the peak of live tensors, which takes time at each operation.
 
     Raises
     ------
@@ -87,10 +91,15 @@ def measure_layer_distances(
     for number, blocks in enumerate(plan):
         batch = _gather(images, blocks)
         measure = _Measure(clouds, blocks, frozenset(names), number * len(names), on_layer)
-        ledger = Ledger(model, batch=(batch,))
-        with kept_buffers(model), activations_in(precision, device_of(model)), ledger:
+        with ExitStack() as stack:
+            stack.enter_context(kept_buffers(model))
+            stack.enter_context(activations_in(precision, device_of(model)))
+            ledger = Ledger(model, batch=(batch,)) if track_memory else None
+            if ledger is not None:
+                stack.enter_context(ledger)
             watch(model, batch, measure)
-        clouds.peak_bytes = max(clouds.peak_bytes, ledger.peak.total)
+        if ledger is not None:
+            clouds.peak_bytes = max(clouds.peak_bytes, ledger.peak.total)
     clouds.finish()
     return clouds
 

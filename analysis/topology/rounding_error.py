@@ -47,7 +47,7 @@ def layer_errors(
     """`measure_rounding` where rounding may matter; else empty, which takes no pass."""
     if behaviour.random or behaviour.altered:  # no two passes are alike
         return {}
-    if not (coarse_format(model, precision) or _is_far_from_origin(clouds)):
+    if not (coarse_format(model, precision) or is_far_from_origin(clouds)):
         return {}
     whole = behaviour.looks_at_batch
     return measure_rounding(model, images, clouds.distances, plan, precision=precision, whole=whole)
@@ -161,7 +161,7 @@ def measure_rounding(
     return errors
 
 
-def _is_far_from_origin(clouds: LayerDistances) -> bool:
+def is_far_from_origin(clouds: LayerDistances) -> bool:
     """Whether float32 may lose digits that matter in some layer."""
     return any(
         matrix is not None and clouds.norms.get(name, 0) > _FAR * float(matrix.max()) > 0

@@ -20,6 +20,7 @@ from analysis.system.home import replacing
 from analysis.system.memory import free_cache
 from analysis.topology.inputs import PreparedImages, load_split, prepare_inputs
 from analysis.training.choosing import choose, without_gradient
+from analysis.training.followed import FollowedTopology
 from analysis.training.loop import finetune
 from analysis.training.metrics import FrozenPart, GradientGap, LossNote, Metric, Selection
 from analysis.training.names import name_problems
@@ -32,6 +33,7 @@ class Training:
 
     Another Selection follows that says how often the frozen part runs; if chosen layers turn out
     to get no gradient, one without them; if the loss diverges or stands still, one with a note.
+    A followed topology comes with all that was measured so far.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ class Training:
             "data": dataset_spec(analysis.dataset).fingerprint(),
         }
 
-    def __iter__(self) -> Iterator[Selection | Metric]:
+    def __iter__(self) -> Iterator[Selection | Metric | FollowedTopology]:
         options = self.options
         train = load_split(options.analysis, "train").sample(
             options.train_samples, seed=options.recipe.seed
@@ -91,7 +93,8 @@ class Training:
         try:
             images = (_labelled_images(options, split) for split in splits)
             gap, loss = GradientGap(), LossNote("")
-            for item in finetune(model, *images, recipe=options.recipe):
+            follow = options.recipe.follow_topology is not False
+            for item in finetune(model, *images, recipe=options.recipe, follow=follow):
                 match item:
                     case FrozenPart():
                         selection = replace(

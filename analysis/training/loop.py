@@ -21,6 +21,8 @@ from analysis.options import Recipe, batch_sizes
 from analysis.system.devices import device_of
 from analysis.system.memory import allocator_peak, reset_allocator_peak, resident_bytes
 from analysis.training.augmentation import AUGMENT
+from analysis.training.followed import FollowedTopology
+from analysis.training.following import Follower
 from analysis.training.freezing import training_mode
 from analysis.training.gradient_gaps import GradientWatch
 from analysis.training.loss_watch import LossWatch
@@ -52,7 +54,8 @@ def finetune(
     *,
     recipe: Recipe | None = None,
     track_memory: bool = True,
-) -> Iterator[Metric | FrozenPart | GradientGap | LossNote]:
+    follow: bool = False,
+) -> Iterator[Metric | FrozenPart | GradientGap | LossNote | FollowedTopology]:
     """Train the parameters that require gradients (see `freezing.freeze`), and yield metrics.
 
     Trains the model in place, on its own device, and leaves it in eval mode with the weights of
@@ -71,13 +74,17 @@ def finetune(
         training and validation images that the caller does not hold are freed after one epoch.
     track_memory : bool
         Run the memory ledger on the first step, and on one step of each epoch.
+    follow : bool
+        Measure the loops of every layer before the training and after each epoch, as the recipe
+        says. This changes none of the training's numbers, and its time is not in theirs.
 
     Yields
     ------
-    FrozenPart, StepMetrics, MemorySample, EpochMetrics, GradientGap, LossNote
+    FrozenPart, StepMetrics, MemorySample, EpochMetrics, GradientGap, LossNote, FollowedTopology
         As they are measured; at the end one FinetuneResult. The frozen part comes first, if there
         is one, a gap only if parameters that should train get no gradient, a note only if the loss
-        diverges or stands still, and each again if that changes.
+        diverges or stands still, and each again if that changes. The topology comes with all that
+        was measured so far.
 
     Raises
     ------
@@ -90,6 +97,7 @@ def finetune(
     classes = 1 + max(int(split.labels.max()) for split in (train, validation, test))
     started = time.perf_counter()
     passes = plan_passes(model, train, validation, recipe)
+    follower = Follower(model, validation, passes.evaluated, recipe) if follow else None
     del train, validation  # so that they can be freed
     randomness = Randomness(recipe.seed, device_of(model))
     loop = _Loop(model, passes, optimizer, recipe, randomness, classes)
@@ -101,6 +109,9 @@ def finetune(
     try:
         if passes.frozen_part != frozen_part:
             yield (frozen_part := passes.frozen_part)
+        if follower is not None:
+            started += follower.seconds
+            yield follower.start()
         for epoch in range(1, recipe.epochs + 1):
             epoch_started = time.perf_counter()
             totals = _Totals()
@@ -134,6 +145,11 @@ def finetune(
             loop.losses.epoch(loss)
             if (note := loop.losses.note()) is not None:
                 yield LossNote(note)
+            if follower is not None:
+                before = follower.seconds
+                if followed := follower.after(epoch):
+                    yield followed
+                started += follower.seconds - before
     finally:
         passes.close()
         model.eval()

@@ -198,7 +198,7 @@ def _reusing(
 
 def _checked_cut(model: nn.Module, images: Tensor, *, training: bool) -> Cut:
     """Cut a network, and check that its parts give what the whole gives."""
-    shared = _share(model)
+    shared = share_network(model)
     if training:
         training_mode(shared)
     else:
@@ -234,7 +234,7 @@ def predicted_passes(model: nn.Module, images: Tensor, counts: tuple[int, int]) 
     return Passes(CutNetwork(trained), CutNetwork(evaluated), nothing, nothing, stores)
 
 
-def _share(model: nn.Module) -> nn.Module:
+def share_network(model: nn.Module) -> nn.Module:
     """A copy of a network with the same parameters and buffers, but its own modes."""
     memo: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
     memo |= {id(tensor): tensor for tensor in model.buffers()}

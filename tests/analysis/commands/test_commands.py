@@ -380,7 +380,8 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pat
     path, weights = folder / "out.json", folder / "weights.safetensors"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BETTISCOPE_HOME", str(folder / "home"))
-        assert finetune(*SHORT, "--json", str(path), "--save-weights", str(weights)) == 0
+        files = "--json", str(path), "--save-weights", str(weights)
+        assert finetune(*SHORT, "--follow-topology", *files) == 0
     return json.loads(path.read_text()), weights
 
 
@@ -430,6 +431,11 @@ def test_the_numbers_of_a_fine_tune_agree(tuned: tuple[dict[str, Any], Path]) ->
     assert outcome["learning_rate"] == 0.05
     assert outcome["selection"]["used_labels"] is False
     assert outcome["selection"]["seconds"] > 0
+    topology = outcome["topology"]
+    assert (topology["images"], topology["epochs"], topology["note"]) == (32, [0, 1, 2], "")
+    trained = outcome["layers"][-1]
+    assert len(topology["b1"][trained]) == 3
+    assert len(set(topology["b1"]["features.0"])) == 1  # frozen
 
 
 def test_saved_weights_reach_the_reported_accuracy(tuned: tuple[dict[str, Any], Path]) -> None:

@@ -30,6 +30,7 @@ from analysis.runs.recorder import Unsaved
 from analysis.runs.records import Ending, Lease, Run
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId, Worker, WorkerPool
+from analysis.training.followed import load_followed
 from analysis.training.metrics import MemorySample
 from tests.analysis.run_faults import (
     ROOT,
@@ -145,6 +146,7 @@ def test_a_run_is_trained_and_stored(queue: RunQueue) -> None:
     assert [epoch.epoch for epoch in metrics.epochs] == [1, 2]
     assert len(metrics.memory) == 1
     wait_until(queue.store.weights_path(run_id).exists)
+    assert load_followed(queue.store.topology_path(run_id)).loops("conv") == (1, 0)
     assert run.started is not None
     assert run.ended is not None
     assert run.created <= run.started < run.ended

@@ -316,6 +316,8 @@ def test_delete_can_be_undone_until_it_is_purged(store: RunStore) -> None:
     weights = store.weights_path(run_id)
     weights.parent.mkdir()
     weights.write_bytes(b"weights")
+    topology = store.topology_path(run_id)
+    topology.write_bytes(b"loops")
     before = store.metrics(run_id)
     store.delete([run_id])
     assert [run.id for run in store.runs()] == [other]
@@ -325,11 +327,13 @@ def test_delete_can_be_undone_until_it_is_purged(store: RunStore) -> None:
     assert {run.id for run in store.runs()} == {run_id, other}
     assert store.metrics(run_id) == before
     assert weights.exists()
+    assert topology.exists()
     store.delete([run_id])
     assert store.purge(older_than=0) == 1
     assert store.runs(deleted=True) == []
     assert store.metrics(run_id) == RunMetrics()
     assert not weights.exists()
+    assert not topology.exists()
     assert [run.id for run in store.runs()] == [other]
 
 

@@ -98,8 +98,8 @@ def test_ordinary_networks_lose_no_loop(name: str) -> None:
         far.append(is_far(clouds))
         return True
 
-    is_far = rounding_error._is_far_from_origin
-    with patch.object(rounding_error, "_is_far_from_origin", measure_anyway):
+    is_far = rounding_error.is_far_from_origin
+    with patch.object(rounding_error, "is_far_from_origin", measure_anyway):
         report = report_of(model, images)
     assert far == [False]  # no pass would be taken for it
     assert max(layer.rounding for layer in report.layers) > 0
