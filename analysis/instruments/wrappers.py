@@ -58,13 +58,18 @@ def check_network(model: nn.Module) -> None:
             f"{what} was compiled by torch.jit, so its layers cannot be watched. Use the module "
             "that torch.jit.script or torch.jit.trace was given."
         )
-    if getattr(model.eval, "__name__", "eval") != "eval":  # replaced by one that raises
-        raise ModelError(
-            "The network was exported by torch.export, so it has no layers to watch. Use the "
-            "module that torch.export was given."
-        )
+    check_modes(model)
     if names := [name for name, parameter in model.named_parameters() if parameter.is_meta]:
         raise ModelError(
             "The network is on the meta device, so its parameters have no values: "
             f"{first_of(names[:3])}. Build it on the CPU, or load its weights with assign=True."
+        )
+
+
+def check_modes(model: nn.Module) -> None:
+    """Raise `ModelError` if a model cannot be put into eval mode."""
+    if getattr(model.eval, "__name__", "eval") != "eval":  # replaced by one that raises
+        raise ModelError(
+            "The network was exported by torch.export, so it has no layers to watch. Use the "
+            "module that torch.export was given."
         )

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from analysis.errors import TrainingError
 from analysis.instruments.ledger import Ledger, note_kept_tensors
 from analysis.instruments.memory_use import MemoryUse
+from analysis.instruments.wrappers import check_modes
 from analysis.options import Recipe, batch_sizes
 from analysis.system.devices import device_of
 from analysis.system.memory import allocator_peak, reset_allocator_peak, resident_bytes
@@ -91,6 +92,7 @@ def finetune(
     TrainingError
         If nothing trains, a split is empty, the network fails, or the loss is not finite.
     """
+    check_modes(model)
     recipe = recipe or Recipe()
     optimizer = make_optimizer(model, recipe)
     _check_splits(train, validation, test)

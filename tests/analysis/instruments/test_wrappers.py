@@ -15,6 +15,8 @@ from analysis.models import load_model, weights_fingerprint
 from analysis.models.loading import learn_code
 from analysis.topology.pipeline import analyze
 from analysis.training.freezing import freeze, parameters_of
+from analysis.training.loop import finetune
+from analysis.training.splits import TensorImages
 
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -149,8 +151,11 @@ def test_what_hides_its_layers_is_refused() -> None:
             analyze(model, IMAGES)
     with pytest.raises(ModelError, match=r"A part of the network, 0, was compiled"):
         analyze(nn.Sequential(scripted, nn.Linear(3, 2)), IMAGES)
-    with pytest.raises(ModelError, match=r"was exported by torch\.export"):
-        analyze(torch.export.export(body(), (IMAGES,)).module(), IMAGES)
+    exported = torch.export.export(body(), (IMAGES,)).module()
+    data = TensorImages(IMAGES, torch.arange(6) % 2)
+    for use in (lambda: analyze(exported, IMAGES), lambda: [*finetune(exported, data, data, data)]):
+        with pytest.raises(ModelError, match=r"was exported by torch\.export"):
+            use()
 
 
 def test_a_layer_that_sees_one_image_of_many_is_not_analysed() -> None:
