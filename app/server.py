@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import inspect
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -41,6 +42,9 @@ def _warm() -> None:
         pass  # the page asks again and shows the error
     for name in _LATE:
         importlib.import_module(name)
+    # With the first element of a page Streamlit looks at the stack, for which Python asks where
+    # each module lies: a sixth of the first visit. The answers are kept.
+    inspect.stack()
     # Streamlit collects garbage after each run of a page, which took longer than the run itself.
     # What has been imported is no garbage, and need not be searched again.
     gc.collect()
