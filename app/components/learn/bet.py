@@ -54,7 +54,13 @@ def render_bet() -> None:
             bet = ask("bet", "Which layers will classify most test images rightly?", titles)
         with right:
             rho = st.slider(
-                "ρ · share of layers to train", 0.02, 0.5, RunOptions.rho, 0.02, key="bet_rho"
+                "ρ · share of layers to train",
+                0.02,
+                0.5,
+                RunOptions.rho,
+                0.02,
+                key="bet_rho",
+                bind="query-params",
             )
         tried = _tried()
         runs = tried.get(rho, [])

@@ -64,13 +64,21 @@ def _choose(report: TopologyReport) -> tuple[Choice, int]:
         list(NORMALIZATIONS),
         format_func=lambda name: NORMALIZATIONS[name].title,
         key="learn_normalization",
+        bind="query-params",
         help="What one layer has more of than another."
         + bullet_list({entry.title: entry.help for entry in NORMALIZATIONS.values()}),
     )
-    rho = share.slider("ρ · share to train", 0.02, 0.5, RunOptions.rho, 0.02, key="learn_rho")
+    rho = share.slider(
+        "ρ · share to train", 0.02, 0.5, RunOptions.rho, 0.02, key="learn_rho", bind="query-params"
+    )
     draws, size = report.clouds.shape
     draw = images.slider(
-        f"Draw of {size} images (0: the mean over all {draws})", 0, draws, 0, key="learn_draw"
+        f"Draw of {size} images (0: the mean over all {draws})",
+        0,
+        draws,
+        0,
+        key="learn_draw",
+        bind="query-params",
     )
     return Choice(rho, normalization, RunOptions.preset), draw
 

@@ -63,12 +63,9 @@ def test_a_layer_is_shown_with_the_neighbours_of_an_image_and_its_loops_after_a_
 
 
 def test_a_draw_chooses_what_its_own_loops_say_and_draws_agree_as_counted() -> None:
-    page = opened("learn", step="4")
+    page = opened("learn", step="4", learn_draw="3", learn_rho="0.2")
     report = usual()
-    page.slider(key="learn_draw").set_value(3)
-    page.slider(key="learn_rho").set_value(0.2)
-    page.selectbox(key="learn_normalization").set_value("parameters")
-    page.run()
+    page.selectbox(key="learn_normalization").set_value("parameters").run()
     how = {"rho": 0.2, "normalization": "parameters"}
     chosen = []
     for number in range(len(report.clouds)):
