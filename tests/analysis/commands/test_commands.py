@@ -209,7 +209,6 @@ def test_a_preset_decides_the_options_left_out(capsys: pytest.CaptureFixture[str
         (["--preset", "mine"], "`preset` must be one of recommended, paper, released"),
         (["--model", "x", "--rho", "2"], "`model` must.*; `rho` must"),
         (["--model", "x", "--samples", "2"], "`model` must.*; `samples` must"),
-        (["--strategy", "head", "--reverse"], "`reverse` needs a strategy that .*, got 'head'"),
         (["--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
     ],
 )
@@ -453,6 +452,7 @@ def test_saved_weights_reach_the_reported_accuracy(tuned: tuple[dict[str, Any], 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--strategy", "head", "--reverse"], "`reverse` needs a strategy that .*, got 'head'"),
         (["--strategy", "mine"], "`strategy` must be one of adabet, .*; got 'mine'"),
         (["--train-samples", "1079"], "`train_samples` must be at most 1078, got 1079"),
         (["--train-samples", "0"], "`train_samples` must be at least 1, got 0"),
@@ -635,7 +635,10 @@ def test_weights_that_are_not_finite_are_reported(
     assert "note: The activations of 10 of 10 layers are not finite" in notes
     assert "note: No layer can be chosen" in notes
     assert "use a larger value" not in notes
-    assert finetune(*arguments, "--train-samples", "40", "--json", str(path)) == 2
+    arguments += ["--train-samples", "40", "--json", str(path)]
+    assert finetune(*arguments) == 2
+    assert "“AdaBet” cannot choose" in capsys.readouterr().err
+    assert finetune(*arguments, "--strategy", "full") == 2
     assert "The loss is not finite before the first step" in capsys.readouterr().err
 
 
