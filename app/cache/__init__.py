@@ -23,7 +23,7 @@ import pyarrow as pa
 import streamlit as st
 
 from analysis.datasets import dataset_spec, is_fetched, load_dataset
-from analysis.errors import AnalysisError, AssetError
+from analysis.errors import AnalysisError, AssetError, StoreError
 from analysis.jobs.estimates import Estimates
 from analysis.jobs.jobs import Jobs
 from analysis.options import AnalysisOptions, ClusterOptions, LoopUnit
@@ -54,6 +54,7 @@ from analysis.topology.resummarize import resummarize
 from analysis.topology.rotation import DRAWS, LEVEL, Truths, rotation_test
 from analysis.topology.saved_limit import saved_text
 from analysis.topology.store import fingerprint
+from analysis.training.followed import FollowedTopology, load_followed
 from app.charts.diagram import diagram_figure
 from app.charts.embedding import embedding_figure
 from app.charts.profile import (
@@ -100,6 +101,15 @@ def estimates() -> Estimates:
 def ended_metrics(run_id: str, revision: int) -> RunMetrics:
     """The metrics of a run that has ended, at its `revision`."""
     return run_queue().store.metrics(run_id)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def followed_topology(run_id: str, revision: int) -> FollowedTopology | str:
+    """The loops of a run's layers by epoch, at its `revision`; a sentence if there are none."""
+    try:
+        return load_followed(run_queue().store.topology_path(run_id))
+    except StoreError as error:
+        return str(error)
 
 
 @st.cache_data(ttl=10, show_spinner=False)

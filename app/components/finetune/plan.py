@@ -40,6 +40,7 @@ CHOSEN_BY: dict[Needs, str] = {  # what the analysis on the page does not have
     "labels": "labelled images",
     "gradients": "a backward pass over labelled images",
 }
+FOLLOW = {"if it is cheap": None, "always": True, "never": False}
 _DEFAULT = Recipe()
 
 
@@ -176,6 +177,11 @@ def _render_recipe(
             "Frozen layers run once", value=_DEFAULT.reuse_frozen, key="reuse_frozen",
             bind="query-params", help=help_of(Recipe, "reuse_frozen"),
         )  # fmt: skip
+        follow = st.selectbox(
+            "Follow topology", list(FOLLOW), key="follow_topology", bind="query-params",
+            width=170,
+            help=help_of(Recipe, "follow_topology", "Cheap: less than a tenth of its time."),
+        )  # fmt: skip
     try:
         recipe = Recipe(
             epochs=int(epochs),
@@ -186,6 +192,7 @@ def _render_recipe(
             weight_decay=float(decay),
             augmentation=augmentation,
             reuse_frozen=reuse,
+            follow_topology=FOLLOW[follow],
         )
     except AnalysisError as error:
         st.error(sentence(error))

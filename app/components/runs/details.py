@@ -14,6 +14,7 @@ from analysis.selection.export import file_stem
 from analysis.training.snippet import snippet
 from app.cache import run_queue
 from app.charts.memory import MemoryRow, comparison_memory_figure
+from app.components.runs.motion import render_motion
 from app.components.shared.run_charts import MEMORY_HELP, draw_chart, render_curves
 from app.components.shared.run_names import names_of, peak_use
 from app.components.shared.run_notes import render_notes
@@ -33,6 +34,7 @@ def render_comparison(runs: Sequence[Run]) -> None:
             st.warning(f"**{literal(names[run.id])}**: {sentence(run.error)}")
     render_notes(runs, names)
     render_curves(runs)
+    render_motion(runs, names)
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**Peak memory by kind**", help=MEMORY_HELP)

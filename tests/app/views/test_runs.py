@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
@@ -15,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.options import AnalysisOptions, Recipe
 from analysis.runs.records import Ending
 from analysis.runs.store import Run, RunStore
+from analysis.training.followed import FollowedTopology, save_followed
 from analysis.version import __version__
 from app.components.runs.details import settings_frame
 from app.components.runs.table import epochs_csv, run_frame, runs_csv, runs_json
@@ -362,3 +364,27 @@ def test_only_different_settings_are_listed(store: RunStore) -> None:
     assert frame.index.tolist() == ["analysis · seed", "rho", "recipe · seed"]
     assert frame.loc["rho"].tolist() == ["0.1", "0.2"]
     assert "recipe · epochs" in settings_frame(runs, all_of_them=True).index
+
+
+def test_the_loops_of_a_finished_run_move_with_the_epoch(store: RunStore) -> None:
+    runs = [
+        finished_run(store, run_options("adabet", seed), layers=("a", "fc")) for seed in range(3)
+    ]
+    for run, after in zip(runs, (1, 2, 3), strict=True):
+        loops = np.array([[k, k + 1] for k in range(1, 7)], np.float32)
+        diagrams = {"a": (loops, loops[:after]), "b": (loops[:2],) * 2, "fc": (loops, loops)}
+        followed = FollowedTopology(32, (0, 1), diagrams)
+        save_followed(store.topology_path(run.id), followed)
+    page = opened("runs", runs=" ".join(run.id for run in runs))
+    assert not page.exception
+    # By hand: the means over "a" and "fc" are 6 before, and 3.5, 4 and 4.5 after.
+    said = "The 2 selected layers had 6.0 loops on average before the training and 3.5 after epoch"
+    assert f"{said} 1. Over 3 seeds the change is −2.0 ± 0.5." in texts(page)
+    assert "After epoch 1, a has 1 loop; validation accuracy is 90.0" in texts(page)
+    page.select_slider[0].set_value(0).run()
+    assert "Before the training, a has 6 loops." in texts(page)
+    store.topology_path(runs[0].id).write_bytes(b"damaged")
+    st.cache_resource.clear()
+    page = opened("runs", runs=runs[0].id)
+    assert not page.exception
+    assert "cannot be read: its file is damaged." in texts(page)
