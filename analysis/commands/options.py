@@ -78,7 +78,7 @@ def add_option(
     add(
         f"--{name.replace('_', '-')}",
         default=value if default is None else None,
-        help=" ".join(filter(None, sentences)),
+        help=" ".join(filter(None, sentences)).replace("%", "%%"),
         **settings,
     )
 

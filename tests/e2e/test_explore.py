@@ -279,11 +279,11 @@ def test_a_clicked_row_at_the_foot_leaves_the_microscope_in_sight(visit: Visit) 
         page.set_viewport_size({"width": width, "height": height})
         expect(plot).to_have_count(1)
         page.wait_for_function(DRAWN_AGAIN)
-        page.mouse.move(width - 200, height - 200)
+        # over the rows: a number field, as the microscope has one, keeps the wheel to itself
+        page.mouse.move(plot.bounding_box()["x"] + 200, height - 200)
         page.mouse.wheel(0, -10_000)
         page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 0")
         before, box = layer.input_value(), plot.bounding_box()
-        page.mouse.move(box["x"] + 200, height - 200)
         page.mouse.wheel(0, box["y"] + box["height"] - height + 20)
         page.wait_for_function(
             """() => [...document.querySelectorAll('[class*=st-key-profile_] .js-plotly-plot')]

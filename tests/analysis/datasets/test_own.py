@@ -363,7 +363,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
     assert dataset_problem(name_of(tmp_path / "a"))[0].endswith(
         "can be read: 0.png, 1.png, 2.png (it is empty) and 2 more"
     )
-    assert "is a file" in dataset_problem(name_of(tmp_path / "a" / "b.txt"))[0]
+    assert "is a file" in dataset_problem(name_of(tmp_path / "a" / "0.png"))[0]
 
 
 def test_a_folder_is_looked_through_once(pets: Path, home: Path) -> None:
