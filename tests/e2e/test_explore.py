@@ -273,18 +273,15 @@ def test_the_keyboard_reaches_a_control_before_its_help_and_shows_where_it_is(vi
 def test_a_clicked_row_at_the_foot_leaves_the_microscope_in_sight(visit: Visit) -> None:
     page = visit()
     plot = page.locator("[class*=st-key-profile_] .js-plotly-plot:visible")
-    layer = page.locator(".st-key-layer input")
+    layer, main = page.locator(".st-key-layer input"), page.get_by_test_id("stMain")
     # 1024: with the sidebar open; 960 × 600: 1440 × 900 at 150 % zoom
     for row, (width, height) in enumerate([(1280, 720), (1024, 768), (960, 600)], start=2):
         page.set_viewport_size({"width": width, "height": height})
         expect(plot).to_have_count(1)
         page.wait_for_function(DRAWN_AGAIN)
-        # over the rows: a number field, as the microscope has one, keeps the wheel to itself
-        page.mouse.move(plot.bounding_box()["x"] + 200, height - 200)
-        page.mouse.wheel(0, -10_000)
-        page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 0")
+        main.evaluate("main => main.scrollTo(0, 0)")
         before, box = layer.input_value(), plot.bounding_box()
-        page.mouse.wheel(0, box["y"] + box["height"] - height + 20)
+        main.evaluate("(main, by) => main.scrollBy(0, by)", box["y"] + box["height"] - height + 20)
         page.wait_for_function(
             """() => [...document.querySelectorAll('[class*=st-key-profile_] .js-plotly-plot')]
                 .some(plot => plot.offsetParent
