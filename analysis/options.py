@@ -441,8 +441,8 @@ class Recipe:
     # None: where it is cheap. It changes no number that the training gives
     follow_topology: bool | None = option(
         None,
-        "Measure the loops of every layer after each epoch, on 32 validation images, to see what "
-        "training does to them. The training itself stays the same.",
+        "Measure the loops of every layer after each epoch, on 32 validation images; the training "
+        "itself stays the same.",
     )
     seed: int = option(
         0,

@@ -180,7 +180,7 @@ def _render_recipe(
         follow = st.selectbox(
             "Follow topology", list(FOLLOW), key="follow_topology", bind="query-params",
             width=170,
-            help=help_of(Recipe, "follow_topology", "Cheap: less than a tenth of its time."),
+            help=help_of(Recipe, "follow_topology", "Cheap is less than a tenth of its time."),
         )  # fmt: skip
     try:
         recipe = Recipe(
