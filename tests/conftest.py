@@ -6,5 +6,10 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser tests first: they take longest, and one process would be idle at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+    """Run the longest files first, or one process would work alone at the end."""
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("e2e") is None,
+            item.path.name != "test_readme.py",  # every command of README
+        )
+    )
