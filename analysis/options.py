@@ -641,6 +641,14 @@ class NullOptions:
         low=0,
         high=MOST_DRAWS,
     )
+    # Clouds of each layer; the smallest p is 1 / (permuted + 1)
+    permuted: int = option(
+        0,
+        "Count the loops of each layer so often with every feature permuted over the images, such "
+        "as 19. That takes one more pass of the network. 0: never.",
+        low=0,
+        high=MOST_DRAWS,
+    )
 
     def __post_init__(self) -> None:
         raise_problems(option_problems(NullOptions, vars(self)))

@@ -40,6 +40,7 @@ from analysis.system.processes import Failure, end_group
 from analysis.topology.layer_test_store import RotationRequest, saved_tests
 from analysis.topology.mixtures import MixtureRequest, save_mixtures
 from analysis.topology.part_store import PartsRequest, saved_parts
+from analysis.topology.permuted_store import PermutedRequest, saved_permuted
 from analysis.topology.redraws import RedrawRequest, make_redraws
 from analysis.topology.removal_store import RemovalRequest, saved_removal
 from analysis.topology.shift_series import (
@@ -106,6 +107,11 @@ def _test(request: RotationRequest, report: ProgressCallback) -> object:
     return saved_tests(request, progress=report)
 
 
+def _permute(request: PermutedRequest, report: ProgressCallback) -> object:
+    learn_code(request.options.model, request.options.seed)
+    return saved_permuted(request, progress=report)
+
+
 def _measure_parts(request: PartsRequest, report: ProgressCallback) -> object:
     return saved_parts(request, progress=report)
 
@@ -138,6 +144,7 @@ ANSWERS: dict[type, Callable[[Any, ProgressCallback], object]] = {
     ImportRequest: _import,
     RotationRequest: _test,
     PartsRequest: _measure_parts,
+    PermutedRequest: _permute,
     RedrawRequest: _redraw,
     RemovalRequest: _leave_out,
     ShiftRequest: _shift,

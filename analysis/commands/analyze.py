@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from analysis.results import TopologyReport
     from analysis.selection.drift import Drift
     from analysis.topology.layer_tests import LayerTests
+    from analysis.topology.permuted import PermutedLoops
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -69,6 +70,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add_option(add, ClusterOptions, "eps", default="by --eps-rule")
     add_option(add, ClusterOptions, "min_samples")
     add_option(add, NullOptions, "null")
+    add_option(add, NullOptions, "permuted")
     add(
         "--diagrams",
         action="store_true",
@@ -113,7 +115,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     except OptionError as error:
         problems.append(str(error))
     try:
-        NullOptions(arguments.null)
+        NullOptions(arguments.null, arguments.permuted)
     except OptionError as error:
         problems.append(str(error))
     if arguments.severities and arguments.shift == "none":
@@ -146,6 +148,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
         document,
         sentences_of,
         settings,
+        with_permuted,
         with_settings,
         with_tests,
     )
@@ -168,16 +171,26 @@ def _analyze(arguments: argparse.Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
     print("\n".join(selection_table(frame)), file=sys.stderr)
     tests = _test(key, report, options.seed, arguments.null) if arguments.null else None
+    permuted = _permute(options, key, report, arguments.permuted) if arguments.permuted else None
     drift = _drift(options, choice, loops) if arguments.severities else None
-    choice |= loops | dataclasses.asdict(clusters) | ({"null": arguments.null} if tests else {})
+    choice |= loops | dataclasses.asdict(clusters)
+    choice |= {name: draws for name in ("null", "permuted") if (draws := getattr(arguments, name))}
     known = settings(options, choice)
     if arguments.csv is not None:
         if tests is not None:
             frame = with_tests(frame, tests)
+        if permuted is not None:
+            frame = with_permuted(frame, permuted)
         with_settings(frame, known).to_csv(arguments.csv, index=False)
         return
     result = document(
-        report, frame, known, certainty=sure, diagrams=arguments.diagrams, tests=tests
+        report,
+        frame,
+        known,
+        certainty=sure,
+        diagrams=arguments.diagrams,
+        tests=tests,
+        permuted=permuted,
     )
     if drift is not None:
         result["drift"] = drift.document()
@@ -207,6 +220,24 @@ def _test(key: str, report: TopologyReport, seed: int, draws: int) -> LayerTests
     for note in filter(None, (*tests.notes, tests.sentence())):
         print(f"note: {note}", file=sys.stderr)
     return tests
+
+
+def _permute(
+    options: AnalysisOptions, key: str, report: TopologyReport, draws: int
+) -> PermutedLoops:
+    """Count the loops of permuted clouds, or load them, and print what they say."""
+    from analysis.costs.permuted_cost import permuted_seconds
+    from analysis.topology.permuted_store import PermutedRequest, permuted_saved_at, saved_permuted
+
+    request = PermutedRequest(options, key, draws)
+    if permuted_saved_at(request) is None:
+        seconds = duration_text(permuted_seconds(report, draws))
+        print(f"predicted for permuted features: about {seconds}", file=sys.stderr)
+    with output_to_stderr():
+        loops = saved_permuted(request, report, progress=print_progress)
+    for note in (*loops.notes, loops.sentence().replace("**", "")):
+        print(f"note: {note}", file=sys.stderr)
+    return loops
 
 
 def _drift(options: AnalysisOptions, choice: Mapping[str, Any], loops: Mapping[str, Any]) -> Drift:

@@ -21,6 +21,7 @@ from analysis.version import __version__
 
 if TYPE_CHECKING:
     from analysis.topology.layer_tests import LayerTests
+    from analysis.topology.permuted import PermutedLoops
 
 _IN_NAMES = {
     "model": "{}",
@@ -207,6 +208,7 @@ def document(
     certainty: Certainty | None = None,
     diagrams: bool = False,
     tests: LayerTests | None = None,
+    permuted: PermutedLoops | None = None,
 ) -> dict[str, Any]:
     """An analysis as JSON holds it.
 
@@ -223,6 +225,8 @@ def document(
         Whether each layer has its persistence diagrams and the cluster of each image.
     tests : LayerTests, optional
         Of the report; each layer then has its own under "null".
+    permuted : PermutedLoops, optional
+        Of the report; each layer then has what they give under "permuted".
     """
     decision = Decision.of(frame, report.head)
     of = {name: settings[name] for name in ("normalization", "summary")}
@@ -233,6 +237,9 @@ def document(
     if tests is not None:
         of_layers = _tests_by_layer(tests)
         layers = [row | {"null": of_layers.get(row["layer"])} for row in layers]
+    if permuted is not None:
+        counted: dict[Any, Any] = permuted.by_layer().to_dict("index")
+        layers = [row | {"permuted": counted.get(row["layer"])} for row in layers]
     return {
         **{name: value for name, value in settings.items() if name != "version"},
         "layers": layers,
@@ -308,6 +315,14 @@ def with_tests(frame: pd.DataFrame, tests: LayerTests) -> pd.DataFrame:
         short = name.replace("-", "_")
         columns |= {f"p_{short}": rows["p"], f"p_holm_{short}": rows["p_holm"]}
     return frame.assign(**{name: values.to_numpy() for name, values in columns.items()})
+
+
+def with_permuted(frame: pd.DataFrame, permuted: PermutedLoops) -> pd.DataFrame:
+    """The frame with what permuted features give, and its p-values."""
+    table = permuted.by_layer().reindex(frame["layer"])
+    columns = {f"b1_permuted_{part}": f"permuted_{part}" for part in ("mean", "low", "high")}
+    columns |= {f"p_permuted_{side}": f"p_{side}" for side in ("more", "fewer")}
+    return frame.assign(**{new: table[old].to_numpy() for new, old in columns.items()})
 
 
 def command_line(options: AnalysisOptions, choice: Mapping[str, Any]) -> str:

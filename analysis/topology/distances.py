@@ -48,7 +48,19 @@ def pairwise_distances(cloud: Tensor) -> Float32 | None:
     and summed in float64. Pairs much closer to each other than to the first point are computed
     again from their differences or, if they are many, from a Gram matrix in float64.
     """
-    flat = _flatten(cloud)
+    squared = squared_distances(cloud)
+    if squared is None:
+        return None
+    distances = squared.sqrt().to("cpu", torch.float32).numpy()
+    return distances if np.isfinite(distances).all() else None
+
+
+def squared_distances(cloud: Tensor) -> Tensor | None:
+    """The squares of `pairwise_distances` (N, N) in float64; None if one is not finite.
+
+    Those of some coordinates and of the others add up, so a cloud may also come in parts.
+    """
+    flat = flatten(cloud)
     with _full_precision(flat.device.type):
         squared, cancelled = _from_gram(flat, torch.float32)
         if not squared.isfinite().all() or int(cancelled.sum()) > 4 * len(flat):
@@ -56,11 +68,10 @@ def pairwise_distances(cloud: Tensor) -> Float32 | None:
             if not squared.isfinite().all():
                 return None
         _refine(flat, squared, cancelled)
-    distances = squared.sqrt().to("cpu", torch.float32).numpy()
-    return distances if np.isfinite(distances).all() else None
+    return squared
 
 
-def _flatten(cloud: Tensor) -> Tensor:
+def flatten(cloud: Tensor) -> Tensor:
     """The cloud as (N, d) without a copy: distances do not depend on the coordinates' order."""
     strides = cloud.stride()
     axes = sorted(range(1, cloud.dim()), key=lambda axis: -strides[axis])

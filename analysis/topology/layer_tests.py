@@ -234,7 +234,7 @@ def rotation_tests(
         for layer in layers
     ]
     groups, size = images.shape
-    seconds = draws * len(layers) * groups * _RIPSER * (size / 40) ** 2.5
+    seconds = ripser_seconds(draws * len(layers) * groups, size)
     with _processes(seconds) as parallel:
         made = 0
         while made < draws:
@@ -291,6 +291,11 @@ def images_to_test(report: TopologyReport) -> Integers:
             return clouds[:number]
         seen.update(images)
     return clouds
+
+
+def ripser_seconds(clouds: int, points: int) -> float:
+    """Seconds that one process needs for the loops of so many clouds, on a usual machine."""
+    return clouds * _RIPSER * float((points / 40) ** 2.5)
 
 
 def _distances_of(layer: LayerTopology, images: Integers) -> Float32:

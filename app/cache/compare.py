@@ -20,6 +20,8 @@ from analysis.topology.calibration import Calibration, calibration
 from analysis.topology.cluster_grid import purity_grid
 from analysis.topology.layer_test_store import RotationRequest
 from analysis.topology.layer_tests import OF_TESTS, LayerTests
+from analysis.topology.permuted import PermutedLoops
+from analysis.topology.permuted_store import PermutedRequest, load_permuted, permuted_saved_at
 from analysis.topology.resummarize import resummarize
 from analysis.topology.summaries import SUMMARIES
 from app.cache import layer_rows, ranked_rows
@@ -178,11 +180,30 @@ def definition_figures(
 CALIBRATION_CLOUDS, CALIBRATION_BLOCK = 300, 12
 
 
+def permuted_loops(request: PermutedRequest, report: TopologyReport) -> PermutedLoops | None:
+    """The loops of permuted clouds of an analysis; None if they were never counted."""
+    if permuted_saved_at(request) is None:
+        return None
+    loops: PermutedLoops | None = _permuted_loops(request, report)
+    if loops is None:  # damaged; what takes its place has the same request
+        _permuted_loops.clear()
+    return loops
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _permuted_loops(request: PermutedRequest, _report: TopologyReport) -> PermutedLoops | None:
+    return load_permuted(request, _report)
+
+
 @st.cache_resource(max_entries=64, show_spinner=False)
 def null_chart(
-    request: RotationRequest, opened: str, appearance: str, _table: pd.DataFrame
+    request: RotationRequest,
+    permuted: PermutedRequest | None,
+    opened: str,
+    appearance: str,
+    _table: pd.DataFrame,
 ) -> DrawnFigure:
-    """The loops of each layer against those of rotated clouds."""
+    """The loops of each layer against those of rotated clouds, and of permuted ones if counted."""
     return DrawnFigure(null_figure(_table, opened=opened, palette=PALETTES[appearance]).to_dict())
 
 

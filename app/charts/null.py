@@ -15,7 +15,7 @@ from app.charts.parts import layer_axis, layer_mark
 from app.literal import figure_text
 from app.theme import Palette, SelectableFigure, style
 
-BAND, NOISE = "rotated clouds", "pure noise"
+BAND, NOISE, PERMUTED = "rotated clouds", "pure noise", "permuted features"
 PASSES, ALONE, WITHIN = "p ≤ 0.05 after Holm", "p ≤ 0.05 by itself", "as in rotated clouds"
 LEVEL = 0.05
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -29,7 +29,7 @@ def null_figure(
     Parameters
     ----------
     table : DataFrame
-        Of `LayerTests.by_layer`.
+        Of `LayerTests.by_layer`, perhaps with permuted_mean, permuted_low and permuted_high.
     opened : str, optional
         The layer to mark.
     palette : Palette
@@ -40,8 +40,9 @@ def null_figure(
     -------
     Figure
         Traces "rotated clouds", then one for each verdict, above for b₁ and below for the longest
-        loop; and "pure noise", if it was drawn: its mean b₁, above. A point's `customdata[0]` is
-        its layer's full name.
+        loop; and, above, "pure noise", if it was drawn: its mean b₁, and "permuted features", if
+        the table has them: their mean and range. A point's `customdata[0]` is its layer's full
+        name.
     """
     texts = [_hover_text(str(name), row) for name, row in table.iterrows()]
     panels = (
@@ -54,6 +55,8 @@ def null_figure(
         traces += _points(axis, table, value, _verdicts(table, statistics), texts, palette)
     if table["noise_mean"].notna().any():
         traces.append(_noise(table["noise_mean"].to_numpy(float), palette))
+    if "permuted_mean" in table:
+        traces.insert(1, _permuted(table, palette))
     layout = {
         "barmode": "overlay",
         "clickmode": "event+select",
@@ -152,6 +155,29 @@ def _noise(means: Numbers, palette: Palette) -> dict[str, Any]:
     }
 
 
+def _permuted(table: pd.DataFrame, palette: Palette) -> dict[str, Any]:
+    """A line for each layer, from the low end of its range to the high one, with its mean."""
+    mean, color = table["permuted_mean"].to_numpy(float), palette.clusters[1]
+    return {
+        "type": "scatter",
+        "name": PERMUTED,
+        "x": np.arange(len(mean)),
+        "y": mean,
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": table["permuted_high"].to_numpy(float) - mean,
+            "arrayminus": mean - table["permuted_low"].to_numpy(float),
+            "color": color,
+            "thickness": 1.5,
+            "width": 0,
+        },
+        "mode": "markers",
+        "marker": {"symbol": "diamond-open", "size": 5, "color": color},
+        "hoverinfo": "skip",
+    }
+
+
 def _points(
     axis: str,
     table: pd.DataFrame,
@@ -206,20 +232,17 @@ def _hover_text(name: str, row: pd.Series) -> str:
         holm = p_value_text(row[f"p_holm {statistic}"])
         return f"p {p_value_text(row[f'p {statistic}'])}, {holm.removeprefix('= ')} after Holm"
 
-    drawn = not np.isnan(row["noise_mean"])
+    def noise_text(title: str, columns: str) -> list[str]:
+        mean, low, high = (row.get(f"{columns}_{part}", np.nan) for part in ("mean", "low", "high"))
+        return [] if np.isnan(mean) else [f"{title} {mean:.4g} ({low:.4g} to {high:.4g})"]
+
     return "<br>".join(
         [
             f"<b>{figure_text(name or '(model)')}</b>",
             f"b₁ = {row['b1']:.4g}; rotated clouds {row['b1_mean']:.4g} "
             f"({row['b1_low']:.4g} to {row['b1_high']:.4g})",
-            *(
-                [
-                    f"pure noise of the same dimension {row['noise_mean']:.4g} "
-                    f"({row['noise_low']:.4g} to {row['noise_high']:.4g})"
-                ]
-                if drawn
-                else []
-            ),
+            *noise_text("permuted features", "permuted"),
+            *noise_text("pure noise of the same dimension", "noise"),
             f"more loops: {p_text('b1-more')}",
             f"fewer loops: {p_text('b1-fewer')}",
             f"longest loop, death / birth: {row['longest']:.3g}; "

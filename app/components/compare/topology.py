@@ -12,6 +12,7 @@ from analysis.topology.rotation import LEVEL, STATISTICS
 from app.cache import layer_tests, layer_tests_table
 from app.cache.compare import null_chart
 from app.components.compare.calibration import render_calibration
+from app.components.compare.permuted import counted, render_offer, render_sentence, request_of
 from app.components.shared.glossary import linked
 from app.components.shared.work import render_work, result_of_work
 from app.literal import sentence
@@ -39,6 +40,8 @@ CHART = (
     "Holm's correction for all layers, hollow ones only by themselves. A dash is the mean b₁ of "
     "pure noise: as many points, with as many independent numbers each."
 )
+PERMUTED_CHART = " A line is what 95 % of the clouds with permuted features give, about their mean."
+PERMUTED_TABLE = " Permuted: the mean b₁ once features are permuted, and between which 95 % lie."
 
 
 def render_topology(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
@@ -76,10 +79,15 @@ def _render_tests(request: RotationRequest, tests: LayerTests, shown: Shown, lay
         st.warning(sentence(note))
     table = layer_tests_table(request, tests)
     st.markdown(_verdict(table, tests) + _against_noise(table))
+    permuted = counted(shown)
+    if permuted is not None:
+        table = table.join(permuted.by_layer().drop(columns="b1"))
+        render_sentence(permuted)
     if text := tests.sentence():
         st.info(text)
-    figure = null_chart(request, layer, appearance(), table)
-    st.caption(CHART + _clouds(tests))
+    of_chart = None if permuted is None else request_of(shown)
+    figure = null_chart(request, of_chart, layer, appearance(), table)
+    st.caption(CHART + ("" if permuted is None else PERMUTED_CHART) + _clouds(tests))
     st.plotly_chart(
         figure,
         key="null",
@@ -90,6 +98,8 @@ def _render_tests(request: RotationRequest, tests: LayerTests, shown: Shown, lay
         alt="b₁ and the longest loop of each layer, with what rotated clouds give",
     )
     _render_table(table, tests, layer)
+    if permuted is None:
+        render_offer(shown)
 
 
 def _clouds(tests: LayerTests) -> str:
@@ -136,7 +146,10 @@ def _render_table(table: pd.DataFrame, tests: LayerTests, layer: str) -> None:
         columns = {
             "b1": "b₁", "b1_mean": "rotated", "b1_z": "z", "long_bars": "long loops",
             "longest": "longest", "draws": "draws", "noise_mean": "noise",
+            "permuted_mean": "permuted", "permuted_low": "permuted from", "permuted_high": "to",
+            "p_more": "p more than permuted", "p_fewer": "p fewer than permuted",
         }  # fmt: skip
+        columns = {name: title for name, title in columns.items() if name in table}
         shown = table[list(columns)].rename(columns=columns)
         for name in STATISTICS:
             words = name.replace("b1", "b₁").replace("-", " ")
@@ -152,6 +165,7 @@ def _render_table(table: pd.DataFrame, tests: LayerTests, layer: str) -> None:
             f"loops that pass by themselves at {LEVEL:g}, with all loops of their layer accounted "
             "for. A layer is given up after fewer draws once no p-value of it can be small. Noise: "
             "the mean b₁ of points that are alike in all directions."
+            + (PERMUTED_TABLE if "permuted_mean" in table else "")
         )
         st.caption(
             "Bobrowski and Skraba's test (2023) needs no draws, but very many images. It finds a "

@@ -139,11 +139,13 @@ def test_the_command_line_clusters_as_asked_and_gives_diagrams(
 
 def test_the_loops_are_tested_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "out.json"
-    few = ["--model", "pocket-vgg", "--samples", "8", "--null", "9"]
+    few = ["--model", "pocket-vgg", "--samples", "8", "--null", "9", "--permuted", "3"]
     assert analyze(*few, "--json", str(path)) == 0
-    assert "With 9 draws, no single one of" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "With 9 draws, no single one of" in printed
+    assert "predicted for permuted features: about" in printed
     output = json.loads(path.read_text())
-    assert output["null"] == 9
+    assert (output["null"], output["permuted"]) == (9, 3)
     report = analyze_named(AnalysisOptions(model="pocket-vgg", samples=8))
     tests = rotation_tests(report, draws=9)
     for row in output["layers"]:
@@ -156,9 +158,14 @@ def test_the_loops_are_tested_if_asked(tmp_path: Path, capsys: pytest.CaptureFix
             assert saved["p_holm"] >= saved["p"]
     table = tmp_path / "out.csv"
     assert analyze(*few, "--csv", str(table)) == 0
+    assert "predicted" not in capsys.readouterr().err  # both are saved
     row = next(csv.DictReader(table.open(encoding="utf-8")))
-    longest = output["layers"][0]["null"]["longest-loop"]
+    first = output["layers"][0]
+    longest, permuted = first["null"]["longest-loop"], first["permuted"]
     assert float(row["p_holm_longest_loop"]) == pytest.approx(longest["p_holm"])
+    assert permuted["b1"] == first["b1"]
+    assert float(row["b1_permuted_mean"]) == pytest.approx(permuted["permuted_mean"])
+    assert float(row["p_permuted_fewer"]) == pytest.approx(permuted["p_fewer"])
 
 
 def test_csv_has_one_row_a_layer(tmp_path: Path) -> None:

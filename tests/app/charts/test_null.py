@@ -7,7 +7,16 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from app.charts.null import ALONE, BAND, NOISE, PASSES, WITHIN, calibration_figure, null_figure
+from app.charts.null import (
+    ALONE,
+    BAND,
+    NOISE,
+    PASSES,
+    PERMUTED,
+    WITHIN,
+    calibration_figure,
+    null_figure,
+)
 from app.theme import PALETTES
 
 PALETTE = PALETTES["light"]
@@ -58,6 +67,19 @@ def test_a_dash_is_the_mean_of_pure_noise(table: pd.DataFrame) -> None:
     without = null_figure(table.assign(noise_mean=np.nan), palette=PALETTE)
     assert not traces(without, NOISE)
     assert "noise" not in traces(without, PASSES)[0].hovertext[0]
+
+
+def test_a_line_is_what_permuted_features_give(table: pd.DataFrame) -> None:
+    counted = {"permuted_mean": [8.0, 9, np.nan], "permuted_low": [6.0, 7, np.nan]}
+    more = table.assign(**counted, permuted_high=[9.5, 12, np.nan])
+    figure = null_figure(more, palette=PALETTE)
+    (lines,) = traces(figure, PERMUTED)
+    assert list(lines.y)[:2] == [8, 9]
+    assert list(lines.error_y.array)[:2] == [1.5, 3]
+    assert list(lines.error_y.arrayminus)[:2] == [2, 2]
+    assert "permuted features 9 (7 to 12)" in traces(figure, PASSES)[0].hovertext[0]
+    assert "permuted" not in traces(figure, ALONE)[0].hovertext[0]  # its layer was not reached
+    assert not traces(null_figure(table, palette=PALETTE), PERMUTED)
 
 
 def test_a_point_is_filled_only_if_it_passes_after_the_correction(table: pd.DataFrame) -> None:

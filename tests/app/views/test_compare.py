@@ -33,6 +33,8 @@ from analysis.topology.layer_test_store import RotationRequest, save_tests
 from analysis.topology.layer_tests import OF_TESTS, rotation_tests
 from analysis.topology.part_clouds import PartClouds, part_clouds_plan
 from analysis.topology.part_store import PartsRequest, save_parts
+from analysis.topology.permuted import PermutedLoops, observed_loops
+from analysis.topology.permuted_store import PermutedRequest, save_permuted
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.redraws import redraws_of
 from analysis.topology.removal_store import RemovalRequest, save_removal
@@ -41,6 +43,7 @@ from analysis.topology.store import fingerprint, fingerprints, load_analysis, sa
 from analysis.topology.summaries import SUMMARIES
 from analysis.training.names import name_problems
 from app.components.compare import calibration
+from app.components.compare.permuted import MEANING
 from tests.app.pages import button, opened, texts
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -308,9 +311,29 @@ def test_the_loops_are_tested_once_and_then_shown_at_once() -> None:
     tests = rotation_tests(few, draws=199, enough=3)
     path = save_tests(request, tests)
     page.run()
-    path.unlink()  # other tests share the folder
     assert not page.exception
     assert "Of 3 layers, b₁ is larger than in rotated clouds" in texts(page)
+    assert "Predicted for this machine: about" in texts(page)
+    assert button(page, "Permute the features").proto.type == "secondary"
+    shown = page.dataframe[0].value
+    assert "permuted" not in shown
+    own = [  # made up: two draws of what the tested clouds give themselves, and no loop at all
+        replace(one, diagrams=(*2 * one.diagrams[:2], *([one.diagrams[0][:0]] * 34)))
+        for one in report.layers
+    ]
+    permuted = PermutedRequest(AnalysisOptions(), key)
+    loops = PermutedLoops(tuple(own), observed_loops(report, own), 19)
+    paths = (path, save_permuted(permuted, loops))
+    page.run()
+    for path in paths:
+        path.unlink()  # other tests share the folder
+    assert not page.exception
+    assert loops.sentence() in texts(page)
+    assert MEANING in texts(page)
+    shown = page.dataframe[0].value.set_index("layer")
+    means = loops.by_layer()["permuted_mean"].iloc[:3]
+    assert shown["permuted"].tolist() == pytest.approx(means.tolist(), abs=1e-3)
+    assert [b.label for b in page.button if b.key == "start_permuted"] == []
     low, high = np.quantile(tests.noise, [0.025, 0.975], axis=1)
     b1 = np.array([test.observed[0] for test in tests.tests.values()])
     more, fewer = (b1 > high).sum(), (b1 < low).sum()
