@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy.spatial.distance import pdist, squareform
@@ -9,8 +11,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from analysis.results import Float32, LayerTopology, TopologyReport, head_of
+from analysis.selection.ranking import ranking
 from analysis.topology.clustering import dbscan
 from analysis.topology.persistence import persistence
+from analysis.topology.resummarize import resummarize
 
 POCKET = ["pocket-resnet20", "pocket-vgg", "pocket-mobilenetv2", "pocket-vit"]
 
@@ -130,3 +134,14 @@ def deep_report(layers: int = 107, *, samples: int = 40, seed: int = 0) -> Topol
         )
     head = layer("fc", rng.normal(size=(samples, 10)), kind="Linear", width=10, parameters=20490)
     return report(*made, head)
+
+
+def choices_by_draw(report: TopologyReport, **how: str | float) -> list[set[str]]:
+    """What each draw of images chooses by its own loops alone."""
+    chosen = []
+    for number in range(len(report.clouds)):
+        layers = tuple(replace(each, diagrams=(each.diagrams[number],)) for each in report.layers)
+        own = resummarize(replace(report, layers=layers, clouds=report.clouds[[number]]))
+        rows = ranking(own, **how)  # type: ignore[arg-type]
+        chosen.append(set(rows.loc[rows["selected"], "layer"]))
+    return chosen

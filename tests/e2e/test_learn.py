@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -11,10 +13,16 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from ripser import ripser
 
+from analysis.options import AnalysisOptions
+from analysis.runs.store import RunStore
+from analysis.selection.strategies import STRATEGIES
+from analysis.text import share_text
 from analysis.topology.known_shapes import SHAPES, shape_points
+from analysis.topology.store import fingerprint, load_analysis
 from app.cache.learn import Known, ring
 from app.charts.live import MODULE
-from tests.factories import circle, distances_of
+from tests.factories import choices_by_draw, circle, distances_of
+from tests.serving import PATIENCE
 
 pytestmark = pytest.mark.e2e
 FIND = """async ([source, clouds]) => {
@@ -68,10 +76,22 @@ def long(points: np.ndarray) -> str:
     return str(int((deaths > 2 * births).sum()))
 
 
-def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None:
+def opened(contexts: Callable[[bool], BrowserContext], address: str, query: str) -> Page:
+    """A link to a state of Learn, opened by somebody new."""
     page = contexts(False).new_page()
+    page.set_default_timeout(1000 * PATIENCE)
     page.set_viewport_size({"width": 1280, "height": 720})
-    page.goto(f"{address}/learn")
+    page.goto(f"{address}/learn?{query}")
+    return page
+
+
+def press(page: Page, button: str) -> None:
+    reach(page, page.get_by_role("button", name=button))
+    page.keyboard.press("Enter")
+
+
+def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None:
+    page = opened(contexts, address, "step=1")
     live = page.locator(".live")
     found = page.get_by_test_id("stMetricValue")
 
@@ -131,4 +151,66 @@ def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None
     expect(page.get_by_text("More than noise")).to_be_visible()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+def test_the_steps_about_a_network(
+    address: str,
+    server_home: Path,
+    contexts: Callable[[bool], BrowserContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each by its link and by the keyboard alone, without the steps before it."""
+    # First the bet, which trains while the other steps are drawn.
+    page = opened(contexts, address, "step=5&bet_rho=0.06")
+    answer(page, "bet", "Random")
+    press(page, "Train all 4")
+    expect(page.get_by_text("of 4 trained")).to_be_visible()
+    expect(page.get_by_test_id("stMetricValue")).to_have_count(0)
+    page.close()
+
+    # A layer.
+    page = opened(contexts, address, "step=3&learn_at=layer2.1.conv1")
+    found = page.get_by_test_id("stMetricValue")
+    answer(page, "layers", "rises")
+    found.wait_for()
+    monkeypatch.setenv("BETTISCOPE_HOME", str(server_home))
+    report = load_analysis(fingerprint(AnalysisOptions()))
+    assert report is not None
+    expect(found).to_have_text(f"{report.layer('layer2.1.conv1').b1:.1f}")
+    reach(page, page.get_by_role("slider", name="Layer, from"))
+    page.keyboard.press("ArrowRight")
+    after = report.names[report.names.index("layer2.1.conv1") + 1]
+    expect(found).to_have_text(f"{report.layer(after).b1:.1f}")
+    page.close()
+
+    # A choice.
+    page = opened(contexts, address, "step=4&learn_rho=0.2")
+    reach(page, page.get_by_role("slider", name="Draw of"))
+    page.keyboard.press("ArrowRight")
+    choices = choices_by_draw(report, rho=0.2)
+    names = ", ".join(name for name in report.names if name in choices[0])
+    expect(page.get_by_text(f"Draw 1 chooses {names}.")).to_be_visible()
+    answer(page, "selection", "most")
+    shared = np.mean([len(one & other) for one, other in combinations(choices, 2)])
+    found = page.get_by_test_id("stMetricValue")
+    expect(found).to_have_text(f"{shared:.1f} of {len(choices[0])}")
+    answer(page, "trust", "the mean")
+    expect(page.get_by_text("puts it to the test")).to_be_visible()
+    page.close()
+
+    # The bet, by somebody who comes later.
+    page = opened(contexts, address, "step=5&bet_rho=0.06")
+    answer(page, "bet", "Head only")
+    found = page.get_by_test_id("stMetricValue")
+    found.wait_for()
+    right = {
+        STRATEGIES[run.options.strategy].title: run.result.test_accuracy
+        for run in RunStore().runs()
+        if run.options.rho == 0.06 and run.result is not None
+    }
+    assert len(right) == 4
+    best = max(right.values())
+    assert right[found.inner_text()] == best
+    expect(page.get_by_text(f"{share_text(best)} right")).to_be_visible()
     page.close()
