@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import mean
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.results import Float64
 from analysis.runs.store import Run
@@ -15,7 +18,13 @@ from analysis.text import plural, share_text, signed
 from analysis.training.followed import FollowedTopology
 from analysis.training.metrics import Selection
 from app.cache import followed_topology
-from app.charts.motion import FROZEN, TRAINED, loops_by_epoch_figure, vineyard_figure
+from app.charts.motion import (
+    FROZEN,
+    TRAINED,
+    loops_by_epoch_figure,
+    surface_figure,
+    vineyard_figure,
+)
 from app.components.shared.run_charts import draw_chart
 from app.components.shared.run_groups import groups_of, spread
 from app.components.shared.run_names import metrics_of
@@ -29,69 +38,194 @@ _HELP = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class _Motion:
+    """A finished run that was followed."""
+
+    name: str
+    run: Run
+    followed: FollowedTopology
+    selection: Selection
+
+    def shown(self, epoch: int) -> int:
+        """Which of its epochs is the last one until then."""
+        return bisect_right(self.followed.epochs, epoch) - 1
+
+
 def render_motion(runs: Sequence[Run], names: dict[str, str]) -> None:
-    """Draw the loops of one of the finished runs by epoch, if one is finished."""
-    done = {names[run.id]: run for run in runs if run.state == "done" and run.selection}
-    if not done:
+    """Draw the loops of one or two of the finished runs by epoch, if one is finished."""
+    motions = {names[run.id]: _motion(run, names) for run in runs
+               if run.state == "done" and run.selection}  # fmt: skip
+    if not motions:
         return
     st.markdown("**Topology in motion**", help=_HELP)
-    name = next(iter(done))
-    if len(done) > 1:
-        name = st.selectbox("Run", list(done), key="motion_run", label_visibility="collapsed")
-    run = done[name]
+    with st.container(horizontal=True, vertical_alignment="bottom", key="motion_runs"):
+        first = _choose(motions)
+        second = None if isinstance(first, str) else _choose_beside(first, motions)
+    if isinstance(first, str):
+        st.caption(sentence(first))
+        return
+    motion = [first, second] if second else [first]
+    for column, each in zip(st.columns(len(motion), gap="medium"), motion, strict=True):
+        with column:
+            if len(motion) > 1:
+                st.markdown(f"**{literal(each.name)}**")
+            _render_words(each, runs)
+    st.fragment(partial(_render_epoch, motion), key="motion")()
+
+
+def _motion(run: Run, names: dict[str, str]) -> _Motion | str:
+    """The run, or why there is nothing to show."""
     followed = _followed(run)
     if isinstance(followed, str):
-        st.caption(sentence(followed))
-        return
-    if followed.note:
-        st.caption(sentence(followed.note))
-    if not followed.epochs or run.selection is None:
-        return
-    group = next(group for group in groups_of(runs) if run in group.runs)
-    if text := loops_sentence(run, group.runs):
+        return followed
+    if not followed.layers or not followed.epochs or run.selection is None:
+        return followed.note
+    return _Motion(names[run.id], run, followed, run.selection)
+
+
+def _choose(motions: Mapping[str, _Motion | str]) -> _Motion | str:
+    name = next(iter(motions))
+    if len(motions) > 1:
+        name = st.selectbox("Run", list(motions), key="motion_run", width=320)
+    return motions[name]
+
+
+def _choose_beside(first: _Motion, motions: Mapping[str, _Motion | str]) -> _Motion | None:
+    """Draw the choice of a second run, of those with the same layers."""
+    others = {
+        name: each
+        for name, each in motions.items()
+        if isinstance(each, _Motion)
+        and each.run.id != first.run.id
+        and each.followed.layers == first.followed.layers
+    }
+    if not others:
+        return None
+    name = st.selectbox(
+        "Beside it", list(others), index=0 if len(motions) == 2 else None, width=320,
+        key=f"motion_beside_{first.run.id}", placeholder="no other run",
+        help="Another run of the same network, on the same axes.",
+    )  # fmt: skip
+    return others[name] if name else None
+
+
+def _render_words(motion: _Motion, runs: Sequence[Run]) -> None:
+    """Say what the whole run did to its loops."""
+    if motion.followed.note:
+        st.caption(sentence(motion.followed.note))
+    group = next(group for group in groups_of(runs) if motion.run in group.runs)
+    if text := loops_sentence(motion.run, group.runs):
         st.markdown(text)
-    st.fragment(partial(_render_epoch, run, followed, run.selection), key="motion")()
 
 
-def _render_epoch(run: Run, followed: FollowedTopology, selection: Selection) -> None:
+def _render_epoch(motions: Sequence[_Motion]) -> None:
     """Draw one layer after one epoch; the slider draws only this part again."""
-    palette, epochs = PALETTES[appearance()], followed.epochs
-    first = selected_layers(followed, selection)[:1]
-    index = followed.layers.index(first[0]) if first else 0
+    first = motions[0]
+    ids = "_".join(each.run.id for each in motions)
+    epochs = sorted({epoch for each in motions for epoch in each.followed.epochs})
+    chosen = selected_layers(first.followed, first.selection)[:1]
+    index = first.followed.layers.index(chosen[0]) if chosen else 0
     with st.container(horizontal=True, vertical_alignment="bottom", key="motion_controls"):
         layer = st.selectbox(
-            "Layer", followed.layers, index=index, key=f"motion_layer_{run.id}", width=260,
+            "Layer", first.followed.layers, index=index, key=f"motion_layer_{ids}", width=260,
             help="Whose diagram is drawn.",
         )  # fmt: skip
         epoch = epochs[-1]
         if len(epochs) > 1:
             epoch = st.select_slider(
-                "After epoch", epochs, value=epoch, key=f"motion_epoch_{run.id}", width=380,
+                "After epoch", epochs, value=epoch, key=f"motion_epoch_{ids}", width=380,
                 help="0 is before the training.",
             )  # fmt: skip
-    shown = epochs.index(epoch)
-    st.caption(_epoch_text(run, followed, layer, shown))
-    diagrams = followed.diagrams[layer] if followed.diagrams else ()
-    groups = zip((TRAINED, FROZEN), _groups(followed, selection), strict=True)
-    lines = {title: mean_loops(followed, group) for title, group in groups if group}
-    left, right = st.columns(2, gap="medium")
-    with left:
+    if len(motions) == 1:
+        st.caption(_epoch_text(first, layer, epoch))
+        left, right = st.columns(2, gap="medium")
+        _draw_diagram(left, first, motions, layer, epoch)
+        _draw_lines(right, first, motions, layer, epoch)
+        _draw_surface(st.container(), first, motions, epoch)
+        return
+    for draw in (_draw_diagram, _draw_lines):
+        for column, each in zip(st.columns(2, gap="medium"), motions, strict=True):
+            if draw is _draw_diagram:
+                column.caption(f"{literal(each.name)}: {_epoch_text(each, layer, epoch)}")
+            draw(column, each, motions, layer, epoch)
+    for column, each in zip(st.columns(2, gap="medium"), motions, strict=True):
+        _draw_surface(column, each, motions, epoch)
+
+
+def _draw_diagram(
+    place: DeltaGenerator, motion: _Motion, all_of_them: Sequence[_Motion], layer: str, epoch: int
+) -> None:
+    diagrams = [(each.followed.diagrams or {})[layer] for each in all_of_them]
+    figure = vineyard_figure(
+        diagrams[all_of_them.index(motion)],
+        motion.shown(epoch),
+        beside=[diagram for own in diagrams for diagram in own],
+        palette=PALETTES[appearance()],
+    )
+    with place:
         draw_chart(
-            vineyard_figure(diagrams, shown, palette=palette),
-            "motion_diagram", f"Loops of {layer} after epoch {epoch}, and before", [run],
-        )  # fmt: skip
-    with right:
-        draw_chart(
-            loops_by_epoch_figure(
-                epochs, lines | {layer: followed.loops(layer)}, shown=shown, palette=palette
-            ),
-            "motion_loops", "Loops of selected and of frozen layers by epoch", [run],
+            figure, f"motion_diagram_{all_of_them.index(motion)}",
+            f"Loops of {layer} after epoch {epoch}, and before", [motion.run],
         )  # fmt: skip
 
 
-def _epoch_text(run: Run, followed: FollowedTopology, layer: str, shown: int) -> str:
+def _draw_lines(
+    place: DeltaGenerator, motion: _Motion, all_of_them: Sequence[_Motion], layer: str, epoch: int
+) -> None:
+    lines = [_lines(each, layer) for each in all_of_them]
+    highest = np.nanmax([0.0, *(value for own in lines for line in own.values() for value in line)])
+    last = max(each.followed.epochs[-1] for each in all_of_them)
+    figure = loops_by_epoch_figure(
+        motion.followed.epochs,
+        lines[all_of_them.index(motion)],
+        shown=motion.shown(epoch),
+        ends=(last, float(highest)) if len(all_of_them) > 1 and last else None,
+        palette=PALETTES[appearance()],
+    )
+    with place:
+        draw_chart(
+            figure, f"motion_loops_{all_of_them.index(motion)}",
+            "Loops of selected and of frozen layers by epoch", [motion.run],
+        )  # fmt: skip
+
+
+def _draw_surface(
+    place: DeltaGenerator, motion: _Motion, all_of_them: Sequence[_Motion], epoch: int
+) -> None:
+    counts = [
+        {name: each.followed.loops(name) for name in each.followed.layers} for each in all_of_them
+    ]
+    most = np.nanmax([0.0, *(value for own in counts for line in own.values() for value in line)])
+    figure = surface_figure(
+        motion.followed.epochs,
+        counts[all_of_them.index(motion)],
+        _trained(motion.selection),
+        shown=motion.shown(epoch),
+        most=float(most),
+        palette=PALETTES[appearance()],
+    )
+    with place:
+        st.caption("Loops of every layer after every epoch. ▼ is a layer that trains.")
+        draw_chart(
+            figure, f"motion_surface_{all_of_them.index(motion)}",
+            "Loops of every layer after every epoch", [motion.run],
+        )  # fmt: skip
+
+
+def _lines(motion: _Motion, layer: str) -> dict[str, Float64]:
+    """b₁ by epoch of the selected layers, of the frozen ones, and of one."""
+    followed = motion.followed
+    groups = dict(zip((TRAINED, FROZEN), _groups(followed, motion.selection), strict=True))
+    lines = {title: mean_loops(followed, group) for title, group in groups.items() if group}
+    alone = [layer] in groups.values()  # whose mean is the layer itself
+    return lines if alone else lines | {layer: mean_loops(followed, [layer])}
+
+
+def _epoch_text(motion: _Motion, layer: str, until: int) -> str:
+    followed, shown = motion.followed, motion.shown(until)
     epoch, loops = followed.epochs[shown], followed.loops(layer)[shown]
-    accuracies = {each.epoch: each.val_accuracy for each in metrics_of(run).epochs}
+    accuracies = {each.epoch: each.val_accuracy for each in metrics_of(motion.run).epochs}
     count = "no finite numbers" if np.isnan(loops) else plural(int(loops), "loop")
     when = f"After epoch {epoch}" if epoch else "Before the training"
     text = f"{when}, {literal(layer)} has {count}"
@@ -108,8 +242,9 @@ def loops_sentence(run: Run, seeds: Sequence[Run]) -> str:
         return ""
     (before, after), count, last = own
     layers = "The selected layer" if count == 1 else f"The {count} selected layers"
-    average = "" if count == 1 else " on average"
-    text = f"{layers} had {before:.1f} loops{average} before the training and {after:.1f} after "
+    average, digits = ("", 0) if count == 1 else (" on average", 1)
+    text = f"{layers} had {before:.{digits}f} loops{average} before the training and "
+    text += f"{after:.{digits}f} after "
     text += f"epoch {last}."
     if len(changes) > 1:
         differences = [after - before for (before, after), *_ in changes]
@@ -148,9 +283,12 @@ def mean_loops(followed: FollowedTopology, layers: Sequence[str]) -> Float64:
 
 def _groups(followed: FollowedTopology, selection: Selection) -> tuple[list[str], list[str]]:
     """The layers that were selected, and those that stay frozen."""
-    trained = {*selection.layers, *(selection.inner or ())}
-    frozen = [name for name in followed.layers if name not in trained]
+    frozen = [name for name in followed.layers if name not in _trained(selection)]
     return selected_layers(followed, selection), frozen
+
+
+def _trained(selection: Selection) -> set[str]:
+    return {*selection.layers, *(selection.inner or ())}
 
 
 def _followed(run: Run) -> FollowedTopology | str:

@@ -383,6 +383,11 @@ def test_the_loops_of_a_finished_run_move_with_the_epoch(store: RunStore) -> Non
     assert "After epoch 1, a has 1 loop; validation accuracy is 90.0" in texts(page)
     page.select_slider[0].set_value(0).run()
     assert "Before the training, a has 6 loops." in texts(page)
+    page.selectbox(key=f"motion_beside_{runs[0].id}").select_index(1).run()
+    assert not page.exception
+    assert f"{said} 1." in texts(page)
+    assert f"{said.replace('3.5', '4.5')} 1." in texts(page)
+    assert "After epoch 1, a has 3 loops; validation" in texts(page)
     store.topology_path(runs[0].id).write_bytes(b"damaged")
     st.cache_resource.clear()
     page = opened("runs", runs=runs[0].id)
