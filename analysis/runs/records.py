@@ -79,6 +79,15 @@ class RunMetrics:
     memory: tuple[MemorySample, ...] = ()
 
 
+@dataclass(frozen=True)
+class Bet:
+    """Which strategy somebody expects to do best."""
+
+    who: str
+    strategy: str
+    rho: float  # share of the layers to train
+
+
 class TrainingLog:
     """The items that a training yields, sorted by kind."""
 

@@ -18,6 +18,7 @@ from analysis.options import RunOptions
 from analysis.runs.database import Database
 from analysis.runs.records import (
     ENDED,
+    Bet,
     Ending,
     Lease,
     Outcome,
@@ -32,10 +33,13 @@ from analysis.runs.records import (
     to_json,
 )
 from analysis.runs.tables import (
+    BETS,
     LEASE,
     SCHEMA,
     VERSION,
+    bets_of,
     delete_run,
+    insert_bet,
     insert_metric,
     insert_predictions,
     mark_changed,
@@ -46,7 +50,7 @@ from analysis.system.home import home
 from analysis.system.processes import ProcessId
 from analysis.training.metrics import EpochMetrics, Predictions, Selection, StepMetrics
 
-__all__ = ["ENDED", "Ending", "Lease", "Run", "RunMetrics", "RunStore"]
+__all__ = ["ENDED", "Bet", "Ending", "Lease", "Run", "RunMetrics", "RunStore"]
 
 UNDO_DAYS = 7  # for which a deleted run can be restored
 _PATIENCE = 2.0  # seconds to wait for another writer
@@ -147,7 +151,23 @@ class RunStore:
             query = "SELECT count(*) FROM epochs WHERE run = ?"
             return 0 if db is None else int(db.execute(query, (run_id,)).fetchone()[0])
 
+    def bets(self) -> list[Bet]:
+        """All bets, the newest first."""
+        with self._database.read() as db:
+            return [] if db is None else bets_of(db)
+
     # For the user.
+
+    def add_bet(self, bet: Bet) -> bool:
+        """Keep a bet; false if that name has bet with that share of layers before."""
+        with self._database.write() as db:
+            return insert_bet(db, bet)
+
+    def forget_bets(self) -> None:
+        """Remove all bets for good."""
+        with self._database.write() as db:
+            db.execute(BETS)
+            db.execute("DELETE FROM bets")
 
     def add(self, options: Sequence[RunOptions], *, group: str = "") -> list[str]:
         """Queue runs as one group, a new one unless it is named; return their ids in order."""

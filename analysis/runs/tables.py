@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from analysis.runs.records import Recorded, columns, metric_row
+from analysis.runs.records import Bet, Recorded, columns, metric_row
 from analysis.training.metrics import (
     EpochMetrics,
     FinetuneResult,
@@ -50,9 +50,14 @@ SCHEMA = (
     "INSERT INTO changes VALUES (0)",
 )
 
-# Not in `SCHEMA`: files of earlier versions get it at the first write, and those still read them.
+# Not in `SCHEMA`: files of earlier versions get these when they are first needed, and the earlier
+# versions still read them.
 PREDICTIONS = (
     "CREATE TABLE IF NOT EXISTS predictions (run TEXT PRIMARY KEY, labels TEXT, predicted TEXT)"
+)
+BETS = (
+    "CREATE TABLE IF NOT EXISTS bets (number INTEGER PRIMARY KEY AUTOINCREMENT, who TEXT, "
+    "strategy TEXT, rho REAL, UNIQUE (who, rho))"
 )
 
 
@@ -88,11 +93,34 @@ def insert_predictions(db: sqlite3.Connection, run_id: str, result: FinetuneResu
 
 def predictions_of(db: sqlite3.Connection, run_id: str) -> Predictions | None:
     """What a run took the test images for; None if it did not keep that."""
-    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'predictions'").fetchone():
+    if not _has_table(db, "predictions"):
         return None
     query = "SELECT labels, predicted FROM predictions WHERE run = ?"
     row = db.execute(query, (run_id,)).fetchone()
     return row and Predictions(*(tuple(map(int, json.loads(text))) for text in row))
+
+
+def insert_bet(db: sqlite3.Connection, bet: Bet) -> bool:
+    """Write a bet; false if that name has bet with that share of layers before."""
+    db.execute(BETS)
+    added = db.execute(
+        "INSERT OR IGNORE INTO bets (who, strategy, rho) VALUES (?, ?, ?)",
+        (bet.who, bet.strategy, bet.rho),
+    )
+    return added.rowcount > 0
+
+
+def bets_of(db: sqlite3.Connection) -> list[Bet]:
+    """All bets, the newest first."""
+    if not _has_table(db, "bets"):
+        return []
+    rows = db.execute("SELECT who, strategy, rho FROM bets ORDER BY number DESC").fetchall()
+    return [Bet(*row) for row in rows]
+
+
+def _has_table(db: sqlite3.Connection, name: str) -> bool:
+    query = "SELECT 1 FROM sqlite_master WHERE name = ?"
+    return db.execute(query, (name,)).fetchone() is not None
 
 
 def delete_run(db: sqlite3.Connection, run_id: str) -> None:

@@ -10,9 +10,16 @@ from analysis.text import share_text
 from app.literal import figure_text
 from app.theme import Palette, style
 
+PROFILE = "layer profile"
+
 
 def bet_figure(
-    accuracies: Mapping[str, Sequence[float]], bet: str, *, palette: Palette, height: int = 300
+    accuracies: Mapping[str, Sequence[float]],
+    bet: str,
+    elsewhere: Mapping[str, float] | None = None,
+    *,
+    palette: Palette,
+    height: int = 300,
 ) -> go.Figure:
     """Draw a bar for each strategy, the mean over seeds, with a dot for each seed.
 
@@ -22,6 +29,8 @@ def bet_figure(
         By the title of the strategy, the best first; shares of test images.
     bet : str
         The title of the one that stands out.
+    elsewhere : mapping of str to float, optional
+        What strategies reached in the layer profile, by title: the trace "layer profile".
     palette : Palette
     height : int, default=300
         Pixels.
@@ -35,7 +44,8 @@ def bet_figure(
             orientation="h",
             marker={"color": [palette.accent if t == bet else palette.muted for t in titles]},
             text=[share_text(mean) for mean in means],
-            textposition="outside",
+            textposition="auto",
+            insidetextanchor="start",  # clear of the dots and diamonds at the other end
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     )
@@ -47,6 +57,21 @@ def bet_figure(
             mode="markers",
             marker={"color": palette.ink, "size": 7},
             hovertemplate="one seed: %{x:.1%}<extra></extra>",
+        )
+    known = [title for title in titles if title in (elsewhere or {})]
+    if elsewhere and known:
+        figure.add_scatter(
+            x=[elsewhere[title] for title in known],
+            y=[figure_text(title) for title in known],
+            mode="markers",
+            name=PROFILE,
+            marker={
+                "symbol": "diamond-open",
+                "color": palette.text,
+                "size": 11,
+                "line": {"width": 2},
+            },
+            hovertemplate="in the layer profile: %{x:.1%}<extra></extra>",
         )
     figure.update_layout(
         showlegend=False,

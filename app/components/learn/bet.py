@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from statistics import mean
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.errors import AnalysisError
 from analysis.options import AnalysisOptions, Recipe, RunOptions
@@ -13,8 +16,11 @@ from analysis.runs.standings import standings
 from analysis.runs.store import Run
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import plural, share_text
+from analysis.topology.store import fingerprint
 from app.cache import run_queue
+from app.cache.worth import stored_profile
 from app.charts.bet import bet_figure
+from app.components.learn.bets import enter_bet, render_bets, render_name, render_note
 from app.components.learn.frame import ask
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.polling import poll_until
@@ -50,30 +56,39 @@ def render_bet() -> None:
     left, right = st.columns([3, 7], gap="medium")
     titles = [STRATEGIES[name].title for name in BETS]
     try:
-        with left:
-            bet = ask("bet", "Which layers will classify most test images rightly?", titles)
         with right:
-            rho = st.slider(
-                "ρ · share of layers to train",
-                0.02,
-                0.5,
-                RunOptions.rho,
-                0.02,
-                key="bet_rho",
-                bind="query-params",
-            )
+            share, start = st.columns([3, 2], vertical_alignment="bottom", gap="medium")
+        rho = share.slider(
+            "ρ · share of layers to train",
+            0.02,
+            0.5,
+            RunOptions.rho,
+            0.02,
+            key="bet_rho",
+            bind="query-params",
+        )
         tried = _tried()
         runs = tried.get(rho, [])
         done = [run for run in runs if run.result is not None]
         with left:
-            if bet is not None and done and not any(run.active for run in runs):
+            render_name(rho)
+            question = "Which layers will classify most test images rightly?"
+            bet = ask("bet", question, titles, on_change=partial(enter_bet, rho))
+            revealed = bet is not None and bool(done) and not any(run.active for run in runs)
+            render_note(rho, revealed=revealed)
+            if bet is not None and revealed:
                 _render_answer(bet, done)
         with right:
-            entries = {STRATEGIES[name].title: STRATEGIES[name].description for name in BETS}
-            st.markdown(bullet_list(entries))
+            if not revealed:
+                entries = {STRATEGIES[name].title: STRATEGIES[name].description for name in BETS}
+                st.markdown(bullet_list(entries))
             if bet is not None:
-                _render_training(bet, rho, runs, done)
-                _render_tried(tried)
+                _render_training(bet, rho, runs, done, start)
+                by_rho, by_name = st.columns([2, 5], gap="medium")
+                with by_rho:
+                    _render_tried(tried)
+                with by_name:
+                    render_bets(tried)
     except AnalysisError as error:
         st.error(sentence(error))
 
@@ -101,7 +116,9 @@ def _missing(rho: float, done: Sequence[Run]) -> list[RunOptions]:
     return []
 
 
-def _render_training(bet: str, rho: float, runs: list[Run], done: list[Run]) -> None:
+def _render_training(
+    bet: str, rho: float, runs: list[Run], done: list[Run], start: DeltaGenerator
+) -> None:
     if any(run.active for run in runs):
 
         def draw() -> bool:
@@ -114,7 +131,7 @@ def _render_training(bet: str, rho: float, runs: list[Run], done: list[Run]) -> 
         if run.error and run.result is None:
             st.warning(sentence(run.error))
     if missing := _missing(rho, done):
-        st.button(
+        start.button(
             "Train again with other images" if done else f"Train all {len(BETS)}",
             type="secondary" if done else "primary",
             icon=":material/play_arrow:",
@@ -131,12 +148,38 @@ def _render_training(bet: str, rho: float, runs: list[Run], done: list[Run]) -> 
 def _render_chart(bet: str, done: list[Run]) -> None:
     table, _ = standings(done)
     accuracies = {STRATEGIES[row.strategy].title: row.accuracies for row in table}
+    elsewhere, text = _in_profile()
     st.plotly_chart(
-        bet_figure(accuracies, bet, palette=PALETTES[appearance()], height=230),
+        bet_figure(accuracies, bet, elsewhere, palette=PALETTES[appearance()], height=230),
         key="bet",
         theme=None,
         config=chart_config("bettiscope-bet"),
         alt="The share of test images that each choice of layers classifies rightly",
+    )
+    if text:
+        st.caption(text)
+
+
+def _in_profile() -> tuple[dict[str, float], str]:
+    """What each choice reached in the stored layer profile, by title, and what to say of it."""
+    options = AnalysisOptions()
+    try:
+        saved = stored_profile(fingerprint(options), options)
+    except AnalysisError as error:
+        return {}, sentence(error)
+    if saved is None or saved.judgement is None:
+        return {}, ""
+    profile, sets = saved.profile, saved.judgement.sets
+    reached = {STRATEGIES[name].title: mean(sets[name].accuracies)
+               for name in BETS if name in sets and sets[name].accuracies}  # fmt: skip
+    reached[STRATEGIES["head"].title] = mean(profile.head_accuracies)
+    best = max(reached, key=lambda title: reached[title])
+    came = "that came with BettiScope" if saved.shipped else "of this computer"
+    return reached, (
+        f"◇ is the layer profile {came}, which trained longer: "
+        f"{plural(profile.options.train_samples, 'image')}, "
+        f"{plural(profile.options.recipe.epochs, 'epoch')}, {plural(len(profile.seeds), 'seed')}, "
+        f"ρ = {saved.judgement.rho:.2f}. Best there: {best}, {share_text(reached[best])} right."
     )
 
 
@@ -170,6 +213,7 @@ def _render_tried(tried: dict[float, list[Run]]) -> None:
                 }
             )
     if len(lines) > 1:
+        st.markdown("**Tried on this computer**")
         st.dataframe(
             pd.DataFrame(lines),
             hide_index=True,

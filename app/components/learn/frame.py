@@ -68,13 +68,19 @@ def render_frame(steps: Sequence[Step]) -> None:
     step.render()
 
 
-def ask(name: str, question: str, answers: Sequence[str]) -> str | None:
+def ask(
+    name: str,
+    question: str,
+    answers: Sequence[str],
+    on_change: Callable[[], None] | None = None,
+) -> str | None:
     """Draw a question; None until it is answered. The name tells it from all others."""
     st.markdown(f"**{question}**")
     answer = st.segmented_control(
         question,
         answers,
         key=f"guess_{name}",
+        on_change=on_change,
         label_visibility="collapsed",
         persist_state="session",
     )

@@ -20,7 +20,7 @@ import pytest
 from analysis.errors import StoreError
 from analysis.instruments.memory_use import MemoryUse
 from analysis.options import AnalysisOptions, Recipe, RunOptions
-from analysis.runs.records import Ending, Outcome, Recorded, columns
+from analysis.runs.records import Bet, Ending, Outcome, Recorded, columns
 from analysis.runs.store import RunMetrics, RunStore
 from analysis.system.processes import ProcessId
 from analysis.training.metrics import (
@@ -404,3 +404,16 @@ def test_readers_see_whole_writes_and_do_not_wait(store: RunStore) -> None:
         readers = [threads.submit(read) for _ in range(3)]
         threads.submit(write).result()
         assert all(reader.result() > 5 for reader in readers)
+
+
+def test_the_first_bet_of_a_name_counts_for_each_share_until_all_are_forgotten(
+    store: RunStore,
+) -> None:
+    assert store.bets() == []
+    ann, ben = Bet("Ann", "size", 0.1), Bet("Bén \N{SLOTH}", "adabet", 0.1)
+    assert [store.add_bet(bet) for bet in (ann, ben)] == [True, True]
+    assert not store.add_bet(Bet("Ann", "random", 0.1))
+    assert store.add_bet(Bet("Ann", "random", 0.2))
+    assert RunStore(store.path).bets() == [Bet("Ann", "random", 0.2), ben, ann]
+    store.forget_bets()
+    assert store.bets() == []

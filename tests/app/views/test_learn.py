@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -13,13 +12,13 @@ from streamlit.testing.v1 import AppTest
 from analysis.options import AnalysisOptions, RunOptions
 from analysis.results import TopologyReport
 from analysis.runs.queue import RunQueue
-from analysis.runs.store import RunStore
-from analysis.selection.ranking import ranking
-from analysis.topology.resummarize import resummarize
+from analysis.runs.store import Bet, RunStore
+from analysis.sweeps.profile_files import SHIPPED
 from analysis.topology.store import fingerprint, load_analysis
 from app.components.learn.bet import BETS, bet_options
 from app.components.shared.verdict import verdict
 from tests.app.pages import button, opened, table, texts, tile, tiles
+from tests.factories import choices_by_draw
 from tests.run_factories import finished_run, run_options
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -34,12 +33,6 @@ def usual() -> TopologyReport:
 def guess(page: AppTest, question: str, answer: str) -> AppTest:
     page.button_group(key=f"guess_{question}").set_value(answer)
     return page.run()
-
-
-def by_draw(report: TopologyReport, number: int) -> TopologyReport:
-    """The report of one draw of images, counted from 0."""
-    layers = (replace(e, diagrams=(e.diagrams[number],)) for e in report.layers)
-    return resummarize(replace(report, layers=tuple(layers), clouds=report.clouds[[number]]))
 
 
 def test_a_layer_is_shown_with_the_neighbours_of_an_image_and_its_loops_after_a_guess() -> None:
@@ -66,11 +59,7 @@ def test_a_draw_chooses_what_its_own_loops_say_and_draws_agree_as_counted() -> N
     page = opened("learn", step="4", learn_draw="3", learn_rho="0.2")
     report = usual()
     page.selectbox(key="learn_normalization").set_value("parameters").run()
-    how = {"rho": 0.2, "normalization": "parameters"}
-    chosen = []
-    for number in range(len(report.clouds)):
-        rows = ranking(by_draw(report, number), **how)
-        chosen.append(set(rows.loc[rows["selected"], "layer"]))
+    chosen = choices_by_draw(report, rho=0.2, normalization="parameters")
     inside = [name for name in report.names if name in chosen[2]]
     assert f"**Draw 3 chooses** {', '.join(f'`{name}`' for name in inside)}." in texts(page)
     page = guess(page, "selection", "most")
@@ -115,6 +104,9 @@ def test_a_bet_is_held_against_the_runs_of_this_computer(store: RunStore) -> Non
         "Seeds": [2, 1],
     }  # fmt: skip
     assert button(page, "Train again with other images")
+    size = json.loads((SHIPPED / "pocket-resnet20-digits.json").read_text())["criteria"]
+    size = next(each["accuracies"] for each in size if each["criterion"] == "size")
+    assert f"Best there: Size alone, {100 * np.mean(size):.1f} % right." in texts(page)
 
     started: list[list[RunOptions]] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -122,3 +114,32 @@ def test_a_bet_is_held_against_the_runs_of_this_computer(store: RunStore) -> Non
         page.run()  # whose button then starts nothing else
         button(page, "Train again with other images").click().run()
     assert started == [[bet_options(name, 2) for name in BETS]]
+
+
+def test_bets_by_name_are_kept_before_the_result_is_seen(store: RunStore) -> None:
+    for name in BETS:
+        finished_run(store, bet_options(name, 0, 0.3), accuracy={"size": 0.9}.get(name, 0.5))
+    page = opened("learn", step="5", bet_rho="0.2")
+    page.text_input(key="bet_name").set_value(" Ann  *B* ").run()
+    assert store.bets() == []  # no bet yet
+    page = guess(page, "bet", "Random")
+    assert "Ann \\*B\\* bets on Random." in texts(page)
+    page.text_input(key="bet_name").set_value("Cem").run()  # bets on the same
+    page.slider(key="bet_rho").set_value(0.3).run()
+    page.text_input(key="bet_name").set_value("Dan").run()
+    assert "the bet of Dan was not entered" in texts(page)
+    assert len(store.bets()) == 2
+
+    store.add_bet(Bet("Eve", "random", 0.3))
+    later = opened("learn", step="5", bet_rho="0.3")
+    later.text_input(key="bet_name").set_value("Dan").run()
+    later = guess(later, "bet", "Size alone")
+    assert not later.exception
+    assert later.dataframe[-1].value.to_numpy().tolist() == [
+        ["Dan", "Size alone", "yes", 0.3, "90.0 %", "Size alone"],
+        ["Eve", "Random", "no", 0.3, "50.0 %", "Size alone"],
+        ["Cem", "Random", "", 0.2, "not trained", ""],
+        ["Ann *B*", "Random", "", 0.2, "not trained", ""],
+    ]
+    button(later, "Forget all bets").click().run()
+    assert store.bets() == []

@@ -11,7 +11,8 @@ from app.components.learn.loop import linked_points
 from app.components.learn.steps import STEPS
 
 TEXT = Path(__file__).resolve().parents[4].joinpath("docs", "teaching.md").read_text("utf-8")
-KNOWN = {"step", "shape", "points", "noise", "dimension", "learn_at", "ring", "learn_draw"}
+KNOWN = {"step", "shape", "points", "noise", "dimension", "learn_at", "ring", "learn_draw",
+         "bet_rho"}  # fmt: skip
 
 
 def test_links_lead_to_steps_and_shapes_that_exist() -> None:
