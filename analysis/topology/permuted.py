@@ -72,6 +72,16 @@ class PermutedLoops:
         means: Float64 = np.reshape(counts, (len(counts), self.draws, -1)).mean(axis=2)
         return means
 
+    @property
+    def more(self) -> int:
+        """Layers whose b₁ is larger than in all draws."""
+        return int((self.observed > self.null.max(axis=1)).sum())
+
+    @property
+    def fewer(self) -> int:
+        """Layers whose b₁ is smaller than in all draws."""
+        return int((self.observed < self.null.min(axis=1)).sum())
+
     def by_layer(self) -> pd.DataFrame:
         """One row per layer.
 
@@ -99,14 +109,12 @@ class PermutedLoops:
 
     def sentence(self) -> str:
         """In how many layers b₁ lies outside all draws, and in how many it would by chance."""
-        null = self.null
-        more = int((self.observed > null.max(axis=1)).sum())
-        fewer = int((self.observed < null.min(axis=1)).sum())
         chance = len(self.layers) / (1 + self.draws)
+        about = f"{chance:.0f}" if chance >= 1 else f"{chance:.1g}"
         return (
             f"Of {plural(len(self.layers), 'layer')}, b₁ is larger than in all "
-            f"{plural(self.draws, 'cloud')} with permuted features in **{more}** and smaller than "
-            f"in all in **{fewer}**. By chance alone each would be at most about {chance:.1g}."
+            f"{plural(self.draws, 'cloud')} with permuted features in **{self.more}** and smaller "
+            f"than in all in **{self.fewer}**. By chance alone each would be at most about {about}."
         )
 
 

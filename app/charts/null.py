@@ -157,7 +157,7 @@ def _noise(means: Numbers, palette: Palette) -> dict[str, Any]:
 
 def _permuted(table: pd.DataFrame, palette: Palette) -> dict[str, Any]:
     """A line for each layer, from the low end of its range to the high one, with its mean."""
-    mean, color = table["permuted_mean"].to_numpy(float), palette.clusters[1]
+    mean, color = table["permuted_mean"].to_numpy(float), palette.clusters[2]
     return {
         "type": "scatter",
         "name": PERMUTED,

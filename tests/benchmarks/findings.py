@@ -16,8 +16,10 @@ from analysis.selection.certainty import certainty
 from analysis.selection.cluster_claim import cluster_claim
 from analysis.selection.ranking import ranking
 from analysis.topology.layer_tests import rotation_tests
+from analysis.topology.permuted_store import PermutedRequest, saved_permuted
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.rotation import LEVEL
+from analysis.topology.store import fingerprint
 from tests.benchmarks.table import show_markdown
 from tests.factories import POCKET
 
@@ -41,6 +43,8 @@ class Findings:
     more: int  # layers with more loops than rotated clouds have
     fewer: int
     longer: int  # layers whose longest loop is longer
+    more_than_permuted: int  # layers with more loops than all clouds with permuted features have
+    fewer_than_permuted: int
     rises: float  # share of DBSCAN's settings at which b₁ clearly rises with the clusters
     falls: float
 
@@ -51,17 +55,20 @@ def measure(say: Callable[[str], None]) -> list[Findings]:
 
 def _measure(model: str, dataset: str, say: Callable[[str], None]) -> Findings:
     say(f"{model} · {dataset}")
-    report = analyze_named(AnalysisOptions(model=model, dataset=dataset))
+    options = AnalysisOptions(model=model, dataset=dataset)
+    report = analyze_named(options)
     rows = ranking(report)
     size = SizeDominance.of(rows)
     known = certainty(report, rows)
     claim = cluster_claim(report)
     table = rotation_tests(report, draws=DRAWS).to_frame()
+    permuted = saved_permuted(PermutedRequest(options, fingerprint(options)), report)
     return Findings(
         model, dataset, size.ranked, size.chosen, size.size.coefficient, size.loops.coefficient,
         size.loops_at_equal_size.coefficient, size.by_size,
         known.now.overlap if known else float("nan"), table["layer"].nunique(),
         _passing(table, "b1-more"), _passing(table, "b1-fewer"), _passing(table, "longest-loop"),
+        permuted.more, permuted.fewer,
         claim.share(1), claim.share(-1),
     )  # fmt: skip
 
@@ -86,6 +93,17 @@ def show(results: list[Findings]) -> None:
     show_markdown(
         ["Model and images", "more loops", "fewer loops", "a longer loop"],
         [[_name(r), *(f"{n} of {r.tested}" for n in (r.more, r.fewer, r.longer))] for r in results],
+    )
+    print("\nBeside permuted features\n")
+    show_markdown(
+        ["Model and images", "more loops", "fewer loops"],
+        [
+            [
+                _name(r),
+                *(f"{n} of {r.tested}" for n in (r.more_than_permuted, r.fewer_than_permuted)),
+            ]
+            for r in results
+        ],
     )
     print("\nDoes b₁ follow the clusters?\n")
     show_markdown(

@@ -16,8 +16,8 @@ from app.state import Shown
 
 LABEL = "Permute the features"
 OFFER = (
-    f"**Permuted features** are {DRAWS} more clouds of each layer: every activation keeps its "
-    "values, and they are dealt to the images anew. This needs one more pass of the network."
+    f"One more pass of the network counts loops in {DRAWS} clouds of each layer with **permuted "
+    "features**: the values of each activation are dealt to the images anew."
 )
 MEANING = (
     "Permuting keeps what each activation does alone, and removes what activations do together. "

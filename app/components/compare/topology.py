@@ -79,12 +79,12 @@ def _render_tests(request: RotationRequest, tests: LayerTests, shown: Shown, lay
         st.warning(sentence(note))
     table = layer_tests_table(request, tests)
     st.markdown(_verdict(table, tests) + _against_noise(table))
+    if text := tests.sentence():
+        st.info(text)
     permuted = counted(shown)
     if permuted is not None:
         table = table.join(permuted.by_layer().drop(columns="b1"))
         render_sentence(permuted)
-    if text := tests.sentence():
-        st.info(text)
     of_chart = None if permuted is None else request_of(shown)
     figure = null_chart(request, of_chart, layer, appearance(), table)
     st.caption(CHART + ("" if permuted is None else PERMUTED_CHART) + _clouds(tests))

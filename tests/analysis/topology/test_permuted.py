@@ -34,6 +34,7 @@ from analysis.topology.persistence import persistence
 from analysis.topology.pipeline import analyze, analyze_named
 from analysis.topology.rounding import RELATIVE_ERROR
 from analysis.topology.store import analyses_folder, fingerprint
+from analysis.worker import ANSWERS
 from tests.factories import circle, layer, report, state_of
 
 SEED = (7, 2, 0)
@@ -130,6 +131,11 @@ def test_only_layers_outside_all_draws_are_named() -> None:
     loops = PermutedLoops(layers, np.array([3.0, 6, 9.5]), 2)  # a tie, within, and above
     assert "Of 3 layers, b₁ is larger than in all 2 clouds" in loops.sentence()
     assert "**1** and smaller than in all in **0**. By chance" in loops.sentence()
+    assert loops.sentence().endswith("at most about 1.")
+    many = PermutedLoops(layers * 50, np.tile(loops.observed, 50), 2)
+    assert many.sentence().endswith("at most about 50.")
+    one = PermutedLoops(layers[:1], loops.observed[:1], 2)
+    assert one.sentence().endswith("at most about 0.3.")
     table = loops.by_layer()
     assert table["p_more"].tolist() == pytest.approx([1, 2 / 3, 1 / 3])
     assert table["p_fewer"].tolist() == pytest.approx([2 / 3, 2 / 3, 1])
@@ -234,7 +240,8 @@ class TestOnDisk:
         with pytest.raises(StoreError, match="no longer saved"):
             saved_permuted(request)
         analysed = analyze_named(self.OPTIONS)
-        first = saved_permuted(request)
+        first = ANSWERS[PermutedRequest](request, lambda _: None)  # as the worker answers
+        assert isinstance(first, PermutedLoops)
         assert first.null.shape == (len(analysed.layers), 2)
         assert list(first.observed) == [each.b1 for each in analysed.layers]
         assert permuted_saved_at(request) is not None
