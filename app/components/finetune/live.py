@@ -17,6 +17,7 @@ from analysis.training.metrics import StepMetrics
 from app.cache import estimates, run_queue
 from app.charts.memory import memory_figure
 from app.components.shared.memory_tile import classes_of
+from app.components.shared.motion import render_motion
 from app.components.shared.polling import poll_until
 from app.components.shared.run_actions import attempt, render_action_error, stop_runs
 from app.components.shared.run_charts import (
@@ -110,6 +111,8 @@ def _render_group(runs: list[Run]) -> None:
         _render_memory(runs, names)
     with right:
         render_tradeoff(runs, key="live")
+    if not any(run.active for run in runs):  # what is polled stays quick to draw
+        render_motion(runs, names)
 
 
 def _render_tile(group: RunGroup) -> None:

@@ -72,7 +72,7 @@ def render_bet() -> None:
         done = [run for run in runs if run.result is not None]
         with left:
             render_name(rho)
-            question = "Which layers will classify most test images rightly?"
+            question = "Which choice of layers will get most test images right?"
             bet = ask("bet", question, titles, on_change=partial(enter_bet, rho))
             revealed = bet is not None and bool(done) and not any(run.active for run in runs)
             render_note(rho, revealed=revealed)

@@ -20,7 +20,7 @@ from app.theme import PALETTES, chart_config
 
 TITLE = "Each layer is a cloud of images"
 TEXT = (
-    "A layer turns every image into a list of numbers: one point. Images that the layer takes for "
+    "A layer turns every image into a list of numbers: one point. Images that the layer finds "
     "alike lie close together, and their cloud has loops."
 )
 _ANSWERS = ["rises", "falls", "up and down"]

@@ -22,8 +22,8 @@ from app.theme import PALETTES, chart_config
 
 TITLE = "From counts to a choice"
 TEXT = (
-    "AdaBet trains the layers that have most loops for their size: it divides b₁ by the number of "
-    "activations, and takes the best share ρ. Move the controls, then draw other images."
+    "AdaBet trains the layers that have the most loops for their size: it divides b₁ by the number "
+    "of activations, and takes the best share ρ. Move the controls, then draw other images."
 )
 _ANSWERS = ["all", "most", "few", "none"]
 

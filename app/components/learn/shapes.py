@@ -76,7 +76,7 @@ def _render_answer(guess: str, known: Known, cloud: Cloud) -> None:
         st.metric(f"Long loops found (you said {guess})", found)
         st.markdown(f"By theory **b₁ = {shape.loops}**. {shape.why}")
         st.markdown(
-            f"Ripser finds {plural(len(cloud.loops), 'loop')} in all. Long are those that die at "
+            f"{plural(len(cloud.loops), 'loop')} in all. Long are those that die at "
             f"more than {LEAST_RATIO:g} times the ε of their birth."
         )
         test = known_test(known)

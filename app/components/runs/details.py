@@ -14,7 +14,7 @@ from analysis.selection.export import file_stem
 from analysis.training.snippet import snippet
 from app.cache import run_queue
 from app.charts.memory import MemoryRow, comparison_memory_figure
-from app.components.runs.motion import render_motion
+from app.components.shared.motion import render_motion
 from app.components.shared.run_charts import MEMORY_HELP, draw_chart, render_curves
 from app.components.shared.run_names import names_of, peak_use
 from app.components.shared.run_notes import render_notes

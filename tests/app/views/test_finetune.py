@@ -141,7 +141,9 @@ def test_start_runs_every_strategy_with_every_seed_and_shows_the_results() -> No
     assert "360 test images: one is 0.28 points. Means over 2 seeds, ± standard" in texts(page)
     assert "not evidence" not in texts(page)
     assert "Whether b₁" not in texts(page)  # no run ranks by it
-    assert len(page.get("plotly_chart")) == 4
+    drawn = " ".join(chart.proto.id for chart in page.get("plotly_chart"))
+    assert all(f"chart_{name}" in drawn for name in ("accuracy", "loss", "memory", "live_tradeoff"))
+    assert "**Topology in motion**" in texts(page)
     weights = app.cache.run_queue().store.weights_path(ended[-1].id)
     wait_until(weights.is_file)  # they are written when all else is safe
 

@@ -63,7 +63,8 @@ def render_motion(runs: Sequence[Run], names: dict[str, str]) -> None:
         first = _choose(motions)
         second = None if isinstance(first, str) else _choose_beside(first, motions)
     if isinstance(first, str):
-        st.caption(sentence(first))
+        if first:
+            st.caption(sentence(first))
         return
     motion = [first, second] if second else [first]
     for column, each in zip(st.columns(len(motion), gap="medium"), motion, strict=True):
