@@ -16,6 +16,7 @@ import torch
 
 from tests.benchmarks import (
     click,
+    cut,
     findings,
     first_view,
     forward,
@@ -24,6 +25,7 @@ from tests.benchmarks import (
     loop,
     memory,
     microscope,
+    plan,
     pocket,
     rerun,
     reuse,
@@ -59,9 +61,11 @@ PARTS = {
     "microscope": Part(lambda _: microscope.measure(), microscope.show),
     "loop": Part(lambda _: loop.measure(), loop.show),
     "click": Part(lambda options: click.measure(options.repeats), click.show),
+    "cut": Part(lambda _: cut.measure(_say), cut.show),
     "findings": Part(lambda _: findings.measure(_say), findings.show),
     "large": Part(lambda _: large.measure(_say), large.show),
     "reuse": Part(lambda _: reuse.measure(), reuse.show),
+    "plan": Part(lambda options: plan.measure(options.repeats), plan.show),
     "rotation": Part(lambda _: rotation.measure(_say), rotation.show),
     "sessions": Part(lambda _: sessions.measure(), sessions.show),
     "stability": Part(lambda _: stability.measure(_say), stability.show),

@@ -71,7 +71,7 @@ def _click_once() -> tuple[float, float]:
             page.goto(f"{server.url}/finetune?strategies=adabet")
             start = page.get_by_role("button", name="Start 1 run")
             start.wait_for()
-            _wait_until_idle(server)
+            wait_until_idle(server)
             clicked = time.perf_counter()
             start.click()
             seconds = []
@@ -81,21 +81,21 @@ def _click_once() -> tuple[float, float]:
             return seconds[0], seconds[1]
 
 
-def _wait_until_idle(server: Server) -> None:
+def wait_until_idle(server: Server) -> None:
     """Wait until the predictions are ready and an idle worker has started."""
     end = time.monotonic() + PATIENCE
-    quiet, before = 0, _computed(server)
+    quiet, before = 0, computed(server)
     while quiet < QUIET_LOOKS:
         if time.monotonic() > end:
             raise SystemExit("the server and its workers stay busy")
         time.sleep(LOOK)
-        now = _computed(server)
+        now = computed(server)
         quiet = quiet + 1 if abs(now - before) < IDLE else 0
         before = now
 
 
-def _computed(server: Server) -> float:
-    """Core seconds that the server and its workers have taken so far."""
+def computed(server: Server) -> float:
+    """Core seconds that the server and its workers have taken so far, those that ended too."""
     process = psutil.Process(server.process.pid)
     times = [part.cpu_times() for part in (process, *process.children(recursive=True))]
-    return float(sum(spent.user + spent.system for spent in times))
+    return float(sum(t.user + t.system + t.children_user + t.children_system for t in times))
