@@ -143,8 +143,8 @@ class Follower:
         each = sum(self._measured) / max(1, len(self._measured))
         if following + left * each > MOST_SHARE * training:
             raise UnfollowedError(
-                f"{self._only} More would take over {MOST_SHARE:.0%} of the training's time; you "
-                "can choose to follow always."
+                f"{self._only} More would take over {100 * MOST_SHARE:.0f} % of the training's "
+                "time; you can choose to follow it always."
             )
 
     @property

@@ -46,6 +46,9 @@ def bet_figure(
             text=[share_text(mean) for mean in means],
             textposition="auto",
             insidetextanchor="start",  # clear of the dots and diamonds at the other end
+            insidetextfont={
+                "color": [palette.surface if t == bet else palette.text for t in titles]
+            },
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     )

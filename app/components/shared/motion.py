@@ -226,12 +226,13 @@ def _lines(motion: _Motion, layer: str) -> dict[str, Float64]:
 def _epoch_text(motion: _Motion, layer: str, until: int) -> str:
     followed, shown = motion.followed, motion.shown(until)
     epoch, loops = followed.epochs[shown], followed.loops(layer)[shown]
-    accuracies = {each.epoch: each.val_accuracy for each in metrics_of(motion.run).epochs}
+    measured = {each.epoch: each for each in metrics_of(motion.run).epochs}
     count = "no finite numbers" if np.isnan(loops) else plural(int(loops), "loop")
     when = f"After epoch {epoch}" if epoch else "Before the training"
     text = f"{when}, {literal(layer)} has {count}"
-    if epoch in accuracies:
-        text += f"; validation accuracy is {share_text(accuracies[epoch])}"
+    if epoch in measured:
+        accuracy, loss = measured[epoch].val_accuracy, measured[epoch].val_loss
+        text += f"; validation accuracy is {share_text(accuracy)}, and loss {loss:.2f}"
     return f"{text}."
 
 
