@@ -46,6 +46,7 @@ COUNT, FIRST = 8, 5  # images, and those of them that are stored in the first ba
 MIXED = (6, 0, 3, 7, 1, 5, 2, 4)  # the order in which the stored ones are read
 TRAINED = 0.2  # of the layers with parameters, from the last on
 SAME, SAME_GRADIENT = 1e-5, 1e-3
+ROUNDING = 4  # times what other last digits of the images change, where that is more
 CLASSES = 10
 
 
@@ -60,6 +61,7 @@ class CutResult:
     why_plain: str  # why the frozen part runs in every epoch; empty if the network is cut
     logits: float = math.nan  # in training and in eval mode
     gradients: float = math.nan  # of all trained parameters together
+    rounding: float = math.nan  # of the whole's logits, where the images have other last digits
     saved: float = math.nan  # share of the floating-point operations of a forward pass
 
 
@@ -82,7 +84,17 @@ def examine(names: list[str], say: Callable[[str], None]) -> list[CutResult]:
 def show(results: list[CutResult]) -> None:
     """Print a table as text, then those of each kind that are cut, then the others in Markdown."""
     show_table(
-        ["model", "parameters", "side", "trains from", "logits", "gradients", "saved", ""],
+        [
+            "model",
+            "parameters",
+            "side",
+            "trains from",
+            "logits",
+            "gradients",
+            "rounding",
+            "saved",
+            "",
+        ],
         [_row(result) for result in results],
     )
     print(
@@ -90,7 +102,8 @@ def show(results: list[CutResult]) -> None:
         f"part ran on {FIRST} and {COUNT - FIRST} of them, the rest on all in another order. "
         "Largest differences from the whole network, as shares of the largest value; 'saved' is a "
         f"share of the operations of a pass. Targets: ≤ {SAME:g} of the logits, ≤ "
-        f"{SAME_GRADIENT:g} of the gradients."
+        f"{SAME_GRADIENT:g} of the gradients, or {ROUNDING} × what other last digits of the "
+        "images change ('rounding')."
     )
     for kind, group in (
         ("torchvision", [r for r in results if not r.model.startswith(TIMM)]),
@@ -112,13 +125,14 @@ def show(results: list[CutResult]) -> None:
 def _row(result: CutResult) -> list[str]:
     start = [result.model, f"{result.parameters / 1e6:.1f} M", str(result.side), result.trains_from]
     if result.why_plain:
-        return [*start, "", "", "", result.why_plain]
-    numbers = [f"{result.logits:.0e}", f"{result.gradients:.0e}", f"{100 * result.saved:.0f} %"]
-    return [*start, *numbers, verdict(_is_same(result))]
+        return [*start, "", "", "", "", result.why_plain]
+    numbers = [f"{x:.0e}" for x in (result.logits, result.gradients, result.rounding)]
+    return [*start, *numbers, f"{100 * result.saved:.0f} %", verdict(_is_same(result))]
 
 
 def _is_same(result: CutResult) -> bool:
-    return result.logits <= SAME and result.gradients <= SAME_GRADIENT
+    rounding = ROUNDING * result.rounding
+    return result.logits <= max(SAME, rounding) and result.gradients <= max(SAME_GRADIENT, rounding)
 
 
 def _examine(name: str) -> CutResult:
@@ -139,12 +153,12 @@ def _examine(name: str) -> CutResult:
     if passes.why_plain:
         return CutResult(*facts, passes.why_plain)
     try:
-        evaluated, _ = _difference(network, passes, images, training=False)
-        logits, gradients = _difference(network, passes, images, training=True)
+        evaluated, *_ = _difference(network, passes, images, training=False)
+        logits, gradients, rounding = _difference(network, passes, images, training=True)
         saved = _saved(network, passes, images)
     finally:
         passes.close()
-    return CutResult(*facts, "", max(evaluated, logits), gradients, saved)
+    return CutResult(*facts, "", max(evaluated, logits), gradients, rounding, saved)
 
 
 def _network(name: str) -> tuple[nn.Module, int]:
@@ -203,8 +217,8 @@ def _set_statistics(network: nn.Module, images: Tensor) -> None:
 
 def _difference(
     network: nn.Module, passes: Passes, images: Tensor, *, training: bool
-) -> tuple[float, float]:
-    """The largest difference of the logits, and of the gradients if in training."""
+) -> tuple[float, float, float]:
+    """The largest difference of the logits, of the gradients if in training, and by rounding."""
     mixed = torch.tensor(MIXED)
     training_mode(network) if training else network.eval()
     split, parts = (
@@ -224,8 +238,15 @@ def _difference(
         found = _gradients(network, others) if training else []
     flat = logits.detach()
     if not flat.isfinite().all() or flat.std(0).max() < 1e-3 * flat.abs().max():
-        return math.nan, math.nan  # the logits say nothing of the images: not shown to be the same
-    return _share(flat, others.detach()), _share(*map(_joined, (expected, found)))
+        return (
+            math.nan,
+            math.nan,
+            math.nan,
+        )  # the logits say nothing of the images: not shown to be the same
+    with _undisturbed(network), torch.no_grad():
+        rounded = network(torch.nextafter(images, images.flip(0))[mixed])
+    gradients = _share(_joined(expected), _joined(found))
+    return _share(flat, others.detach()), gradients, _share(flat, rounded)
 
 
 def _gradients(network: nn.Module, logits: Tensor) -> list[Tensor]:

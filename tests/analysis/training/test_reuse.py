@@ -19,6 +19,7 @@ from analysis.training.choosing import choose
 from analysis.training.freezing import freeze
 from analysis.training.loop import finetune
 from analysis.training.metrics import EpochMetrics, FinetuneResult, FrozenPart, StepMetrics
+from analysis.training.reuse import plan_passes
 from analysis.training.splits import LabelledImages, TensorImages
 from tests.factories import POCKET, Drawn, hooks_left, same_bits, state_of, two_classes
 
@@ -162,6 +163,31 @@ def test_what_is_not_exact_runs_in_every_epoch(
     model: nn.Module, trains: tuple[str, ...], why: str
 ) -> None:
     assert why in why_plain(model, trains=trains)
+
+
+def mixes_a_little(share: float) -> Callable[[Net, Tensor], Tensor]:
+    """Mixes the images of a batch by a share, and enlarges that share a thousandfold."""
+    return lambda net, z: net.b(torch.sin(1000 * (z + share * z.mean(0))))
+
+
+@pytest.mark.parametrize(("share", "exact"), [(1e-8, True), (1e-7, True), (3e-6, False)])
+def test_a_network_may_enlarge_rounding_but_nothing_more(share: float, *, exact: bool) -> None:
+    model = Net(mixes_a_little(share))
+    freeze(model, ["h.weight", "h.bias"])
+    passes = plan_passes(model, *splits()[:2], RECIPE)
+    passes.close()
+    assert passes.why_plain == (
+        "" if exact else "the network's parts give other numbers than the whole"
+    )
+
+
+def test_gradients_that_are_only_rounding_do_not_matter() -> None:
+    """A batch norm takes the mean of its input away: the bias before it has no gradient."""
+    model = Net(lambda net, z: net.norm(net.b(z + 1e-7 * z.mean(0))), norm=nn.BatchNorm1d(6))
+    freeze(model, [n for n, _ in model.named_parameters() if not n.startswith("a.")])
+    passes = plan_passes(model, *splits()[:2], RECIPE)
+    passes.close()
+    assert passes.why_plain == ""
 
 
 def test_a_network_that_counts_its_passes_is_left_alone() -> None:
