@@ -621,6 +621,7 @@ def check_rho(rho: float) -> None:
 
 
 MOST_DRAWS = 99_999
+MOST_PERMUTED = 9_999  # the loops of each are kept in memory and on disk
 
 
 @dataclass(frozen=True)
@@ -647,7 +648,7 @@ class NullOptions:
         "Count the loops of each layer so often with every feature permuted over the images, such "
         "as 19. That takes one more pass of the network. 0: never.",
         low=0,
-        high=MOST_DRAWS,
+        high=MOST_PERMUTED,
     )
 
     def __post_init__(self) -> None:
