@@ -376,6 +376,7 @@ const STYLE = `
 .live .strip { display: flex; flex-wrap: wrap; gap: 3px; max-height: 170px; overflow-y: auto; }
 .live [hidden] { display: none; }
 .live .strip i { width: var(--side); height: var(--side); background-image: var(--sprite); }
+.live .strip i[data-c]::after { content: attr(data-c); display: block; width: fit-content; max-width: 100%; overflow: hidden; white-space: nowrap; text-overflow: ellipsis; padding: 0 3px; font: 10px var(--font); color: var(--text); background: var(--surface); opacity: 0.85; }
 .live .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 @container (max-width: 400px) {
   .live .top { column-gap: 6px; }
@@ -399,32 +400,262 @@ const STYLE = `
 const round = (value) => Number(value.toPrecision(4));
 const many = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
-class Microscope {
-  /** `send` takes where points are now, and how often they were moved. */
-  constructor(parent, send) {
-    this.send = send;
-    this.reports = 0;
+/** What a slider, the keys and a button move: the `scale` between the ends of the `cloud`. */
+class Player {
+  seconds = SECONDS;
+
+  /** The elements of `template` in `parent`, with the style of them all. */
+  build(parent, template) {
     const style = document.createElement("style");
     style.textContent = STYLE;
     this.root = document.createElement("div");
     this.root.className = "live";
     this.root.tabIndex = -1;
     this.root.microscope = this;
-    this.root.innerHTML = TEMPLATE;
+    this.root.innerHTML = template;
     parent.append(style, this.root);
     this.find = (selector) => this.root.querySelector(selector);
     this.slider = this.find("[type=range]");
-    this.typed = this.find("[type=number]");
-    this.views = Object.fromEntries([...this.root.querySelectorAll("canvas")].map((c) => [c.dataset.v, c]));
-    this.listen();
-    this.stop();
     this.resized = new ResizeObserver(() => this.resize());
-    this.resized.observe(this.root);
+    this.onLit = ({ detail }) => this.cloud?.group && detail.group === this.cloud.group && this.light(detail);
+    addEventListener("images-lit", this.onLit);
+  }
+
+  listenToScale() {
+    this.slider.oninput = () => this.set(this.ofShare(this.slider.value / STEPS));
+    this.find("[data-b=play]").onclick = () => (this.playing ? this.stop() : this.play());
+    const full = this.find("[data-b=full]");
+    full.hidden = !document.fullscreenEnabled;
+    full.onclick = () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen());
+    this.root.onkeydown = (event) => this.press(event);
   }
 
   close() {
     this.stop();
     this.resized.disconnect();
+    removeEventListener("images-lit", this.onLit);
+  }
+
+  /** Light images in every view of this cloud on the page. */
+  announce(chosen) {
+    const { group, title } = this.cloud;
+    const text = title && chosen ? `${title}: ${chosen.text}` : chosen?.text;
+    if (group) dispatchEvent(new CustomEvent("images-lit", { detail: { ...chosen, text, group, from: this } }));
+  }
+
+  setLook(data) {
+    for (const [name, value] of Object.entries(data.look)) this.root.style.setProperty(`--${name}`, value);
+    this.root.style.setProperty("--side", `${data.side}px`);
+    this.root.style.setProperty("--sprite", data.sprite ? `url(${data.sprite})` : "none");
+    this.sprite = new Image();
+    this.sprite.onload = () => this.request();
+    this.sprite.src = data.sprite;
+  }
+
+  nearestImage(event) {
+    const { count } = this.cloud;
+    let [nearest, best] = [-1, 14 ** 2];
+    for (let i = 0; i < count; i++) {
+      const far = (this.places[2 * i] - event.offsetX) ** 2 + (this.places[2 * i + 1] - event.offsetY) ** 2;
+      if (far < best) [nearest, best] = [i, far];
+    }
+    return nearest;
+  }
+
+  /** The images as pictures with their classes. */
+  fillStrip(images) {
+    const { across, side, names, classes, labelled, sprite } = this.cloud;
+    const strip = this.find(":scope > .chosen .strip");
+    strip.hidden = !sprite;
+    strip.replaceChildren(
+      ...images.map((image) => {
+        const picture = document.createElement("i");
+        picture.title = names[image];
+        if (labelled) picture.dataset.c = classes[image];
+        picture.style.backgroundPosition = `${-side * (image % across)}px ${-side * Math.floor(image / across)}px`;
+        return picture;
+      }),
+    );
+    strip.setAttribute("role", "img");
+    strip.setAttribute("aria-label", images.map((image) => names[image]).join(", "));
+  }
+
+  press(event) {
+    const kind = event.target.type ?? event.target.tagName;
+    if (this.leader) return; // which the key reaches next
+    if (event.ctrlKey || event.metaKey || event.altKey || kind === "number" || /select/i.test(kind)) return;
+    const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (way && event.shiftKey) this.toEvent(way);
+    else if (way) this.set(this.scale + way * this.stride());
+    else if (event.key === " " && kind !== "button") this.find("[data-b=play]").click();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** As far as an arrow key goes. */
+  stride() {
+    return (this.cloud.high - this.cloud.low) / STEPS;
+  }
+
+  /** Go to the next birth, death or merge. */
+  toEvent(way) {
+    const { events } = this.cloud;
+    const next = way > 0 ? upTo(events, this.scale) : events.findLastIndex((scale) => scale < this.scale);
+    if (events[next] !== undefined) this.set(events[next]);
+    return events[next] !== undefined;
+  }
+
+  ofShare(share) {
+    return this.cloud.low + share * (this.cloud.high - this.cloud.low);
+  }
+
+  set(scale) {
+    if (this.leader) return this.leader.follow(this, scale);
+    this.scale = Math.min(Math.max(scale, this.cloud.low), this.cloud.high);
+    this.request();
+  }
+
+  request() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.draw();
+    });
+  }
+
+  play() {
+    const { low, high } = this.cloud;
+    if (this.scale >= high) this.scale = low;
+    this.showButton("Pause", PAUSE_ICON);
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      const step = () => this.toEvent(1) || this.set(high);
+      this.playing = setInterval(() => (this.scale >= high ? this.stop() : step()), PAUSE);
+      step();
+      return;
+    }
+    let before = performance.now();
+    const step = (now) => {
+      this.set(this.scale + ((now - before) / 1000 / this.seconds) * (high - low));
+      before = now;
+      if (this.scale >= high) this.stop();
+      else this.playing = requestAnimationFrame(step);
+    };
+    this.playing = requestAnimationFrame(step);
+    this.request();
+  }
+
+  stop() {
+    clearInterval(this.playing);
+    cancelAnimationFrame(this.playing);
+    this.playing = null;
+    this.showButton("Play", PLAY);
+    if (this.cloud) this.request();
+  }
+
+  showButton(label, picture) {
+    const button = this.find("[data-b=play]");
+    button.innerHTML = picture;
+    button.setAttribute("aria-label", label);
+    button.title = `${label} (space)`;
+  }
+}
+
+/** So many images, and of which classes they are. */
+export function wordsOf({ classes, labelled, what: thing }, images, what) {
+  const size = `${many(images.length, thing)} ${what}`;
+  if (!labelled) return `${size}.`;
+  const counts = new Map();
+  for (const image of images) counts.set(classes[image], (counts.get(classes[image]) ?? 0) + 1);
+  const [[first, most]] = [...counts].sort((a, b) => b[1] - a[1]);
+  const share = Math.round((100 * most) / images.length);
+  return `${size}, of ${counts.size === 1 ? "1 class" : `${counts.size} classes`}: ${share} % are “${first}”.`;
+}
+
+/** The images whose places lie within a line that was drawn round them. */
+export function within(places, line) {
+  const inside = [];
+  for (let i = 0; i < places.length / 2; i++) {
+    const [x, y] = [places[2 * i], places[2 * i + 1]];
+    let odd = false;
+    line.forEach(([x1, y1], k) => {
+      const [x2, y2] = line[(k + 1) % line.length];
+      if (y1 > y !== y2 > y && x < x1 + ((y - y1) / (y2 - y1)) * (x2 - x1)) odd = !odd;
+    });
+    if (odd) inside.push(i);
+  }
+  return inside;
+}
+
+/** A drag round images chooses them, and a click one; `view` has their `places`. */
+function listenToLasso(map, view, click) {
+  map.addEventListener("pointerdown", (event) => {
+    if (view.cloud.movable || event.button) return;
+    map.setPointerCapture(event.pointerId);
+    view.drawn = [[event.offsetX, event.offsetY]];
+  });
+  map.addEventListener("pointermove", (event) => {
+    if (!view.drawn) return;
+    view.drawn.push([event.offsetX, event.offsetY]);
+    const [x, y] = view.drawn[0];
+    if (Math.hypot(event.offsetX - x, event.offsetY - y) > 6) view.lasso = view.drawn;
+    if (view.lasso) view.request();
+  });
+  const end = (event) => {
+    const { lasso, drawn } = view;
+    view.lasso = view.drawn = null;
+    if (!drawn || event.type === "pointercancel") view.request();
+    else if (lasso) view.chooseImages(within(view.places, lasso));
+    else click(view.nearestImage(event));
+  };
+  map.addEventListener("pointerup", end);
+  map.addEventListener("pointercancel", end);
+}
+
+function drawLasso(context, line, look) {
+  Object.assign(context, { strokeStyle: look.warning, lineWidth: 1.5 });
+  context.beginPath();
+  for (const place of line) context.lineTo(...place);
+  context.closePath();
+  context.stroke();
+}
+
+function drawRing(context, x, y, color) {
+  Object.assign(context, { strokeStyle: color, lineWidth: 2 });
+  context.beginPath();
+  context.arc(x, y, 10, 0, 2 * Math.PI);
+  context.stroke();
+}
+
+/** An image as the name of its class, if that is short, or as a dot in the colour of its label. */
+function drawMark(context, { look, toy }, x, y, label, name, large) {
+  context.fillStyle = label < 0 ? look.noise : look.clusters[label % look.clusters.length];
+  if (name && name.length <= 2) {
+    context.font = `600 ${(large ? 15 : 12) * look.scale}px ${look.font}`;
+    Object.assign(context, { strokeStyle: look.surface, lineWidth: 3 });
+    context.strokeText(name, x, y);
+    context.fillText(name, x, y);
+    return;
+  }
+  context.beginPath();
+  context.arc(x, y, (large ? 5.5 : 3.5) * (toy ? 1.3 : 1), 0, 2 * Math.PI);
+  if (label < look.clusters.length) return context.fill();
+  // The colours have run out: they come again as rings.
+  Object.assign(context, { strokeStyle: context.fillStyle, lineWidth: 2 });
+  context.stroke();
+}
+
+class Microscope extends Player {
+  /** `send` takes where points are now, and how often they were moved. */
+  constructor(parent, send) {
+    super();
+    this.send = send;
+    this.reports = 0;
+    this.build(parent, TEMPLATE);
+    this.typed = this.find("[type=number]");
+    this.views = Object.fromEntries([...this.root.querySelectorAll("canvas")].map((c) => [c.dataset.v, c]));
+    this.listen();
+    this.stop();
+    this.resized.observe(this.root);
   }
 
   /** Show other data, unless it is the same. */
@@ -436,12 +667,7 @@ class Microscope {
     this.cloud = read(data);
     for (const name of ["quiet", "toy", "short", "movable"]) this.root.classList.toggle(name, !!data[name]);
     this.find(".edit").hidden = !data.movable;
-    for (const [name, value] of Object.entries(data.look)) this.root.style.setProperty(`--${name}`, value);
-    this.root.style.setProperty("--side", `${data.side}px`);
-    this.root.style.setProperty("--sprite", data.sprite ? `url(${data.sprite})` : "none");
-    this.sprite = new Image();
-    this.sprite.onload = () => this.draw();
-    this.sprite.src = data.sprite;
+    this.setLook(data);
     if (!same) {
       this.stop();
       const longest = this.byLength()[0];
@@ -503,23 +729,18 @@ class Microscope {
   // ---- control
 
   listen() {
-    this.slider.oninput = () => this.set(this.ofShare(this.slider.value / STEPS));
+    this.listenToScale();
     this.typed.onchange = () => this.typed.value && this.set(Number(this.typed.value));
-    this.find("[data-b=play]").onclick = () => (this.playing ? this.stop() : this.play());
-    const full = this.find("[data-b=full]");
-    full.hidden = !document.fullscreenEnabled;
-    full.onclick = () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen());
     this.find("[data-s=marks]").onchange = () => {
       this.fillLegend();
       this.resize();
     };
     this.find("[data-s=loop]").onchange = (event) => this.choose(Number(event.target.value));
-    this.root.onkeydown = (event) => this.press(event);
     for (const name of ["diagram", "bars", "betti", "clusters"]) this.listenTo(name);
     const map = this.views.map;
     map.onpointermove = (event) => this.hover(this.nearestImage(event));
     map.onpointerleave = () => this.hover(-1);
-    map.onclick = (event) => this.cloud.movable || this.chooseCluster(this.nearestImage(event));
+    listenToLasso(map, this, (image) => this.chooseCluster(image));
     this.listenToPoints(map);
   }
 
@@ -632,78 +853,6 @@ class Microscope {
     };
   }
 
-  press(event) {
-    const kind = event.target.type ?? event.target.tagName;
-    if (event.ctrlKey || event.metaKey || event.altKey || kind === "number" || /select/i.test(kind)) return;
-    const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-    if (way && event.shiftKey) this.toEvent(way);
-    else if (way) this.set(this.scale + (way * (this.cloud.high - this.cloud.low)) / STEPS);
-    else if (event.key === " " && kind !== "button") this.find("[data-b=play]").click();
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
-  /** Go to the next birth, death or merge. */
-  toEvent(way) {
-    const { events } = this.cloud;
-    const next = way > 0 ? upTo(events, this.scale) : events.findLastIndex((scale) => scale < this.scale);
-    if (events[next] !== undefined) this.set(events[next]);
-    return events[next] !== undefined;
-  }
-
-  ofShare(share) {
-    return this.cloud.low + share * (this.cloud.high - this.cloud.low);
-  }
-
-  set(scale) {
-    this.scale = Math.min(Math.max(scale, this.cloud.low), this.cloud.high);
-    this.request();
-  }
-
-  request() {
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = null;
-      this.draw();
-    });
-  }
-
-  play() {
-    const { low, high } = this.cloud;
-    if (this.scale >= high) this.scale = low;
-    this.showButton("Pause", PAUSE_ICON);
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-      const step = () => this.toEvent(1) || this.set(high);
-      this.playing = setInterval(() => (this.scale >= high ? this.stop() : step()), PAUSE);
-      step();
-      return;
-    }
-    let before = performance.now();
-    const step = (now) => {
-      this.set(this.scale + ((now - before) / 1000 / SECONDS) * (high - low));
-      before = now;
-      if (this.scale >= high) this.stop();
-      else this.playing = requestAnimationFrame(step);
-    };
-    this.playing = requestAnimationFrame(step);
-    this.request();
-  }
-
-  stop() {
-    clearInterval(this.playing);
-    cancelAnimationFrame(this.playing);
-    this.playing = null;
-    this.showButton("Play", PLAY);
-    if (this.cloud) this.request();
-  }
-
-  showButton(label, picture) {
-    const button = this.find("[data-b=play]");
-    button.innerHTML = picture;
-    button.setAttribute("aria-label", label);
-    button.title = `${label} (space)`;
-  }
-
   choose(place) {
     const { birth, death } = this.cloud.loops[place];
     this.loop = place;
@@ -715,9 +864,22 @@ class Microscope {
   }
 
   chooseCluster(image) {
-    if (image < 0) return;
+    if (image < 0) return this.chooseImages([]);
     const labels = dbscan(this.cloud, this.scale);
-    this.cluster = { images: [...labels.keys()].filter((i) => labels[i] === labels[image]), noise: labels[image] < 0 };
+    const images = [...labels.keys()].filter((i) => labels[i] === labels[image]);
+    this.chooseImages(images, `${labels[image] < 0 ? "in no cluster" : "in this cluster"} at ε = ${round(this.scale)}`);
+  }
+
+  /** Choose images here, and light them in the other views of this cloud. */
+  chooseImages(images, what = "chosen") {
+    const chosen = images.length ? { images, text: wordsOf(this.cloud, images, what) } : null;
+    this.light(chosen);
+    this.announce(chosen);
+  }
+
+  light(chosen) {
+    if (chosen?.from === this) return;
+    this.cluster = chosen?.images ? { ...chosen, lit: new Set(chosen.images) } : null;
     this.describeChoice();
     this.request();
   }
@@ -732,13 +894,13 @@ class Microscope {
 
   /** The images of the chosen loop or cluster, in words and as pictures. */
   describeChoice() {
-    const { loops, names } = this.cloud;
+    const { loops } = this.cloud;
     const loop = loops[this.loop];
     let images = loop?.cycle ?? [];
     let text = this.cloud.toy ? "No loops." : "No loops in this layer.";
     if (this.cluster) {
       images = this.cluster.images;
-      text = this.clusterText();
+      text = this.cluster.text;
     } else if (loop && !loop.cycle) 
       text = this.cloud.movable ? "A cycle round it comes with the next answer of the server." : "The cycles of the longest loops only are known.";
     else if (loop)
@@ -746,30 +908,7 @@ class Microscope {
         `${many(images.length, this.cloud.what)} in order round the loop, where it is born. It is not unique: ` +
         `other cycles go round the same hole.${loop.fills ? "" : " It ends when it joins an older loop."}`;
     this.find(".chosen p").textContent = text;
-    const { across, side } = this.cloud;
-    const pictures = images.map((image) => {
-      const picture = document.createElement("i");
-      picture.title = names[image];
-      picture.style.backgroundPosition = `${-side * (image % across)}px ${-side * Math.floor(image / across)}px`;
-      return picture;
-    });
-    const strip = this.find(".strip");
-    strip.hidden = !this.cloud.sprite;
-    strip.replaceChildren(...pictures);
-    strip.setAttribute("role", "img");
-    strip.setAttribute("aria-label", images.map((image) => names[image]).join(", "));
-  }
-
-  clusterText() {
-    const { images, noise } = this.cluster;
-    const what = noise ? "in no cluster" : "in this cluster";
-    const size = `${many(images.length, this.cloud.what)} ${what} at ε = ${round(this.scale)}`;
-    if (!this.cloud.labelled) return `${size}.`;
-    const counts = new Map();
-    for (const image of images) counts.set(this.cloud.classes[image], (counts.get(this.cloud.classes[image]) ?? 0) + 1);
-    const [[first, most]] = [...counts].sort((a, b) => b[1] - a[1]);
-    const share = Math.round((100 * most) / images.length);
-    return `${size}, of ${counts.size === 1 ? "1 class" : `${counts.size} classes`}: ${share} % are “${first}”.`;
+    this.fillStrip(images);
   }
 
   /** What each view shows now, for those who cannot see it. */
@@ -907,22 +1046,8 @@ class Microscope {
         this.drawPicture(context, i, x, y, shown.has(i) ? 24 : 16);
         continue;
       }
-      context.fillStyle = labels[i] < 0 ? look.noise : look.clusters[labels[i] % look.clusters.length];
-      if (marks === "classes" && classes[i].length <= 2) {
-        context.font = `600 ${(shown.has(i) ? 15 : 12) * look.scale}px ${look.font}`;
-        Object.assign(context, { strokeStyle: look.surface, lineWidth: 3 });
-        context.strokeText(classes[i], x, y);
-        context.fillText(classes[i], x, y);
-      } else {
-        context.beginPath();
-        context.arc(x, y, (shown.has(i) ? 5.5 : 3.5) * (this.cloud.toy ? 1.3 : 1), 0, 2 * Math.PI);
-        if (labels[i] < look.clusters.length) context.fill();
-        else {
-          // The colours have run out: they come again as rings.
-          Object.assign(context, { strokeStyle: context.fillStyle, lineWidth: 2 });
-          context.stroke();
-        }
-      }
+      drawMark(context, this.cloud, x, y, labels[i], marks === "classes" && classes[i], shown.has(i));
+      if (this.cluster && shown.has(i)) drawRing(context, x, y, look.warning);
     }
     const marked = this.cloud.movable ? this.edited : this.cloud.followed;
     if (marked < count) {
@@ -931,6 +1056,7 @@ class Microscope {
       Object.assign(context, { strokeStyle: look.text, lineWidth: 1 });
       context.stroke();
     }
+    if (this.lasso) drawLasso(context, this.lasso, look);
     if (this.under >= 0) this.drawUnder(context, ...at(this.under), view.clientWidth);
   }
 
@@ -1028,7 +1154,7 @@ class Microscope {
 
   color(loop, place) {
     const { look } = this.cloud;
-    if (place === this.loop && !this.cluster) return look.warning;
+    if (this.cluster ? loop.cycle?.some((image) => this.cluster.lit.has(image)) : place === this.loop) return look.warning;
     if (!loop.counts) return look.muted;
     return loop.birth <= this.scale && this.scale < loop.death ? look.accent : look.noise;
   }
@@ -1122,16 +1248,6 @@ class Microscope {
 
   // ---- what the pointer is on
 
-  nearestImage(event) {
-    const { count } = this.cloud;
-    let [nearest, best] = [-1, 14 ** 2];
-    for (let i = 0; i < count; i++) {
-      const far = (this.places[2 * i] - event.offsetX) ** 2 + (this.places[2 * i + 1] - event.offsetY) ** 2;
-      if (far < best) [nearest, best] = [i, far];
-    }
-    return nearest;
-  }
-
   nearestLoop(name, event) {
     if (name === "bars") {
       const { x, bottom } = this.axes(name);
@@ -1152,9 +1268,9 @@ class Microscope {
 
 const open = new WeakMap();
 
-export default function microscope({ data, parentElement, setTriggerValue }) {
-  if (!open.has(parentElement))
-    open.set(parentElement, new Microscope(parentElement, (points) => setTriggerValue?.("moved", points)));
+/** Show data with `make()` in an element, which keeps what it shows between calls. */
+function mount({ data, parentElement }, make) {
+  if (!open.has(parentElement)) open.set(parentElement, make());
   const shown = open.get(parentElement);
   shown.show(data);
   return () => {
@@ -1163,4 +1279,9 @@ export default function microscope({ data, parentElement, setTriggerValue }) {
     shown.root.remove();
     open.delete(parentElement);
   };
+}
+
+export default function microscope(component) {
+  const send = (points) => component.setTriggerValue?.("moved", points);
+  return mount(component, () => new Microscope(component.parentElement, send));
 }

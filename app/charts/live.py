@@ -19,6 +19,7 @@ from app.pictures import Picture
 from app.theme import FONT, Palette
 
 MODULE = Path(__file__).resolve().parents[2] / "assets" / "microscope.js"
+LAYERS = MODULE.with_name("layers.js")
 SIDE = 40  # pixels of an image in the sprite
 ACROSS = 16  # images in a row of it
 _QUALITY = 80
@@ -69,14 +70,14 @@ def live_data(
     return {
         "id": name,
         "count": len(between),
-        "distances": _base64(between[np.triu_indices(len(between), 1)]),
-        "points": _base64(points),
-        "loops": _base64(loops),
+        "distances": base64_floats(between[np.triu_indices(len(between), 1)]),
+        "points": base64_floats(points),
+        "loops": base64_floats(loops),
         "pieces": len(merges),
-        "merges": _base64(np.sort(merges[np.isfinite(merges)])),
+        "merges": base64_floats(np.sort(merges[np.isfinite(merges)])),
         "cycles": [cycle if cycle is None else [*map(int, cycle)] for cycle in cycles],
         "fills": [*map(bool, fills)],
-        "radii": _base64(radii),
+        "radii": base64_floats(radii),
         "clusters": [*map(int, clusters)],
         "minSamples": min_samples,
         "least": min_persistence,
@@ -145,9 +146,40 @@ def look_of(palette: Palette) -> dict[str, Any]:
     return asdict(palette) | {"font": FONT}
 
 
+def layers_module() -> str:
+    """The module that draws several layers: that of one layer, and what is on top of it."""
+    one = MODULE.read_text("utf-8").replace("export default function", "function")
+    return one + LAYERS.read_text("utf-8")
+
+
+def together_data(layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Clouds of the same images in several layers, which are sent once.
+
+    Parameters
+    ----------
+    layers : sequence of dict
+        Each with its numbers, those of `image_data`, a "look", a "group" and a "title".
+    """
+    shared = {name: layers[0][name] for name in (*image_data([], None, []), "look", "group")}
+    own = [{name: each[name] for name in each if name not in shared} for each in layers]
+    return shared | {"id": " ".join(each["id"] for each in layers), "layers": own}
+
+
+def tour_data(names: Sequence[str], maps: Sequence[ArrayLike]) -> dict[str, Any]:
+    """Maps (N, 2) of the same images in layers that follow each other."""
+    return {
+        "tour": [*names],
+        "points": base64_floats(np.asarray(maps)),
+        "count": len(np.asarray(maps[0])),
+    }
+
+
 def live_page(data: dict[str, Any], title: str) -> str:
     """A page that shows the data without a server or a network."""
     title, surface = html.escape(title), data["look"]["surface"]
+    module, name = MODULE.read_text("utf-8"), "microscope"
+    if "layers" in data or "tour" in data:
+        module, name = layers_module(), "layers"
     plain = json.dumps(data).replace("<", "\\u003c")  # no text may end the script
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -155,13 +187,13 @@ def live_page(data: dict[str, Any], title: str) -> str:
 <body style="margin: 16px; background: {surface}">
 <h1 style="font: 600 18px {html.escape(FONT)}; color: {data["look"]["text"]}">{title}</h1>
 <script type="module">
-{MODULE.read_text("utf-8")}
-microscope({{ data: {plain}, parentElement: document.body }});
+{module}
+{name}({{ data: {plain}, parentElement: document.body }});
 </script></body></html>
 """
 
 
-def _base64(values: ArrayLike) -> str:
+def base64_floats(values: ArrayLike) -> str:
     return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
 
 

@@ -38,7 +38,11 @@ from app.components.explore.thumbnails import render_thumbnails
 from app.components.shared.cluster_curve import render_cluster_curve
 from app.components.shared.glossary import linked
 from app.components.shared.live_microscope import HELP as LIVE_HELP
-from app.components.shared.live_microscope import render_live_microscope
+from app.components.shared.live_microscope import (
+    render_live_layers,
+    render_live_microscope,
+    render_live_tour,
+)
 from app.literal import literal, sentence, visible
 from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
 from app.theme import PALETTES
@@ -50,6 +54,10 @@ DIAGRAM_HELP = (
 MAP_HELP = (
     f"Images that are close here are close in this {linked('cloud', 'layer')}, as far as two "
     "dimensions allow. The axes have no meaning of their own."
+)
+TOUR_HELP = (
+    "The maps of all layers one after the other, each of the same size, and turned or reflected to "
+    "match the one before it best (Procrustes). Choose a class or an image to follow it."
 )
 BARCODE_HELP = f"The same loops as bars, from {linked('birth and death', 'birth to death')}."
 CURVE_HELP = f"{linked('Betti curve')}: how many loops are alive at each distance."
@@ -112,6 +120,9 @@ def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         return
     st.subheader("Pinned layers", anchor=False)
     finite = [layer for layer in map(shown.report.layer, profile.pinned_layers) if layer.finite]
+    if len(finite) > 1 and _wants_live_layers():
+        _render_live_layers(shown, [layer.name for layer in finite], choice)
+        return
     span = common_span([layer.diagram for layer in finite])
     if len(finite) > 1:
         st.caption(
@@ -133,6 +144,40 @@ def render_pinned(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
                 continue
             _render_diagram(shown, layer, choice, f"diagram_{name}", 240, span)
             _render_map(shown, choice, layer, "cluster", f"map_{name}", 240)
+
+
+def _wants_live_layers() -> bool:
+    """Draw the choice between figures and the live view of all pinned layers."""
+    chosen = st.segmented_control(
+        "Show them",
+        ["as figures", "live"],
+        default="as figures",
+        required=True,
+        key="pinned_as",
+        bind="query-params",
+        help="Live: one ε moves all pinned layers, and images that you choose in one light up in "
+        "the others.",
+    )
+    return chosen == "live"
+
+
+def _render_live_layers(shown: Shown, layers: list[str], choice: Choice) -> None:
+    settings = of_a_layer(settings_of(shown, choice))
+    render_live_layers(
+        shown,
+        tuple(layers),
+        choice,
+        _images_of(shown),
+        cloud=_cloud(shown),
+        title=f"{', '.join(name or '(model)' for name in layers)}, {caption(settings)}",
+        file_name=f"{file_stem('live-layers', settings)}.html",
+    )
+
+
+def _cloud(shown: Shown) -> int | None:
+    """The cloud that live views of several layers show, counted from 0; None: all images."""
+    number = _subset(shown)
+    return 0 if number is None else number - 1 if number else None
 
 
 def _render_diagram(
@@ -299,7 +344,9 @@ def _intervals(layer: LayerTopology) -> pd.DataFrame:
 
 
 def _render_images(shown: Shown, choice: Choice, layer: LayerTopology) -> None:
-    plane, pictures = st.tabs(["Map of the images", "The images"], key="images", on_change="rerun")
+    plane, pictures, tour = st.tabs(
+        ["Map of the images", "The images", "Through the layers"], key="images", on_change="rerun"
+    )
     if plane.open:
         with plane:
             colour = st.segmented_control(
@@ -318,6 +365,13 @@ def _render_images(shown: Shown, choice: Choice, layer: LayerTopology) -> None:
             data = _images_of(shown)
             if data is not None:
                 render_thumbnails(data.pictures, groups(layer))
+    if tour.open:
+        with tour:
+            st.caption("Where each image goes from layer to layer", help=TOUR_HELP)
+            stem = file_stem("through-the-layers", of_a_layer(settings_of(shown, choice)))
+            render_live_tour(
+                shown, layer.name, _images_of(shown), cloud=_cloud(shown), file_name=f"{stem}.html"
+            )
 
 
 def _images_of(shown: Shown) -> DrawnImages | None:

@@ -9,16 +9,18 @@ import streamlit as st
 
 from analysis.results import LayerTopology
 from app.cache import DrawnImages
-from app.cache.live import MOST_IMAGES, live_cloud
-from app.charts.live import MODULE, live_page
+from app.cache.live import MOST_IMAGES, live_cloud, live_layers, live_tour
+from app.charts.live import MODULE, layers_module, live_page
 from app.components.shared.glossary import linked
 from app.state import Choice, Shown, appearance
 
 _draw = st.components.v2.component("live_microscope", js=MODULE.read_text("utf-8"))
+_draw_layers = st.components.v2.component("live_layers", js=layers_module())
 HELP = (
     f"Move {linked('ε')}, or press play: edges join images that are no further apart than ε, and "
     "triangles fill three that are joined. The arrow keys move ε, with Shift from event to event. "
-    "Click a bar or a dot of the diagram for its loop, and an image for its cluster. The map keeps "
+    "Click a bar or a dot of the diagram for its loop, an image for its cluster, or draw a line "
+    "round images to light them everywhere on the page. The map keeps "
     "distances only as far as two dimensions allow, so discs of radius ε / 2 may touch "
     "without an edge."
 )
@@ -35,14 +37,7 @@ def render_live_microscope(
     file_name: str,
 ) -> None:
     """Draw a cloud of a finite layer, and a button that saves it as a page; see `live_cloud`."""
-    points = shown.report.samples
-    if cloud is not None:
-        points = shown.report.clouds.shape[1] or points
-    if points > MOST_IMAGES:
-        st.info(
-            f"The live view shows up to {MOST_IMAGES} images at a time, and here are {points}. "
-            "Choose random subsets, or fewer images, in the sidebar."
-        )
+    if _says_too_many(shown, cloud):
         return
     data = live_cloud(
         shown.key,
@@ -56,6 +51,48 @@ def render_live_microscope(
     )
     draw_live(data, key="live")
     _render_save(data, title, file_name)
+
+
+def render_live_layers(
+    shown: Shown,
+    layers: tuple[str, ...],
+    choice: Choice,
+    images: DrawnImages | None,
+    *,
+    cloud: int | None,
+    title: str,
+    file_name: str,
+) -> None:
+    """Draw a cloud in several finite layers under one scale, and a button that saves it."""
+    if _says_too_many(shown, cloud):
+        return
+    least = choice.clusters.min_samples
+    data = live_layers(shown.key, layers, cloud, least, appearance(), images, shown.report)
+    _draw_layers(data=data, key="live_layers")
+    _render_save(data, title, file_name, key="save_layers")
+
+
+def render_live_tour(
+    shown: Shown, layer: str, images: DrawnImages | None, *, cloud: int | None, file_name: str
+) -> None:
+    """Draw the maps of a cloud in all finite layers one after the other, from `layer` on."""
+    if _says_too_many(shown, cloud):
+        return
+    data = live_tour(shown.key, layer, cloud, appearance(), images, shown.report)
+    _draw_layers(data=data, key="live_tour")
+    _render_save(data, "The images through the layers", file_name, key="save_tour")
+
+
+def _says_too_many(shown: Shown, cloud: int | None) -> bool:
+    points = shown.report.samples
+    if cloud is not None:
+        points = shown.report.clouds.shape[1] or points
+    if points > MOST_IMAGES:
+        st.info(
+            f"The live view shows up to {MOST_IMAGES} images at a time, and here are {points}. "
+            "Choose random subsets, or fewer images, in the sidebar."
+        )
+    return points > MOST_IMAGES
 
 
 def draw_live(data: dict[str, Any], *, key: str, on_move: Callable[[], None] | None = None) -> None:
@@ -72,14 +109,14 @@ def moved_points(key: str) -> tuple[tuple[tuple[float, float], ...], int]:
 def _ignore() -> None: ...
 
 
-def _render_save(data: dict[str, Any], title: str, file_name: str) -> None:
+def _render_save(data: dict[str, Any], title: str, file_name: str, key: str = "save_live") -> None:
     st.download_button(
         "Save as a page",
         data=lambda: live_page(data, title),
         file_name=file_name,
         mime="text/html",
         icon=":material/download:",
-        key="save_live",
+        key=key,
         on_click="ignore",
         type="tertiary",
         help="One file that shows this view in any browser, without BettiScope.",
