@@ -14,13 +14,16 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 from ripser import ripser
 
 from analysis.options import AnalysisOptions
+from analysis.runs.records import Ending, Outcome
 from analysis.runs.store import RunStore
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import share_text
 from analysis.topology.known_shapes import SHAPES, shape_points
 from analysis.topology.store import fingerprint, load_analysis
+from analysis.training.metrics import FinetuneResult
 from app.cache.learn import Known, ring
 from app.charts.live import MODULE
+from app.components.learn.bet import bet_options
 from tests.factories import choices_by_draw, circle, distances_of
 from tests.serving import PATIENCE
 
@@ -69,6 +72,11 @@ def answer(page: Page, question: str, text: str) -> None:
 def loops_of(points: np.ndarray) -> np.ndarray:
     loops: np.ndarray = ripser(distances_of(points), distance_matrix=True, maxdim=1)["dgms"][1]
     return loops
+
+
+def linked_count(url: str) -> int:
+    """How many points a link carries."""
+    return len(parse_qs(urlsplit(url).query).get("ring", [""])[0].split(";"))
 
 
 def long(points: np.ndarray) -> str:
@@ -133,7 +141,7 @@ def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None
         f"born at ε = {births[longest]:.2f}, when edges close it, and dies at {deaths[longest]:.2f}"
     )
     expect(page.get_by_text(story)).to_be_visible()
-    assert len(parse_qs(urlsplit(page.url).query)["ring"][0].split(";")) == len(points)
+    page.wait_for_url(lambda url: linked_count(url) == len(points))  # the rest may be as before
     scale = float(np.float32((births[longest] + deaths[longest]) / 2))
     type_at(page, live.get_by_role("spinbutton", name="Scale ε"), f"{scale:.3f}")
     alive = ((births <= round(scale, 3)) & (round(scale, 3) < deaths)).sum()
@@ -161,20 +169,26 @@ def test_the_steps_about_a_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each by its link and by the keyboard alone, without the steps before it."""
-    # First the bet, which trains while the other steps are drawn.
-    page = opened(contexts, address, "step=5&bet_rho=0.06")
-    answer(page, "bet", "Random")
-    press(page, "Train all 4")
-    expect(page.get_by_text("of 4 trained")).to_be_visible()
-    expect(page.get_by_test_id("stMetricValue")).to_have_count(0)
-    page.close()
+    monkeypatch.setenv("BETTISCOPE_HOME", str(server_home))
+    store = RunStore()
+    for name, accuracy in (("size", 0.3), ("random", 0.25), ("head", 0.2)):
+        result = FinetuneResult(accuracy, 1, accuracy, accuracy, None, 1.0)
+        store.keep(
+            bet_options(name, 0, 0.06), Outcome(Ending("done", result=result), 0.0), group="class"
+        )
+    # First the bet, which trains the last choice while the other steps are drawn.
+    bet = opened(contexts, address, "step=5&bet_rho=0.06")
+    best = bet.get_by_test_id("stMetricValue")
+    expect(best).to_have_count(0)
+    answer(bet, "bet", "Random")
+    press(bet, "Train the rest")
+    expect(bet.get_by_text("0 of 1 trained")).to_be_visible()
 
     # A layer.
     page = opened(contexts, address, "step=3&learn_at=layer2.1.conv1")
     found = page.get_by_test_id("stMetricValue")
     answer(page, "layers", "rises")
     found.wait_for()
-    monkeypatch.setenv("BETTISCOPE_HOME", str(server_home))
     report = load_analysis(fingerprint(AnalysisOptions()))
     assert report is not None
     expect(found).to_have_text(f"{report.layer('layer2.1.conv1').b1:.1f}")
@@ -199,18 +213,16 @@ def test_the_steps_about_a_network(
     expect(page.get_by_text("puts it to the test")).to_be_visible()
     page.close()
 
-    # The bet, by somebody who comes later.
-    page = opened(contexts, address, "step=5&bet_rho=0.06")
-    answer(page, "bet", "Head only")
-    found = page.get_by_test_id("stMetricValue")
-    found.wait_for()
+    # The result of the bet.
+    expect(bet.get_by_text("of 1 trained")).to_have_count(0)
+    best.wait_for()
     right = {
         STRATEGIES[run.options.strategy].title: run.result.test_accuracy
-        for run in RunStore().runs()
+        for run in store.runs()
         if run.options.rho == 0.06 and run.result is not None
     }
     assert len(right) == 4
-    best = max(right.values())
-    assert right[found.inner_text()] == best
-    expect(page.get_by_text(f"{share_text(best)} right")).to_be_visible()
-    page.close()
+    most = max(right.values())
+    assert right[best.inner_text()] == most
+    expect(bet.get_by_text(f"{share_text(most)} right", exact=True)).to_be_visible()
+    bet.close()

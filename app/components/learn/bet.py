@@ -131,8 +131,11 @@ def _render_training(
         if run.error and run.result is None:
             st.warning(sentence(run.error))
     if missing := _missing(rho, done):
+        label = "Train again with other images" if done else f"Train all {len(BETS)}"
+        if len(missing) < len(BETS):  # some failed, or were stopped
+            label = "Train the rest"
         start.button(
-            "Train again with other images" if done else f"Train all {len(BETS)}",
+            label,
             type="secondary" if done else "primary",
             icon=":material/play_arrow:",
             key="bet_train",
