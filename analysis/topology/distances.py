@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.backends import cuda, mkldnn
 
 from analysis.results import Float32
+from analysis.system.spread import spread
 
 _SLICE = 5 << 16  # elements of one slice: 1.3 MB in float32, within a core's cache
+_TASK, _RESULT = 8 * _SLICE, 1 << 16  # elements of the slices of one task, and of its results
 _WIDEST = 1 << 13  # coordinates: float32 sums over more of them lose digits
 # Products of fewer points than this may run in kernels that add one coordinate after another,
 # which loses digits sooner: on one AMD processor 9e-6 of a distance, with 4 to 10 points.
@@ -78,10 +80,30 @@ def flatten(cloud: Tensor) -> Tensor:
     return cloud.detach().permute(0, *axes).flatten(1)
 
 
-def _slices(flat: Tensor) -> Iterator[Tensor]:
+def _slices(flat: Tensor) -> list[slice]:
     widest = _WIDEST_OF_FEW if len(flat) < _FEW_POINTS else _WIDEST
     width = min(widest, max(256, _SLICE // len(flat)))
-    return (flat[:, start : start + width] for start in range(0, flat.shape[1], width))
+    return [slice(start, start + width) for start in range(0, flat.shape[1], width)]
+
+
+def _grams(flat: Tensor, dtype: torch.dtype, host: torch.device) -> Iterator[Tensor]:
+    """The Gram matrix of each slice relative to the first point, in order."""
+    device = host if dtype == torch.float64 else flat.device
+
+    def gram_of(columns: slice) -> Tensor:
+        part = flat[:, columns].to(device).to(dtype)
+        part = part - part[0]
+        return (part @ part.T).to(host)
+
+    slices = _slices(flat)
+    if flat.device.type != "cpu":
+        yield from map(gram_of, slices)
+        return
+    elements = len(flat) * (slices[0].stop if slices else 1)
+    many = max(1, min(_TASK // elements, _RESULT // len(flat) ** 2, len(slices) // 2))
+    tasks = [slices[start : start + many] for start in range(0, len(slices), many)]
+    for grams in spread(lambda task: [gram_of(columns) for columns in task], tasks):
+        yield from grams
 
 
 def _from_gram(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -91,12 +113,8 @@ def _from_gram(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     if flat.dtype == torch.float64:
         dtype = torch.float64
     gram = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=host)
-    for part in _slices(flat):
-        if dtype == torch.float64:
-            part = part.to(host)
-        part = part.to(dtype)
-        part = part - part[0]
-        gram += (part @ part.T).to(host)
+    for part in _grams(flat, dtype, host):
+        gram += part
     norms = gram.diagonal()
     scale = norms[:, None] + norms[None, :]
     squared = (scale - gram - gram.T).clamp_(min=0)
@@ -114,7 +132,7 @@ def _refine(flat: Tensor, squared: Tensor, cancelled: Tensor) -> None:
         some = pairs[start : start + len(flat)]
         first, second = some.to(flat.device).unbind(1)
         total = torch.zeros(len(some), dtype=torch.float64, device=squared.device)
-        for part in _slices(flat):
+        for part in (flat[:, columns] for columns in _slices(flat)):
             wide = torch.float32 if part.device.type == "mps" else torch.float64
             difference = part[first].to(wide) - part[second].to(wide)
             # First to the host, then to float64, which Apple's GPUs cannot convert to.

@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # torch reads these once. `import analysis` sets them for users; here each process receives them,
 # so that every variant has the same huge pages and waits in the same way.
 SAME_FOR_ALL = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+# A neighbour that wants a core all the time, and ends with the benchmark even if that is killed.
+_SPIN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -38,6 +41,19 @@ def run_python(*arguments: str, environment: Mapping[str, str] | None = None) ->
 def run_module(module: str, *arguments: str, **keywords: Any) -> Any:
     """The JSON that a module prints as its last line."""
     return json.loads(run_python("-m", module, *arguments, **keywords).splitlines()[-1])
+
+
+@contextmanager
+def busy_neighbours() -> Iterator[None]:
+    """One other process for each core that does nothing but spin."""
+    cores = range(os.cpu_count() or 1)
+    neighbours = [subprocess.Popen([sys.executable, "-c", _SPIN]) for _ in cores]
+    try:
+        yield
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
 
 
 def resident_bytes() -> int:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import pdist, squareform
-from torch import Tensor
+from torch import Tensor, nn
 
+from analysis.instruments.ledger import Ledger
 from analysis.topology.distances import pairwise_distances
 from analysis.topology.rounding import RELATIVE_ERROR
 
@@ -150,3 +151,26 @@ def test_the_cloud_is_not_altered() -> None:
     before = cloud.clone()
     pairwise_distances(cloud)
     assert torch.equal(cloud, before)
+
+
+@pytest.mark.parametrize("shape", [(40, 150_000), (12, 30_000), (200, 9_000)])
+def test_the_number_of_threads_does_not_alter_a_bit(shape: tuple[int, ...]) -> None:
+    cloud, before, results = gaussian(*shape), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            matrix = pairwise_distances(cloud)
+            assert matrix is not None
+            results.append(matrix.tobytes())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert results[0] == results[1]
+
+
+def test_a_ledger_does_not_count_the_slices_of_a_cloud() -> None:
+    cloud = gaussian(40, 150_000)
+    with Ledger(nn.Linear(1, 1)) as ledger:
+        pairwise_distances(cloud)
+    slice_bytes = 40 * 8192 * 4
+    assert ledger.peak.total - cloud.nbytes < slice_bytes
