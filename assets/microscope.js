@@ -10,6 +10,7 @@ const PAUSE = 900; // ms between two events where motion is reduced
 const SNAPSHOTS = 12; // at least, where there are many lines
 const LINES = 3000; // at most from one to the next
 const SLICE = 10; // ms of a frame to find triangles in
+const REST = 400; // ms without a movement until the link has the scale
 const CELLS = 150; // across the map, to find the triangles that show
 
 // ---- numbers ---------------------------------------------------------------------------------
@@ -432,6 +433,7 @@ class Player {
 
   close() {
     this.stop();
+    clearTimeout(this.noted);
     this.resized.disconnect();
     removeEventListener("images-lit", this.onLit);
   }
@@ -493,6 +495,16 @@ class Player {
     event.stopPropagation();
   }
 
+  /** Put the scale into the link once it rests; the server is not asked. */
+  noteScale() {
+    clearTimeout(this.noted);
+    this.noted = setTimeout(() => {
+      const link = new URL(location.href);
+      link.searchParams.set("scale", round(this.scale));
+      history.replaceState(history.state, "", link);
+    }, REST);
+  }
+
   /** As far as an arrow key goes. */
   stride() {
     return (this.cloud.high - this.cloud.low) / STEPS;
@@ -512,6 +524,7 @@ class Player {
 
   set(scale) {
     if (this.leader) return this.leader.follow(this, scale);
+    if (this.cloud.link) this.noteScale();
     this.scale = Math.min(Math.max(scale, this.cloud.low), this.cloud.high);
     this.request();
   }
@@ -558,6 +571,12 @@ class Player {
     button.setAttribute("aria-label", label);
     button.title = `${label} (space)`;
   }
+}
+
+/** The scale that the page's link says, or 0. */
+function scaleInLink() {
+  const scale = Number(new URL(location.href).searchParams.get("scale"));
+  return Number.isFinite(scale) ? Math.max(0, scale) : 0;
 }
 
 /** So many images, and of which classes they are. */
@@ -672,8 +691,10 @@ class Microscope extends Player {
       this.stop();
       const longest = this.byLength()[0];
       const middle = longest ? (longest.birth + longest.death) / 2 : (this.cloud.low + this.cloud.high) / 2;
-      this.scale = data.start ?? middle;
+      this.scale = (data.link && !this.linked && scaleInLink()) || (data.start ?? middle);
+      this.linked = true; // a layer that is opened later has a scale of its own
     }
+    if (data.link) this.noteScale();
     if (!same || data.movable) {
       this.chooseLongest();
       this.fillLegend();

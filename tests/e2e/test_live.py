@@ -163,6 +163,12 @@ def test_the_live_microscope(
     live.get_by_label("Show").select_option("clusters")
     assert (page.evaluate("window.messages ?? 0"), len(sent)) == (0, requests)
 
+    # The link opens the tab at its ε.
+    expect(page).to_have_url(re.compile(r"[?&]loops=Live&(.*&)?scale=5\.25"))
+    page.reload()
+    expect(scale).to_have_value("5.25")
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+
     # The same on a page of its own, without a server, on a phone.
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as a page").click()

@@ -93,7 +93,10 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
         st.warning("Some activations of this layer are not finite, so it has no topology.")
         return
     shapes, curve, bars, live = st.tabs(
-        ["Persistence diagram", "Betti curve", "Barcode", "Live"], key="loops", on_change="rerun"
+        ["Persistence diagram", "Betti curve", "Barcode", "Live"],
+        key="loops",
+        on_change="rerun",
+        bind="query-params",
     )
     if live.open:
         with live:

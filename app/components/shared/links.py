@@ -17,7 +17,7 @@ NUMBERS = (
     "epochs", "seeds", "train_samples", "train_batch",
     "learning_rate", "momentum", "weight_decay",
     "grid_seeds", "grid_epochs", "grid_images", "grid_severity", "proof_seeds", "mixture_share",
-    "points", "noise", "dimension", "followed", "learn_rho", "learn_draw", "bet_rho",
+    "points", "scale", "noise", "dimension", "followed", "learn_rho", "learn_draw", "bet_rho",
 )  # fmt: skip
 
 _HAVE_NOTES = ("dataset", "layer", "pin")  # of their own

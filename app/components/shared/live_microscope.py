@@ -49,7 +49,7 @@ def render_live_microscope(
         images,
         shown.report,
     )
-    draw_live(data, key="live")
+    draw_live(data | {"link": True}, key="live")
     _render_save(data, title, file_name)
 
 
