@@ -156,7 +156,7 @@ def _wants_live_layers() -> bool:
         ["as figures", "live"],
         default="as figures",
         required=True,
-        key="pinned_as",
+        key="pins_as",
         bind="query-params",
         help="Live: one ε moves all pinned layers, and images that you choose in one light up in "
         "the others.",
