@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from app.theme import Palette, SelectableFigure, style
 BEST, CHOSEN, OTHER = "worth most", "selected by the criterion", "other layers"
 CLEAR, UNCLEAR = "better than chance", "not told apart from chance"
 ROW = 22  # px
+_AXES = 300  # px of each axis where the page is narrow
+_LETTER, _LINE = 6.5, 16  # px of a name
 _STEADY = {"marker": {"opacity": 1}}  # a click fades nothing
 
 
@@ -155,13 +158,15 @@ def scatter_figure(
 ) -> go.Figure:
     """Draw each layer's gain against its place by a criterion; `table` is `worth_figure`'s.
 
-    Layers that gain most or are selected have their names, the others on hovering.
+    Layers that gain most or are selected have their names where these do not touch, the others
+    on hovering.
     """
     places = table["score"].rank(ascending=False, method="average", na_option="bottom")
     texts, labels = _hover_texts(table, criterion), short_names(table.index.tolist())
     marked = [name == opened for name in table.index]
-    positions = _text_positions(table["gain"], places)
     named = (table["best"] | table["selected"]).to_numpy(dtype=bool)
+    names = [label if on else "" for label, on in zip(labels, named, strict=True)]
+    positions = _text_positions(names, table["gain"], places)
     traces = []
     for name, which, color in _looks(table, palette):
         at = np.flatnonzero(which)
@@ -172,8 +177,8 @@ def scatter_figure(
                 "mode": "markers+text",
                 "x": places.iloc[at],
                 "y": table["gain"].iloc[at],
-                "text": [figure_text(labels[i]) if named[i] else "" for i in at],
-                "textposition": [positions[i] for i in at],
+                "text": [figure_text(names[i]) if positions[i] else "" for i in at],
+                "textposition": [positions[i] or "top right" for i in at],
                 "textfont": {"size": 11, "color": palette.text},
                 "cliponaxis": False,
                 "marker": {
@@ -200,14 +205,27 @@ def scatter_figure(
     return style(SelectableFigure(data=traces, layout=layout), palette, height=height)
 
 
-def _text_positions(gains: pd.Series, places: pd.Series) -> list[str]:
-    """Where each name stands: neighbours in gain turn by turn above and below their points."""
-    turns = gains.rank(ascending=False, method="first").astype(int) % 2
-    right = 0.6 * len(places)
-    return [
-        f"{'top' if turn else 'bottom'} {'left' if place > right else 'right'}"
-        for turn, place in zip(turns, places, strict=True)
-    ]
+def _text_positions(names: list[str], gains: pd.Series, places: pd.Series) -> list[str]:
+    """Where each name stands, the best gain first; empty where it would lie on another name."""
+    x = places.to_numpy() / (len(places) + 1) * _AXES
+    y = (gains - gains.min()).to_numpy() / (np.ptp(gains) or 1) * _AXES
+    taken: list[tuple[float, float, float]] = []  # left, right and bottom in pixels
+    positions = [""] * len(names)
+    for i in np.argsort(-gains.to_numpy(), kind="stable"):
+        width = _LETTER * len(names[i])
+        for side, height in product(("right", "left"), ("top", "bottom")):
+            left = x[i] if side == "right" else x[i] - width
+            bottom = y[i] if height == "top" else y[i] - _LINE
+            fits = left >= 0 and left + width <= _AXES
+            free = all(
+                left > end or left + width < start or abs(bottom - low) >= _LINE
+                for start, end, low in taken
+            )
+            if width and fits and free:
+                positions[i] = f"{height} {side}"
+                taken.append((left, left + width, bottom))
+                break
+    return positions
 
 
 def _looks(table: pd.DataFrame, palette: Palette) -> list[tuple[str, np.ndarray[Any, Any], str]]:

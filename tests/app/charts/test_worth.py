@@ -80,6 +80,18 @@ def test_gains_stand_above_scores_in_the_order_of_the_network(layers: pd.DataFra
     assert not trace(one, OTHER).error_y.visible
 
 
+def test_names_that_would_lie_on_each_other_are_left_to_the_hover(layers: pd.DataFrame) -> None:
+    close = pd.concat([layers.assign(gain=5.0, selected=True, best=False, score=8.0)] * 2)
+    close.index = pd.Index([f"a-very-long-name-{k}" for k in range(8)], name="layer")
+    drawn = trace(scatter_figure(close, criterion="AdaBet", palette=PALETTE), CHOSEN)
+    shown = [place for place, text in zip(drawn.textposition, drawn.text, strict=True) if text]
+    # All eight points are the same one: there is room on each side, above and below.
+    assert 2 <= len(shown) == len(set(shown)) <= 4
+    apart = close.assign(gain=[0, 5, 10, 15, 20, 25, 30, 35])
+    drawn = trace(scatter_figure(apart, criterion="AdaBet", palette=PALETTE), CHOSEN)
+    assert all(drawn.text)
+
+
 def test_the_scatter_has_the_first_choice_at_the_left(layers: pd.DataFrame) -> None:
     figure = scatter_figure(layers, criterion="AdaBet", opened="fc", palette=PALETTE)
     assert (list(trace(figure, CHOSEN).x), list(trace(figure, CHOSEN).y)) == ([1], [5.0])
