@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -164,11 +164,19 @@ def _trace(model: nn.Module, *, fake: bool) -> fx.GraphModule:
 
 
 class _Watch(TorchDispatchMode):
-    """Notes whether an operation draws random numbers or mixes the images of a batch."""
+    """Notes whether an operation draws random numbers or mixes the images of a batch.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    inputs : object
+        What the operation gets that depends on the images: tensors, and what holds them.
+    """
+
+    def __init__(self, inputs: object) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.varies = False
+        self._of_images = dict[object, Tensor]()  # kept alive, so that no key is used again
+        self._note(inputs)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -180,9 +188,30 @@ class _Watch(TorchDispatchMode):
         share = given.get("dropout_p", given.get("p"))
         if torch.Tag.nondeterministic_seeded in func.tags and share != 0:
             self.varies = True
-        if "batch_norm" in func.__name__ and (given.get("training") or given.get("train")):
+        of_images = any(_memory(tensor) in self._of_images for tensor in _tensors((args, kwargs)))
+        # Weights may be standardised by a batch norm too, which is the same in every pass.
+        norm = "batch_norm" in func.__name__ and (given.get("training") or given.get("train"))
+        if norm and of_images:
             self.varies = True
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if of_images:
+            self._note(result)
+        return result
+
+    def _note(self, values: object) -> None:
+        self._of_images |= {_memory(tensor): tensor for tensor in _tensors(values)}
+
+
+def _tensors(values: object) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def _memory(tensor: Tensor) -> object:
+    """What a tensor shares with its views."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):  # such as a sparse tensor, which has none
+        return tensor
 
 
 class _Probe(fx.Interpreter):
@@ -195,10 +224,12 @@ class _Probe(fx.Interpreter):
         """
         self.env, self.args_iter = {}, iter((images,))
         results: dict[fx.Node, Any] = {}
+        constants = _constants(self.module.graph.nodes)  # type: ignore[arg-type, union-attr]
         waiting = {node: len(node.users) for node in self.module.graph.nodes}  # type: ignore[union-attr]
         for node in self.module.graph.nodes:  # type: ignore[union-attr]
             if (node in only) if only is not None else self._may_be_frozen(node, results):
-                with _Watch() as watch:
+                inputs = [self.env[used] for used in node.all_input_nodes if used not in constants]
+                with _Watch(inputs) as watch:
                     versions = self._versions(node)
                     value = self.run_node(node)
                 if not watch.varies and versions == self._versions(node):
@@ -330,11 +361,13 @@ def _prefix(traced: fx.GraphModule, frozen: set[fx.Node], tensors: list[fx.Node]
     return _module(traced, graph)
 
 
-def _with_inputs(graph: fx.Graph, nodes: set[fx.Node]) -> set[fx.Node]:
-    """These operations, and all that they need."""
+def _with_inputs(
+    graph: fx.Graph, nodes: set[fx.Node], *, given: Collection[fx.Node] = ()
+) -> set[fx.Node]:
+    """These operations, and all that they need, without what only the given ones need."""
     needed = set(nodes)
     for node in reversed(graph.nodes):
-        if node in needed:
+        if node in needed and node not in given:
             needed.update(node.all_input_nodes)
     return needed
 
@@ -362,7 +395,8 @@ def _rest(
         return copies[node]
 
     constants = _constants(few)
-    needed = _with_inputs(traced.graph, set(traced.graph.nodes) - frozen - constants)
+    trained = set(traced.graph.nodes) - frozen - constants
+    needed = _with_inputs(traced.graph, trained, given=frozen)
     for node in traced.graph.nodes:
         if node in frozen or node not in needed:
             continue

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrize import register_parametrization
 
 from analysis.instruments.behaviour import seeded
 from analysis.system.torchvision_guard import torchvision
@@ -81,6 +86,68 @@ def test_batches_of_other_sizes_pass() -> None:
 def test_nothing_frozen_comes_before_the_first_layer() -> None:
     with pytest.raises(UncutError, match="nothing frozen comes before"):
         cut(Branches(), torch.randn(5, 6), "a")
+
+
+def standardized(weight: Tensor) -> Tensor:
+    """Each row with mean 0 and variance 1, by a batch norm, as timm does it."""
+    rows = weight.reshape(1, weight.shape[0], -1)
+    return functional.batch_norm(rows, None, None, training=True).reshape_as(weight)
+
+
+class Standardized(nn.Module):
+    """A parametrisation: it runs within its layer, which is not traced."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return standardized(weight)
+
+
+class Normed(nn.Module):
+    """Linear layers around something that uses a batch norm in training mode."""
+
+    def __init__(self, inner: Callable[[nn.Linear, Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.h = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        register_parametrization(self.a, "weight", Standardized())
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.h(self.inner(self.b, self.a(x)))
+        return result
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_weights_standardized_by_a_batch_norm_stay_frozen(*, training: bool) -> None:
+    def standard(layer: nn.Linear, x: Tensor) -> Tensor:
+        return functional.linear(x, standardized(layer.weight), layer.bias).relu()
+
+    parts = cut(Normed(standard), torch.randn(5, 6), "h", training=training)
+    assert [node.op for node in parts.rest.graph.nodes] == ["placeholder", "call_module", "output"]
+
+
+def norm_of_images(layer: nn.Linear, x: Tensor) -> Tensor:
+    return functional.batch_norm(layer(x), None, None, training=True)
+
+
+def norm_of_weights_by_images(layer: nn.Linear, x: Tensor) -> Tensor:
+    return functional.linear(x, standardized(layer.weight + x.mean(0)))
+
+
+@pytest.mark.parametrize("inner", [norm_of_images, norm_of_weights_by_images])
+def test_a_batch_norm_that_looks_at_the_images_is_not_frozen(
+    inner: Callable[[nn.Linear, Tensor], Tensor],
+) -> None:
+    parts = cut(Normed(inner), torch.randn(5, 6), "h")
+    assert functional.batch_norm in {node.target for node in parts.rest.graph.nodes}
+
+
+def test_a_batch_norm_inside_an_operation_is_not_frozen() -> None:
+    norm = partial(nn.BatchNorm1d, track_running_stats=False)
+    mixing = torchvision.ops.MLP(6, [6, 6], norm_layer=norm)  # traced as one operation
+    model = nn.Sequential(nn.Linear(6, 6), mixing, nn.Linear(6, 2))
+    parts = cut(model, torch.randn(5, 6), "2")
+    modules = [node.target for node in parts.rest.graph.nodes if node.op == "call_module"]
+    assert modules == ["network.1", "network.2"]
 
 
 @pytest.mark.slow
