@@ -19,7 +19,9 @@ from analysis.options import AnalysisOptions
 from analysis.text import gigabytes
 from analysis.topology.passes import HELD_BYTES, PARALLEL_FROM, Budget, Footprint, Plan, plan_passes
 
-QUICK = 200  # images; up to so many, a pocket model's analysis takes seconds
+# A pocket model's analysis takes seconds with up to so many images in all and in each cloud, and
+# clouds. Ripser's time grows with the cloud.
+QUICK, QUICK_CLOUD, QUICK_CLOUDS = 400, 200, 200
 _CALL = 2e-4  # seconds of a call of Ripser, whatever its number of points
 _START_RIPSER = 2.0  # seconds to start its processes, if there are several
 # Large activations are in fresh memory and in no cache, unlike those of a probe's few images:
@@ -98,7 +100,8 @@ def is_quick(options: AnalysisOptions) -> bool:
     return (
         model_spec(options.model).source == "pocket"
         and options.samples <= QUICK
-        and options.clouds <= QUICK
+        and options.cloud_images <= QUICK_CLOUD
+        and options.clouds <= QUICK_CLOUDS
         and not options.input_side
         and not options.memory
         and not megabytes_to_fetch(options)

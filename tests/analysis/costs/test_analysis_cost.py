@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 
 import analysis.costs.probing
-from analysis.costs.analysis_cost import AnalysisCost, CostRequest, Probe, analysis_cost
+from analysis.costs.analysis_cost import (
+    AnalysisCost,
+    CostRequest,
+    Probe,
+    analysis_cost,
+    is_quick,
+)
 from analysis.costs.probing import probe
 from analysis.datasets import load_dataset
 from analysis.errors import OptionError
@@ -101,6 +107,23 @@ def test_a_model_is_probed_once_for_any_images() -> None:
     assert one == other
     for change in ({"model": "pocket-vit"}, {"input_side": 64}, {"precision": "bfloat16"}):
         assert CostRequest(replace(AnalysisOptions(), **change)) != one
+
+
+@pytest.mark.parametrize(
+    ("quick", "options"),
+    [
+        (True, {"samples": 400}),  # in subsets of 40
+        (True, {"samples": 200, "pooling": "pooled"}),
+        (False, {"samples": 401}),
+        (False, {"samples": 201, "pooling": "pooled"}),
+        (False, {"samples": 400, "subsets": 201}),
+        (False, {"samples": 40, "model": "resnet18", "weights": "random"}),
+        (False, {"samples": 40, "input_side": 224}),
+        (False, {"samples": 40, "dataset": "pets"}),  # must be downloaded
+    ],
+)
+def test_only_what_takes_seconds_needs_no_question(quick: bool, options: dict[str, Any]) -> None:
+    assert is_quick(AnalysisOptions(**options)) is quick
 
 
 @pytest.mark.parametrize("name", ["pocket-vgg", "pocket-vit"])
