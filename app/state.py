@@ -256,6 +256,25 @@ def choose_clicked(chart: str) -> None:
         choose_layer(points[-1]["customdata"][0])
 
 
+def chosen_batch(batches: int) -> int:
+    """The batch that live views show, counted from 1; the URL carries it."""
+    number = st.session_state.get("batch", st.query_params.get("batch", 1))
+    try:
+        number = int(number)
+    except ValueError:
+        number = 1
+    if not 1 <= number <= batches:
+        number = 1
+    st.session_state["batch"] = number
+    _put_into_link("batch", [str(number)] if number > 1 else [])
+    return number
+
+
+def choose_batch(widget: str) -> None:
+    """Show the batch of this widget; for its callback."""
+    st.session_state["batch"] = st.session_state[widget]
+
+
 def _put_into_link(name: str, values: list[str]) -> None:
     if values == st.query_params.get_all(name):
         return

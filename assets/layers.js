@@ -87,11 +87,23 @@ class Layers extends Player {
     this.find("[data-s=light] [value=map]").hidden = true;
   }
 
+  /** Light what a value of the list says, or several images in a link: their places, with commas. */
   chooseFrom(value) {
-    const { classes } = this.cloud;
+    const { classes, labelled } = this.cloud;
     const all = [...classes.keys()];
-    const images = value.startsWith("class ") ? all.filter((i) => `class ${classes[i]}` === value) : value ? [Number(value)] : [];
-    this.chooseImages(images, "chosen", value);
+    const listed = new Set(value.split(","));
+    const images = all.filter((i) => (labelled && value === `class ${classes[i]}`) || listed.has(String(i)));
+    this.chooseImages(images, "chosen", images.length && listed.size > 1 ? "map" : value);
+  }
+
+  /** Light what the page's link says. */
+  lightFromLink() {
+    if (this.cloud.link && inLink("lit")) this.chooseFrom(inLink("lit"));
+  }
+
+  linkState() {
+    const value = this.find("[data-s=light]").value;
+    return { lit: value.startsWith("class ") ? value : (this.lit?.images ?? []).join(",") };
   }
 
   chooseImages(images, what = "chosen", value = images.length ? "map" : "") {
@@ -106,6 +118,7 @@ class Layers extends Player {
     this.find("[data-s=light]").value = value;
     this.find(":scope > .chosen p").textContent = this.lit?.text ?? this.cloud.hint;
     this.fillStrip(this.lit?.images ?? []);
+    this.note();
     this.request();
   }
 
@@ -136,7 +149,8 @@ class Together extends Layers {
 
   show(data) {
     if (JSON.stringify([data.id, data.look]) === this.shown) return;
-    const { layers, ...shared } = data;
+    const { layers, link, ...shared } = data; // a panel's scale is not that of the link
+    const first = !this.cloud;
     const [share, lit] = [this.share(), this.cloud?.group === data.group ? this.lit : null];
     for (const panel of this.panels) panel.close();
     const sections = layers.map((layer) => {
@@ -157,10 +171,19 @@ class Together extends Layers {
       return panel;
     });
     this.start(data);
-    this.cloud = { ...shared, hint: "Click an image for its cluster, or draw a line round some: they light up in every layer." };
-    this.measure(this.find("[data-s=unit]").value, share ?? 0.5);
+    this.cloud = { ...shared, link, hint: "Click an image for its cluster, or draw a line round some: they light up in every layer." };
+    const unit = this.find("[data-s=unit]");
+    if (first && link && inLink("pins_unit") === "common") unit.value = "common";
+    this.measure(unit.value, share ?? 0.5);
     if (lit) this.announce(lit);
     this.light(lit);
+    if (!first || !link) return;
+    if (scaleInLink("pins_scale")) this.set(scaleInLink("pins_scale"));
+    this.lightFromLink();
+  }
+
+  linkState() {
+    return { ...super.linkState(), pins_scale: round(this.scale), pins_unit: this.unit };
   }
 
   share() {
@@ -211,7 +234,7 @@ class Tour extends Layers {
 
   show(data) {
     if (JSON.stringify([data.id, data.look]) === this.shown) return;
-    const same = this.cloud?.id === data.id;
+    const [first, same] = [!this.cloud, this.cloud?.id === data.id];
     const [layers, points] = [data.tour, floats(data.points)];
     const events = layers.map((_, place) => place);
     this.start(data);
@@ -219,8 +242,14 @@ class Tour extends Layers {
     this.cloud = { ...data, points, layers, low: 0, high: layers.length - 1, events, hint };
     this.reach = Math.max(1e-9, ...points.map(Math.abs));
     this.seconds = PER_LAYER * layers.length;
-    this.set(same ? this.scale : Math.max(0, layers.indexOf(data.open)));
+    const linked = first && data.link && layers.includes(inLink("tour")) ? inLink("tour") : data.open;
+    this.set(same ? this.scale : Math.max(0, layers.indexOf(linked)));
     this.light(same ? this.lit : null, this.find("[data-s=light]").value);
+    if (first) this.lightFromLink();
+  }
+
+  linkState() {
+    return { ...super.linkState(), tour: this.cloud.layers[Math.round(this.scale)] };
   }
 
   stride() {

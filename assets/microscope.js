@@ -495,12 +495,16 @@ class Player {
     event.stopPropagation();
   }
 
-  /** Put the scale into the link once it rests; the server is not asked. */
-  noteScale() {
+  /** Put what is shown into the link once it rests; the server is not asked. */
+  note() {
+    if (!this.cloud.link) return;
     clearTimeout(this.noted);
     this.noted = setTimeout(() => {
       const link = new URL(location.href);
-      link.searchParams.set("scale", round(this.scale));
+      for (const [name, value] of Object.entries(this.linkState())) {
+        if (value === "") link.searchParams.delete(name);
+        else link.searchParams.set(name, value);
+      }
       history.replaceState(history.state, "", link);
     }, REST);
   }
@@ -524,7 +528,7 @@ class Player {
 
   set(scale) {
     if (this.leader) return this.leader.follow(this, scale);
-    if (this.cloud.link) this.noteScale();
+    this.note();
     this.scale = Math.min(Math.max(scale, this.cloud.low), this.cloud.high);
     this.request();
   }
@@ -573,9 +577,14 @@ class Player {
   }
 }
 
+/** What the page's link says, or "". */
+function inLink(name) {
+  return new URL(location.href).searchParams.get(name) ?? "";
+}
+
 /** The scale that the page's link says, or 0. */
-function scaleInLink() {
-  const scale = Number(new URL(location.href).searchParams.get("scale"));
+function scaleInLink(name) {
+  const scale = Number(inLink(name));
   return Number.isFinite(scale) ? Math.max(0, scale) : 0;
 }
 
@@ -679,7 +688,7 @@ class Microscope extends Player {
 
   /** Show other data, unless it is the same. */
   show(data) {
-    const text = JSON.stringify([data.id, data.version, data.quiet, data.followed, data.look]);
+    const text = JSON.stringify([data.id, data.version, data.quiet, data.followed, data.look, data.clicks]);
     if (text === this.shown || data.report < this.reports) return; // of points that were moved since
     const same = this.cloud?.id === data.id;
     this.shown = text;
@@ -691,10 +700,15 @@ class Microscope extends Player {
       this.stop();
       const longest = this.byLength()[0];
       const middle = longest ? (longest.birth + longest.death) / 2 : (this.cloud.low + this.cloud.high) / 2;
-      this.scale = (data.link && !this.linked && scaleInLink()) || (data.start ?? middle);
+      this.scale = (data.link && !this.linked && scaleInLink("scale")) || (data.start ?? middle);
       this.linked = true; // a layer that is opened later has a scale of its own
     }
-    if (data.link) this.noteScale();
+    if (data.clicks && data.clicks !== this.clicks) {
+      this.stop();
+      this.set(data.scale);
+    }
+    this.clicks = data.clicks;
+    this.note();
     if (!same || data.movable) {
       this.chooseLongest();
       this.fillLegend();
@@ -702,6 +716,10 @@ class Microscope extends Player {
     this.fillEdit();
     this.resize();
     this.describeChoice();
+  }
+
+  linkState() {
+    return { scale: round(this.scale) };
   }
 
   byLength() {

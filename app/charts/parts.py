@@ -90,7 +90,7 @@ def layer_mark(layers: Sequence[str], opened: str | None, palette: Palette) -> l
 
 
 def unseen_points(
-    x: ArrayLike, y: ArrayLike, names: list[list[str]], texts: list[str]
+    x: ArrayLike, y: ArrayLike, names: Sequence[Sequence[object]], texts: list[str]
 ) -> dict[str, Any]:
     """Return the trace "cells" for the hover and the click of a heat map.
 
@@ -99,7 +99,7 @@ def unseen_points(
     Parameters
     ----------
     x, y : array_like of shape (points,)
-    names : list of lists of str
+    names : sequence of sequences
         Each point's `customdata`; the first is the layer that a click chooses.
     texts : list of str
         The hover.

@@ -87,7 +87,7 @@ def surface_figure(
     layers: Sequence[str],
     opened: str | None = None,
     palette: Palette,
-    height: int = 300,
+    height: int = 420,
 ) -> go.Figure:
     """Draw how many loops each layer has at each scale as coloured cells.
 
@@ -101,13 +101,13 @@ def surface_figure(
     opened : str, optional
         The layer to mark.
     palette : Palette
-    height : int, default=300
+    height : int, default=420
         Pixels.
 
     Returns
     -------
     Figure
-        The heat map and "cells", whose `customdata[0]` is the name of a layer.
+        The heat map and "cells", whose `customdata` is the name of a layer and a scale.
     """
     few = np.unique(np.linspace(0, len(scales) - 1, _ROWS_TO_CLICK).round().astype(int))
     places, steps = (grid.ravel() for grid in np.meshgrid(np.arange(len(layers)), few))
@@ -117,7 +117,9 @@ def surface_figure(
         for place, step in zip(places, steps, strict=True)
     ]
     heat = cells_trace(loops.T, title="loops", palette=palette) | {"y": 100 * scales}
-    data = [heat, unseen_points(places, 100 * scales[steps], [[layers[p]] for p in places], texts)]
+    places_and_scales = zip(places, scales[steps].tolist(), strict=True)
+    clicks = [[layers[place], scale] for place, scale in places_and_scales]
+    data = [heat, unseen_points(places, 100 * scales[steps], clicks, texts)]
     layout = {
         "clickmode": "event+select",
         "margin": {"l": 54, "r": 12, "t": 10, "b": 40},

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
+from scipy.sparse.csgraph import connected_components
+
+from analysis.options import AnalysisOptions
+from analysis.topology.store import fingerprint, load_analysis
 
 pytestmark = pytest.mark.e2e
 Visit = Callable[..., Page]
@@ -49,6 +55,46 @@ def test_a_slider_adds_a_ranking_and_a_click_marks_its_layer(visit: Visit) -> No
         "t => t.name === 'the marked layer' && t.y[2] === 1)"
     )
     expect(page).to_have_url(re.compile(f"layer=({any_of_them})"))
+
+
+CELL = """place => {
+    const plots = [...document.querySelectorAll('.st-key-surface .js-plotly-plot')]
+    const plot = plots.find(plot => plot.offsetParent), layout = plot._fullLayout
+    const cells = plot._fullData.find(trace => trace.name === 'cells')
+    const box = plot.getBoundingClientRect()
+    return [box.left + layout._size.l + layout.xaxis.c2p(cells.x[place]),
+            box.top + layout._size.t + layout.yaxis.c2p(cells.y[place]), ...cells.customdata[place]]
+}"""
+
+
+def test_a_click_on_the_surface_moves_the_live_view(
+    visit: Visit, server_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = visit("compare")
+    page.get_by_role("radio", name="Alike").click()
+    live = page.locator(".live")
+    live.locator("canvas").first.wait_for()
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.locator(".st-key-surface .js-plotly-plot:visible").scroll_into_view_if_needed()
+    monkeypatch.setenv("BETTISCOPE_HOME", str(server_home))
+    report = load_analysis(fingerprint(AnalysisOptions()))
+    assert report is not None
+    for place in (9 * len(report.layers) + 30, 14 * len(report.layers) + 30):
+        x, y, name, share = page.evaluate(CELL, place)
+        page.mouse.click(x, y)
+        layer = report.layer(name)
+        expect(page.locator(".st-key-layer input")).to_have_value(name)
+        scale = share * layer.diameter
+        expect(live.get_by_role("spinbutton", name="Scale ε")).to_have_value(
+            f"{float(f'{scale:.4g}'):g}"
+        )
+        births, deaths = layer.diagrams[0].T
+        alive = int(((births <= scale) & (scale < deaths)).sum())
+        expect(live.locator("[data-n=loops]")).to_have_text(str(alive))
+        members = report.clouds[0]
+        near = layer.distances[np.ix_(members, members)] <= scale
+        expect(live.locator("[data-n=pieces]")).to_have_text(str(connected_components(near)[0]))
+    expect(page).to_have_url(re.compile(f"layer={re.escape(name)}"))
 
 
 def test_luck_is_said_and_images_are_left_out(visit: Visit) -> None:

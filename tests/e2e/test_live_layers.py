@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,14 +34,19 @@ LIT = "root => [...root.querySelectorAll('.panel')].map(p => p.microscope.cluste
 DRAWN = "root => [...root.querySelectorAll('.panel')].map(p => p.microscope.scale)"
 
 
-def together() -> str:
+DOGS = [image for image, name in enumerate(CLASSES) if name == "dog"]
+MAPS = [points[:, :2] for points in LAYERS.values()]
+TOUR = tour_data([*LAYERS], MAPS) | IMAGES | {"id": "walk", "open": "larger"}
+
+
+def together() -> dict[str, Any]:
     layers = []
     for name, points in LAYERS.items():
         distances = distances_of(points)
         diagrams = ripser(distances, distance_matrix=True)["dgms"]
         cloud = cloud_data(name, distances, points[:, :2], diagrams, min_samples=3)
         layers.append(cloud | IMAGES | {"title": name, "diameter": float(distances.max())})
-    return live_page(together_data(layers), "Three layers")
+    return together_data(layers)
 
 
 def expected(points: np.ndarray, scale: float) -> tuple[int, int]:
@@ -62,7 +68,7 @@ def check_numbers(page: Page) -> None:
 
 def test_layers_share_a_scale_and_light_the_same_images(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "live.html"
-    path.write_text(together(), encoding="utf-8")
+    path.write_text(live_page(together(), "Three layers"), encoding="utf-8")
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.goto(path.as_uri())
     live = page.locator(".live:has(.panels)")
@@ -106,25 +112,64 @@ def test_layers_share_a_scale_and_light_the_same_images(browser: Browser, tmp_pa
         f"ring: {len(left)} images chosen, of {len({CLASSES[image] for image in left})} classes"
     )
     live.get_by_label("Light").select_option("class dog")
-    dogs = [image for image, name in enumerate(CLASSES) if name == "dog"]
-    assert live.evaluate(LIT) == [dogs] * 3
+    assert live.evaluate(LIT) == [DOGS] * 3
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
     # The walk through the layers, with the keys and played where motion is reduced.
-    maps = [points[:, :2] for points in LAYERS.values()]
-    walk = tour_data([*LAYERS], maps) | IMAGES | {"id": "walk", "open": "larger"}
-    path.write_text(live_page(walk, "Through the layers"), encoding="utf-8")
+    path.write_text(live_page(TOUR, "Through the layers"), encoding="utf-8")
     page.emulate_media(reduced_motion="reduce")
     page.goto(path.as_uri())
     drawn, tour = page.get_by_role("img", name="Map of 20 images"), page.locator(".tour")
     expect(drawn).to_have_attribute("aria-label", re.compile("larger, layer 2 of 3; 0 lit"))
     page.get_by_label("Light").select_option("class dog")
-    far = pdist(maps[1][dogs]).mean() / pdist(maps[1]).mean()
-    expect(drawn).to_have_attribute("aria-label", re.compile(f"{len(dogs)} lit.* {far:.2f} times"))
+    far = pdist(MAPS[1][DOGS]).mean() / pdist(MAPS[1]).mean()
+    expect(drawn).to_have_attribute("aria-label", re.compile(f"{len(DOGS)} lit.* {far:.2f} times"))
     tour.get_by_role("slider").focus()
     page.keyboard.press("ArrowLeft")
     expect(tour.locator(".where")).to_have_text("ring, layer 1 of 3")
     page.keyboard.press(" ")
     expect(tour.locator(".where")).to_have_text("ring <b>twice</b>, layer 3 of 3")
     expect(tour.get_by_role("button", name="Play")).to_be_visible()
+    page.close()
+
+
+def test_a_link_opens_what_was_shown(browser: Browser) -> None:
+    page = browser.new_page(reduced_motion="reduce")
+    address, shown = "http://layers.test/", {"data": together()}
+    page.route(
+        f"{address}**",
+        lambda route: route.fulfill(
+            content_type="text/html", body=live_page(shown["data"] | {"link": True}, "Linked")
+        ),
+    )
+    page.goto(f"{address}?pins_scale=0.4&lit=2,5&layer=kept")
+    live = page.locator(".live:has(.panels)")
+    largest = [distances_of(points).max() for points in LAYERS.values()]
+    np.testing.assert_allclose(np.divide(live.evaluate(DRAWN), largest), 0.4, rtol=1e-5)
+    assert live.evaluate(LIT) == [[2, 5]] * 3
+    live.locator("[data-s=unit]").select_option("common")
+    page.locator(".panel").first.evaluate("panel => panel.microscope.set(0.75)")
+    live.get_by_label("Light").select_option("class dog")
+    page.wait_for_url(re.compile(r"\?pins_scale=0\.75&lit=class\+dog&layer=kept&pins_unit=common$"))
+    page.reload()
+    check_numbers(page)
+    assert live.evaluate(DRAWN) == [0.75] * 3
+    assert live.evaluate(LIT) == [DOGS] * 3
+
+    shown["data"] = TOUR
+    page.goto(f"{address}?tour=ring&lit=class+dog")
+    drawn, tour = page.get_by_role("img", name="Map of 20 images"), page.locator(".tour")
+    expect(drawn).to_have_attribute(
+        "aria-label", re.compile(f"ring, layer 1 of 3; {len(DOGS)} lit")
+    )
+    tour.get_by_role("slider").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_label("Light").select_option("image 7")
+    page.wait_for_url(re.compile("tour=larger&lit=7$"))
+    page.reload()
+    expect(drawn).to_have_attribute("aria-label", re.compile("larger, layer 2 of 3; 1 lit"))
+    expect(page.get_by_label("Light")).to_have_value("7")
+    page.goto(f"{address}?tour=gone&lit=99")  # of another network
+    expect(drawn).to_have_attribute("aria-label", re.compile("larger, layer 2 of 3; 0 lit"))
+    page.wait_for_url(re.compile(r"\?tour=larger$"))
     page.close()

@@ -6,23 +6,25 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.results import Float64
+from analysis.results import Float64, LayerTopology
 from analysis.selection.resemblance import MEASURES, ResemblanceRequest
 from app.cache.alike import alike_images, pair_charts, pairs_chart, surface_chart
 from app.components.shared.help_texts import bullet_list
+from app.components.shared.live_microscope import render_live_microscope
+from app.components.shared.obtain import images_of
 from app.components.shared.work import render_work, result_of_work
 from app.literal import literal, visible
 from app.state import Choice, Shown, appearance, choose_clicked, choose_layer
 from app.theme import chart_config
 
-_BESIDE = "beside"
+_BESIDE, _CLICKED = "beside", "surface_clicked"
 PAIRS = (
     "Each cell is a pair of layers, in the order in which they run. The stronger its colour, the "
     "more alike they are. Click one to compare the pair."
 )
 SURFACE = (
     "Each column is a layer, each height a scale: the stronger the colour, the more loops are "
-    "alive there. Click a layer to mark it."
+    "alive there. Click to move the live view to that layer and scale."
 )
 
 
@@ -50,15 +52,39 @@ def render_alike(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -
     st.markdown("**Loops at every scale**")
     figure, most = surface_chart(shown.key, layer, appearance(), shown.report)
     st.caption(f"{SURFACE} Over all layers most loops live at {most:.0f} %.")
-    st.plotly_chart(
-        figure,
-        key="surface",
-        on_select=lambda: choose_clicked("surface"),
-        selection_mode="points",
-        theme=None,
-        config=chart_config("bettiscope-betti-surface"),
-        alt="Loops of each layer at each scale",
-    )
+    left, right = st.columns([5, 4], gap="medium")
+    with left:
+        st.plotly_chart(
+            figure,
+            key="surface",
+            on_select=_scrub,
+            selection_mode="points",
+            theme=None,
+            config=chart_config("bettiscope-betti-surface"),
+            alt="Loops of each layer at each scale",
+        )
+    with right:
+        _render_live(shown, shown.report.layer(layer), choice)
+
+
+def _scrub() -> None:
+    """Open the layer that was clicked, at that scale."""
+    choose_clicked("surface")
+    points = st.session_state["surface"].selection.points
+    if points:
+        _, _, clicks = st.session_state.get(_CLICKED, ("", 0.0, 0))
+        st.session_state[_CLICKED] = (*points[-1]["customdata"], clicks + 1)
+
+
+def _render_live(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
+    """Draw the live view of the layer, at the scale of the last click on it."""
+    st.markdown(f"**{literal(layer.name or '(model)')}, live**")
+    if not layer.finite:
+        st.caption("Some activations of this layer are not finite, so it has no topology.")
+        return
+    name, share, clicks = st.session_state.get(_CLICKED, ("", 0.0, 0))
+    clicked = (share * layer.diameter, clicks) if name == layer.name and clicks else None
+    render_live_microscope(shown, layer, choice, images_of(shown), clicked=clicked)
 
 
 def _sentence(images: Float64) -> str:

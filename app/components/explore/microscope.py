@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.errors import AnalysisError
 from analysis.results import LayerTopology
 from analysis.selection.export import caption, file_stem, of_a_layer
 from analysis.text import plural, share_text
@@ -20,30 +19,34 @@ from analysis.topology.summaries import (
     long_intervals,
 )
 from app.cache import (
-    DrawnImages,
     best_layer_tests,
     diagram,
-    drawn_images,
     drawn_loops,
     embedding,
     image_map,
     passing_loops,
 )
-from app.cache.live import MOST_IMAGES
 from app.charts.diagram import barcode_figure, betti_curve_figure, common_span
 from app.charts.subsets import subset_counts_figure
 from app.components.explore.groups import groups
 from app.components.explore.saving import render_csv_button, settings_of, to_save
 from app.components.explore.thumbnails import render_thumbnails
+from app.components.shared.cloud_choice import (
+    chosen_cloud,
+    chosen_subset,
+    cloud_name,
+    render_batch,
+    render_subset,
+)
 from app.components.shared.cluster_curve import render_cluster_curve
 from app.components.shared.glossary import linked
-from app.components.shared.live_microscope import HELP as LIVE_HELP
 from app.components.shared.live_microscope import (
     render_live_layers,
     render_live_microscope,
     render_live_tour,
 )
-from app.literal import literal, sentence, visible
+from app.components.shared.obtain import images_of
+from app.literal import literal, visible
 from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
 from app.theme import PALETTES
 
@@ -100,9 +103,9 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: s
     )
     if live.open:
         with live:
-            _render_live(shown, measured, choice)
+            render_live_microscope(shown, measured, choice, images_of(shown))
         return
-    _render_subset(shown)
+    render_subset(shown)
     if shapes.open:
         with shapes:
             _render_diagram(shown, measured, choice, "diagram", 240)
@@ -165,22 +168,17 @@ def _wants_live_layers() -> bool:
 
 
 def _render_live_layers(shown: Shown, layers: list[str], choice: Choice) -> None:
+    render_batch(shown, "pins")
     settings = of_a_layer(settings_of(shown, choice))
     render_live_layers(
         shown,
         tuple(layers),
         choice,
-        _images_of(shown),
-        cloud=_cloud(shown),
+        images_of(shown),
+        cloud=chosen_cloud(shown),
         title=f"{', '.join(name or '(model)' for name in layers)}, {caption(settings)}",
-        file_name=f"{file_stem('live-layers', settings)}.html",
+        file_name=f"{file_stem(cloud_name('live-layers', shown), settings)}.html",
     )
-
-
-def _cloud(shown: Shown) -> int | None:
-    """The cloud that live views of several layers show, counted from 0; None: all images."""
-    number = _subset(shown)
-    return 0 if number is None else number - 1 if number else None
 
 
 def _render_diagram(
@@ -191,7 +189,7 @@ def _render_diagram(
     height: int,
     span: tuple[float, float] | None = None,
 ) -> None:
-    clouds, number = len(layer.diagrams), _subset(shown)
+    clouds, number = len(layer.diagrams), chosen_subset(shown)
     of = f" (mean of {clouds} batches; all are drawn)" if clouds > 1 else ""
     if number is not None:
         drawn = f"is subset {number}" if number else _whole(shown, layer)
@@ -224,7 +222,7 @@ def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     st.plotly_chart(figure, key="curve", theme=None, config=config)
     table = pd.DataFrame({"distance": scales, "loops": alive})
     _offer(table, "curve", shown, choice, layer)
-    if (number := _subset(shown)) is not None:
+    if (number := chosen_subset(shown)) is not None:
         loops = cloud_values(layer, "b1", shown.report.shortest_loop(layer))
         st.caption(f"b₁ of each subset; the dashed line is their mean, {layer.b1:.4g}")
         counts = subset_counts_figure(loops, shown=number, palette=PALETTES[appearance()])
@@ -241,7 +239,7 @@ def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     _, passes = _passing(shown, layer)
     st.caption(f"Each loop from birth to death{_tested(passes)}", help=BARCODE_HELP)
     figure = barcode_figure(
-        drawn_loops(shown.key, layer.name, _subset(shown), shown.report),
+        drawn_loops(shown.key, layer.name, chosen_subset(shown), shown.report),
         min_persistence=shown.report.shortest_loop(layer),
         passes=passes,
         palette=PALETTES[appearance()],
@@ -250,66 +248,6 @@ def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     figure, config = to_save(figure, "barcode", shown, choice, layer.name)
     st.plotly_chart(figure, key="barcode", theme=None, config=config)
     _offer(_intervals(layer), "loops", shown, choice, layer)
-
-
-def _render_live(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
-    """Draw all views of one cloud, which share a scale: a subset, a batch, or all images."""
-    clouds = len(layer.diagrams)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _render_subset(shown)
-        number = _subset(shown)
-        if number is None:
-            number = 1
-            if clouds > 1:
-                number = st.number_input(f"Batch, of {clouds}", 1, clouds, key="batch", width=150)
-        st.caption("One ε, every view", help=LIVE_HELP, width="content")
-    what = f"live-{number}" if clouds > 1 else "live"
-    stem = file_stem(f"{what}-{layer.name}", of_a_layer(settings_of(shown, choice)))
-    render_live_microscope(
-        shown,
-        layer,
-        choice,
-        _images_of(shown),
-        cloud=number - 1 if number else None,
-        title=f"{layer.name or '(model)'}, {caption(of_a_layer(settings_of(shown, choice)))}",
-        file_name=f"{stem}.html",
-    )
-
-
-def _subset(shown: Shown) -> int | None:
-    """The subset whose loops are drawn, counted from 1, or 0 for all images as one cloud.
-
-    None without subsets: the loops of all clouds are drawn.
-    """
-    report = shown.report
-    if report.pooling != "subsets" or len(report.clouds) < 2:
-        return None
-    number = int(st.session_state.get("subset", 1))
-    return number if _least(shown) <= number <= len(report.clouds) else 1
-
-
-def _least(shown: Shown) -> int:
-    """0 if all images may be drawn as one cloud, which takes too long with very many; else 1."""
-    return int(shown.report.samples > MOST_IMAGES)
-
-
-def _render_subset(shown: Shown) -> None:
-    """Draw the choice of the subset whose loops are drawn, if there are any."""
-    if _subset(shown) is None:
-        return
-    subsets, least = len(shown.report.clouds), _least(shown)
-    st.number_input(
-        f"Subset, of {subsets}" + ("" if least else "; 0: all images"),
-        least,
-        subsets,
-        1,
-        key="subset",
-        bind="query-params",
-        help="b₁ is the mean over all subsets; the figures show the loops of one. Step through "
-        "them to see how far they differ"
-        + ("." if least else ", or choose 0 for one cloud of all."),
-        width=220,
-    )
 
 
 def _whole(shown: Shown, layer: LayerTopology) -> str:
@@ -325,7 +263,7 @@ def _passing(shown: Shown, layer: LayerTopology) -> tuple[RotationRequest | None
     test = made[1].tests.get(layer.name) if made else None
     if made is None or test is None:
         return None, None
-    number = _subset(shown)
+    number = chosen_subset(shown)
     if number == 0:  # no test is of all images as one cloud
         return None, None
     if number:
@@ -348,7 +286,10 @@ def _intervals(layer: LayerTopology) -> pd.DataFrame:
 
 def _render_images(shown: Shown, choice: Choice, layer: LayerTopology) -> None:
     plane, pictures, tour = st.tabs(
-        ["Map of the images", "The images", "Through the layers"], key="images", on_change="rerun"
+        ["Map of the images", "The images", "Through the layers"],
+        key="images",
+        on_change="rerun",
+        bind="query-params",
     )
     if plane.open:
         with plane:
@@ -365,30 +306,28 @@ def _render_images(shown: Shown, choice: Choice, layer: LayerTopology) -> None:
             _render_map(shown, choice, layer, colour or "cluster", "map", 330)
     if pictures.open:
         with pictures:
-            data = _images_of(shown)
+            data = images_of(shown)
             if data is not None:
                 render_thumbnails(data.pictures, groups(layer))
     if tour.open:
         with tour:
+            render_batch(shown, "tour")
             st.caption("Where each image goes from layer to layer", help=TOUR_HELP)
-            stem = file_stem("through-the-layers", of_a_layer(settings_of(shown, choice)))
+            what = cloud_name("through-the-layers", shown)
+            stem = file_stem(what, of_a_layer(settings_of(shown, choice)))
             render_live_tour(
-                shown, layer.name, _images_of(shown), cloud=_cloud(shown), file_name=f"{stem}.html"
+                shown,
+                layer.name,
+                images_of(shown),
+                cloud=chosen_cloud(shown),
+                file_name=f"{stem}.html",
             )
-
-
-def _images_of(shown: Shown) -> DrawnImages | None:
-    try:
-        return drawn_images(shown.options, shown.fingerprint)
-    except AnalysisError as error:  # the images behind a saved analysis are gone
-        st.warning(sentence(error))
-        return None
 
 
 def _render_map(
     shown: Shown, choice: Choice, layer: LayerTopology, colour: str, key: str, height: int
 ) -> None:
-    data = _images_of(shown)
+    data = images_of(shown)
     if data is None:
         return
     assert layer.clustering is not None

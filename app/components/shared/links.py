@@ -13,11 +13,12 @@ from app.state import session
 # The controls that take numbers. Streamlit ends a page at one that is not finite.
 NUMBERS = (
     "samples", "subsets", "batch_size", "seed", "rho", "severity", "input_side", "input_resize",
-    "memory", "min_persistence", "eps_quantile", "eps_distance", "min_samples", "subset",
+    "memory", "min_persistence", "eps_quantile", "eps_distance", "min_samples", "subset", "batch",
     "epochs", "seeds", "train_samples", "train_batch",
     "learning_rate", "momentum", "weight_decay",
     "grid_seeds", "grid_epochs", "grid_images", "grid_severity", "proof_seeds", "mixture_share",
-    "points", "scale", "noise", "dimension", "followed", "learn_rho", "learn_draw", "bet_rho",
+    "points", "scale", "pins_scale", "noise", "dimension", "followed",
+    "learn_rho", "learn_draw", "bet_rho",
 )  # fmt: skip
 
 _HAVE_NOTES = ("dataset", "layer", "pin")  # of their own

@@ -8,9 +8,17 @@ from typing import Any
 import streamlit as st
 
 from analysis.results import LayerTopology
+from analysis.selection.export import caption, file_stem, of_a_layer
+from analysis.selection.export import settings as settings_of
 from app.cache import DrawnImages
 from app.cache.live import MOST_IMAGES, live_cloud, live_layers, live_tour
 from app.charts.live import MODULE, layers_module, live_page
+from app.components.shared.cloud_choice import (
+    chosen_cloud,
+    cloud_name,
+    render_batch,
+    render_subset,
+)
 from app.components.shared.glossary import linked
 from app.state import Choice, Shown, appearance
 
@@ -32,11 +40,17 @@ def render_live_microscope(
     choice: Choice,
     images: DrawnImages | None,
     *,
-    cloud: int | None,
-    title: str,
-    file_name: str,
+    clicked: tuple[float, int] | None = None,
 ) -> None:
-    """Draw a cloud of a finite layer, and a button that saves it as a page; see `live_cloud`."""
+    """Draw a cloud of a finite layer, the choice of it, and a button that saves it as a page.
+
+    `clicked` is a scale to move to once, and a number that differs for another click.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        render_subset(shown)
+        render_batch(shown, "live")
+        st.caption("One ε, every view", help=HELP, width="content")
+    cloud = chosen_cloud(shown)
     if _says_too_many(shown, cloud):
         return
     data = live_cloud(
@@ -49,8 +63,12 @@ def render_live_microscope(
         images,
         shown.report,
     )
-    draw_live(data | {"link": True}, key="live")
-    _render_save(data, title, file_name)
+    scale, clicks = clicked or (0.0, 0)
+    draw_live(data | {"link": True, "scale": scale, "clicks": clicks}, key="live")
+    settings = of_a_layer(settings_of(shown.options, choice.settings()))
+    title = f"{layer.name or '(model)'}, {caption(settings)}"
+    stem = file_stem(cloud_name(f"live-{layer.name}", shown), settings)
+    _render_save(data, title, f"{stem}.html")
 
 
 def render_live_layers(
@@ -68,7 +86,7 @@ def render_live_layers(
         return
     least = choice.clusters.min_samples
     data = live_layers(shown.key, layers, cloud, least, appearance(), images, shown.report)
-    _draw_layers(data=data, key="live_layers")
+    _draw_layers(data=data | {"link": True}, key="live_layers")
     _render_save(data, title, file_name, key="save_layers")
 
 
@@ -79,7 +97,7 @@ def render_live_tour(
     if _says_too_many(shown, cloud):
         return
     data = live_tour(shown.key, layer, cloud, appearance(), images, shown.report)
-    _draw_layers(data=data, key="live_tour")
+    _draw_layers(data=data | {"link": True}, key="live_tour")
     _render_save(data, "The images through the layers", file_name, key="save_tour")
 
 

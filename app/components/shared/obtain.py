@@ -13,7 +13,7 @@ from analysis.progress import Progress
 from analysis.results import SavedAnalysis, TopologyReport
 from analysis.text import plural
 from analysis.topology.store import fingerprint, is_preparation_unknown, load_analysis
-from app.cache import jobs, report_for_choice
+from app.cache import DrawnImages, drawn_images, jobs, report_for_choice
 from app.components.shared.cost import render_cost
 from app.components.shared.polling import poll_until, stop_waiting
 from app.components.shared.subject_names import computed_text, data_text, weights_name
@@ -67,6 +67,15 @@ def summarised(shown: Shown, choice: Choice) -> Shown:
     how = choice.min_persistence, choice.persistence_unit, choice.clusters
     report = report_for_choice(shown.key, *how, shown.report)
     return dataclasses.replace(shown, report=report, key=" ".join(map(str, (shown.key, *how))))
+
+
+def images_of(shown: Shown) -> DrawnImages | None:
+    """The images of the analysis; where they are gone, a warning is drawn instead."""
+    try:
+        return drawn_images(shown.options, shown.fingerprint)
+    except AnalysisError as error:
+        st.warning(sentence(error))
+        return None
 
 
 def _is_current(options: AnalysisOptions) -> bool:

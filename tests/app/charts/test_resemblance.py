@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from app.charts.parts import CELLS
 from app.charts.resemblance import resemblance_figure, surface_figure
@@ -44,6 +45,7 @@ def test_each_layer_is_a_column_of_the_surface() -> None:
     np.testing.assert_allclose(heat.y, 100 * scales)
     last = len(cells.x) - 1
     assert cells.customdata[last][0] == "b"
+    assert cells.customdata[last][1] == pytest.approx(0.9)  # of its largest distance
     assert "90.0 %" in cells.hovertext[last]
     assert "198 loops" in cells.hovertext[last]
     assert [shape.x0 for shape in figure.layout.shapes] == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_a_pair_of_layers_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     cka = linear_cka(report.layer("layer2.1.conv2").distances, report.layer("conv1").distances)
     assert f"CKA {cka:.3g}, Wasserstein 0.25." in texts(page)
     assert "Layers that follow each other" in texts(page)
+
+    # The live view beside the surface, which a click moves.
+    layer = report.layer("layer2.1.conv2")
+    for clicked, expected in (
+        ((layer.name, 0.5, 3), {"scale": pytest.approx(0.5 * layer.diameter), "clicks": 3}),
+        (("fc", 0.5, 4), {"scale": 0.0, "clicks": 0}),
+    ):
+        page.session_state["surface_clicked"] = clicked
+        page.run()
+        assert not page.exception
+        (live,) = page.get("bidi_component")
+        data = json.loads(live.proto.json)
+        assert {name: data[name] for name in expected} == expected
+        assert data["count"] == report.clouds.shape[1]
 
 
 def test_a_slider_makes_a_score_of_its_own_that_the_sidebar_and_the_link_carry() -> None:
