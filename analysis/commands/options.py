@@ -34,6 +34,8 @@ from analysis.system.paths import plain_path
 from analysis.topology.summaries import SUMMARIES
 from analysis.training.names import name_problems
 
+_LINE = 70  # characters of a line of progress, so that it covers the one before
+
 
 def add_option(
     add: Callable[..., Any],
@@ -267,7 +269,7 @@ def print_progress(progress: Progress) -> None:
     if not progress.layers:  # a download, for example: one line, updated often
         end = "\n" if progress.done == progress.total else "\r"
         line = f"{progress.stage}: {progress.layer} {progress.amount}"
-        print(line.rstrip(), end=end, file=sys.stderr)
+        print(line.rstrip().ljust(_LINE), end=end, file=sys.stderr)  # over a longer one
         return
     share = f"{progress.done + 1:4d}/{progress.total}"
     print(f"{share}  {progress.stage}  {progress.layer}", file=sys.stderr)
