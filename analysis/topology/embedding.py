@@ -1,6 +1,8 @@
-"""A map of a cloud in two dimensions."""
+"""Maps of clouds in two dimensions."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,3 +27,26 @@ def embed(distances: Float32) -> Float64:
     points: Float64 = ClassicalMDS(n_components=2, metric="precomputed").fit_transform(squareform)
     signs = np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
     return points * np.where(signs == 0, 1.0, signs)
+
+
+def embed_together(distances: Sequence[Float32]) -> Float32:
+    """Classical multidimensional scaling of several distance matrices of the same size.
+
+    Far quicker than `embed` of each, and loads no scikit-learn.
+
+    Parameters
+    ----------
+    distances : sequence of ndarray (N, N) of float32
+
+    Returns
+    -------
+    ndarray (clouds, N, 2) of float32
+        As by `embed`, but for the signs of the axes, which are any.
+    """
+    gram = -0.5 * np.square(np.asarray(distances, dtype=np.float64))
+    for axis in (1, 2):
+        gram -= gram.mean(axis=axis, keepdims=True)
+    values, vectors = np.linalg.eigh(gram)
+    longest = np.sqrt(np.maximum(values[:, :-3:-1], 0.0))
+    points: Float32 = (vectors[:, :, :-3:-1] * longest[:, None, :]).astype(np.float32)
+    return points

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +108,9 @@ class Training:
                         gap = item
                     case LossNote():
                         loss = item
+                    case FollowedTopology():
+                        yield _with_names(item, splits[1].class_names)
+                        continue
                     case _:
                         yield item
                         continue
@@ -158,6 +161,11 @@ def load_network(options: RunOptions) -> nn.Module:
         seed=analysis.seed if analysis.weights == "random" else options.recipe.seed,
         num_classes=len(dataset_spec(analysis.dataset).class_names),
     )
+
+
+def _with_names(followed: FollowedTopology, names: Sequence[str]) -> FollowedTopology:
+    """With the names of the images' classes, which the training knows by number."""
+    return replace(followed, classes=tuple(names[int(number)] for number in followed.classes))
 
 
 def _labelled_images(options: RunOptions, drawn: ImageDataset) -> TensorImages | PreparedImages:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.errors import StoreError
 from analysis.results import Float32
 from analysis.system.home import replacing
 
-MOST_BYTES = 4_000_000  # of all diagrams of a training
+MOST_BYTES = 4_000_000  # of all diagrams and maps of a training
 MOST_SHARE = 0.1  # of the training's time, unless the user asks for it all the same
 _VERSION = 1
 _NOT_FINITE = -1  # instead of a number of loops
+_STEPS = 32767  # of a map's coordinates, from 0 to the largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,10 @@ class FollowedTopology:
     # the activations are not finite. A layer before all that trains has one diagram, repeated.
     diagrams: Mapping[str, tuple[Float32 | None, ...]] | None = None
     note: str = ""  # for the user: why epochs are missing; empty if none is
+    # By layer, as the diagrams: the images in the plane (images, 2), about as far apart as in the
+    # layer. Runs of earlier versions have none.
+    maps: Mapping[str, tuple[Float32 | None, ...]] | None = None
+    classes: tuple[str, ...] = ()  # of the images: names, or numbers where these are not known
 
     def loops(self, layer: str) -> tuple[float, ...]:
         """b₁ of a layer by epoch; NaN where it is not finite."""
@@ -43,9 +49,9 @@ class FollowedTopology:
 
     @property
     def bytes(self) -> int:
-        """Of all diagrams, as a file holds them before it is compressed."""
-        kept = map(_distinct, (self.diagrams or {}).values())
-        return sum(each.nbytes for layer in kept for each in layer if each is not None)
+        """Of all diagrams and maps, as a file holds them before it is compressed."""
+        diagrams = sum(each.nbytes for each in _every(self.diagrams))
+        return diagrams + sum(each.size * np.int16().nbytes for each in _every(self.maps))
 
 
 def save_followed(path: Path, followed: FollowedTopology) -> None:
@@ -56,8 +62,8 @@ def save_followed(path: Path, followed: FollowedTopology) -> None:
     StoreError
         If the file cannot be written.
     """
-    diagrams = {name: _distinct(each) for name, each in (followed.diagrams or {}).items()}
-    every = [each for layer in diagrams.values() for each in layer if each is not None]
+    diagrams, maps = _stored(followed.diagrams), _stored(followed.maps)
+    units, places = _in_steps(_every(followed.maps), followed.images)
     meta = {
         "version": _VERSION,
         "images": followed.images,
@@ -67,6 +73,8 @@ def save_followed(path: Path, followed: FollowedTopology) -> None:
             name: [_NOT_FINITE if each is None else len(each) for each in layer]
             for name, layer in diagrams.items()
         },
+        "classes": followed.classes,
+        "maps": {name: [each is not None for each in layer] for name, layer in maps.items()},
     }
     try:
         with replacing(path) as file:
@@ -74,7 +82,9 @@ def save_followed(path: Path, followed: FollowedTopology) -> None:
                 file,
                 allow_pickle=False,
                 meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
-                loops=np.concatenate([np.zeros((0, 2), np.float32), *every]),
+                loops=np.concatenate([np.zeros((0, 2), np.float32), *_every(followed.diagrams)]),
+                units=units,
+                places=places,
             )
     except OSError as error:
         raise StoreError(
@@ -113,13 +123,52 @@ def _followed(arrays: dict[str, Any]) -> FollowedTopology:
     if not np.isfinite(loops).all():
         raise ValueError("births or deaths are not finite")
     parts = iter(np.split(loops.astype(np.float32), np.cumsum(lengths)[:-1]))
-    diagrams = {}
-    for name, layer in meta["loops"].items():
-        own = [None if length < 0 else part for length, part in zip(layer, parts, strict=False)]
-        if len(own) not in (1, len(epochs)):
-            raise ValueError("epochs are missing")
-        diagrams[str(name)] = tuple(own if len(own) == len(epochs) else own * len(epochs))
-    return FollowedTopology(int(meta["images"]), epochs, diagrams, str(meta["note"]))
+    diagrams = {
+        str(name): _by_epoch([part if length >= 0 else None
+                              for length, part in zip(layer, parts, strict=False)], epochs)
+        for name, layer in meta["loops"].items()
+    }  # fmt: skip
+    images, maps = int(meta["images"]), None
+    if meta.get("maps"):  # runs of earlier versions have none
+        units, places = arrays["units"], arrays["places"]
+        known = [there for layer in meta["maps"].values() for there in layer]
+        if places.shape != (sum(known), images, 2) or not np.isfinite(units).all():
+            raise ValueError("maps are missing")
+        drawn = iter((places * units[:, None, None]).astype(np.float32))
+        maps = {
+            str(name): _by_epoch([next(drawn) if there else None for there in layer], epochs)
+            for name, layer in meta["maps"].items()
+        }
+        if maps.keys() != diagrams.keys():
+            raise ValueError("layers are missing")
+    classes = tuple(map(str, meta.get("classes", ())))
+    return FollowedTopology(images, epochs, diagrams, str(meta["note"]), maps, classes)
+
+
+def _by_epoch(kept: list[Float32 | None], epochs: tuple[int, ...]) -> tuple[Float32 | None, ...]:
+    """One for each epoch, of which a file holds one if all share it."""
+    if len(kept) not in (1, len(epochs)):
+        raise ValueError("epochs are missing")
+    return tuple(kept if len(kept) == len(epochs) else kept * len(epochs))
+
+
+def _in_steps(maps: list[Float32], images: int) -> tuple[Float32, NDArray[np.int16]]:
+    """The coordinates as whole steps, and how long a step of each map is."""
+    every = np.stack([np.zeros((images, 2), np.float32), *maps])[1:]
+    units = np.abs(every).max(axis=(1, 2), initial=0.0) / _STEPS
+    steps = every / np.where(units > 0, units, 1.0)[:, None, None]
+    return units.astype(np.float32), steps.round().astype(np.int16)
+
+
+def _stored(
+    by_layer: Mapping[str, tuple[Float32 | None, ...]] | None,
+) -> dict[str, tuple[Float32 | None, ...]]:
+    return {name: _distinct(each) for name, each in (by_layer or {}).items()}
+
+
+def _every(by_layer: Mapping[str, tuple[Float32 | None, ...]] | None) -> list[Float32]:
+    """All that a file holds of these, in its order."""
+    return [each for layer in _stored(by_layer).values() for each in layer if each is not None]
 
 
 def _distinct(diagrams: tuple[Float32 | None, ...]) -> tuple[Float32 | None, ...]:

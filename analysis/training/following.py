@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from analysis.instruments.behaviour import kept_buffers, observe_network, parame
 from analysis.options import MIN_SAMPLES, Recipe
 from analysis.results import Float32
 from analysis.system.devices import device_of, full_float32
+from analysis.topology.embedding import embed_together
 from analysis.topology.footprints import free_budget, plan_within, trace_footprint
 from analysis.topology.layer_distances import LayerDistances, measure_layer_distances
 from analysis.topology.passes import Plan
@@ -112,22 +114,24 @@ class Follower:
             )
         chance = torch.Generator().manual_seed(self._recipe.seed)
         drawn = torch.randperm(len(validation.labels), generator=chance)[: self._followed.images]
-        images = validation.images(drawn.sort().values).to(self._device)
+        drawn = drawn.sort().values
+        images = validation.images(drawn).to(self._device)
+        numbers = tuple(map(str, validation.labels[drawn].tolist()))
+        self._followed = replace(self._followed, classes=numbers)
         cut = evaluated.cut if isinstance(evaluated, CutNetwork) else None
         with seeded(self._recipe.seed, self._device), full_float32():
             part = _Part(model, _Whole(model, images, self._recipe), cut)
         self._add(0, part.first)
         return part
 
-    def _add(self, epoch: int, loops: dict[str, Float32 | None]) -> None:
-        before = self._followed.diagrams or dict.fromkeys(loops, ())
-        # Layers before all that trains are not measured again.
-        diagrams = {
-            name: (*each, loops[name] if name in loops else each[-1])
-            for name, each in before.items()
-        }
+    def _add(self, epoch: int, measured: dict[str, _Measured]) -> None:
         followed = replace(
-            self._followed, epochs=(*self._followed.epochs, epoch), diagrams=diagrams
+            self._followed,
+            epochs=(*self._followed.epochs, epoch),
+            diagrams=_longer(
+                self._followed.diagrams, {name: each.loops for name, each in measured.items()}
+            ),
+            maps=_longer(self._followed.maps, {name: each.map for name, each in measured.items()}),
         )
         if followed.bytes > MOST_BYTES:
             raise UnfollowedError(f"{self._only} Its loops would take too much space.")
@@ -151,6 +155,13 @@ class Follower:
     def _only(self) -> str:
         last = max(self._followed.epochs, default=0)
         return f"Its topology was followed only to epoch {last}."
+
+
+class _Measured(NamedTuple):
+    """What is kept of a layer after an epoch; None where it is not finite."""
+
+    loops: Float32 | None = None
+    map: Float32 | None = None
 
 
 class _Whole:
@@ -195,8 +206,8 @@ class _Part:
         self._images, self._prefix = whole.images, ""
         self._names = list(whole.clouds.distances)
         self._errors = whole.errors
-        self._before: dict[str, tuple[Float32, Float32]] = {}  # distances and loops
-        self.first = self._loops(whole.clouds.distances)
+        self._before: dict[str, tuple[Float32, _Measured]] = {}  # distances, and what is of them
+        self.first = self._measured(whole.clouds.distances)
         behind = None if cut is None else _layers_of_rest(cut, self._names)
         self._network: nn.Module
         if cut is None or behind is None:
@@ -207,29 +218,39 @@ class _Part:
             self._network, self._prefix = _Rest(cut, rows), f"rest.{_NETWORK}"
             self._images, self._names = torch.zeros(len(whole.images), 1), behind
 
-    def measure(self, seed: int) -> dict[str, Float32 | None]:
-        """The loops of every layer that may have changed; None where they are not finite."""
+    def measure(self, seed: int) -> dict[str, _Measured]:
+        """Every layer that may have changed."""
         names = [self._prefix + name for name in self._names]
         clouds = _distances(self._network, self._images, names, seed)
-        return self._loops(
+        return self._measured(
             {name: clouds.distances.get(self._prefix + name) for name in self._names}
         )
 
-    def _loops(self, distances: dict[str, Float32 | None]) -> dict[str, Float32 | None]:
-        """H₁ as in an analysis; the same object where no distance has changed."""
-        loops: dict[str, Float32 | None] = dict.fromkeys(distances)
+    def _measured(self, distances: dict[str, Float32 | None]) -> dict[str, _Measured]:
+        """H₁ as in an analysis, and maps; the same objects where no distance has changed."""
+        measured = dict.fromkeys(distances, _Measured())
         changed: dict[str, Float32] = {}
         for name, matrix in distances.items():
             known = self._before.get(name)
             if matrix is not None and known is not None and np.array_equal(matrix, known[0]):
-                loops[name] = known[1]
+                measured[name] = known[1]
             elif matrix is not None:
                 changed[name] = matrix
         found = persistences(changed.values(), count=len(changed), points=len(self._images))
-        for (name, matrix), (_, diagram) in zip(changed.items(), found, strict=True):
-            long = loops[name] = without_rounding(diagram, self._errors.get(name, 0.0))
-            self._before[name] = matrix, long
-        return loops
+        maps = embed_together([*changed.values()]) if changed else ()
+        for (name, matrix), (_, diagram), plane in zip(changed.items(), found, maps, strict=True):
+            long = without_rounding(diagram, self._errors.get(name, 0.0))
+            measured[name] = _Measured(long, plane)
+            self._before[name] = matrix, measured[name]
+        return measured
+
+
+def _longer(
+    before: Mapping[str, tuple[Float32 | None, ...]] | None, now: dict[str, Float32 | None]
+) -> dict[str, tuple[Float32 | None, ...]]:
+    """What was kept of every layer, with one more; a layer that is not measured again stays."""
+    kept = before or dict.fromkeys(now, ())
+    return {name: (*each, now[name] if name in now else each[-1]) for name, each in kept.items()}
 
 
 def _distances(

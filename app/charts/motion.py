@@ -10,15 +10,18 @@ from numpy.typing import ArrayLike
 
 from analysis.results import Float64
 from app.charts.diagram import BIRTH, DEATH, NO_LOOPS, common_span, diagram_figure
+from app.charts.embedding import embedding_figure
 from app.charts.heatmap import cells_trace
-from app.charts.parts import layer_axis, say_empty, set_legend_above
+from app.charts.parts import layer_axis, say_empty, set_legend_above, whole_step
+from app.charts.strategy_looks import Look
 from app.literal import figure_text
 from app.theme import Palette, style, translucent
 
 EARLIER = "earlier epochs"
 NOT_FINITE = "Not finite after this epoch"
 TRAINED, FROZEN = "selected layers, mean", "frozen layers, mean"
-MARKED = "trained"
+MARKED, SHOWN = "trained", "shown"
+_TRAIL = 8  # epochs before the shown one through which the way of each image is drawn
 
 
 def vineyard_figure(
@@ -71,6 +74,134 @@ def vineyard_figure(
         figure.update_yaxes(showticklabels=True, title_text=DEATH)
         say_empty(figure, NO_LOOPS, palette)
     return figure
+
+
+def moving_map_figure(
+    maps: Sequence[ArrayLike | None],
+    shown: int,
+    *,
+    classes: Sequence[str],
+    beside: Sequence[ArrayLike | None] = (),
+    palette: Palette,
+    height: int = 290,
+) -> go.Figure:
+    """Draw the images in the plane after one epoch, and where they were in the last few before it.
+
+    Parameters
+    ----------
+    maps : sequence of array_like of shape (N, 2), or None
+        By epoch, turned to match each other; None where they are not finite. All share the axes.
+    shown : int
+        Which of them.
+    classes : sequence of N str
+        Of the images.
+    beside : sequence of array_like, optional
+        Maps of another figure that shares the axes.
+    palette : Palette
+    height : int, default=290
+        Pixels.
+
+    Returns
+    -------
+    Figure
+        As of `embedding_figure`, and before it the trace "earlier epochs", if there are some.
+    """
+    there = maps[shown] is not None
+    points = np.asarray(maps[shown] if there else np.zeros((0, 2)), float)
+    names = classes if there else ()
+    figure = embedding_figure(
+        points,
+        groups=names,
+        texts=[f"image {place + 1}: {name}" for place, name in enumerate(names)],
+        labels=names if names and max(map(len, names)) <= 2 else None,
+        palette=palette,
+        height=height,
+    )
+    path = [np.asarray(each, float) for each in maps[max(0, shown - _TRAIL) : shown + 1]
+            if each is not None]  # fmt: skip
+    if there and len(path) > 1:
+        gap = np.full((len(points), 1, 2), np.nan)
+        lines = np.concatenate([np.stack(path, axis=1), gap], axis=1).reshape(-1, 2)
+        figure.add_scatter(
+            x=lines[:, 0],
+            y=lines[:, 1],
+            mode="lines",
+            name=EARLIER,
+            showlegend=False,
+            line={"width": 1, "color": translucent(palette.ink, 0.25)},
+            hoverinfo="skip",
+        )
+        figure.data = (figure.data[-1], *figure.data[:-1])  # behind the images
+    known = [np.abs(each).max() for each in (*maps, *beside) if each is not None]
+    far = float(max(known, default=0.0))
+    reach = 1.1 * far or 1.0
+    figure.update_xaxes(range=[-reach, reach])
+    figure.update_yaxes(range=[-reach, reach])
+    figure.update_layout(showlegend=False)
+    if not there:
+        say_empty(figure, NOT_FINITE, palette)
+    return figure
+
+
+def measure_figure(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float], Look]],
+    *,
+    title: str,
+    epoch: int,
+    last: int,
+    palette: Palette,
+    height: int = 170,
+) -> go.Figure:
+    """Draw what was measured after each epoch, with a dot on each line at one of them.
+
+    Parameters
+    ----------
+    lines : mapping of str to tuple
+        By run: its epochs, the values, and how it looks.
+    title : str
+        Of the values, with their unit.
+    epoch : int
+        The one that the page shows: a vertical line. 0 is before the training.
+    last : int
+        Where the axis ends.
+    palette : Palette
+    height : int, default=170
+        Pixels.
+
+    Returns
+    -------
+    Figure
+        For each run the trace with its name, and "shown" with the last value until `epoch`.
+    """
+    figure = go.Figure()
+    for name, (epochs, values, look) in lines.items():
+        text = figure_text(name)
+        figure.add_scatter(
+            x=list(epochs),
+            y=list(values),
+            mode="lines",
+            name=text,
+            line={"color": look.color, "width": 2, "dash": look.dash},
+            showlegend=len(lines) > 1,
+            hovertemplate=f"{text}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>",
+        )
+        until = [pair for pair in zip(epochs, values, strict=True) if pair[0] <= epoch][-1:]
+        figure.add_scatter(
+            x=[x for x, _ in until],
+            y=[y for _, y in until],
+            mode="markers",
+            name=SHOWN,
+            marker={"color": look.color, "size": 9, "symbol": look.mark},
+            cliponaxis=False,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    set_legend_above(figure)
+    figure.add_vline(x=epoch, line={"color": palette.noise, "width": 1}, layer="below")
+    figure.update_xaxes(title_text="epoch", range=[0, last], dtick=whole_step(last))
+    figure.update_yaxes(title_text=title, rangemode="tozero", nticks=5, automargin=True)
+    figure.update_layout(margin={"t": 10, "b": 40})
+    return style(figure, palette, height=height)
 
 
 def loops_by_epoch_figure(

@@ -14,17 +14,21 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.results import Float64
 from analysis.runs.store import Run
-from analysis.text import plural, share_text, signed
+from analysis.text import plural, share_text, signed, size_text, size_unit
+from analysis.topology.alignment import aligned_maps
 from analysis.training.followed import FollowedTopology
-from analysis.training.metrics import Selection
+from analysis.training.metrics import MemorySample, Selection
 from app.cache import followed_topology
 from app.charts.motion import (
     FROZEN,
     TRAINED,
     loops_by_epoch_figure,
+    measure_figure,
+    moving_map_figure,
     surface_figure,
     vineyard_figure,
 )
+from app.charts.strategy_looks import Look, strategy_look
 from app.components.shared.run_charts import draw_chart
 from app.components.shared.run_groups import groups_of, spread
 from app.components.shared.run_names import metrics_of
@@ -35,6 +39,10 @@ from app.theme import PALETTES
 _HELP = (
     "Loops among the same few validation images, before the training and after each epoch. Drag "
     "the slider: faint points are the loops of earlier epochs."
+)
+_MAP_HELP = (
+    "About as far apart as two dimensions allow, and turned to match the map before (Procrustes). "
+    "Faint lines show where the images came from."
 )
 
 
@@ -140,16 +148,18 @@ def _render_epoch(motions: Sequence[_Motion]) -> None:
             )  # fmt: skip
     if len(motions) == 1:
         st.caption(_epoch_text(first, layer, epoch))
-        left, right = st.columns(2, gap="medium")
-        _draw_diagram(left, first, motions, layer, epoch)
-        _draw_lines(right, first, motions, layer, epoch)
+        draws = [_draw_diagram, *([_draw_map] if _maps(first, layer) else []), _draw_lines]
+        for column, draw in zip(st.columns(len(draws), gap="medium"), draws, strict=True):
+            draw(column, first, motions, layer, epoch)
+        _draw_measures(motions, epoch)
         _draw_surface(st.container(), first, motions, epoch)
         return
-    for draw in (_draw_diagram, _draw_lines):
+    for draw in (_draw_diagram, _draw_map, _draw_lines):
         for column, each in zip(st.columns(2, gap="medium"), motions, strict=True):
             if draw is _draw_diagram:
                 column.caption(f"{literal(each.name)}: {_epoch_text(each, layer, epoch)}")
             draw(column, each, motions, layer, epoch)
+    _draw_measures(motions, epoch)
     for column, each in zip(st.columns(2, gap="medium"), motions, strict=True):
         _draw_surface(column, each, motions, epoch)
 
@@ -165,10 +175,80 @@ def _draw_diagram(
         palette=PALETTES[appearance()],
     )
     with place:
+        st.caption("Birth and death of its loops")
         draw_chart(
             figure, f"motion_diagram_{all_of_them.index(motion)}",
             f"Loops of {layer} after epoch {epoch}, and before", [motion.run],
         )  # fmt: skip
+
+
+def _draw_map(
+    place: DeltaGenerator, motion: _Motion, all_of_them: Sequence[_Motion], layer: str, epoch: int
+) -> None:
+    maps = _maps(motion, layer)
+    if not maps:  # of an earlier version
+        return
+    figure = moving_map_figure(
+        maps,
+        motion.shown(epoch),
+        classes=motion.followed.classes,
+        beside=[place for each in all_of_them for place in _maps(each, layer)],
+        palette=PALETTES[appearance()],
+    )
+    with place:
+        st.caption("The validation images as it sees them", help=_MAP_HELP)
+        draw_chart(
+            figure, f"motion_map_{all_of_them.index(motion)}",
+            f"The validation images by their distances in {layer} after epoch {epoch}",
+            [motion.run],
+        )  # fmt: skip
+
+
+def _maps(motion: _Motion, layer: str) -> list[Float64 | None]:
+    """The images in the plane by epoch, turned to match each other; empty if they are not known."""
+    kept = (motion.followed.maps or {}).get(layer, ())
+    turned = iter(aligned_maps([each.astype(float) for each in kept if each is not None]))
+    return [None if each is None else next(turned) for each in kept]
+
+
+def _draw_measures(motions: Sequence[_Motion], epoch: int) -> None:
+    """Draw accuracy, loss and memory by epoch, with a dot at the shown one."""
+    palette = PALETTES[appearance()]
+    measured = {each.name: (metrics_of(each.run), _look(motions, each)) for each in motions}
+    most = max((sample.peak.total for known, _ in measured.values() for sample in known.memory),
+               default=0)  # fmt: skip
+    unit, scale = size_unit(most or 1e6)
+    titles = ("Validation accuracy (%)", "Validation loss", f"Peak memory ({unit})")
+    lines: list[dict[str, tuple[Sequence[float], Sequence[float], Look]]] = [{}, {}, {}]
+    for name, (known, look) in measured.items():
+        epochs = [each.epoch for each in known.epochs]
+        peaks = peaks_by_epoch(known.memory)
+        lines[0][name] = epochs, [100 * each.val_accuracy for each in known.epochs], look
+        lines[1][name] = epochs, [each.val_loss for each in known.epochs], look
+        lines[2][name] = [*peaks], [peak / scale for peak in peaks.values()], look
+    last = max(each.run.options.recipe.epochs for each in motions)
+    for column, title, drawn in zip(st.columns(3, gap="medium"), titles, lines, strict=True):
+        figure = measure_figure(drawn, title=title, epoch=epoch, last=last, palette=palette)
+        with column:
+            draw_chart(
+                figure, f"motion_{title.split(' (')[0].split()[-1].lower()}",
+                f"{title} by epoch, with a dot at epoch {epoch}", [each.run for each in motions],
+            )  # fmt: skip
+
+
+def _look(motions: Sequence[_Motion], motion: _Motion) -> Look:
+    strategies = [each.run.options.strategy for each in motions]
+    place = motions.index(motion)
+    variant = strategies[:place].count(strategies[place])
+    return strategy_look(PALETTES[appearance()], strategies[place], variant)
+
+
+def peaks_by_epoch(samples: Sequence[MemorySample]) -> dict[int, int]:
+    """The most bytes of the sampled steps of each epoch."""
+    peaks: dict[int, int] = {}
+    for sample in samples:
+        peaks[sample.epoch] = max(sample.peak.total, peaks.get(sample.epoch, 0))
+    return peaks
 
 
 def _draw_lines(
@@ -185,6 +265,7 @@ def _draw_lines(
         palette=PALETTES[appearance()],
     )
     with place:
+        st.caption("Its loops, and those of other layers")
         draw_chart(
             figure, f"motion_loops_{all_of_them.index(motion)}",
             "Loops of selected and of frozen layers by epoch", [motion.run],
@@ -233,7 +314,8 @@ def _epoch_text(motion: _Motion, layer: str, until: int) -> str:
     if epoch in measured:
         accuracy, loss = measured[epoch].val_accuracy, measured[epoch].val_loss
         text += f"; validation accuracy is {share_text(accuracy)}, and loss {loss:.2f}"
-    return f"{text}."
+    peaks = peaks_by_epoch(metrics_of(motion.run).memory)
+    return text + (f"; a step took {size_text(peaks[epoch])}." if epoch in peaks else ".")
 
 
 def loops_sentence(run: Run, seeds: Sequence[Run]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.topology.embedding import embed
+from analysis.topology.embedding import embed, embed_together
 from tests.factories import blobs, circle, distances_of
 
 
@@ -20,6 +20,17 @@ def test_the_map_is_the_best_inner_product_of_rank_two() -> None:
     expected = vectors[:, -2:] * values[-2:] @ vectors[:, -2:].T
     embedded = embed(distances.astype(np.float32))
     np.testing.assert_allclose(embedded @ embedded.T, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_maps_made_together_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    clouds = [distances_of(rng.normal(size=(32, width))) for width in (2, 5, 900)]
+    flat, point = distances_of(np.arange(32.0)[:, None]), np.zeros((32, 32), np.float32)
+    for distances, points in zip((*clouds, flat, point),
+                                 embed_together([*clouds, flat, point]), strict=True):  # fmt: skip
+        expected = embed(distances)
+        signs = np.where((points * expected).sum(axis=0) < 0, -1, 1)
+        np.testing.assert_allclose(points * signs, expected, atol=1e-4 * (distances.max() + 1))
 
 
 def test_the_map_is_repeatable_and_accepts_coincident_points() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from ripser import ripser
 from scipy.spatial.distance import pdist, squareform
+from sklearn.manifold import ClassicalMDS
 from torch import Tensor, nn
 
 from analysis.errors import StoreError
@@ -112,6 +113,13 @@ def test_the_loops_are_those_of_the_layers_at_each_epoch(trained: tuple[str, ...
             assert measured is not None
             measured = measured[measured[:, 1] - measured[:, 0] > 1e-4]
             np.testing.assert_allclose(np.sort(measured, 0), np.sort(loops, 0), rtol=1e-3)
+            mds = ClassicalMDS(n_components=2, metric="precomputed").fit_transform(distances)
+            places = result.maps[name][position]  # type: ignore[index]
+            np.testing.assert_allclose(pdist(places), pdist(mds), rtol=1e-3, atol=1e-4)
+    assert result.classes == tuple(str(number % 3) for number in drawn.tolist())
+    assert [name for name in LAYERS if len(set(map(id, result.maps[name]))) == 1] == (  # type: ignore[index]
+        ["0", "1", "4"] if trained else []
+    )
     same = [name for name in LAYERS if len(set(map(id, result.diagrams[name]))) == 1]  # type: ignore[index]
     assert same == (["0", "1", "4"] if trained else [])
 
@@ -186,9 +194,25 @@ def test_the_file_gives_back_what_was_followed(tmp_path: Path) -> None:
     path, loops = tmp_path / "run.topology.npz", np.array([[1, 2], [1.5, 4]], np.float32)
     empty = np.zeros((0, 2), np.float32)
     diagrams = {"a": (loops, loops), "b": (None, empty), "c": (empty, loops[:1]), "d": (None, None)}
-    save_followed(path, FollowedTopology(32, (0, 5), diagrams, "said"))
+    plane = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+    plane[1] *= 1e6
+    point = np.zeros((4, 2), np.float32)
+    maps = {"a": (plane[0],) * 2, "b": (None, plane[1]), "c": (plane[2], point), "d": (None,) * 2}
+    classes = ("x", "y", "x", "<b>")
+    save_followed(path, FollowedTopology(4, (0, 5), diagrams, "said"))
+    old = load_followed(path)  # as of versions that kept no maps
+    assert (old.maps, old.classes, old.layers) == (None, (), tuple("abcd"))
+    save_followed(path, FollowedTopology(4, (0, 5), diagrams, "said", maps, classes))
     result = load_followed(path)
-    assert (result.images, result.epochs, result.note) == (32, (0, 5), "said")
+    assert result.classes == classes
+    for name, kept in maps.items():
+        for before, after in zip(kept, result.maps[name], strict=True):  # type: ignore[index]
+            assert (before is None) == (after is None)
+            if before is not None and after is not None:
+                np.testing.assert_allclose(after, before, atol=np.abs(before).max() / 60_000)
+    assert result.maps["a"][0] is result.maps["a"][1]  # type: ignore[index]
+    assert result.bytes == old.bytes + 4 * 4 * 2 * 2
+    assert (result.images, result.epochs, result.note) == (4, (0, 5), "said")
     assert {name: result.loops(name) for name in "ac"} == {"a": (2, 2), "c": (0, 1)}
     assert np.isnan(result.loops("d")).all()
     assert np.isnan(result.loops("b")[0])

@@ -10,11 +10,15 @@ from app.charts.motion import (
     FROZEN,
     MARKED,
     NOT_FINITE,
+    SHOWN,
     TRAINED,
     loops_by_epoch_figure,
+    measure_figure,
+    moving_map_figure,
     surface_figure,
     vineyard_figure,
 )
+from app.charts.strategy_looks import strategy_look
 from app.theme import PALETTES
 
 LIGHT = PALETTES["light"]
@@ -77,6 +81,39 @@ def test_runs_side_by_side_share_their_axes():
     ]  # fmt: skip
     assert len({figure.layout.yaxis.range for figure in lines}) == 1
     assert len({figure.layout.xaxis.range for figure in lines}) == 1
+
+
+def test_the_map_moves_from_epoch_to_epoch_on_the_same_axes():
+    maps = [np.array([[0, 1.0], [2, 0]]), None, np.array([[0, 1.5], [-4, 0]])]
+    drawn = [moving_map_figure(maps, shown, classes=["<b>", "long"], palette=LIGHT)
+             for shown in range(3)]  # fmt: skip
+    assert len({figure.layout.xaxis.range for figure in drawn}) == 1
+    assert drawn[0].layout.xaxis.range[1] > 4
+    assert [t.name for t in drawn[0].data] == ["&lt;b&gt;", "long"]
+    assert [note.text for note in drawn[1].layout.annotations] == [NOT_FINITE]
+    assert not drawn[1].data
+    way, *points = drawn[2].data
+    assert (way.name, way.mode) == (EARLIER, "lines")
+    np.testing.assert_array_equal(way.x, [0, 0, np.nan, 2, -4, np.nan])
+    np.testing.assert_array_equal(way.y, [1, 1.5, np.nan, 0, 0, np.nan])
+    assert [(*t.x, *t.y) for t in points] == [(0, 1.5), (-4, 0)]
+    other = moving_map_figure(maps[:1], 0, classes=["a", "b"], beside=maps, palette=LIGHT)
+    assert other.layout.xaxis.range == drawn[0].layout.xaxis.range
+    empty = moving_map_figure([None, None], 0, classes=["a"], palette=LIGHT)
+    assert empty.layout.annotations[0].text == NOT_FINITE
+
+
+def test_a_dot_is_on_the_last_value_until_the_epoch():
+    lines = {"a<b": ([1, 2, 3], [5.0, 7.0, 6.0], strategy_look(LIGHT, "adabet")),
+             "short": ([1], [4.0], strategy_look(LIGHT, "head"))}  # fmt: skip
+    for epoch, dots in ((0, [(), ()]), (2, [(2, 7), (1, 4)])):
+        figure = measure_figure(lines, title="loss", epoch=epoch, last=3, palette=LIGHT)
+        assert [t.name for t in figure.data] == ["a&lt;b", SHOWN, "short", SHOWN]
+        assert list(figure.data[0].y) == [5, 7, 6]
+        assert [(*t.x, *t.y) for t in figure.data if t.name == SHOWN] == dots
+        (mark,) = figure.layout.shapes
+        assert mark.x0 == epoch
+        assert [t.name for t in figure.data if t.showlegend] == ["a&lt;b", "short"]
 
 
 def test_cells_are_layers_by_epochs_and_trained_layers_are_marked():

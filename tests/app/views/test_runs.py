@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import base64
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.options import AnalysisOptions, Recipe
 from analysis.runs.records import Ending
 from analysis.runs.store import Run, RunStore
+from analysis.text import size_text
 from analysis.training.followed import FollowedTopology, save_followed
 from analysis.version import __version__
 from app.components.runs.details import settings_frame
@@ -366,14 +369,32 @@ def test_only_different_settings_are_listed(store: RunStore) -> None:
     assert "recipe · epochs" in settings_frame(runs, all_of_them=True).index
 
 
+def drawn(page: AppTest, name: str) -> list[dict[str, Any]]:
+    """The traces of a chart of the time-lapse."""
+    charts = [chart for chart in page.get("plotly_chart") if f"chart_{name}" in chart.proto.id]
+    traces = [trace for chart in charts for trace in json.loads(chart.proto.spec)["data"]]
+    for trace in traces:
+        for axis in "xy":
+            if isinstance(trace[axis], dict):
+                trace[axis] = np.frombuffer(
+                    base64.b64decode(trace[axis]["bdata"]), trace[axis]["dtype"]
+                )
+    return traces
+
+
 def test_the_loops_of_a_finished_run_move_with_the_epoch(store: RunStore) -> None:
     runs = [
         finished_run(store, run_options("adabet", seed), layers=("a", "fc")) for seed in range(3)
     ]
+    plane = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
     for run, after in zip(runs, (1, 2, 3), strict=True):
         loops = np.array([[k, k + 1] for k in range(1, 7)], np.float32)
         diagrams = {"a": (loops, loops[:after]), "b": (loops[:2],) * 2, "fc": (loops, loops)}
-        followed = FollowedTopology(32, (0, 1), diagrams)
+        turned = plane @ [[0.6, 0.8], [0.8, -0.6]] + 3  # its determinant is -1
+        maps = {name: (plane, turned.astype(np.float32)) for name in diagrams}
+        followed = FollowedTopology(4, (0, 1), diagrams, "", maps, ("x", "y", "x", "y"))
+        if run is runs[2]:  # as of earlier versions
+            followed = FollowedTopology(4, (0, 1), diagrams)
         save_followed(store.topology_path(run.id), followed)
     page = opened("runs", runs=" ".join(run.id for run in runs))
     assert not page.exception
@@ -381,13 +402,27 @@ def test_the_loops_of_a_finished_run_move_with_the_epoch(store: RunStore) -> Non
     said = "The 2 selected layers had 6.0 loops on average before the training and 3.5 after epoch"
     assert f"{said} 1. Over 3 seeds the change is −2.0 ± 0.5." in texts(page)
     assert "After epoch 1, a has 1 loop; validation accuracy is 90.0" in texts(page)
+    assert f"and loss 1.25; a step took {size_text(10_000_000)}." in texts(page)
+    (way, *points) = drawn(page, "motion_map_0")  # which was only turned: it comes back
+    np.testing.assert_allclose(
+        way["x"].reshape(4, 3)[:, 0], way["x"].reshape(4, 3)[:, 1], atol=1e-3
+    )
+    middle = plane - plane.mean(axis=0)
+    np.testing.assert_allclose(points[0]["y"], middle[[0, 2], 1], atol=1e-3)
+    for name, value in (("accuracy", 90), ("loss", 1.25), ("memory", 10)):
+        assert [(*dot["x"], *dot["y"]) for dot in drawn(page, f"motion_{name}")[1::2]] == [
+            (1, value)
+        ]
     page.select_slider[0].set_value(0).run()
     assert "Before the training, a has 6 loops." in texts(page)
+    assert not len(drawn(page, "motion_memory")[1]["x"])
     page.selectbox(key=f"motion_beside_{runs[0].id}").select_index(1).run()
     assert not page.exception
     assert f"{said} 1." in texts(page)
     assert f"{said.replace('3.5', '4.5')} 1." in texts(page)
     assert "After epoch 1, a has 3 loops; validation" in texts(page)
+    assert not drawn(page, "motion_map_1")
+    assert len(drawn(page, "motion_loss")) == 4  # two lines, and their dots
     store.topology_path(runs[0].id).write_bytes(b"damaged")
     st.cache_resource.clear()
     page = opened("runs", runs=runs[0].id)
