@@ -1,13 +1,15 @@
 """A process that computes for the server: `python -m analysis.worker`.
 
 It reads pickled requests on standard input and writes messages on standard output: `Progress`,
-then the result or a `Failure`. After a training, whose metrics go to the run store, the process
-exits and so returns all its memory. When its input ends, because the server closed it or exited,
+then the result or a `Failure`. The metrics of a training go to the run store. After one that went
+well, the process says `Trained`, and its server gives it the next run or ends it, which returns all
+its memory; after any other it exits. When its input ends, because the server closed it or exited,
 the process exits at once.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pickle
@@ -33,7 +35,7 @@ from analysis.models import CheckpointRequest, keep_checkpoint, learn_code
 from analysis.options import AnalysisOptions
 from analysis.progress import Progress, ProgressCallback
 from analysis.results import SavedAnalysis, TopologyReport
-from analysis.runs.recorder import TrainingRequest, train
+from analysis.runs.recorder import Trained, TrainingRequest, train
 from analysis.selection.resemblance import ResemblanceRequest, requested_distances
 from analysis.sweeps.profiling import ProfileRequest, answer_profile
 from analysis.system.processes import Failure, end_group
@@ -171,7 +173,7 @@ class _Inbox:
         self._before_exit: Callable[[], object] | None = None
         threading.Thread(target=self._read, daemon=True).start()
 
-    def on_server_exit(self, before_exit: Callable[[], object]) -> None:
+    def on_server_exit(self, before_exit: Callable[[], object] | None) -> None:
         self._before_exit = before_exit
 
     def _read(self) -> None:
@@ -215,15 +217,24 @@ def main() -> None:
     send = _Sender(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     inbox = _Inbox()
+    # What is imported stays: looking through it for garbage would take a third of the time, and
+    # later some tenths of a second each time.
+    gc.disable()
     for name in _SLOW:
         with suppress(Exception):  # the error is raised again when it is needed
             importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
     while True:
         request = inbox.requests.get()
         if isinstance(request, TrainingRequest):
-            train(request, inbox.on_server_exit, send)
-            sys.stderr.flush()
-            os._exit(0)  # a normal exit would wait for the thread that reads the input
+            if not train(request, inbox.on_server_exit, send):
+                sys.stderr.flush()
+                os._exit(0)  # a normal exit would wait for the thread that reads the input
+            inbox.on_server_exit(None)
+            gc.collect()
+            send(Trained())
+            continue
         send(_answer(request, send))
 
 

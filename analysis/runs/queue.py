@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from analysis.errors import StoreError
+from analysis.jobs.jobs import LARGEST_KEPT
 from analysis.options import RunOptions
 from analysis.runs.faults import Faults
 from analysis.runs.recorder import (
     CLOSED,
     SPACE_PATIENCE,
+    Trained,
     TrainingRequest,
     Unsaved,
     WaitingForSpace,
@@ -52,7 +54,8 @@ class _Training:
         self.stop_seen: float | None = None  # when Stop was first seen; seconds, monotonic
         self.end_seen: float | None = None  # when the store first said that it ended
         self.waits = False  # until the disk has space for its weights
-        self.warmed = False  # the next worker has been started
+        self.warmed = False  # the next worker has been started, if one is needed
+        self.waits_for_request = False  # the run is done, and its worker may train another
         self._wake = wake
         self._follower = threading.Thread(target=self._follow, daemon=True)
         self._follower.start()
@@ -66,11 +69,19 @@ class _Training:
                     self.unsaved = message
                 elif isinstance(message, WaitingForSpace):
                     self.waits = True
+                elif isinstance(message, Trained):
+                    self.waits_for_request = True
+                    break
         self._wake.set()
 
+    @property
+    def keeps_worker(self) -> bool:
+        """Whether its worker trains, or saves what it has trained."""
+        return not self.waits and not self.waits_for_request and self.worker.alive
+
     def has_ended(self) -> bool:
-        """Whether its process has ended and its messages have been read."""
-        if self.worker.alive:
+        """Whether its worker has ended or waits, and its messages have been read."""
+        if self.worker.alive and not self.waits_for_request:
             return False
         self._follower.join(timeout=1.0)
         return True
@@ -219,7 +230,10 @@ class RunQueue:
 
     def _claim(self) -> None:
         with self._faults.catch("claim"):
-            while not self._closed and len(self._own_store.leases()) < self._limit:
+            # A worker that is about to finish may train the next run.
+            while not self._closed and self._kept_workers() < self._limit > len(
+                self._own_store.leases()
+            ):
                 if not self._own_store.has_queued():
                     return
                 worker = self._pool.take()
@@ -236,6 +250,9 @@ class RunQueue:
                     self._trainings[run_id] = _Training(run_id, worker, identity, self._wake)
                 with suppress(OSError):  # it is dead already, which `_watch` will see
                     worker.send(TrainingRequest(run_id, self._own_store.path, identity))
+
+    def _kept_workers(self) -> int:
+        return sum(training.keeps_worker for training in self._trainings.values())
 
     def _watch(self, training: _Training) -> None:
         if training.has_ended():
@@ -271,13 +288,17 @@ class RunQueue:
             training.stop_seen = training.stop_seen or now
         if not training.warmed and self._own_store.epochs_done(training.run_id):
             training.warmed = True
-            self._warm()
+            if not self._own_store.has_queued():  # else the worker trains the next run
+                self._warm()
 
     def _record_end(self, training: _Training) -> None:
-        """Record the ending of a run whose process is gone, unless the process did so."""
+        """Record the ending of a run whose process is gone, unless the process did so.
+
+        A process that waits for another request gets the next run, if there is one.
+        """
         training.has_ended()
         unsaved = training.unsaved
-        if unsaved is None:
+        if unsaved is None and not training.waits_for_request:
             code = training.worker.process.returncode
             stopped = training.stop_seen is not None
             with self._faults.catch("lease", training.run_id):
@@ -287,13 +308,27 @@ class RunQueue:
                 Ending("stopped", _ENDED) if stopped else Ending("failed", _death_sentence(code))
             )
             unsaved = Unsaved((), ending, "")
-        training.worker.kill()  # with any processes it left behind
+        if self._may_train_again(training):
+            self._pool.give_back(training.worker)
+        else:
+            training.worker.kill()  # with any processes it left behind
         with self._lock:
             del self._trainings[training.run_id]
-            self._unwritten[training.run_id] = (training.identity, unsaved)
+            if unsaved is not None:
+                self._unwritten[training.run_id] = (training.identity, unsaved)
         self._write_endings()
         if not self._closed:
             self._warm()
+
+    def _may_train_again(self, training: _Training) -> bool:
+        with self._faults.catch("lease", training.run_id):
+            return (
+                training.waits_for_request
+                and self._own_store.has_queued()
+                # A process may not return the memory that it frees to the system until it ends.
+                and training.worker.resident_bytes < LARGEST_KEPT
+            )
+        return False
 
     def _warm(self) -> None:
         with self._faults.catch("warm"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.errors import AnalysisError, StoreError, is_out_of_memory, is_out_of_space
+from analysis.models.names import model_spec
 from analysis.runs.records import Ending, Recorded, TrainingLog
 from analysis.runs.store import RunStore
 from analysis.system.processes import ProcessId
@@ -55,6 +56,11 @@ class Unsaved:
     news: Sequence[Recorded | Selection]
     ending: Ending
     reason: str  # why not, for the user
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Says that a worker whose run is done and saved waits for another request."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,11 @@ class Recorder:
                 traceback.print_exc()
                 return Unsaved(tuple(self._buffer), ending, str(error))
             time.sleep(FLUSH_EVERY / 2)
+
+    def close(self) -> None:
+        """After the ending: end the thread, and close the store."""
+        self._thread.join()
+        self.store.close()
 
     def note(self, words: str) -> bool:
         """Record a note for the user with a run that is done; whether that could be written."""
@@ -184,7 +195,7 @@ def train(
     request: TrainingRequest,
     on_server_exit: Callable[[Callable[[], object]], None],
     hand_over: Callable[[Unsaved | WaitingForSpace], None],
-) -> None:
+) -> bool:
     """Train a run, and record its metrics and its ending.
 
     Parameters
@@ -195,18 +206,27 @@ def train(
     hand_over : callable
         Takes what could not be written to the store, of which the last counts, and word that
         the worker waits.
+
+    Returns
+    -------
+    bool
+        Whether this process may train another run: all went well, and no code of the user's ran.
     """
     recorder = Recorder(request)
     on_server_exit(lambda: recorder.end(Ending("interrupted", CLOSED), _STOP_PATIENCE))
     try:
-        unsaved = _train(request, recorder, on_server_exit, hand_over)
+        unsaved, fit = _train(request, recorder, on_server_exit, hand_over)
     except Exception as error:  # the user gets a sentence, the log the traceback
+        fit = False
         if recorder.stopped.is_set():
             unsaved = recorder.end(Ending("stopped"), _STOP_PATIENCE)
         else:
             unsaved = recorder.end(Ending("failed", failure_sentence(error)), _END_PATIENCE)
     if unsaved is not None:
         hand_over(unsaved)
+    elif fit:
+        recorder.close()
+    return fit and unsaved is None
 
 
 def _train(
@@ -214,7 +234,8 @@ def _train(
     recorder: Recorder,
     on_server_exit: Callable[[Callable[[], object]], None],
     hand_over: Callable[[Unsaved | WaitingForSpace], None],
-) -> Unsaved | None:
+) -> tuple[Unsaved | None, bool]:
+    """What could not be written, and whether this process may train another run."""
     run = recorder.store.run(request.run_id)
     if run is None:
         raise StoreError("This version of BettiScope cannot read the settings of this run.")
@@ -231,7 +252,7 @@ def _train(
         if not isinstance(item, FinetuneResult | FollowedTopology):
             recorder.put(item)
         if recorder.lost.is_set():
-            return None
+            return None, False
         if recorder.stopped.is_set() and log.result is None:
             ending, patience = Ending("stopped"), _STOP_PATIENCE
             break
@@ -245,7 +266,7 @@ def _train(
     path = recorder.store.weights_path(request.run_id)
     error = _save_weights(training, path)
     if ending.state != "done":
-        return None
+        return None, False
     if is_out_of_space(error):
         on_server_exit(lambda: recorder.note(_LEFT))
         hand_over(WaitingForSpace())
@@ -260,8 +281,9 @@ def _train(
     note = " ".join(filter(None, (_why_unsaved(error), unfollowed)))
     if unsaved is None:
         recorder.note(note)
-        return None
-    return replace(unsaved, ending=replace(unsaved.ending, error=note))
+        # The user's code may have changed anything in this process.
+        return None, not note and model_spec(run.options.analysis.model).source != "code"
+    return replace(unsaved, ending=replace(unsaved.ending, error=note)), False
 
 
 def _save_followed(log: TrainingLog, path: Path) -> str:

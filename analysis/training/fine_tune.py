@@ -83,7 +83,9 @@ class Training:
         model = self._model = load_network(options).to(self.device)
         selection = choose(model, options)
         example = PreparedImages(options.analysis, train.sample(1, seed=0))[:]
-        selection = replace(selection, predicted=_predict_memory(model, example, options))
+        if all(parameter.requires_grad for parameter in model.parameters()):
+            # Else it depends on how often the frozen part runs, which comes next.
+            selection = replace(selection, predicted=_predict_memory(model, example, options))
         yield selection
         splits = [
             train,

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,26 @@ def test_the_next_worker_starts_only_after_the_first_epoch(
     queue.stop(run_id)
     wait_until(lambda: worker_of(queue, run_id).pid not in [p.pid for p in workers()])
     assert len(workers()) == 1
+
+
+def test_a_worker_whose_run_went_well_trains_the_next_one(
+    checks: list[str], queue: RunQueue, home: Path
+) -> None:
+    kinds = ("slow to save", "quick", "training error", "quick", "quick")
+    runs = queue.start([run_of_kind(kind, seed=seed) for seed, kind in enumerate(kinds)])
+    wait_until(has_ended(queue, runs[0]))
+    before = len(checks)
+    wait_until(lambda: len(checks) >= before + 2)
+    assert run_of(queue, runs[1]).state == "queued"  # until the weights are saved
+    (home / "go").touch()
+    wait_until(has_ended(queue, runs[-1]))
+    log = [line.split() for line in (home / "log").read_text().splitlines()]
+    first, second, failing, fourth, fifth = (pid for _, _, what, pid in log if what == "begins")
+    assert first == second == failing
+    assert failing != fourth == fifth
+    states = [run_of(queue, run_id).state for run_id in runs]
+    assert states == ["done", "done", "failed", "done", "done"]
+    wait_until(lambda: fifth not in [str(process.pid) for process in workers()])
 
 
 def test_a_failure_is_a_sentence_and_the_queue_goes_on(queue: RunQueue) -> None:
@@ -750,12 +771,8 @@ def test_a_real_training_in_the_worker_that_made_an_analysis(
         with closing_queue(pool=pool) as queue:
             job = jobs.start(options)
             wait_until(lambda: job.state != "running")
-            first, second = queue.start(
-                [
-                    RunOptions(analysis=options, train_samples=64, recipe=short),
-                    RunOptions(analysis=options, train_samples=10**6, recipe=short),
-                ]
-            )
+            run = RunOptions(analysis=options, train_samples=64, recipe=short)
+            first, again, second = queue.start([run, run, replace(run, train_samples=10**6)])
             wait_until(has_steps(queue, first))
             assert worker_of(queue, first).pid == job.worker.process.pid
             wait_until(has_ended(queue, second))
@@ -771,6 +788,10 @@ def test_a_real_training_in_the_worker_that_made_an_analysis(
             assert run.versions["device"] in ("cpu", "cuda")
             assert run_of(queue, second).state == "failed"
             assert "`train_samples` must be at most" in run_of(queue, second).error
+            assert worker_of(queue, second) == worker_of(queue, again) == worker_of(queue, first)
+            repeated = queue.store.metrics(again)
+            assert [s.loss for s in repeated.steps] == [s.loss for s in metrics.steps]
+            assert [e.val_loss for e in repeated.epochs] == [e.val_loss for e in metrics.epochs]
     finally:
         jobs.close()
         pool.close()

@@ -227,6 +227,28 @@ class FullDisk:
             raise StoreError("full") from OSError(errno.ENOSPC, "full")
 
 
+class Short(FullDisk):
+    """A training that ends at once and saves nothing."""
+
+    def save_weights(self, _: Path) -> None:
+        pass
+
+
+@pytest.mark.parametrize("source", ["pocket", "code"])
+def test_a_process_that_ran_the_users_code_trains_no_other_run(
+    source: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = SimpleNamespace(Training=Short)
+    monkeypatch.setitem(sys.modules, "analysis.training.fine_tune", fake)
+    monkeypatch.setattr(
+        analysis.runs.recorder, "model_spec", lambda _: SimpleNamespace(source=source)
+    )
+    (run,) = recorder.store.runs()
+    request = TrainingRequest(run.id, recorder.store.path, ME)
+    assert train(request, lambda _: None, lambda _: None) == (source != "code")
+    assert recorder.store.runs()[0].state == "done"
+
+
 @pytest.mark.parametrize("store_too", [False, True])
 def test_weights_are_saved_once_there_is_space(
     store_too: bool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
