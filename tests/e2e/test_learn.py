@@ -15,7 +15,7 @@ from ripser import ripser
 
 from analysis.options import AnalysisOptions
 from analysis.runs.records import Ending, Outcome
-from analysis.runs.store import RunStore
+from analysis.runs.store import Bet, RunStore
 from analysis.selection.strategies import STRATEGIES
 from analysis.text import share_text
 from analysis.topology.known_shapes import SHAPES, shape_points
@@ -176,6 +176,8 @@ def test_the_steps_about_a_network(
         store.keep(
             bet_options(name, 0, 0.06), Outcome(Ending("done", result=result), 0.0), group="class"
         )
+    for number in range(6):
+        store.add_bet(Bet(f"Student {number}", "size", 0.06))
     # First the bet, which trains the last choice while the other steps are drawn.
     bet = opened(contexts, address, "step=5&bet_rho=0.06")
     best = bet.get_by_test_id("stMetricValue")
@@ -225,4 +227,8 @@ def test_the_steps_about_a_network(
     most = max(right.values())
     assert right[best.inner_text()] == most
     expect(bet.get_by_text(f"{share_text(most)} right", exact=True)).to_be_visible()
+    expect(bet.get_by_text("Bets by name")).to_be_visible()
+    bet.locator("[data-test-script-state=notRunning]").wait_for()
+    fits = "main => main.scrollHeight <= main.clientHeight"
+    assert bet.get_by_test_id("stMain").evaluate(fits)  # on one screen, with a table that scrolls
     bet.close()

@@ -20,7 +20,13 @@ from analysis.topology.store import fingerprint
 from app.cache import run_queue
 from app.cache.worth import stored_profile
 from app.charts.bet import bet_figure
-from app.components.learn.bets import enter_bet, render_bets, render_name, render_note
+from app.components.learn.bets import (
+    enter_bet,
+    render_bets,
+    render_name,
+    render_note,
+    table_height,
+)
 from app.components.learn.frame import ask
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.polling import poll_until
@@ -153,7 +159,7 @@ def _render_chart(bet: str, done: list[Run]) -> None:
     accuracies = {STRATEGIES[row.strategy].title: row.accuracies for row in table}
     elsewhere, text = _in_profile()
     st.plotly_chart(
-        bet_figure(accuracies, bet, elsewhere, palette=PALETTES[appearance()], height=230),
+        bet_figure(accuracies, bet, elsewhere, palette=PALETTES[appearance()], height=188),
         key="bet",
         theme=None,
         config=chart_config("bettiscope-bet"),
@@ -220,7 +226,7 @@ def _render_tried(tried: dict[float, list[Run]]) -> None:
         st.dataframe(
             pd.DataFrame(lines),
             hide_index=True,
-            height="content",
+            height=table_height(len(lines)),
             column_config={"ρ": st.column_config.NumberColumn(format="%.2f")},
             alt="The best choice of layers for each ρ that was tried",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
@@ -18,7 +19,7 @@ from app.literal import literal, sentence, visible
 
 _NAME, _NOTE, _SEEN = "bet_name", "bet_note", "bets_seen"
 _LONGEST = 40  # characters of a name
-_ROWS = 8  # of the table, before it scrolls
+_ROWS = 4  # of a table, before it scrolls: more would not fit a screen of 720 pixels
 
 
 def render_name(rho: float) -> None:
@@ -99,18 +100,26 @@ def render_bets(tried: Mapping[float, Sequence[Run]]) -> None:
     bets = store.bets()
     if not bets:
         return
-    st.markdown("**Bets by name**")
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        st.markdown("**Bets by name**", width="content")
+        st.button(
+            "Forget all bets",
+            type="tertiary",
+            on_click=attempt,
+            args=(store.forget_bets,),
+            help="Remove every name and bet from this computer. The runs stay.",
+        )
     st.dataframe(
         bets_table(bets, tried),
         hide_index=True,
-        height="content" if len(bets) <= _ROWS else 38 + 35 * _ROWS,
+        height=table_height(len(bets)),
         column_config={"ρ": st.column_config.NumberColumn(format="%.2f")},
         alt="Who bet on which choice of layers, and what it reached",
     )
-    st.button(
-        "Forget all bets",
-        type="tertiary",
-        on_click=attempt,
-        args=(store.forget_bets,),
-        help="Remove every name and bet from this computer. The runs stay.",
-    )
+
+
+def table_height(rows: int) -> int | Literal["content"]:
+    """The pixels of a table on this step, or as high as its rows."""
+    return "content" if rows <= _ROWS else 38 + 35 * _ROWS

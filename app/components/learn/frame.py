@@ -20,6 +20,8 @@ _STYLE = """<style>
 h1 { padding: 0; font-size: 1.5rem; }
 .st-key-clock { color: gray; }
 .st-key-steps .st-key-back { margin-left: auto; }
+/* In large type a row of answers may be wider than its column. */
+[class*=st-key-guess_] [role=radiogroup] { flex-wrap: wrap; }
 .st-key-answer [data-testid=stMetricValue] { font-size: 3rem; line-height: 1.1; }
 @media (min-width: 641px) {
   [data-testid=stMainBlockContainer] { padding: 3.9rem 2rem 1rem; }
