@@ -159,7 +159,7 @@ class TopologyReport:
     input_format: InputFormat | None = None  # None: unknown, as for images that were given ready
     notes: tuple[str, ...] = field(default=())  # sentences for the user, such as of a failed save
     stored: bool = False  # whether it was read from a file
-    made: datetime | None = None  # when it was stored; older files do not say
+    made: datetime | None = None  # when; older files do not say
     # "distance": the units of the activations; "diameter": share of each layer's largest distance
     persistence_unit: LoopUnit = "distance"
 

@@ -274,7 +274,7 @@ def _certainty(certainty: Certainty | None) -> dict[str, Any] | None:
 
 def _made(report: TopologyReport) -> str | None:
     """When an analysis was made, with its time zone; None for one that an older version stored."""
-    made = report.made if report.stored else datetime.now().astimezone()
+    made = report.made or (None if report.stored else datetime.now().astimezone())
     return made.isoformat(timespec="seconds") if made else None
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from itertools import islice
 
@@ -240,6 +241,7 @@ def analyze_named(
         report = _compute(options, device, progress)
     finally:
         free_cache(device)
+    report = replace(report, made=datetime.now().astimezone())
     notes += _save(options, key, report)
     return replace(report, notes=tuple(notes))
 

@@ -169,7 +169,7 @@ def _arrays(report: TopologyReport, key: str) -> dict[str, Any]:
     meta = {
         "fingerprint": key,
         # The file's own time becomes that of its last use.
-        "made": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "made": (report.made or datetime.now().astimezone()).isoformat(timespec="seconds"),
         "report": {k: v for k, v in vars(report).items() if k not in NOT_OF_THE_FILE}
         | {"input_format": report.input_format and asdict(report.input_format)},
         "layers": [

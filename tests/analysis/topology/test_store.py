@@ -74,6 +74,11 @@ def test_a_stored_analysis_knows_when_it_was_saved(saved: TopologyReport) -> Non
         assert before <= loaded.made <= datetime.now().astimezone()
         assert loaded.stored_text == f"Stored analysis, made on {loaded.made:%Y-%m-%d at %H:%M}."
     assert saved.stored_text == ""
+    long_ago = before.replace(year=2020)  # it may have been made a moment before it is saved
+    save_analysis(KEY, dataclasses.replace(saved, made=long_ago))
+    again = load_analysis(KEY)
+    assert again is not None
+    assert again.made == long_ago
     older = dataclasses.replace(loaded, made=None)
     assert older.stored_text == "Stored analysis, made by an older version."
 
