@@ -61,7 +61,8 @@ class CutResult:
     why_plain: str  # why the frozen part runs in every epoch; empty if the network is cut
     logits: float = math.nan  # in training and in eval mode
     gradients: float = math.nan  # of all trained parameters together
-    rounding: float = math.nan  # of the whole's logits, where the images have other last digits
+    # Of the whole's logits and gradients, where the images have other last digits.
+    rounding: tuple[float, float] = (math.nan, math.nan)
     saved: float = math.nan  # share of the floating-point operations of a forward pass
 
 
@@ -126,13 +127,14 @@ def _row(result: CutResult) -> list[str]:
     start = [result.model, f"{result.parameters / 1e6:.1f} M", str(result.side), result.trains_from]
     if result.why_plain:
         return [*start, "", "", "", "", result.why_plain]
-    numbers = [f"{x:.0e}" for x in (result.logits, result.gradients, result.rounding)]
-    return [*start, *numbers, f"{100 * result.saved:.0f} %", verdict(_is_same(result))]
+    numbers = [f"{x:.0e}" for x in (result.logits, result.gradients)]
+    rounding = " ".join(f"{x:.0e}" for x in result.rounding)
+    return [*start, *numbers, rounding, f"{100 * result.saved:.0f} %", verdict(_is_same(result))]
 
 
 def _is_same(result: CutResult) -> bool:
-    rounding = ROUNDING * result.rounding
-    return result.logits <= max(SAME, rounding) and result.gradients <= max(SAME_GRADIENT, rounding)
+    logits, gradients = (ROUNDING * rounding for rounding in result.rounding)
+    return result.logits <= max(SAME, logits) and result.gradients <= max(SAME_GRADIENT, gradients)
 
 
 def _examine(name: str) -> CutResult:
@@ -217,8 +219,8 @@ def _set_statistics(network: nn.Module, images: Tensor) -> None:
 
 def _difference(
     network: nn.Module, passes: Passes, images: Tensor, *, training: bool
-) -> tuple[float, float, float]:
-    """The largest difference of the logits, of the gradients if in training, and by rounding."""
+) -> tuple[float, float, tuple[float, float]]:
+    """The largest difference of logits, of gradients if in training, and of both by rounding."""
     mixed = torch.tensor(MIXED)
     training_mode(network) if training else network.eval()
     split, parts = (
@@ -238,15 +240,13 @@ def _difference(
         found = _gradients(network, others) if training else []
     flat = logits.detach()
     if not flat.isfinite().all() or flat.std(0).max() < 1e-3 * flat.abs().max():
-        return (
-            math.nan,
-            math.nan,
-            math.nan,
-        )  # the logits say nothing of the images: not shown to be the same
-    with _undisturbed(network), torch.no_grad():
+        # The logits say nothing of the images: not shown to be the same.
+        return math.nan, math.nan, (math.nan, math.nan)
+    with _undisturbed(network):
         rounded = network(torch.nextafter(images, images.flip(0))[mixed])
-    gradients = _share(_joined(expected), _joined(found))
-    return _share(flat, others.detach()), gradients, _share(flat, rounded)
+        moved = _gradients(network, rounded) if training else []
+    gradients, rounding = (_share(_joined(expected), _joined(other)) for other in (found, moved))
+    return _share(flat, others.detach()), gradients, (_share(flat, rounded.detach()), rounding)
 
 
 def _gradients(network: nn.Module, logits: Tensor) -> list[Tensor]:

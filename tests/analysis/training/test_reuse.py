@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from analysis.models import load_model
 from analysis.options import AnalysisOptions, Recipe, RunOptions
+from analysis.system.torchvision_guard import torchvision
 from analysis.training import feature_store
 from analysis.training.choosing import choose
 from analysis.training.freezing import freeze
@@ -179,6 +180,20 @@ def test_a_network_may_enlarge_rounding_but_nothing_more(share: float, *, exact:
     assert passes.why_plain == (
         "" if exact else "the network's parts give other numbers than the whole"
     )
+
+
+@pytest.mark.parametrize("name", ["regnet_y_400mf", "efficientnet_b0"])
+def test_networks_that_enlarge_rounding_train_as_in_the_plain_loop(name: str) -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, num_classes=2)
+    names = [name for name, _ in model.named_parameters()]
+    freeze(model, names[-len(names) // 5 :])
+    state, images = state_of(model), splits(shape=(3, 32, 32))
+    gentle = Recipe(epochs=2, batch_size=8, learning_rate=0.001)
+    numbers, said = train(model, images, gentle)
+    assert [part.once for part in said] == [True]
+    model.load_state_dict(state)
+    assert flat(numbers) == pytest.approx(flat(train(model, images, plain(gentle))[0]), abs=1e-4)
 
 
 def test_gradients_that_are_only_rounding_do_not_matter() -> None:
