@@ -149,6 +149,7 @@ def test_a_link_opens_what_was_shown(browser: Browser) -> None:
     assert live.evaluate(LIT) == [[2, 5]] * 3
     live.locator("[data-s=unit]").select_option("common")
     page.locator(".panel").first.evaluate("panel => panel.microscope.set(0.75)")
+    page.wait_for_url(re.compile(r"pins_scale=0\.75"))
     live.get_by_label("Light").select_option("class dog")
     page.wait_for_url(re.compile(r"\?pins_scale=0\.75&lit=class\+dog&layer=kept&pins_unit=common$"))
     page.reload()
