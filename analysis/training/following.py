@@ -80,7 +80,7 @@ class Follower:
         return self._followed
 
     def after(self, epoch: int) -> FollowedTopology | None:
-        """Measure the layers after an epoch, unless that costs too much.
+        """Measure the layers after an epoch, unless that would cost too much.
 
         Returns
         -------
@@ -91,7 +91,8 @@ class Follower:
             return None
         began = self._clock()
         with self._timed():
-            self._check_cost(epoch)
+            if self._leaves_out(epoch):
+                return None
             self._add(epoch, self._part.measure(self._recipe.seed))
         self._measured.append(self._clock() - began)
         return self._followed
@@ -137,19 +138,33 @@ class Follower:
             raise UnfollowedError(f"{self._only} Its loops would take too much space.")
         self._followed = followed
 
-    def _check_cost(self, epoch: int) -> None:
-        """Raise `UnfollowedError` if following to the end is predicted to cost too much."""
+    def _leaves_out(self, epoch: int) -> bool:
+        """Whether an epoch is not measured, as following all to the end would cost too much.
+
+        Raises
+        ------
+        UnfollowedError
+            If one more measurement would already cost too much.
+        """
         if self._recipe.follow_topology:  # whatever it costs
-            return
+            return False
         left = sum(each >= epoch for each in self._wanted)
         following = self._prepared + sum(self._measured)
         training = (self._clock() - self._ready - sum(self._measured)) * self._recipe.epochs / epoch
         each = sum(self._measured) / max(1, len(self._measured))
-        if following + left * each > MOST_SHARE * training:
+        if following + left * each <= MOST_SHARE * training:
+            return False
+        if following + each > MOST_SHARE * training:
             raise UnfollowedError(
                 f"{self._only} More would take over {100 * MOST_SHARE:.0f} % of the training's "
                 "time; you can choose to follow it always."
             )
+        note = (
+            f"Some epochs are left out: all would take over {100 * MOST_SHARE:.0f} % of the "
+            "training's time. You can choose to follow it always."
+        )
+        self._followed = replace(self._followed, note=note)
+        return True
 
     @property
     def _only(self) -> str:

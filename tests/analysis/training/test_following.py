@@ -146,6 +146,30 @@ def test_what_costs_too_much_is_followed_no_further() -> None:
         assert followed(frozen(network(), "10")).epochs == (0, 1, 2, 3)
 
 
+def test_epochs_are_left_out_so_that_the_last_is_measured() -> None:
+    now, real = [0.0], following._Part.measure
+
+    def measure(part: following._Part, seed: int) -> object:
+        now[0] += 1
+        return real(part, seed)
+
+    model = network()
+    recipe = Recipe(epochs=8, batch_size=8, follow_topology=None)
+    with patch.object(following.time, "process_time", lambda: now[0]), \
+         patch.object(following._Part, "measure", measure):  # fmt: skip
+        follower = following.Follower(model, SPLITS[1], model, recipe)
+        found = []
+        for epoch in range(1, 9):
+            now[0] += 8
+            found.append(follower.after(epoch))
+    # A tenth of 64 is enough for six of eight measurements.
+    assert [result is None for result in found] == [False, True, True, *[False] * 5]
+    last = found[-1]
+    assert last is not None
+    assert last.epochs == (0, 1, 4, 5, 6, 7, 8)
+    assert last.note.startswith("Some epochs are left out: all would take over 10 % of")
+
+
 class Drifting(nn.Module):
     """Changes its own weights in each pass."""
 
