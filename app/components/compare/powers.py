@@ -25,11 +25,14 @@ def render_powers(choice: Choice) -> None:
     st.caption(HELP)
     for column, (name, size) in zip(st.columns(len(SIZES)), SIZES.items(), strict=True):
         value = float(powers.get(name, 0.0))
-        st.session_state[_key(name)] = value
+        # Only where it differs: what is set is sent to the browser, and takes back a later move.
+        if st.session_state.get(_key(name)) != value:
+            st.session_state[_key(name)] = value
         column.slider(
             f"{_SYMBOLS[name]} · {size.title}",
             min(-_SPAN, value),
             max(_SPAN, value),
+            value,  # of a slider with other ends, which starts anew
             step=_STEP,
             key=_key(name),
             on_change=_apply,
