@@ -120,44 +120,12 @@ class DrawnFigure(SelectableFigure):
     """
 
     def __init__(self, plain: dict[str, Any]) -> None:  # and none of Plotly's own
-        self.__dict__["plain"] = _drawn_once(plain)
+        self.__dict__["plain"] = plain
 
     def to_dict(self) -> dict[str, Any]:
         """Return the data; what is in it is shared, and must stay as it is."""
         plain: dict[str, Any] = self.__dict__["plain"]
         return {**plain, "data": [dict(trace) for trace in plain["data"]]}
-
-
-def _drawn_once(plain: dict[str, Any]) -> dict[str, Any]:
-    """A figure that looks the same, and that the browser draws once.
-
-    Streamlit gives each figure to Plotly a second time, as a copy. Plotly draws that as well if
-    there is a template, or if nothing says that the numbers are the same. A chart with selections
-    keeps its template; see `SelectableFigure`.
-    """
-    layout = dict(plain["layout"])
-    if layout.get("dragmode") == "none" or "template" not in layout:
-        return plain
-    shared = layout.pop("template")["layout"]
-    own = {name for name in layout if _AXIS.fullmatch(name)}
-    used = {trace.get(f"{x}axis", x) for trace in plain["data"] for x in "xy"}
-    axes = own | {f"{name[0]}axis{name[1:]}" for name in used}
-    for name in axes:
-        layout[name] = _merged(shared.get(f"{name[0]}axis", {}), layout.get(name, {}))
-    for name, value in shared.items():
-        if not _AXIS.fullmatch(name):
-            layout[name] = _merged(value, layout[name]) if name in layout else value
-    return {**plain, "layout": layout | {"datarevision": 1}}
-
-
-_AXIS = re.compile(r"[xy]axis\d*")
-
-
-def _merged(shared: Any, own: Any) -> Any:
-    if not (isinstance(shared, dict) and isinstance(own, dict)):
-        return own
-    both = {name: _merged(shared[name], own[name]) for name in shared.keys() & own.keys()}
-    return {**shared, **own, **both}
 
 
 def translucent(color: str, opacity: float) -> str:

@@ -24,8 +24,6 @@ _NAMED = 8  # of the last ranking's selected layers, at most; more names would o
 _CHARACTER = 6.0  # px, a wide estimate
 _ANGLES = [0, 90]  # of titles: on a phone they stand upright
 _MOST = 140  # px for names at the right, less on a phone than its columns
-_TITLE_LINE = 15  # px
-_TICK = 0.185  # of a row above and below its middle
 
 
 def bump_figure(
@@ -105,8 +103,7 @@ def bump_figure(
         ],
         "shapes": _band(titles, current, palette),
         "margin": {
-            # Room for the titles: where Plotly has to make it, it draws the figure twice.
-            "l": 40, "t": 10 + _TITLE_LINE * max(len(t.split(" ")) for t in titles), "b": 10,
+            "l": 40, "t": 24, "b": 10,
             "r": 8 + min(_MOST, int(_CHARACTER * max(map(len, ends.values()), default=0))),
         },
         "xaxis": {
@@ -161,23 +158,11 @@ def strip_figure(
                 border=border,
             )
         )
-    # Each point is an element in the browser. The ticks are one, and react as points all the same.
-    ticks = zip(traces[0]["x"], traces[0]["y"], strict=True)
-    shapes: list[dict[str, Any]] = [
-        {
-            "type": "path",
-            "name": POINTS,
-            "layer": "below",
-            "path": "".join(f"M{x},{y - _TICK:g}V{y + _TICK:g}" for x, y in ticks) or "M0,0",
-            "line": {"color": palette.muted, "width": 1},
-        }
-    ]
-    traces[0]["marker"]["maxdisplayed"] = 1
+    shapes = []
     if opened in names:
         at = names.index(opened)
         line = {"color": palette.warning, "width": 2}
-        shapes.insert(
-            0,
+        shapes.append(
             {
                 "type": "line",
                 "name": OPENED,
@@ -188,7 +173,7 @@ def strip_figure(
                 "y0": 0,
                 "y1": 1,
                 "line": line,
-            },
+            }
         )
     bold = [f"<b>{figure_text(t)}</b>" if t == current else figure_text(t) for t in titles]
     layout = {

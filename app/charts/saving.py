@@ -26,8 +26,8 @@ def captioned(figure: go.Figure, text: str, palette: Palette) -> DrawnFigure:
     """The figure with `text` below it; the plot keeps its size."""
     plain = figure.to_dict()
     layout, lines = dict(plain["layout"]), textwrap.wrap(text, _CHARACTERS)
-    shared = layout.get("template", {}).get("layout", {}).get("margin", {})
-    margin = {**shared, **layout.get("margin", {})}["b"]
+    shared = layout["template"]["layout"]["margin"]["b"]
+    margin = layout.get("margin", {}).get("b", shared)
     room = palette.scale * (LINE * len(lines) + 6)
     layout["margin"] = {**layout.get("margin", {}), "b": margin + room}
     layout["height"] += room

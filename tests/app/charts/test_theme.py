@@ -10,14 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from app.theme import (
-    PALETTES,
-    DrawnFigure,
-    SelectableFigure,
-    chart_config,
-    style,
-    translucent,
-)
+from app.theme import PALETTES, chart_config, style, translucent
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = tomllib.loads((ROOT / "streamlit_config.toml").read_text(encoding="utf-8"))
@@ -125,33 +118,6 @@ def test_style_keeps_what_a_figure_sets_itself():
     assert figure.layout.margin.l == 99
     assert figure.layout.dragmode is False
     assert figure.layout.template.layout.font.color == PALETTES["dark"].text
-
-
-def test_the_browser_need_not_draw_a_figure_twice():
-    layout = {"xaxis2": {"tickfont": {"size": 20}, "domain": [0.5, 1]}, "margin": {"l": 99}}
-    figure = go.Figure([go.Scatter(y=[1], xaxis="x2"), go.Bar(y=[1], yaxis="y3")], layout)
-    style(figure, PALETTES["dark"], height=123)
-    sent = DrawnFigure(figure.to_dict()).to_dict()["layout"]
-    # Two copies of a template are different to Plotly, and so are two copies of an array unless
-    # the revision says otherwise.
-    assert "template" not in sent
-    assert sent["datarevision"] == 1
-    shared = figure.to_dict()["layout"]["template"]["layout"]
-    assert {name for name in sent if "axis" in name} == {"xaxis", "xaxis2", "yaxis", "yaxis3"}
-    assert sent["xaxis"] == shared["xaxis"]
-    assert sent["yaxis3"] == shared["yaxis"]
-    changed = {"domain": [0.5, 1], "tickfont": {**shared["xaxis"]["tickfont"], "size": 20}}
-    assert sent["xaxis2"] == shared["xaxis"] | changed
-    assert sent["margin"] == {**shared["margin"], "l": 99}
-    assert sent["font"] == shared["font"]
-    assert sent["height"] == 123
-    assert sent["dragmode"] is False
-    go.Figure(layout=sent)  # which checks every name
-
-
-def test_a_chart_with_selections_keeps_the_template_that_switches_dragging_off():
-    figure = style(SelectableFigure(go.Scatter(y=[1])), PALETTES["light"], height=123)
-    assert DrawnFigure(figure.to_dict()).to_dict() == figure.to_dict()
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
