@@ -158,7 +158,7 @@ def test_a_warning_comes_before_an_analysis_that_does_not_fit_into_memory() -> N
 
 def test_a_long_analysis_brings_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.components.shared.cost, "LONG", 0.0)
-    page = opened(samples="201")
+    page = opened(samples="401")
     settled(page, lambda page: bool(page.warning))
     assert page.warning[0].title == "This will take a long time"
     assert page.warning[0].value == "Use fewer images."
