@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -56,15 +57,8 @@ def vineyard_figure(
     figure = diagram_figure(known[shown], span=span, palette=palette, height=height)
     before = np.concatenate([np.zeros((0, 2)), *known[:shown]])
     if len(before):
-        figure.add_scatter(
-            x=before[:, 0],
-            y=before[:, 1],
-            mode="markers",
-            name=EARLIER,
-            marker={"size": 6, "color": translucent(palette.ink, 0.25)},
-            hoverinfo="skip",
-        )
-        figure.data = (figure.data[-1], *figure.data[:-1])  # behind those of this epoch
+        faint = {"size": 6, "color": translucent(palette.ink, 0.25)}
+        _add_earlier(figure, before, mode="markers", marker=faint)
     if diagrams[shown] is None:
         figure.layout.annotations = ()
         say_empty(figure, NOT_FINITE, palette)
@@ -74,6 +68,12 @@ def vineyard_figure(
         figure.update_yaxes(showticklabels=True, title_text=DEATH)
         say_empty(figure, NO_LOOPS, palette)
     return figure
+
+
+def _add_earlier(figure: go.Figure, points: Float64, **look: Any) -> None:
+    """Add what earlier epochs had, behind what the figure shows."""
+    figure.add_scatter(x=points[:, 0], y=points[:, 1], name=EARLIER, hoverinfo="skip", **look)
+    figure.data = (figure.data[-1], *figure.data[:-1])
 
 
 def moving_map_figure(
@@ -122,16 +122,8 @@ def moving_map_figure(
     if there and len(path) > 1:
         gap = np.full((len(points), 1, 2), np.nan)
         lines = np.concatenate([np.stack(path, axis=1), gap], axis=1).reshape(-1, 2)
-        figure.add_scatter(
-            x=lines[:, 0],
-            y=lines[:, 1],
-            mode="lines",
-            name=EARLIER,
-            showlegend=False,
-            line={"width": 1, "color": translucent(palette.ink, 0.25)},
-            hoverinfo="skip",
-        )
-        figure.data = (figure.data[-1], *figure.data[:-1])  # behind the images
+        faint = {"width": 1, "color": translucent(palette.ink, 0.25)}
+        _add_earlier(figure, lines, mode="lines", line=faint, showlegend=False)
     known = [np.abs(each).max() for each in (*maps, *beside) if each is not None]
     far = float(max(known, default=0.0))
     reach = 1.1 * far or 1.0
