@@ -28,6 +28,8 @@ from analysis.instruments.output_flow import Head, OutputFlow
 from analysis.instruments.outputs import first_tensor
 from analysis.instruments.pass_errors import pass_error
 
+Callback = Callable[[str, Tensor | None], None]  # with the name of a layer and its output
+
 _PARAMETER_LISTS = (nn.ParameterList, nn.ParameterDict)  # never run
 
 
@@ -49,10 +51,15 @@ class Trace:
     outside: tuple[str, ...]  # ran, but the output is not one point per image
     head: Head
     draws: bool = False  # random numbers, in evaluation mode
+    moving: tuple[str, ...] = ()  # buffers that it changes, where they are put back
 
     @property
     def names(self) -> list[str]:
         return [layer.name for layer in self.layers]
+
+
+def ignore(_name: str, _output: Tensor | None) -> None:
+    """The callback of a pass of which nothing is kept."""
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def _cloud(output: object) -> Tensor | None:
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
-def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | None], None]) -> None:
+def watch(model: nn.Module, images: Tensor, callback: Callback) -> None:
     """Run the model once and hand each layer's output to `callback`, in execution order.
 
     Parameters
@@ -132,7 +139,9 @@ def watch(model: nn.Module, images: Tensor, callback: Callable[[str, Tensor | No
             raise ModelError(pass_error(error, images, model)) from error
 
 
-def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:
+def trace(
+    model: nn.Module, images: Tensor, *, head: str = "", callback: Callback = ignore
+) -> Trace:
     """Run two images and return the model's layers, in execution order, with their sizes.
 
     `torch.utils.flop_counter` counts the FLOPs of matrix products, convolutions and attention,
@@ -147,6 +156,8 @@ def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:
         The first two are used: with only one, models that squeeze lose an axis.
     head : str
         As for `AnalysisOptions`: "" finds it.
+    callback : callable (name, output)
+        As for `watch`.
 
     Raises
     ------
@@ -160,6 +171,7 @@ def trace(model: nn.Module, images: Tensor, *, head: str = "") -> Trace:
 
     def note(name: str, output: Tensor | None) -> None:
         per_image = output is not None and output.dim() > 1 and len(output) == len(probe)
+        callback(name, output)
         shapes.setdefault(name, ())
         shapes[name] = tuple(output.shape[1:]) if output is not None and per_image else ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from analysis.errors import ModelError
 from analysis.instruments.activations import watch
 from analysis.instruments.chance import random_states
-from analysis.instruments.layout import layout_of, set_layout
+from analysis.instruments.layout import fast_layout, layout_of, set_layout
 from analysis.instruments.wrappers import lazy_layers
 from analysis.text import first_of
 
@@ -84,9 +84,9 @@ def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
         Of a network that cannot run: nothing. Analysing it then reports the error.
     """
     pair = images[:2]
-    other = torch.stack([pair[0], 1 - 2 * pair[-1]])
+    other = other_company(pair)
     before = layout_of(model)
-    last = torch.channels_last if pair.dim() == 4 else torch.contiguous_format
+    last = fast_layout(pair)
     try:
         set_layout(model, torch.contiguous_format)
         weights = parameter_sums(model)
@@ -117,6 +117,37 @@ def observe_network(model: nn.Module, images: Tensor) -> Behaviour:
         looks_at_batch=not _agree(first, beside, _SAME, rows=1),
         moving=moving,
     )
+
+
+def other_company(pair: Tensor) -> Tensor:
+    """The first image of a pair beside another one that is unlike the second."""
+    return torch.stack([pair[0], 1 - 2 * pair[-1]])
+
+
+@dataclass(eq=False)
+class FirstImage:
+    """Parts of what each layer gives for the first image of a pass; a callback for `watch`."""
+
+    images: int  # of the pass
+    parts: dict[str, Tensor | None] = field(default_factory=dict)  # None: not one for each image
+
+    def __call__(self, name: str, output: Tensor | None) -> None:
+        per_image = output is not None and output.dim() > 0 and len(output) == self.images
+        self.parts[name] = None
+        if output is not None and per_image and output.numel():
+            flat = output[0].detach().reshape(-1)
+            step = max(1, len(flat) // _ELEMENTS)
+            self.parts[name] = flat[::step].to("cpu", torch.float32, copy=True)
+
+    def agrees(self, other: FirstImage) -> bool:
+        """Whether it had the same numbers, but for rounding, in another layout and company."""
+        if self.parts.keys() != other.parts.keys():
+            return False
+        for name, mine in self.parts.items():
+            theirs = other.parts[name]
+            if mine is not None and theirs is not None and not _close(mine, theirs, _SAME):
+                return False
+        return True
 
 
 def fill_lazy_layers(model: nn.Module, images: Tensor) -> None:
@@ -220,13 +251,20 @@ def _agree(
         other = second[name]
         if one.shape != other.shape:
             return False
-        a, b = one[:rows].nan_to_num(), other[:rows].nan_to_num()
         # Outputs that are not one per image, such as an average, depend on all of them.
         if rows and len(one) != 2:
             continue
-        if (a - b).abs().max() > share * max(float(a.max() - a.min()), float(a.abs().max())):
+        if not _close(one[:rows], other[:rows], share):
             return False
     return True
+
+
+def _close(one: Tensor, other: Tensor, share: float) -> bool:
+    a, b = one.nan_to_num(), other.nan_to_num()
+    if a.shape != b.shape:
+        return False
+    scale = max(float(a.max() - a.min()), float(a.abs().max()))
+    return bool((a - b).abs().max() <= share * scale)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

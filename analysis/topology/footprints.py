@@ -11,7 +11,7 @@ from joblib import cpu_count
 from torch import Tensor, nn
 
 from analysis.errors import ModelError
-from analysis.instruments.activations import Trace, trace, watch
+from analysis.instruments.activations import Callback, Trace, ignore, trace, watch
 from analysis.instruments.behaviour import kept_buffers
 from analysis.instruments.fake import fake_copy
 from analysis.instruments.layout import layout_of, set_layout
@@ -35,7 +35,12 @@ class ImageBlocks(Protocol):
 
 
 def trace_footprint(
-    model: nn.Module, images: Tensor, precision: Precision = "float32", *, head: str = ""
+    model: nn.Module,
+    images: Tensor,
+    precision: Precision = "float32",
+    *,
+    head: str = "",
+    callback: Callback = ignore,
 ) -> tuple[Trace, Footprint]:
     """Trace a model with the first two images, and bound the memory of a pass.
 
@@ -48,6 +53,7 @@ def trace_footprint(
     images : Tensor (N, ...)
     precision : Precision
     head : str
+    callback : callable (name, output)
         As for `trace`.
 
     Raises
@@ -58,12 +64,13 @@ def trace_footprint(
         If the device cannot run in this precision.
     """
     with (
-        kept_buffers(model),
+        kept_buffers(model) as moving,
         activations_in(precision, device_of(model)),
         Ledger(model) as ledger,
     ):
         held = ledger.bytes
-        traced = trace(model, images, head=head)
+        traced = trace(model, images, head=head, callback=callback)
+    traced = replace(traced, moving=tuple(moving))
     taken = ledger.peak.total - held + _bytes(images[:1]) * _FEW
     return traced, Footprint(
         len(traced.layers), image=-(-taken // _FEW), processes=_processes(len(traced.layers))

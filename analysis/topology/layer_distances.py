@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.instruments.activations import watch
+from analysis.instruments.activations import Callback, ignore, watch
 from analysis.instruments.behaviour import kept_buffers
 from analysis.instruments.ledger import Ledger
 from analysis.options import Precision
@@ -63,6 +63,7 @@ def measure_layer_distances(
     precision: Precision = "float32",
     on_layer: Callable[[int, str], None] = lambda *_: None,
     track_memory: bool = True,
+    callback: Callback = ignore,
 ) -> LayerDistances:
     """Measure the distances between the images in each layer.
 
@@ -81,6 +82,8 @@ def measure_layer_distances(
         passes. An error that it raises is passed on.
     track_memory : bool
         Find the peak of live tensors, which takes time at each operation.
+    callback : callable (name, output)
+        As for `watch`, in each pass.
 
     Raises
     ------
@@ -90,7 +93,9 @@ def measure_layer_distances(
     clouds = LayerDistances(len(images))
     for number, blocks in enumerate(plan):
         batch = _gather(images, blocks)
-        measure = _Measure(clouds, blocks, frozenset(names), number * len(names), on_layer)
+        measure = _Measure(
+            clouds, blocks, frozenset(names), number * len(names), on_layer, callback
+        )
         with ExitStack() as stack:
             stack.enter_context(kept_buffers(model))
             stack.enter_context(activations_in(precision, device_of(model)))
@@ -113,9 +118,11 @@ class _Measure:
     names: frozenset[str]
     before: int  # steps of earlier passes
     on_layer: Callable[[int, str], None]
+    callback: Callback
     seen: set[str] = field(default_factory=set)
 
     def __call__(self, name: str, output: Tensor | None) -> None:
+        self.callback(name, output)
         if name not in self.names:
             return
         if output is None or len(output) != sum(map(len, self.blocks)):

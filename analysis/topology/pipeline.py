@@ -17,14 +17,13 @@ from torch import Tensor, nn
 
 from analysis.errors import (
     AnalysisError,
-    ModelError,
     OptionError,
     StoreError,
     choice_problem,
     raise_problems,
 )
 from analysis.instruments.activations import LayerInfo
-from analysis.instruments.behaviour import Behaviour, fill_lazy_layers, observe_network, seeded
+from analysis.instruments.behaviour import fill_lazy_layers, seeded
 from analysis.instruments.wrappers import check_network, unwrapped
 from analysis.models import learn_code, load_model
 from analysis.models.names import TIMM
@@ -43,16 +42,9 @@ from analysis.system.devices import device_of, full_float32, pick_device
 from analysis.system.memory import free_cache
 from analysis.text import gigabytes
 from analysis.topology.clustering import dbscan
-from analysis.topology.footprints import (
-    ImageBlocks,
-    free_budget,
-    held_bytes,
-    plan_within,
-    trace_footprint,
-)
+from analysis.topology.footprints import ImageBlocks, held_bytes
 from analysis.topology.inputs import format_of, load_split, plain_sentence, prepare_inputs
-from analysis.topology.layer_distances import measure_layer_distances
-from analysis.topology.passes import Plan
+from analysis.topology.observed_passes import PassOptions, observe_and_measure
 from analysis.topology.persistence import persistences
 from analysis.topology.rounding import without_rounding
 from analysis.topology.rounding_error import coarse_format, layer_errors, rounding_sentences
@@ -142,27 +134,15 @@ def analyze(
     device = device_of(model)
     with seeded(seed, device):
         fill_lazy_layers(model, images[:2])
-    with full_float32():
-        behaviour = observe_network(model, images[:2])
-    with seeded(seed, device):
-        traced, most = trace_footprint(model, images[:2], precision, head=head)
-    most = replace(most, cloud=images_of.shape[1])
+    behaviour, traced, plan, clouds = observe_and_measure(
+        model,
+        images,
+        PassOptions(
+            seed, precision, head, memory, images_of.shape[1], partial(_reporter, progress)
+        ),
+    )
     infos = {layer.name: layer for layer in traced.layers}
-    free = free_budget(device)
-    budget = replace(free, device=memory) if memory else free
-    plan = plan_within(budget, model, images, most, precision)
-    if plan.passes > 1 and behaviour.needs_one_pass:
-        raise ModelError(_why_one_pass(behaviour, plan))
-    report_step = _reporter(progress, layers=len(infos), passes=plan.passes)
-    with seeded(seed, device):
-        clouds = measure_layer_distances(
-            model,
-            images,
-            infos.keys(),
-            plan,
-            precision=precision,
-            on_layer=partial(report_step, "Forward pass"),
-        )
+    report_step = _reporter(progress, len(infos), plan.passes)
     with seeded(seed, device):
         errors = layer_errors(model, images, clouds, plan, precision=precision, behaviour=behaviour)
     coarse = coarse_format(model, precision)
@@ -311,15 +291,6 @@ def _with_input_format(saved: TopologyReport, options: AnalysisOptions) -> Topol
     with suppress(AnalysisError):
         return replace(saved, input_format=saved.input_format or format_of(options))
     return saved
-
-
-def _why_one_pass(behaviour: Behaviour, plan: Plan) -> str:
-    why = "is random" if behaviour.random else "mixes the images of a batch"
-    why = "changes its weights" if behaviour.altered else why
-    return (
-        f"This network {why} even in evaluation mode, so all its images must run in one pass, but "
-        f"{plan.samples} do not fit: use at most {plan.largest} samples or a higher memory limit."
-    )
 
 
 def _save(options: AnalysisOptions, key: str, report: TopologyReport) -> list[str]:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import analysis.topology.pipeline
 from analysis.errors import ModelError
 from analysis.instruments.behaviour import observe_network
 from analysis.instruments.layout import layout_of
 from analysis.results import TopologyReport
+from analysis.topology import observed_passes
 from analysis.topology.passes import Plan
 from analysis.topology.pipeline import analyze
 
@@ -130,7 +130,7 @@ def test_a_network_whose_images_look_at_each_other(
 ) -> None:
     model = Net(lambda x: pooled(change(x)))
     assert "depend on the other images" in analyze(model, images()).warnings()[0]
-    monkeypatch.setattr(analysis.topology.pipeline, "plan_within", lambda *_: Plan(8, blocks=4))
+    monkeypatch.setattr(observed_passes, "plan_within", lambda *_: Plan(8, blocks=4))
     with pytest.raises(ModelError, match=r"must run in one pass.*use at most 4 samples"):
         analyze(model, images())
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from analysis.models import load_model
 from analysis.results import TopologyReport
-from analysis.topology import pipeline, rounding_error
+from analysis.topology import observed_passes, rounding_error
 from analysis.topology.layer_distances import LayerDistances, measure_layer_distances
 from analysis.topology.pipeline import analyze
 from analysis.topology.store import load_analysis, save_analysis
@@ -148,7 +148,8 @@ def test_small_passes_measure_it_too() -> None:
     whole = report_of(model, images)
     plans = rounding_error.Plan(POINTS, blocks=POINTS)
     with (
-        patch.object(pipeline, "plan_within", lambda *_: plans),
+        patch.object(observed_passes, "plan_passes", lambda *_: plans),
+        patch.object(observed_passes, "plan_within", lambda *_: plans),
         patch.object(
             rounding_error, "measure_layer_distances", wraps=measure_layer_distances
         ) as measure,
