@@ -19,7 +19,10 @@ from app.theme import Palette, SelectableFigure, style, translucent
 
 OTHER, SELECTED, OPENED = "other layers", "layers that some ranking selects", "the marked layer"
 POINTS, CHOSEN, HEAD = "not selected", "selected", "head, always trained"
+TICKS = "ticks of layers that are not selected"
 STRIP_ROW = 34  # px
+_DASH = 0.03  # of a column to the left and right of a rank
+_TICK = 0.185  # of a row above and below its middle
 _NAMED = 8  # of the last ranking's selected layers, at most; more names would overlap
 _CHARACTER = 6.0  # px, a wide estimate
 _ANGLES = [0, 90]  # of titles: on a phone they stand upright
@@ -61,7 +64,9 @@ def bump_figure(
     marked = np.array([name == opened for name in names])
     some = chosen.any(axis=0)
     texts = _hover_texts(rankings)
+    column, row = np.nonzero(~chosen & np.isfinite(ranks))
     traces = [
+        _ticks(column, ranks[column, row], palette.muted, across=_DASH),
         _lines(OTHER, ranks[:, ~some & ~marked], palette.muted, 1.0),
         _lines(SELECTED, ranks[:, some & ~marked], palette.ink, 1.5),
     ]
@@ -103,13 +108,15 @@ def bump_figure(
         ],
         "shapes": _band(titles, current, palette),
         "margin": {
-            "l": 40, "t": 24, "b": 10,
+            # Room for upright titles too: where Plotly has to make it, it draws the figure twice.
+            "l": 40, "t": 10 + int(_CHARACTER * max(len(w) for t in titles for w in t.split())),
+            "b": 10,
             "r": 8 + min(_MOST, int(_CHARACTER * max(map(len, ends.values()), default=0))),
         },
         "xaxis": {
             "side": "top", "showgrid": False, "range": [-0.3, len(titles) - 0.75],
             "tickvals": list(range(len(titles))), "ticktext": [_wrapped(t) for t in titles],
-            "automargin": True, "autotickangles": _ANGLES, "tickfont": {"color": palette.text},
+            "autotickangles": _ANGLES, "tickfont": {"color": palette.text},
         },
         "yaxis": {
             "type": "log", "range": [math.log10(last * 1.15), math.log10(0.85)],
@@ -138,11 +145,12 @@ def strip_figure(
         np.array([t[c].to_numpy(dtype=bool) for t in tables]) for c in ("selected", "head")
     )
     looks = {  # color, symbol, size, color of the border
-        POINTS: (~chosen & ~head, palette.muted, "line-ns", 9, palette.muted),
+        POINTS: (~chosen & ~head, palette.muted, "circle", 9, palette.muted),
         HEAD: (head & ~chosen, palette.ink, "diamond", 9, palette.surface),
         CHOSEN: (chosen, palette.accent, "square", 13, palette.surface),
     }
-    traces = []
+    row, place = np.nonzero(looks[POINTS][0])
+    traces = [_ticks(place, row, palette.muted, upright=_TICK)]
     for name, (which, color, symbol, size, border) in looks.items():
         row, place = np.nonzero(which)
         traces.append(
@@ -254,6 +262,19 @@ def _lines(name: str, ranks: Float64, color: str, width: float) -> dict[str, Any
     }  # fmt: skip
 
 
+def _ticks(
+    x: Any, y: Any, color: str, *, across: float = 0.0, upright: float = 0.0
+) -> dict[str, Any]:
+    """A short line through each point, all in one trace: points are an element each, these one."""
+    ends = np.array([-1.0, 1.0, np.nan])
+    return {
+        "type": "scatter", "name": TICKS, "mode": "lines", "hoverinfo": "skip",
+        "x": _plain((np.asarray(x)[:, None] + across * ends).ravel()),
+        "y": _plain((np.asarray(y)[:, None] + upright * ends).ravel()),
+        "line": {"color": color, "width": 2 if across else 1},
+    }  # fmt: skip
+
+
 def _plain(values: Float64) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]
 
@@ -270,18 +291,19 @@ def _marks(
     symbol: str,
     border: str,
 ) -> dict[str, Any]:
+    seen = name != POINTS  # they answer the pointer, and are drawn as ticks
     return {
         "type": "scatter", "name": name, "mode": "markers",
         "x": np.asarray(x).tolist(), "y": np.asarray(y).tolist(),
         "customdata": [[layer] for layer in layers],
         "hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>",
         "marker": {
-            "color": color, "size": size, "symbol": symbol, "opacity": 1,
-            "line": {"width": 1, "color": border},
+            "color": color, "size": size, "symbol": symbol, "opacity": int(seen),
+            "line": {"width": 1, "color": border}, "maxdisplayed": 0 if seen else 1,
         },
         # A click marks the layer in every chart; Plotly need not fade the others.
-        "selected": {"marker": {"opacity": 1}},
-        "unselected": {"marker": {"opacity": 1}},
+        "selected": {"marker": {"opacity": int(seen)}},
+        "unselected": {"marker": {"opacity": int(seen)}},
     }  # fmt: skip
 
 
