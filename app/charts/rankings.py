@@ -19,10 +19,7 @@ from app.theme import Palette, SelectableFigure, style, translucent
 
 OTHER, SELECTED, OPENED = "other layers", "layers that some ranking selects", "the marked layer"
 POINTS, CHOSEN, HEAD = "not selected", "selected", "head, always trained"
-TICKS = "ticks of layers that are not selected"
 STRIP_ROW = 34  # px
-_DASH = 0.03  # of a column to the left and right of a rank
-_TICK = 0.185  # of a row above and below its middle
 _NAMED = 8  # of the last ranking's selected layers, at most; more names would overlap
 _CHARACTER = 6.0  # px, a wide estimate
 _ANGLES = [0, 90]  # of titles: on a phone they stand upright
@@ -64,9 +61,7 @@ def bump_figure(
     marked = np.array([name == opened for name in names])
     some = chosen.any(axis=0)
     texts = _hover_texts(rankings)
-    column, row = np.nonzero(~chosen & np.isfinite(ranks))
     traces = [
-        _ticks(column, ranks[column, row], palette.muted, across=_DASH),
         _lines(OTHER, ranks[:, ~some & ~marked], palette.muted, 1.0),
         _lines(SELECTED, ranks[:, some & ~marked], palette.ink, 1.5),
     ]
@@ -145,12 +140,11 @@ def strip_figure(
         np.array([t[c].to_numpy(dtype=bool) for t in tables]) for c in ("selected", "head")
     )
     looks = {  # color, symbol, size, color of the border
-        POINTS: (~chosen & ~head, palette.muted, "circle", 9, palette.muted),
+        POINTS: (~chosen & ~head, palette.muted, "line-ns", 9, palette.muted),
         HEAD: (head & ~chosen, palette.ink, "diamond", 9, palette.surface),
         CHOSEN: (chosen, palette.accent, "square", 13, palette.surface),
     }
-    row, place = np.nonzero(looks[POINTS][0])
-    traces = [_ticks(place, row, palette.muted, upright=_TICK)]
+    traces = []
     for name, (which, color, symbol, size, border) in looks.items():
         row, place = np.nonzero(which)
         traces.append(
@@ -262,19 +256,6 @@ def _lines(name: str, ranks: Float64, color: str, width: float) -> dict[str, Any
     }  # fmt: skip
 
 
-def _ticks(
-    x: Any, y: Any, color: str, *, across: float = 0.0, upright: float = 0.0
-) -> dict[str, Any]:
-    """A short line through each point, all in one trace: points are an element each, these one."""
-    ends = np.array([-1.0, 1.0, np.nan])
-    return {
-        "type": "scatter", "name": TICKS, "mode": "lines", "hoverinfo": "skip",
-        "x": _plain((np.asarray(x)[:, None] + across * ends).ravel()),
-        "y": _plain((np.asarray(y)[:, None] + upright * ends).ravel()),
-        "line": {"color": color, "width": 2 if across else 1},
-    }  # fmt: skip
-
-
 def _plain(values: Float64) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]
 
@@ -291,19 +272,18 @@ def _marks(
     symbol: str,
     border: str,
 ) -> dict[str, Any]:
-    seen = name != POINTS  # they answer the pointer, and are drawn as ticks
     return {
         "type": "scatter", "name": name, "mode": "markers",
         "x": np.asarray(x).tolist(), "y": np.asarray(y).tolist(),
         "customdata": [[layer] for layer in layers],
         "hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>",
         "marker": {
-            "color": color, "size": size, "symbol": symbol, "opacity": int(seen),
-            "line": {"width": 1, "color": border}, "maxdisplayed": 0 if seen else 1,
+            "color": color, "size": size, "symbol": symbol, "opacity": 1,
+            "line": {"width": 1, "color": border},
         },
         # A click marks the layer in every chart; Plotly need not fade the others.
-        "selected": {"marker": {"opacity": int(seen)}},
-        "unselected": {"marker": {"opacity": int(seen)}},
+        "selected": {"marker": {"opacity": 1}},
+        "unselected": {"marker": {"opacity": 1}},
     }  # fmt: skip
 
 

@@ -13,7 +13,6 @@ from app.charts.rankings import (
     OTHER,
     POINTS,
     SELECTED,
-    TICKS,
     agreement_figure,
     bump_figure,
     strip_figure,
@@ -88,20 +87,6 @@ def test_the_strip_shows_what_each_selects_in_execution_order(rankings) -> None:
     assert figure.layout.yaxis.ticktext == ("<b>per activation</b>", "per parameter")
     assert [shape.x0 for shape in figure.layout.shapes] == [2]
     assert not strip_figure(rankings, opened="gone", palette=LIGHT).layout.shapes
-
-
-def test_layers_that_are_not_selected_are_one_line_and_answer_the_pointer(rankings) -> None:  # type: ignore[no-untyped-def]
-    for draw in (bump_figure, strip_figure):
-        drawn = traces(draw(rankings, palette=LIGHT))
-        ends = [np.array(drawn[TICKS][axis], dtype=float).reshape(-1, 3) for axis in "xy"]
-        for axis, places in zip("xy", ends, strict=True):
-            assert places[:, :2].mean(axis=1) == pytest.approx(drawn[POINTS][axis])
-            assert np.isnan(places[:, 2]).all()  # a gap before the next
-        assert drawn[POINTS].marker.maxdisplayed == 1  # each that is displayed is an element
-        assert drawn[POINTS].marker.opacity == drawn[POINTS].unselected.marker.opacity == 0
-        assert not drawn[CHOSEN].marker.maxdisplayed
-        assert drawn[CHOSEN].marker.opacity == 1
-        assert len(drawn[POINTS].hovertext) == len(drawn[POINTS].x)
 
 
 def test_titles_have_room_when_they_stand_upright(rankings) -> None:  # type: ignore[no-untyped-def]
