@@ -17,6 +17,7 @@ from analysis.instruments.activations import watch
 from analysis.instruments.chance import random_states
 from analysis.instruments.layout import fast_layout, layout_of, set_layout
 from analysis.instruments.wrappers import lazy_layers
+from analysis.results import Float32
 from analysis.text import first_of
 
 _ELEMENTS = 4096  # of each layer's output that are compared, at most
@@ -126,18 +127,20 @@ def other_company(pair: Tensor) -> Tensor:
 
 @dataclass(eq=False)
 class FirstImage:
-    """Parts of what each layer gives for the first image of a pass; a callback for `watch`."""
+    """Parts of what each layer gives for the first image of a pass; a callback for `watch`.
+
+    They are arrays, since a ledger would count tensors as memory of the network.
+    """
 
     images: int  # of the pass
-    parts: dict[str, Tensor | None] = field(default_factory=dict)  # None: not one for each image
+    parts: dict[str, Float32 | None] = field(default_factory=dict)  # None: not one for each image
 
     def __call__(self, name: str, output: Tensor | None) -> None:
         per_image = output is not None and output.dim() > 0 and len(output) == self.images
         self.parts[name] = None
         if output is not None and per_image and output.numel():
-            flat = output[0].detach().reshape(-1)
-            step = max(1, len(flat) // _ELEMENTS)
-            self.parts[name] = flat[::step].to("cpu", torch.float32, copy=True)
+            first = output[0].to(torch.float32).numpy(force=True)
+            self.parts[name] = first.flat[:: max(1, first.size // _ELEMENTS)]  # a copy
 
     def agrees(self, other: FirstImage) -> bool:
         """Whether it had the same numbers, but for rounding, in another layout and company."""
@@ -145,7 +148,9 @@ class FirstImage:
             return False
         for name, mine in self.parts.items():
             theirs = other.parts[name]
-            if mine is not None and theirs is not None and not _close(mine, theirs, _SAME):
+            if mine is None or theirs is None:
+                continue
+            if not _close(torch.from_numpy(mine), torch.from_numpy(theirs), _SAME):
                 return False
         return True
 

@@ -1,8 +1,8 @@
 """In which memory layout a network takes its images.
 
 Convolutions run faster on images in channels-last layout, but some networks accept only contiguous
-ones, or read the memory directly. So channels-last is used only once `behaviour.observe_network`
-has found that it gives the same result.
+ones, or read the memory directly. So no number that channels-last gave is used unless two passes
+have shown that it gives the same result.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How a network behaves, its layers and their distances, in as few passes as tell them.
 
-Most networks give an image the same numbers in any layout and company. For these, the pass that
-traces the layers, with two images, and the one that measures all of them show it: they differ in
-both. Any other network is observed on its own before it is measured.
+The pass that traces the layers has two images, and the one that measures them has all, in another
+layout. Most networks give the first image the same numbers in both, and no more passes are needed.
+Any other network is observed on its own.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from analysis.instruments.behaviour import (
     parameter_sums,
     seeded,
 )
-from analysis.instruments.layout import fast_layout, set_layout
+from analysis.instruments.layout import fast_layout, layout_of, set_layout
 from analysis.options import Precision
-from analysis.system.devices import device_of, full_float32
+from analysis.system.devices import device_of
 from analysis.topology.footprints import ImageBlocks, free_budget, plan_within, trace_footprint
 from analysis.topology.layer_distances import LayerDistances, measure_layer_distances
 from analysis.topology.passes import Budget, Plan, plan_passes
 from analysis.topology.rounding_error import coarse_format
 
-# The trace runs in contiguous layout: in the other one, tensors may be copied that are not there.
+# The trace runs in contiguous layout. In the other one a network may copy tensors besides, so all
+# images run in one pass without more ado only where twice what the trace took is free.
 _COPIES = 2
 
 
@@ -80,15 +81,14 @@ def observe_and_measure(
     budget = free_budget(device_of(model))
     if options.memory:
         budget = replace(budget, device=options.memory)
-    with full_float32():
-        observed = _in_two_passes(model, images, options, budget)
-        return observed or _apart(model, images, options, budget)
+    at_once = _at_once(model, images, options, budget)
+    return at_once or _one_by_one(model, images, options, budget)
 
 
-def _in_two_passes(
+def _at_once(
     model: nn.Module, images: Tensor | ImageBlocks, options: PassOptions, budget: Budget
 ) -> Observed | None:
-    """None if the network has to be observed on its own, or needs more than one pass."""
+    """None if the network has to be observed before it is measured."""
     if coarse_format(model, options.precision):  # the layouts would differ by its rounding
         return None
     device = device_of(model)
@@ -107,12 +107,16 @@ def _in_two_passes(
             return None
         set_layout(model, fast_layout(pair))
         clouds = _measure(model, images, options, traced, plan, beside)
-        if alone.agrees(beside):
-            return Observed(Behaviour(moving=traced.moving), traced, plan, clouds)
+        behaviour = Behaviour(moving=traced.moving)
+        if not alone.agrees(beside):
+            behaviour = observe_network(model, images[:2])
+            if layout_of(model) != fast_layout(pair):
+                return None  # what was measured in that layout is wrong
+        return Observed(behaviour, traced, plan, clouds)
     return None
 
 
-def _apart(
+def _one_by_one(
     model: nn.Module, images: Tensor | ImageBlocks, options: PassOptions, budget: Budget
 ) -> Observed:
     behaviour = observe_network(model, images[:2])

@@ -134,17 +134,17 @@ def analyze(
     device = device_of(model)
     with seeded(seed, device):
         fill_lazy_layers(model, images[:2])
-    behaviour, traced, plan, clouds = observe_and_measure(
-        model,
-        images,
-        PassOptions(
-            seed, precision, head, memory, images_of.shape[1], partial(_reporter, progress)
-        ),
+    passes = PassOptions(
+        seed, precision, head, memory, images_of.shape[1], partial(_reporter, progress)
     )
+    with full_float32():
+        behaviour, traced, plan, clouds = observe_and_measure(model, images, passes)
+        with seeded(seed, device):
+            errors = layer_errors(
+                model, images, clouds, plan, precision=precision, behaviour=behaviour
+            )
     infos = {layer.name: layer for layer in traced.layers}
     report_step = _reporter(progress, len(infos), plan.passes)
-    with seeded(seed, device):
-        errors = layer_errors(model, images, clouds, plan, precision=precision, behaviour=behaviour)
     coarse = coarse_format(model, precision)
     options = _CloudOptions(len(images), images_of, min_persistence, errors, coarse)
     measured = [info for info in traced.layers if info.name in clouds.distances]
@@ -237,19 +237,18 @@ def _compute(
     model = load_network(options, device, progress)
     plain: set[int] = set()
     images = prepare_inputs(options, drawn, plain)
-    with full_float32():
-        report = analyze(
-            model,
-            images,
-            batch_size=options.batch_size,
-            pooling=options.pooling,
-            subsets=options.subsets,
-            seed=options.seed,
-            memory=memory_left(options.memory, device),
-            precision=options.precision,
-            head=options.head,
-            progress=progress,
-        )
+    report = analyze(
+        model,
+        images,
+        batch_size=options.batch_size,
+        pooling=options.pooling,
+        subsets=options.subsets,
+        seed=options.seed,
+        memory=memory_left(options.memory, device),
+        precision=options.precision,
+        head=options.head,
+        progress=progress,
+    )
     remarks = tuple(filter(None, (*report.remarks, plain_sentence(len(plain), len(drawn)))))
     return replace(report, input_format=format_of(options), remarks=remarks)
 

@@ -21,8 +21,8 @@ from analysis.topology.passes import Plan
 from analysis.topology.pipeline import analyze
 
 SAMPLES = 30
-LOOKS = [2, 2, 2]  # images of the passes before the measured ones, if they may be several
-TRACED = [2]  # and if all images fit into one
+TRACED = [2]  # images of the pass before the measured one
+LOOKS = [2, 2, 2]  # and of three more where all images do not fit into one: two looks, and a trace
 
 
 def network() -> nn.Module:
