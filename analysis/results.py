@@ -102,6 +102,11 @@ class LayerTopology:
     b1_se: float = float("nan")  # standard error of `b1`; NaN: one cloud does not show it
 
     @property
+    def within_rounding(self) -> bool:
+        """Whether all points are one, but for the rounding."""
+        return self.diameter <= 2 * self.rounding
+
+    @property
     def diameter(self) -> float:
         """The largest distance; NaN if the layer is not finite."""
         return float(self.distances.max(initial=0))
@@ -110,6 +115,17 @@ class LayerTopology:
     def diagram(self) -> Float32:
         """H₁ births and deaths, (k, 2), of all clouds together."""
         return np.concatenate([np.zeros((0, 2), np.float32), *self.diagrams])
+
+
+def all_one_point(layers: Sequence[LayerTopology]) -> bool:
+    """Whether no layer tells any two images apart.
+
+    Where all points of one layer are the same, what others show within their rounding is no
+    difference: a processor may add in another order for each image.
+    """
+    finite = [layer for layer in layers if layer.finite]
+    within = all(layer.within_rounding for layer in finite)
+    return within and any(layer.diameter == 0 for layer in finite)
 
 
 class NamedLayer(Protocol):
@@ -199,7 +215,7 @@ class TopologyReport:
         if not clouds:
             return []
         same = np.logical_and.reduce(list(clouds.values()))
-        if same.all():
+        if all_one_point(self.layers):
             return [
                 f"All {self.samples} images are the same to this network, so no layer has a loop. "
                 "Choose images that differ."

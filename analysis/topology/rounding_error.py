@@ -21,7 +21,7 @@ from analysis.errors import ModelError
 from analysis.instruments.activations import parameter_owners
 from analysis.instruments.behaviour import Behaviour
 from analysis.options import Precision
-from analysis.results import Float32, LayerTopology
+from analysis.results import Float32, LayerTopology, all_one_point
 from analysis.text import first_of, plural
 from analysis.topology.footprints import ImageBlocks
 from analysis.topology.layer_distances import LayerDistances, measure_layer_distances
@@ -83,8 +83,8 @@ def rounding_sentences(
     if coarse:
         return _coarse_sentences(layers, coarse)
     sentences = []
-    within = [each.name for each in layers if 0 < each.diameter <= 2 * each.rounding]
-    if within:
+    within = [each.name for each in layers if each.within_rounding and each.diameter > 0]
+    if within and not all_one_point(layers):
         sentences.append(
             f"The images differ by no more than rounding in {first_of(within)}, so no loop counts "
             "there. Bring the activations closer to zero, for example with a smaller bias."

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from analysis.results import TopologyReport
+from analysis.results import LayerTopology, TopologyReport
+from analysis.topology.rounding_error import rounding_sentences
 from tests.factories import circle, layer, report
 
 
@@ -34,3 +37,17 @@ def test_images_that_are_alike_are_reported() -> None:
         "All images are one point in 1 of 3 layers: b."
     ]
     assert report(layer("a", ring), layer("b", pairs)).warnings() == []
+
+
+def test_rounding_does_not_tell_equal_images_apart() -> None:
+    def rounded(name: str, points: np.ndarray) -> LayerTopology:
+        return replace(layer(name, points), rounding=1e-6)
+
+    point, noise = np.ones((8, 2)), 1e-6 * circle(8)
+    said = "All 8 images are the same to this network"
+    one = (layer("a", point), rounded("b", noise))
+    assert report(*one).warnings()[0].startswith(said)
+    assert rounding_sentences(one, "", set()) == []
+    for differ in ((layer("a", point), rounded("b", 2 * noise)), (rounded("b", noise),)):
+        assert not any(said in sentence for sentence in report(*differ).warnings())
+    assert "no more than rounding in b" in rounding_sentences(differ, "", set())[0]

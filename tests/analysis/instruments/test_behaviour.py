@@ -130,7 +130,8 @@ def test_a_network_whose_images_look_at_each_other(
 ) -> None:
     model = Net(lambda x: pooled(change(x)))
     assert "depend on the other images" in analyze(model, images()).warnings()[0]
-    monkeypatch.setattr(observed_passes, "plan_within", lambda *_: Plan(8, blocks=4))
+    for plans in ("plan_passes", "plan_within"):
+        monkeypatch.setattr(observed_passes, plans, lambda *_: Plan(8, blocks=4))
     with pytest.raises(ModelError, match=r"must run in one pass.*use at most 4 samples"):
         analyze(model, images())
 
