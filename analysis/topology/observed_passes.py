@@ -2,7 +2,7 @@
 
 The pass that traces the layers has two images, and the one that measures them has all, in another
 layout. Most networks give the first image the same numbers in both, and no more passes are needed.
-Any other network is observed on its own.
+Any other network is observed on its own, with two images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from analysis.instruments.behaviour import (
     parameter_sums,
     seeded,
 )
-from analysis.instruments.layout import fast_layout, layout_of, set_layout
+from analysis.instruments.layout import fast_layout, set_layout
 from analysis.options import Precision
 from analysis.system.devices import device_of
 from analysis.topology.footprints import ImageBlocks, free_budget, plan_within, trace_footprint
@@ -37,6 +37,9 @@ from analysis.topology.rounding_error import coarse_format
 # The trace runs in contiguous layout. In the other one a network may copy tensors besides, so all
 # images run in one pass without more ado only where twice what the trace took is free.
 _COPIES = 2
+# Modules of these packages take any layout. One's own may not, and the pass over all images, which
+# is the long one, would have to be made again: they are observed first.
+_PACKAGES = frozenset({"torch", "torchvision", "timm", "analysis"})
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def _at_once(
     model: nn.Module, images: Tensor | ImageBlocks, options: PassOptions, budget: Budget
 ) -> Observed | None:
     """None if the network has to be observed before it is measured."""
+    if {type(m).__module__.partition(".")[0] for m in model.modules()} - _PACKAGES:
+        return None
     if coarse_format(model, options.precision):  # the layouts would differ by its rounding
         return None
     device = device_of(model)
@@ -107,12 +112,8 @@ def _at_once(
             return None
         set_layout(model, fast_layout(pair))
         clouds = _measure(model, images, options, traced, plan, beside)
-        behaviour = Behaviour(moving=traced.moving)
-        if not alone.agrees(beside):
-            behaviour = observe_network(model, images[:2])
-            if layout_of(model) != fast_layout(pair):
-                return None  # what was measured in that layout is wrong
-        return Observed(behaviour, traced, plan, clouds)
+        if alone.agrees(beside):
+            return Observed(Behaviour(moving=traced.moving), traced, plan, clouds)
     return None
 
 

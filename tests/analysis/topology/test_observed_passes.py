@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis.instruments.layout import layout_of, set_layout
+from analysis.instruments.layout import layout_of
 from analysis.models import load_model
+from analysis.topology import observed_passes
 from analysis.topology.layer_distances import measure_layer_distances
 from analysis.topology.passes import Plan
 from analysis.topology.pipeline import analyze
@@ -52,19 +53,32 @@ def test_what_is_compared_is_no_memory_of_the_analysis(name: str) -> None:
         np.testing.assert_array_equal(layer.distances, alone.distances[layer.name])
 
 
-def test_all_images_run_once_though_they_look_at_each_other() -> None:
+def test_ones_own_modules_are_observed_before_all_images_run() -> None:
     model = Centred()
     report = analyze(model, images())
     assert "depend on the other images" in report.remarks[0]
     assert model.sizes.count(SAMPLES) == 1
+    assert model.sizes.index(SAMPLES) > 1
 
 
-def test_what_the_wrong_layout_gave_is_measured_again() -> None:
+def test_a_norm_that_looks_at_its_batch_is_found_by_the_passes() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 5), nn.BatchNorm2d(4, track_running_stats=False),
+        nn.Flatten(), nn.Linear(4 * 28 * 28, 3),
+    )  # fmt: skip
+    report = analyze(model, images())
+    assert "depend on the other images" in report.remarks[0]
+    assert "depend on the other images" not in str(analyze(model[:1], images()).remarks)
+
+
+def test_what_the_wrong_layout_gave_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observed_passes, "_PACKAGES", {"torch", "tests"})
     model = Centred(reads_memory=True)
     report = analyze(model, images())
+    assert model.sizes[:2] == [2, SAMPLES]
     assert model.sizes.count(SAMPLES) == 2
     assert layout_of(model) == torch.contiguous_format
-    set_layout(model, torch.contiguous_format)
     alone = measure_layer_distances(model, images(), ["end"], Plan(SAMPLES))
     np.testing.assert_array_equal(report.layer("end").distances, alone.distances["end"])
 
