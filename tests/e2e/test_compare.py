@@ -107,8 +107,10 @@ def test_luck_is_said_and_images_are_left_out(visit: Visit) -> None:
     )
     largest, title = verdict.evaluate(sizes)
     assert largest > title  # how sure the selection is stands in the largest type
-    bars = page.evaluate(f"({TRACES})('luck').filter(t => t.type === 'bar' && t.x.length)")
-    assert sum(len(trace["x"]) for trace in bars) > 30
+    page.wait_for_function(  # drawn, with a bar for each layer
+        f"() => (({TRACES})('luck') || []).filter(t => t.type === 'bar')"
+        ".reduce((bars, t) => bars + t.x.length, 0) > 30"
+    )
     page.locator(".st-key-left_out label").first.click()
     page.get_by_role("button", name="Measure without 1 image").click()
     expect(page.get_by_text("Measured without them")).to_be_visible()
