@@ -8,6 +8,7 @@ import streamlit as st
 from analysis.results import Float64, TopologyReport
 from analysis.selection.resemblance import MEASURES, cka_matrix
 from analysis.topology.betti_surface import betti_surface
+from app.cache import drawn_loops
 from app.charts.diagram import common_span, diagram_figure
 from app.charts.resemblance import resemblance_figure, surface_figure
 from app.theme import PALETTES, DrawnFigure
@@ -42,11 +43,17 @@ def pairs_chart(
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def pair_charts(
-    key: str, pair: tuple[str, str], cloud: int, appearance: str, _report: TopologyReport
+    key: str, pair: tuple[str, str], cloud: int | None, appearance: str, _report: TopologyReport
 ) -> list[DrawnFigure]:
-    """The persistence diagrams of a pair of layers, in shares of their largest distances."""
-    layers = [_report.layer(name) for name in pair]
-    diagrams = [100 * layer.diagrams[cloud] / (layer.diameter or 1.0) for layer in layers]
+    """The persistence diagrams of a pair of layers, in shares of their largest distances.
+
+    They are those of a cloud, counted from 0, or of all images as one cloud if it is None.
+    """
+    number = 0 if cloud is None else cloud + 1
+    diagrams = [
+        100 * drawn_loops(key, name, number, _report) / (_report.layer(name).diameter or 1.0)
+        for name in pair
+    ]
     span = common_span(diagrams)
     figures = [diagram_figure(d, span=span, palette=PALETTES[appearance]) for d in diagrams]
     for figure in figures:

@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.results import Float64, LayerTopology
 from analysis.selection.resemblance import MEASURES, ResemblanceRequest
 from app.cache.alike import alike_images, pair_charts, pairs_chart, surface_chart
+from app.components.shared.cloud_choice import chosen_cloud
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.live_microscope import render_live_microscope
 from app.components.shared.obtain import images_of
@@ -48,7 +49,7 @@ def render_alike(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -
     values = images if measure == "cka" else _distances(shown, str(measure))
     if values is not None:
         _render_pairs(shown, str(measure), values, (layer, beside))
-    _render_pair(shown, (layer, beside), {"cka": images, str(measure): values})
+    above = st.container()
     st.markdown("**Loops at every scale**")
     figure, most = surface_chart(shown.key, layer, appearance(), shown.report)
     st.caption(f"{SURFACE} Over all layers most loops live at {most:.0f} %.")
@@ -65,6 +66,8 @@ def render_alike(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -
         )
     with right:
         _render_live(shown, shown.report.layer(layer), choice)
+    with above:  # drawn last, since the live view has the choice of the cloud
+        _render_pair(shown, (layer, beside), {"cka": images, str(measure): values})
 
 
 def _scrub() -> None:
@@ -153,10 +156,10 @@ def _render_pair(shown: Shown, pair: tuple[str, str], known: dict[str, Float64 |
         if values is not None and np.isfinite(values[row, column])
     ]
     st.markdown("**The pair**")
-    drawn = "" if len(shown.report.clouds) < 2 else " The diagrams are those of subset 1."
-    st.caption(f"{', '.join(texts) or 'Nothing to compare'}.{drawn}")
+    whose = f" The diagrams are those of {_cloud(shown)}." if len(shown.report.clouds) > 1 else ""
+    st.caption(f"{', '.join(texts) or 'Nothing to compare'}.{whose}")
     columns = st.columns(2)
-    figures = pair_charts(shown.key, pair, 0, appearance(), shown.report)
+    figures = pair_charts(shown.key, pair, chosen_cloud(shown), appearance(), shown.report)
     for side, (name, figure) in enumerate(zip(pair, figures, strict=True)):
         with columns[side]:
             st.markdown(literal(name or "(model)"))
@@ -167,3 +170,11 @@ def _render_pair(shown: Shown, pair: tuple[str, str], known: dict[str, Float64 |
                 config=chart_config(f"bettiscope-diagram-{name}"),
                 alt=f"The persistence diagram of {name}",
             )
+
+
+def _cloud(shown: Shown) -> str:
+    """Which of several clouds the live view shows, and so the pair."""
+    cloud = chosen_cloud(shown)
+    if cloud is None:
+        return f"all {shown.report.samples} images as one cloud"
+    return f"{'subset' if shown.report.pooling == 'subsets' else 'batch'} {cloud + 1}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Hashable
 from dataclasses import replace
@@ -36,6 +37,7 @@ from analysis.topology.part_clouds import PartClouds, part_clouds_plan
 from analysis.topology.part_store import PartsRequest, save_parts
 from analysis.topology.permuted import PermutedLoops, observed_loops
 from analysis.topology.permuted_store import PermutedRequest, save_permuted
+from analysis.topology.persistence import persistence
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.redraws import redraws_of
 from analysis.topology.removal_store import RemovalRequest, save_removal
@@ -43,9 +45,12 @@ from analysis.topology.resummarize import resummarize
 from analysis.topology.store import fingerprint, fingerprints, load_analysis, save_analysis
 from analysis.topology.summaries import SUMMARIES
 from analysis.training.names import name_problems
+from app.cache.alike import pair_charts
 from app.components.compare import calibration
 from app.components.compare.permuted import MEANING
 from tests.app.pages import button, opened, texts
+from tests.factories import circle, layer
+from tests.factories import report as made_up
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -107,6 +112,37 @@ def test_a_pair_of_layers_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         data = json.loads(live.proto.json)
         assert {name: data[name] for name in expected} == expected
         assert data["count"] == report.clouds.shape[1]
+
+
+def test_a_pair_has_the_loops_of_the_subset_that_is_chosen() -> None:
+    report = load_analysis(fingerprint(AnalysisOptions()))
+    assert report is not None
+    names = ("layer2.1.conv2", "conv1")
+    page = opened("compare", section="Alike", layer=names[0], subset="3")
+    assert "The diagrams are those of subset 3." in texts(page)  # at once
+    page.selectbox(key="beside").select(names[1]).run()
+    for number, whose in ((3, "subset 3"), (0, "all 160 images as one cloud"), (2, "subset 2")):
+        if number != 3:  # as the link has it
+            page.number_input(key="subset").set_value(number).run()
+        assert not page.exception
+        assert f"The diagrams are those of {whose}." in texts(page)
+        figures = [each for each in page.get("plotly_chart") if "-pair_" in each.proto.id]
+        for name, figure in zip(names, figures, strict=True):
+            layer = report.layer(name)
+            loops = layer.diagrams[number - 1] if number else persistence(layer.distances)[1]
+            births = np.concatenate([
+                np.frombuffer(base64.b64decode(dots["x"]["bdata"]), dots["x"]["dtype"])
+                for dots in json.loads(figure.proto.spec)["data"]
+            ])  # fmt: skip
+            expected = 100 * np.sort(loops[:, 0]) / layer.diameter
+            np.testing.assert_allclose(np.sort(births), expected, rtol=1e-6)
+
+
+def test_a_layer_that_is_not_finite_has_no_loops_in_a_pair() -> None:
+    of = made_up(layer("a", circle(8)), layer("b"))
+    for cloud in (0, None):
+        figures = pair_charts("not finite", ("a", "b"), cloud, "light", of)
+        assert [len(figure.to_dict()["data"]) for figure in figures] == [1, 0]  # sets of dots
 
 
 def test_a_slider_makes_a_score_of_its_own_that_the_sidebar_and_the_link_carry() -> None:
