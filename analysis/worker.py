@@ -62,6 +62,7 @@ _SLOW = (
     "analysis.models.loading",
     "sklearn.datasets",
 )
+_COMPILER = "torch._dynamo"  # which only an optimiser imports
 
 
 def _analyze(options: AnalysisOptions, send: ProgressCallback) -> SavedAnalysis | TopologyReport:
@@ -220,7 +221,9 @@ def main() -> None:
     # What is imported stays: looking through it for garbage would take a third of the time, and
     # later some tenths of a second each time.
     gc.disable()
-    for name in _SLOW:
+    for name in (*_SLOW, _COMPILER):
+        if name == _COMPILER and not inbox.requests.empty():  # which may do without
+            break
         with suppress(Exception):  # the error is raised again when it is needed
             importlib.import_module(name)
     gc.freeze()

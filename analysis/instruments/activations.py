@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrize import is_parametrized
-from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.errors import ModelError
 from analysis.instruments.chance import random_states
+from analysis.instruments.dispatch import FlopMode
 from analysis.instruments.layout import layout_of
 from analysis.instruments.output_flow import Head, OutputFlow
 from analysis.instruments.outputs import first_tensor
@@ -267,16 +267,16 @@ def _kind(module: nn.Module) -> str:
 
 def _count_flops(model: nn.Module, run: Callable[[], None]) -> dict[str, int]:
     """FLOPs of each parameter owner, less those of the owners inside it."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopMode()
     own: dict[str, int] = {}
     running: list[list[int]] = []  # for each running module: FLOPs before it, FLOPs inside it
 
     def enter(*_: object) -> None:
-        running.append([counter.get_total_flops(), 0])
+        running.append([counter.flops, 0])
 
     def leave(name: str) -> None:
         before, inside = running.pop()
-        whole = counter.get_total_flops() - before
+        whole = counter.flops - before
         own[name] = own.get(name, 0) + whole - inside
         if running:
             running[-1][1] += whole

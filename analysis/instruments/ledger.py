@@ -21,9 +21,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.optim import Optimizer
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
+from analysis.instruments.dispatch import DispatchMode
 from analysis.instruments.memory_use import LedgerKind, MemoryUse
 
 
@@ -35,7 +36,7 @@ class _Storage:
     died: int | None = None
 
 
-class Ledger(TorchDispatchMode):
+class Ledger(DispatchMode):
     """Counts every tensor that torch makes while it is entered, and finds the peak.
 
     The purpose of a storage may be known only after the peak, such as that of a gradient before

@@ -14,10 +14,10 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from analysis.errors import OptionError
+from analysis.instruments.dispatch import DispatchMode
 from analysis.instruments.outputs import first_tensor
 from analysis.text import first_of
 
@@ -48,7 +48,7 @@ class _Source:
     can_classify: bool  # False where its output has become features, such as by a norm
 
 
-class OutputFlow(TorchDispatchMode):
+class OutputFlow(DispatchMode):
     """Follow the data through one pass of a model that runs inside this context.
 
     It keeps no tensors. Storages are known by their addresses: an address that is used again gets

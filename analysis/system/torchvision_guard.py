@@ -1,9 +1,13 @@
-"""Import torchvision, even with a CPU-only torch.
+"""Import torchvision, even with a CPU-only torch, and without torch's compiler.
 
 torchvision's wheels on PyPI are linked against a CUDA build of torch. With a
 CPU build its compiled operators do not load, and `import torchvision` fails on
 the missing `torchvision::nms`. Models, transforms and datasets need none of
 those operators: declaring the two schemas that the import looks up is enough.
+
+One function of the compiler is imported for a single operator, and with it the compiler, which
+takes nearly as long as torch itself. It is imported when it is needed.
+
 Always write `from analysis.system.torchvision_guard import torchvision`.
 """
 
@@ -11,7 +15,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -21,6 +28,38 @@ _SCHEMAS = {
 }
 # A torch.library.Library removes its operators when it is garbage-collected.
 _declared: list[torch.library.Library] = []
+_COMPILER = "torch._dynamo.utils"
+
+
+class _LateCompiler(ModuleType):
+    """Stands for the compiler's module until something else of it is needed."""
+
+    @staticmethod
+    def is_compile_supported(device: Any) -> Any:
+        return importlib.import_module(_COMPILER).is_compile_supported(device)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _end_late(self)
+        return getattr(importlib.import_module(_COMPILER), name)
+
+
+def _end_late(late: _LateCompiler) -> None:
+    if sys.modules.get(_COMPILER) is late:
+        del sys.modules[_COMPILER]
+
+
+@contextmanager
+def _late_compiler() -> Iterator[None]:
+    if _COMPILER in sys.modules:
+        yield
+        return
+    sys.modules[_COMPILER] = late = _LateCompiler(_COMPILER)
+    try:
+        yield
+    finally:
+        _end_late(late)
 
 
 def _declare_missing_operators() -> None:
@@ -55,4 +94,5 @@ def import_torchvision() -> ModuleType:
     return importlib.import_module("torchvision")
 
 
-torchvision = import_torchvision()
+with _late_compiler():
+    torchvision = import_torchvision()

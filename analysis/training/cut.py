@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.fx.node import Argument, map_arg
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from analysis.instruments.behaviour import kept_buffers, seeded
 from analysis.instruments.chance import random_states
+from analysis.instruments.dispatch import DispatchMode
 from analysis.system.devices import device_of
 from analysis.system.torchvision_guard import torchvision
 
@@ -163,7 +163,7 @@ def _trace(model: nn.Module, *, fake: bool) -> fx.GraphModule:
     return traced
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Notes whether an operation draws random numbers or mixes the images of a batch.
 
     Parameters

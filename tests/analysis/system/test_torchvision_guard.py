@@ -90,6 +90,41 @@ def test_operators_that_are_there_are_not_declared_again(tmp_path: Path) -> None
     assert output == "True True"
 
 
+def test_the_compiler_is_not_imported_before_it_is_used() -> None:
+    output = run("""
+        import sys
+        from analysis.system.torchvision_guard import torchvision
+        print(sorted(name for name in sys.modules if name.startswith("torch._dynamo")))
+        supported = sys.modules["torchvision.ops.roi_align"].is_compile_supported
+        print(supported("meta"), "torch._dynamo" in sys.modules)
+        from torch._dynamo.utils import is_compile_supported
+        print([supported(kind) == is_compile_supported(kind) for kind in ("cpu", "meta")])
+    """)
+    assert output.splitlines() == ["[]", "False True", "[True, True]"]
+
+
+def test_an_import_that_needs_more_of_the_compiler_gets_it(tmp_path: Path) -> None:
+    output = run(
+        """
+        from analysis.system.torchvision_guard import torchvision
+        import torch._dynamo.utils as real
+        print([getattr(real, name) is getattr(torchvision, name) for name in ("counters", "same")])
+        """,
+        path=fake_torchvision(tmp_path, "from torch._dynamo.utils import counters, same"),
+    )
+    assert output == "[True, True]"
+
+
+def test_a_compiler_that_is_there_stays() -> None:
+    output = run("""
+        import torch._dynamo.utils
+        from analysis.system.torchvision_guard import torchvision
+        import sys
+        print(sys.modules["torch._dynamo.utils"] is torch._dynamo.utils)
+    """)
+    assert output == "True"
+
+
 @pytest.mark.parametrize("error", ["RuntimeError('no CUDA driver')", "ImportError('no PIL')"])
 def test_any_other_failure_is_passed_on(tmp_path: Path, error: str) -> None:
     output = run(
