@@ -16,6 +16,7 @@ from analysis.results import TopologyReport
 from analysis.runs.store import RunMetrics
 
 MAX_PINNED = 4
+_CLICKED = "surface_clicked"
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,33 @@ def chosen_batch(batches: int) -> int:
 def choose_batch(widget: str) -> None:
     """Show the batch of this widget; for its callback."""
     st.session_state["batch"] = st.session_state[widget]
+
+
+def clicked_height(layer: str) -> tuple[float, int] | None:
+    """Where this layer was clicked last on the surface of loops, if it was; the URL carries it.
+
+    A share of its largest distance, and a number that differs for another click; 0 for the link's.
+    """
+    if _CLICKED not in st.session_state:
+        st.session_state[_CLICKED] = (layer, _height_in_link(), 0)
+    name, share, clicks = st.session_state[_CLICKED]
+    there = name == layer and share is not None
+    _put_into_link("height", [f"{share:.4g}"] if there else [])
+    return (share, clicks) if there else None
+
+
+def choose_height(layer: str, share: float) -> None:
+    """Mark a share of a layer's largest distance on the surface of loops; for its callback."""
+    _, _, clicks = st.session_state[_CLICKED]
+    st.session_state[_CLICKED] = (layer, share, clicks + 1)
+
+
+def _height_in_link() -> float | None:
+    try:
+        share = float(st.query_params.get("height", ""))
+    except ValueError:
+        return None
+    return share if 0 <= share <= 1 else None
 
 
 def _put_into_link(name: str, values: list[str]) -> None:

@@ -68,11 +68,19 @@ def _surface(key: str, _report: TopologyReport) -> tuple[Float64, Float64]:
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def surface_chart(
-    key: str, opened: str, appearance: str, _report: TopologyReport
+    key: str, opened: str, height: float | None, appearance: str, _report: TopologyReport
 ) -> tuple[DrawnFigure, float]:
-    """The loops of every layer at every scale, and the scale at which most of them live, in %."""
+    """The loops of every layer at every scale, and the scale at which most of them live, in %.
+
+    `height` marks a scale of the open layer, as a share of its largest distance.
+    """
     scales, loops = _surface(key, _report)
     figure = surface_figure(
-        scales, loops, layers=_report.names, opened=opened, palette=PALETTES[appearance]
+        scales,
+        loops,
+        layers=_report.names,
+        opened=opened,
+        clicked=height,
+        palette=PALETTES[appearance],
     )
     return DrawnFigure(figure.to_dict()), float(100 * scales[np.nansum(loops, axis=0).argmax()])

@@ -86,6 +86,7 @@ def surface_figure(
     *,
     layers: Sequence[str],
     opened: str | None = None,
+    clicked: float | None = None,
     palette: Palette,
     height: int = 420,
 ) -> go.Figure:
@@ -100,6 +101,8 @@ def surface_figure(
         Full names in execution order.
     opened : str, optional
         The layer to mark.
+    clicked : float, optional
+        The scale of that layer to mark with a dot and a label.
     palette : Palette
     height : int, default=420
         Pixels.
@@ -124,6 +127,7 @@ def surface_figure(
         "clickmode": "event+select",
         "margin": {"l": 54, "r": 12, "t": 10, "b": 40},
         "shapes": [mark | {"layer": "above"} for mark in layer_mark(layers, opened, palette)],
+        "annotations": _height_mark(layers, opened, clicked, palette),
         "xaxis": layer_axis(len(layers), margin=0.7),
         "yaxis": {"title": {"text": "scale, % of the largest distance"}, "showgrid": False},
     }
@@ -140,3 +144,31 @@ def _pair_mark(
     line = {"color": palette.warning, "width": 2}
     sides = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
     return [{"type": "rect", "name": "the pair", "line": line, **sides}]
+
+
+def _height_mark(
+    layers: Sequence[str], opened: str | None, clicked: float | None, palette: Palette
+) -> list[dict[str, Any]]:
+    """A dot at a scale of the open layer, and its label on the side that has more room.
+
+    It is no trace, since Plotly fades the points of other traces when one is clicked.
+    """
+    if clicked is None or opened not in layers:
+        return []
+    place = list(layers).index(opened)
+    return [
+        {
+            "name": "clicked scale",
+            "x": place,
+            "y": 100 * clicked,
+            "text": f"{100 * clicked:.1f} %",
+            "ax": 40 if 2 * place < len(layers) else -40,
+            "ay": 0,
+            "arrowhead": 6,  # a dot
+            "arrowcolor": palette.warning,
+            "bordercolor": palette.warning,
+            "borderpad": 3,
+            "bgcolor": palette.surface,
+            "font": {"color": palette.text, "size": 12 * palette.scale},
+        }
+    ]

@@ -79,11 +79,13 @@ def test_a_click_on_the_surface_moves_the_live_view(
     monkeypatch.setenv("BETTISCOPE_HOME", str(server_home))
     report = load_analysis(fingerprint(AnalysisOptions()))
     assert report is not None
+    mark = page.locator(".st-key-surface .annotation-text:visible")
     for place in (9 * len(report.layers) + 30, 14 * len(report.layers) + 30):
         x, y, name, share = page.evaluate(CELL, place)
         page.mouse.click(x, y)
         layer = report.layer(name)
         expect(page.locator(".st-key-layer input")).to_have_value(name)
+        expect(mark).to_have_text(f"{100 * share:.1f} %")
         scale = share * layer.diameter
         expect(live.get_by_role("spinbutton", name="Scale ε")).to_have_value(
             f"{float(f'{scale:.4g}'):g}"
@@ -94,7 +96,12 @@ def test_a_click_on_the_surface_moves_the_live_view(
         members = report.clouds[0]
         near = layer.distances[np.ix_(members, members)] <= scale
         expect(live.locator("[data-n=pieces]")).to_have_text(str(connected_components(near)[0]))
-    expect(page).to_have_url(re.compile(f"layer={re.escape(name)}"))
+    for part in (f"layer={re.escape(name)}", "height=0", "scale="):
+        expect(page).to_have_url(re.compile(f"[?&]{part}"))
+    typed = live.get_by_role("spinbutton", name="Scale ε").input_value()
+    page.reload()
+    expect(mark).to_have_text(f"{100 * share:.1f} %")
+    expect(live.get_by_role("spinbutton", name="Scale ε")).to_have_value(typed)
 
 
 def test_luck_is_said_and_images_are_left_out(visit: Visit) -> None:

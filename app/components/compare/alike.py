@@ -15,10 +15,18 @@ from app.components.shared.live_microscope import render_live_microscope
 from app.components.shared.obtain import images_of
 from app.components.shared.work import render_work, result_of_work
 from app.literal import literal, visible
-from app.state import Choice, Shown, appearance, choose_clicked, choose_layer
+from app.state import (
+    Choice,
+    Shown,
+    appearance,
+    choose_clicked,
+    choose_height,
+    choose_layer,
+    clicked_height,
+)
 from app.theme import chart_config
 
-_BESIDE, _CLICKED = "beside", "surface_clicked"
+_BESIDE = "beside"
 PAIRS = (
     "Each cell is a pair of layers, in the order in which they run. The stronger its colour, the "
     "more alike they are. Click one to compare the pair."
@@ -51,7 +59,8 @@ def render_alike(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -
         _render_pairs(shown, str(measure), values, (layer, beside))
     above = st.container()
     st.markdown("**Loops at every scale**")
-    figure, most = surface_chart(shown.key, layer, appearance(), shown.report)
+    share, clicks = clicked_height(layer) or (None, 0)
+    figure, most = surface_chart(shown.key, layer, share, appearance(), shown.report)
     st.caption(f"{SURFACE} Over all layers most loops live at {most:.0f} %.")
     left, right = st.columns([5, 4], gap="medium")
     with left:
@@ -65,7 +74,7 @@ def render_alike(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -
             alt="Loops of each layer at each scale",
         )
     with right:
-        _render_live(shown, shown.report.layer(layer), choice)
+        _render_live(shown, shown.report.layer(layer), choice, share, clicks)
     with above:  # drawn last, since the live view has the choice of the cloud
         _render_pair(shown, (layer, beside), {"cka": images, str(measure): values})
 
@@ -75,18 +84,21 @@ def _scrub() -> None:
     choose_clicked("surface")
     points = st.session_state["surface"].selection.points
     if points:
-        _, _, clicks = st.session_state.get(_CLICKED, ("", 0.0, 0))
-        st.session_state[_CLICKED] = (*points[-1]["customdata"], clicks + 1)
+        choose_height(*points[-1]["customdata"])
 
 
-def _render_live(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
-    """Draw the live view of the layer, at the scale of the last click on it."""
+def _render_live(
+    shown: Shown, layer: LayerTopology, choice: Choice, share: float | None, clicks: int
+) -> None:
+    """Draw the live view of the layer, at the scale of the last click on it.
+
+    Without clicks in this session, at the scale that the link says.
+    """
     st.markdown(f"**{literal(layer.name or '(model)')}, live**")
     if not layer.finite:
         st.caption("Some activations of this layer are not finite, so it has no topology.")
         return
-    name, share, clicks = st.session_state.get(_CLICKED, ("", 0.0, 0))
-    clicked = (share * layer.diameter, clicks) if name == layer.name and clicks else None
+    clicked = (share * layer.diameter, clicks) if share is not None and clicks else None
     render_live_microscope(shown, layer, choice, images_of(shown), clicked=clicked)
 
 

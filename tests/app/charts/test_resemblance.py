@@ -49,3 +49,26 @@ def test_each_layer_is_a_column_of_the_surface() -> None:
     assert "90.0 %" in cells.hovertext[last]
     assert "198 loops" in cells.hovertext[last]
     assert [shape.x0 for shape in figure.layout.shapes] == [1]
+    assert not figure.layout.annotations
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_the_clicked_scale_has_a_dot_and_a_label_inside_the_surface(look: str) -> None:
+    scales, loops = np.linspace(0.1, 0.9, 100), np.ones((3, 100))
+    for opened, place in (("a", 0), ("c", 2)):
+        figure = surface_figure(
+            scales,
+            loops,
+            layers=["a", "b", "c"],
+            opened=opened,
+            clicked=0.4234,
+            palette=PALETTES[look],
+        )
+        (mark,) = figure.layout.annotations
+        assert (mark.x, mark.y, mark.text) == (place, pytest.approx(42.34), "42.3 %")
+        assert (mark.ax > 0) == (place == 0)
+        assert (mark.font.color, mark.bgcolor) == (PALETTES[look].text, PALETTES[look].surface)
+    elsewhere = surface_figure(
+        scales, loops, layers=["a"] * 3, opened="x", clicked=0.4, palette=LIGHT
+    )
+    assert not elsewhere.layout.annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 import app.cache.compare
 import app.cache.worth
@@ -112,6 +113,26 @@ def test_a_pair_of_layers_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         data = json.loads(live.proto.json)
         assert {name: data[name] for name in expected} == expected
         assert data["count"] == report.clouds.shape[1]
+        assert marks_of_surface(page) == (["50.0 %"] if clicked[0] == layer.name else [])
+
+
+def marks_of_surface(page: AppTest) -> list[str]:
+    (surface,) = [each for each in page.get("plotly_chart") if "-surface" in each.proto.id]
+    layout = json.loads(surface.proto.spec)["layout"]
+    return [mark["text"] for mark in layout.get("annotations", ())]
+
+
+def test_a_link_marks_the_clicked_scale_until_another_layer_is_opened() -> None:
+    page = opened("compare", section="Alike", layer="layer2.1.conv2", height="0.25")
+    assert not page.exception
+    assert marks_of_surface(page) == ["25.0 %"]
+    (live,) = page.get("bidi_component")
+    assert json.loads(live.proto.json)["clicks"] == 0  # the link has the scale of the live view
+    page.selectbox(key="layer").select("conv1").run()
+    assert marks_of_surface(page) == []
+    assert "height" not in page.query_params
+    for wrong in ("x", "nan"):
+        assert marks_of_surface(opened("compare", section="Alike", height=wrong)) == []
 
 
 def test_a_pair_has_the_loops_of_the_subset_that_is_chosen() -> None:
