@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from scipy.sparse.csgraph import connected_components
 
 from analysis.options import AnalysisOptions
+from analysis.topology.permuted_store import PermutedRequest, load_permuted
 from analysis.topology.store import fingerprint, load_analysis
 
 pytestmark = pytest.mark.e2e
@@ -122,3 +123,25 @@ def test_luck_is_said_and_images_are_left_out(visit: Visit) -> None:
     page.get_by_role("button", name="Measure without 1 image").click()
     expect(page.get_by_text("Measured without them")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_loops_are_tested_and_features_permuted(
+    visit: Visit, server_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = visit("compare?model=pocket-vgg")
+    page.get_by_role("radio", name="Topology").click()
+    page.get_by_role("button", name="Test the loops").click()
+    page.get_by_role("button", name="Permute the features").click()
+    said = page.get_by_text("with permuted features in")
+    expect(said).to_be_visible()
+    monkeypatch.setenv("BETTISCOPE_HOME", str(server_home))
+    options = AnalysisOptions("pocket-vgg")
+    key = fingerprint(options)
+    report = load_analysis(key)
+    assert report is not None
+    loops = load_permuted(PermutedRequest(options, key), report)
+    assert loops is not None
+    expect(said).to_have_text(loops.sentence().replace("**", ""))
+    page.wait_for_function(  # the chart has a line for what permuted clouds of each layer give
+        f"() => (({TRACES})('null') || []).some(t => t.name === 'permuted features')"
+    )
