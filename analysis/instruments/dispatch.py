@@ -42,7 +42,7 @@ class FlopMode(DispatchMode, _FlopCounterMode):
     """Counts the FLOPs of all operations."""
 
     def __init__(self) -> None:
-        super().__init__(FlopCounterMode(display=False))  # type: ignore[no-untyped-call]
+        super().__init__(FlopCounterMode(display=False))
 
     @property
     def flops(self) -> int:
