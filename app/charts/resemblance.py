@@ -153,7 +153,7 @@ def _height_mark(
 
     It is no trace, since Plotly fades the points of other traces when one is clicked.
     """
-    if clicked is None or opened not in layers:
+    if clicked is None or opened is None or opened not in layers:
         return []
     place = list(layers).index(opened)
     return [
