@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.cache import jobs, run_queue
+from app.cache import WARM_AFTER, jobs, run_queue
 from app.components.shared.links import drop_infinite_numbers, report_replaced
 from app.components.shared.saving import keep_figure_choices
 from app.components.sidebar.sidebar import render_sidebar
@@ -62,6 +62,7 @@ page = st.navigation(
     ],
     position="top",  # which leaves the sidebar to the controls
 )
+jobs().warm(WARM_AFTER)  # once the page is drawn: the start of a worker takes a core for seconds
 drop_infinite_numbers()
 keep_figure_choices()
 st.session_state["controls"] = render_sidebar()
@@ -77,4 +78,3 @@ if session().analysis.is_new_request and page.url_path in (
 page.run()
 report_replaced()
 run_queue()  # continues with queued runs
-jobs().warm()  # after the page is drawn: starting a worker takes a core for seconds

@@ -82,6 +82,9 @@ class Estimates:
                     self._working = False
                     return
                 request = next(reversed(self._waiting))
+            if self._jobs.warms_later:  # a browser draws a page; its question may be dropped
+                time.sleep(_POLL)
+                continue
             answer, sentence = self._ask(request)
             with self._lock:
                 if sentence:

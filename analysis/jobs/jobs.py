@@ -96,9 +96,14 @@ class Jobs:
         self._closed = False
         atexit.register(self.close)
 
-    def warm(self) -> None:
-        """Start an idle worker, if there is none."""
-        self._pool.warm()
+    def warm(self, after: float = 0.0) -> None:
+        """Start an idle worker, if there is none, after so many seconds without another call."""
+        self._pool.warm(after)
+
+    @property
+    def warms_later(self) -> bool:
+        """Whether an idle worker will start in a while, for work that is not urgent."""
+        return self._pool.warms_later
 
     def start(self, request: Hashable, watcher: str = "") -> Job:
         """Start some work, or join work that is running with the same request.

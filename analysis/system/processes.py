@@ -136,14 +136,38 @@ class WorkerPool:
         self._most = idle
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
+        self._timer: threading.Timer | None = None  # until a worker starts in advance
         self._closed = False
         atexit.register(self.close)
 
-    def warm(self) -> None:
-        """Start an idle worker if there is none. Its start uses a core for seconds."""
+    def warm(self, after: float = 0.0) -> None:
+        """Start an idle worker if there is none. Its start uses a core for seconds.
+
+        Parameters
+        ----------
+        after : float, default=0.0
+            Seconds to wait first; a later call makes the wait begin anew.
+        """
         with self._lock:
-            if not self._closed and not any(worker.alive for worker in self._idle):
+            self._forget_timer()
+            if self._closed or any(worker.alive for worker in self._idle):
+                return
+            if after:
+                self._timer = threading.Timer(after, self.warm)
+                self._timer.daemon = True
+                self._timer.start()
+            else:
                 self._idle = [Worker()]
+
+    @property
+    def warms_later(self) -> bool:
+        """Whether an idle worker will start in a while."""
+        return self._timer is not None
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def take(self) -> Worker:
         """Return an idle worker if there is one, else a new one. The caller then owns it."""
@@ -160,6 +184,7 @@ class WorkerPool:
             keep = not self._closed and worker.alive and len(self._idle) < self._most
             if keep:
                 self._idle.append(worker)
+                self._forget_timer()
         if not keep:
             worker.kill()
 
@@ -167,6 +192,7 @@ class WorkerPool:
         """End the idle workers, and keep none from now on."""
         with self._lock:
             self._closed = True
+            self._forget_timer()
             idle, self._idle = self._idle, []
         for worker in idle:
             worker.kill()

@@ -72,6 +72,7 @@ _cached = partial(st.cache_resource, show_spinner=False, hash_funcs={Choice: rep
 
 TALL = 46  # layers; a profile with more is drawn denser
 ROW, DENSE_ROW = 16, 15  # pixels
+WARM_AFTER = 5.0  # seconds without a new page; a browser draws the first one for as long
 
 
 @st.cache_resource(show_spinner=False)

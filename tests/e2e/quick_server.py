@@ -9,6 +9,7 @@ import time
 
 import streamlit as st
 
+import app.cache
 from analysis.jobs.estimates import Estimates
 from app.server import lifespan
 from tests.predictions import PREDICTIONS
@@ -20,5 +21,6 @@ def _ask(self: Estimates, request: object) -> tuple[object, str]:
     return PREDICTIONS[type(request)], ""
 
 
+app.cache.WARM_AFTER = 0.0
 Estimates._ask = _ask  # type: ignore[method-assign]
 app = st.App(str(ROOT / "app" / "main.py"), lifespan=lifespan)

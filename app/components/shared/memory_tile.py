@@ -13,7 +13,7 @@ from app.components.shared.polling import poll_until
 from app.literal import sentence
 from app.state import Shown, session
 
-POLL_EVERY = 0.3  # seconds
+POLL_EVERY = 1.0  # seconds; each poll takes the browser tens of milliseconds
 HELP = "The most memory that tensors take in one training step with {batch} images."
 ANALYTIC = (
     " The model behind the paper's figures (frozen weights at 4 bit, batches of 8) gives {part} "

@@ -44,6 +44,8 @@ def wait_for(estimates: Estimates, request: Question[Answer]) -> Answer | str:
 class FakeJobs:
     """Jobs that are done when they start, and record their requests."""
 
+    warms_later = False
+
     def __init__(self) -> None:
         self.asked: list[Question[Any]] = []
         self.open = False
@@ -116,6 +118,24 @@ def test_a_request_that_nobody_waits_for_is_dropped(clock: SimpleNamespace) -> N
     wait_until(lambda: not estimates._working)
     assert fake.asked == [begun, waiting]
     assert isinstance(estimates.known(begun), MemoryEstimate)
+
+
+def test_no_question_is_asked_while_a_worker_is_to_start_later(clock: SimpleNamespace) -> None:
+    fake = FakeJobs()
+    fake.open = fake.warms_later = True
+    estimates = Estimates(fake)  # type: ignore[arg-type]
+    left, waiting = (MemoryRequest(f"m{i}", 10, "everything") for i in range(2))
+    assert estimates.get(left) is None
+    clock.now += 4
+    assert estimates.get(waiting) is None
+    clock.now += 4
+    time.sleep(0.1)  # for several looks
+    assert estimates._working
+    assert not fake.asked
+    fake.warms_later = False
+    wait_for(estimates, waiting)
+    wait_until(lambda: not estimates._working)
+    assert fake.asked == [waiting]
 
 
 def test_only_answers_that_depend_on_free_memory_expire(

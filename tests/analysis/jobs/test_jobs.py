@@ -318,6 +318,36 @@ def test_no_worker_outlives_a_killed_owner(worker_is: str, tmp_path: Path) -> No
     wait_until(lambda: not any(p.is_running() for p in orphans))
 
 
+def test_a_worker_starts_in_advance_some_seconds_after_the_last_call(jobs: Jobs) -> None:
+    jobs.warm(3600)
+    first = jobs._pool._timer
+    jobs.warm(3600)
+    assert first is not None
+    assert first.finished.is_set()
+    assert jobs.warms_later
+    assert not workers()
+    jobs.warm(0.01)
+    wait_until(workers)
+    assert not jobs.warms_later
+    jobs.warm(3600)  # one is there
+    assert not jobs.warms_later
+
+
+def test_a_worker_that_is_free_again_makes_another_needless(jobs: Jobs) -> None:
+    worker = jobs._pool.take()
+    jobs.warm(3600)
+    jobs._pool.give_back(worker)
+    assert not jobs.warms_later
+
+
+def test_a_closed_pool_starts_no_worker_later() -> None:
+    pool = WorkerPool()
+    pool.warm(3600)
+    pool.close()
+    pool.warm(3600)
+    assert not pool.warms_later
+
+
 def test_a_pool_keeps_so_many_idle_workers_and_ends_the_others() -> None:
     pool = WorkerPool(idle=2)
     workers = [pool.take() for _ in range(3)]
