@@ -11,12 +11,13 @@ from analysis.costs.training_memory import MemoryEstimate, MemoryRequest
 from analysis.selection.scores import normalization_of
 from analysis.text import percent_text, saving_text, size_text
 from app.cache import estimates
+from app.components.compare.powers import no_power_moves
 from app.components.shared.memory_tile import memory_request
 from app.components.shared.polling import poll_until
 from app.literal import sentence
 from app.state import Shown
 
-POLL_EVERY = 0.3  # seconds
+POLL_EVERY = 1.0  # seconds; each poll takes the browser tens of milliseconds
 
 
 def render_costs(shown: Shown, rankings: Mapping[str, pd.DataFrame]) -> None:
@@ -32,6 +33,7 @@ def render_costs(shown: Shown, rankings: Mapping[str, pd.DataFrame]) -> None:
     wanted = list(dict.fromkeys([full, *requests.values()]))
     pending = any(_answer(request, ask=False) is None for request in wanted)
     asks = False
+    normalization = st.session_state.get("normalization")  # before a poll may carry another
 
     def draw() -> bool:
         nonlocal asks
@@ -40,7 +42,8 @@ def render_costs(shown: Shown, rankings: Mapping[str, pd.DataFrame]) -> None:
             answers[request] = _answer(request, ask=asks)
         # Not with the page itself: while a slider moves, predictions would slow down the charts.
         asks = True
-        if pending and all(answer is not None for answer in answers.values()):
+        known = all(answer is not None for answer in answers.values())
+        if pending and known and no_power_moves(normalization):
             return True
         st.dataframe(
             pd.DataFrame(

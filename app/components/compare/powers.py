@@ -9,7 +9,7 @@ from analysis.selection.scores import (
     normalization_of,
 )
 from analysis.selection.sizes import SIZES
-from app.state import Choice
+from app.state import Choice, session
 
 HELP = (
     "Score = loops / (activations^α · parameters^β · FLOPs^γ · training memory^δ). Move a power to "
@@ -40,11 +40,25 @@ def render_powers(choice: Choice) -> None:
         )
 
 
+def no_power_moves(normalization: str | None) -> bool:
+    """Whether a poll may draw the whole page, which was last drawn with this normalisation.
+
+    Until the browser knows what a slider has set, its polls carry the normalisation from before,
+    and the page would take back the move.
+    """
+    moved = "normalization" in session().uploads.widget_values
+    return not moved and st.session_state.get("normalization") == normalization
+
+
 def _key(name: str) -> str:
     return f"power_{name}"
 
 
 def _apply() -> None:
-    """Make the sliders the sidebar's normalisation, which links and runs carry."""
+    """Make the sliders the sidebar's normalisation, which links and runs carry.
+
+    A poll may carry the move first, and draws no sidebar. The browser then asks for the page with
+    the new power and the old normalisation, so this one is set no earlier than the page is drawn.
+    """
     powers = {name: float(st.session_state[_key(name)]) for name in SIZES}
-    st.session_state["normalization"] = normalization_name(powers)
+    session().uploads.choose("normalization", normalization_name(powers))
