@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 Images = NDArray[np.float32]  # (N, C, H, W), values in [0, 1]
 
@@ -36,6 +35,8 @@ def _none(images: Images, severity: int, rng: np.random.Generator) -> Images:
 
 
 def _blur(images: Images, severity: int, rng: np.random.Generator) -> Images:
+    from scipy import fft  # slow to import, like `ndimage` below
+
     # Lindeberg's discrete Gaussian: heat diffusion on the pixel grid (1990, §IV). A sampled
     # Gaussian has no effect at the width that 8 x 8 images need, a third of a pixel.
     height, width = images.shape[2:]
@@ -57,6 +58,8 @@ def _contrast(images: Images, severity: int, rng: np.random.Generator) -> Images
 
 
 def _rotation(images: Images, severity: int, rng: np.random.Generator) -> Images:
+    from scipy import ndimage
+
     turned = ndimage.rotate(images, ROTATIONS[severity - 1], (3, 2), reshape=False, order=1)
     return _within_range(turned)
 
