@@ -14,7 +14,7 @@ PAGES = sorted(path.parent.name for path in (ROOT / "app/components").glob("*/__
 # Modules and names that compute topology, scores or a choice of layers, train, or write to the
 # store. A page uses them through `app.cache` or a worker.
 COMPUTING = {
-    *("torch", "torchvision", "ripser", "persim", "sklearn", "scipy", "sqlite3"),
+    *("torch", "torchvision", "ripser", "pyRipser", "persim", "sklearn", "scipy", "sqlite3"),
     *("analysis.instruments.activations", "analysis.instruments.ledger"),
     *(
         f"analysis.topology.{module}"

@@ -11,6 +11,7 @@ from ripser import ripser
 
 from analysis.topology.distances import pairwise_distances
 from analysis.topology.persistence import persistence, persistences
+from analysis.topology.rounding import without_rounding
 from tests.factories import blobs, circle, distances_of
 
 
@@ -51,6 +52,19 @@ def test_the_matrix_gives_the_same_as_the_cloud_in_ripser() -> None:
     expected = ripser(cloud, maxdim=1)["dgms"]
     for mine, other in zip(persistence(distances_of(cloud)), expected, strict=True):
         np.testing.assert_allclose(np.sort(mine, 0), np.sort(other, 0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+@pytest.mark.parametrize("values", [2, 1000])  # few values make ties
+def test_the_diagrams_are_those_of_the_package_to_the_last_bit(count: int, values: int) -> None:
+    points = np.random.default_rng(count).integers(0, values, (count, 6))
+    distances = distances_of(points)
+    components, loops = ripser(distances, distance_matrix=True, maxdim=1)["dgms"]
+    own = persistence(distances)
+    expected = components.astype(np.float32), without_rounding(loops.astype(np.float32))
+    for mine, other in zip(own, expected, strict=True):
+        np.testing.assert_array_equal(mine, other)
+        assert mine.dtype == other.dtype
 
 
 def test_processes_give_the_same_diagrams_in_the_same_order() -> None:

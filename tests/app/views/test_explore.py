@@ -81,7 +81,7 @@ def test_rho_and_normalization_move_the_selection_without_any_topology(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("topology was computed")
 
-    monkeypatch.setattr(analysis.topology.persistence, "ripser", never)
+    monkeypatch.setattr(analysis.topology.persistence, "doRipsFiltrationDM", never)
     # A prediction of memory may be made, as that is no topology.
     start = app.cache.jobs().start
     monkeypatch.setattr(
