@@ -49,10 +49,11 @@ if shown is not None:
         render_export(shown, choice, layer)
     with st.container(key="panes"):
         wide, close = st.columns([8, 5], gap="medium")
-        with wide:
-            render_profile(shown, rows, choice, layer)
+        # First: with another open row the profile is sent again, which takes the browser longer.
         with close, st.container(key="microscope", gap="xsmall"):
             render_microscope(shown, rows, choice, layer)
+        with wide:
+            render_profile(shown, rows, choice, layer)
     render_sentences_below(shown, rows, choice)
     render_pinned(shown, rows, choice)
     render_table(shown, choice)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from analysis.options import AnalysisOptions
 from analysis.topology.pipeline import analyze_named
 from analysis.topology.store import fingerprint, load_analysis
 from app.cache.live import live_cloud
+from app.components.explore import microscope, profile
 from tests.app.pages import opened, texts
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -36,6 +39,19 @@ def sent(page: AppTest) -> tuple[dict[str, Any], int]:
 
 def floats(text: str, kind: str = "<f4") -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), kind)
+
+
+def test_the_open_layer_is_sent_before_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent_parts = []
+    for part in (profile.render_profile, microscope.render_microscope):
+
+        def render(*args: Any, part: Callable[..., None] = part) -> None:
+            sent_parts.append(part.__name__)
+            part(*args)
+
+        monkeypatch.setattr(sys.modules[part.__module__], part.__name__, render)
+    assert not live_page(layer="conv1").exception
+    assert sent_parts[-2:] == ["render_microscope", "render_profile"]
 
 
 def test_it_shows_the_chosen_subset_of_the_open_layer() -> None:
