@@ -5,8 +5,9 @@ CPU build its compiled operators do not load, and `import torchvision` fails on
 the missing `torchvision::nms`. Models, transforms and datasets need none of
 those operators: declaring the two schemas that the import looks up is enough.
 
-One function of the compiler is imported for a single operator, and with it the compiler, which
-takes nearly as long as torch itself. It is imported when it is needed.
+One function of the compiler is imported for a single operator, and another keeps it out of a
+function of the transforms. With them comes the compiler, which takes nearly as long as torch
+itself. It is imported when it is needed.
 
 Always write `from analysis.system.torchvision_guard import torchvision`.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -56,9 +57,13 @@ def _late_compiler() -> Iterator[None]:
         yield
         return
     sys.modules[_COMPILER] = late = _LateCompiler(_COMPILER)
+    disable = torch.compiler.disable
+    # The same, but it imports the compiler with the first call.
+    torch.compiler.disable = torch._disable_dynamo  # type: ignore[attr-defined, assignment]
     try:
         yield
     finally:
+        torch.compiler.disable = disable
         _end_late(late)
 
 
@@ -96,3 +101,5 @@ def import_torchvision() -> ModuleType:
 
 with _late_compiler():
     torchvision = import_torchvision()
+    with suppress(ImportError):
+        importlib.import_module("torchvision.tv_tensors")  # which the transforms import
