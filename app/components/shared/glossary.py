@@ -35,8 +35,12 @@ GLOSSARY = {
 
 
 def linked(term: str, text: str = "") -> str:
-    """A term in Markdown, or other text for it, that leads to the step that explains it."""
-    return f"[{text or term}](learn?step={GLOSSARY[term].step})"
+    """A term in Markdown, or other text for it, that leads to the step that explains it.
+
+    The pointer shows its sentence.
+    """
+    entry = GLOSSARY[term]
+    return f'[{text or term}](learn?step={entry.step} "{entry.sentence}")'
 
 
 def glossary_list() -> str:

@@ -24,5 +24,6 @@ def test_each_step_explains_a_term_and_each_term_has_a_step() -> None:
 
 
 def test_a_help_text_leads_to_the_step_that_explains_it() -> None:
-    assert linked("b₁", "loops") == "[loops](learn?step=2)"
+    sentence = GLOSSARY["b₁"].sentence
+    assert linked("b₁", "loops") == f'[loops](learn?step=2 "{sentence}")'
     assert linked("loop") in DIAGRAM_HELP
