@@ -10,7 +10,7 @@ from app.cache import WARM_AFTER, jobs, run_queue
 from app.components.shared.links import drop_infinite_numbers, report_replaced
 from app.components.shared.saving import keep_figure_choices
 from app.components.sidebar.sidebar import render_sidebar
-from app.state import session
+from app.state import is_large, session
 from app.theme import BASE_FONT_SIZE, LARGE
 
 ICON = Path(__file__).resolve().parent.parent / "assets" / "icon.svg"
@@ -67,7 +67,7 @@ drop_infinite_numbers()
 keep_figure_choices()
 st.session_state["controls"] = render_sidebar()
 report_replaced()
-if st.session_state.get("large"):
+if is_large():
     st.html(LARGE_STYLE)
 if session().analysis.is_new_request and page.url_path in (
     "runs",

@@ -315,7 +315,12 @@ def _put_into_link(name: str, values: list[str]) -> None:
 def appearance() -> str:
     """The name of a look in `theme.PALETTES`: as the browser shows the page, and in which type."""
     shade = "dark" if st.context.theme.type == "dark" else "light"
-    return f"{shade} large" if st.session_state.get("large") else shade
+    return f"{shade} large" if is_large() else shade
+
+
+def is_large() -> bool:
+    """Whether type is large, for a projector."""
+    return bool(st.session_state.get("large"))
 
 
 def remember_compared() -> None:

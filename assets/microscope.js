@@ -373,6 +373,8 @@ const STYLE = `
 .live .legend i { display: inline-block; width: 8px; height: 8px; border-radius: 50%; margin-right: 4px; }
 .live .chosen { margin-top: 6px; }
 .live .chosen select { max-width: 100%; }
+.live:is(.toy, .short):not(.quiet) .chosen { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; }
+.live:is(.toy, .short) .chosen p { flex: 1 1 24em; order: 1; } /* beside the choice, or below the images */
 .live .chosen p { margin: 3px 0; color: var(--secondary); font-size: 0.92em; }
 .live .strip { display: flex; flex-wrap: wrap; gap: 3px; max-height: 170px; overflow-y: auto; }
 .live [hidden] { display: none; }
@@ -391,8 +393,8 @@ const STYLE = `
   .live .small { grid-template-columns: 1fr; align-content: start; margin: 0; }
   .live .small canvas { height: max(90px, min(13vh, 120px)); }
   .live.toy .map canvas { height: min(48vh, 520px); }
-  .live.short .map canvas { height: min(38vh, 520px); }
-  .live.short .small canvas { height: max(76px, min(11vh, 120px)); }
+  .live.short .map canvas { height: min(38vh - (var(--scale) - 1) * 7.5vh, 520px); } /* below it all grows */
+  .live.short .small canvas { height: max(72px, min(10vh, 120px)); }
   .live.quiet .views { grid-template-columns: 1fr; }
 }
 .live:fullscreen { padding: 16px 24px; overflow-y: auto; font-size: calc(17px * var(--scale)); }
@@ -944,8 +946,8 @@ class Microscope extends Player {
       text = this.cloud.movable ? "A cycle round it comes with the next answer of the server." : "The cycles of the longest loops only are known.";
     else if (loop)
       text =
-        `${many(images.length, this.cloud.what)} in order round the loop, where it is born. It is not unique: ` +
-        `other cycles go round the same hole.${loop.fills ? "" : " It ends when it joins an older loop."}`;
+        `${many(images.length, this.cloud.what)} in order round the loop, where it is born. ` +
+        `Other cycles go round the same hole too.${loop.fills ? "" : " It ends when it joins an older loop."}`;
     this.find(".chosen p").textContent = text;
     this.fillStrip(images);
   }

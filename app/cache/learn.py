@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from analysis.selection.overlap import choices_of_clouds, shared_layers
 from analysis.topology.embedding import embed
 from analysis.topology.known_shapes import shape_points
 from analysis.topology.persistence import persistence
-from analysis.topology.rotation import RotationTest, rotation_test
+from analysis.topology.rotation import RotationTest, coordinates, null_statistics, observe
 from analysis.topology.store import fingerprint, load_analysis
 from app.cache.live import cloud_data
 from app.charts.live import live_data, look_of, toy_data
@@ -28,6 +29,7 @@ RING_POINTS = 24
 _RING_NOISE = 0.09
 _JOINED = 2  # points that make a group on the map: they are joined
 _DRAWS = 99
+_AT_ONCE = 11  # of them
 
 Points = tuple[tuple[float, float], ...]
 
@@ -87,10 +89,24 @@ def _cloud(points: Float64, places: Float64 | None = None) -> Cloud:
     return Cloud(distances, embed(distances) if places is None else places, *persistence(distances))
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def known_test(known: Known) -> RotationTest:
-    """The loops of a shape's points against those of rotated clouds."""
-    return rotation_test(known_cloud(known).distances, draws=_DRAWS, seed=known.seed)
+def known_test(known: Known, report: Callable[[float], object]) -> RotationTest:
+    """The loops of a shape's points against those of rotated clouds.
+
+    `report` gets the share that is done, a few times a second.
+    """
+    parts = []
+    for first in range(0, _DRAWS, _AT_ONCE):
+        report(first / _DRAWS)
+        parts.append(_noise(known, first))
+    return observe([known_cloud(known).loops], null=np.concatenate(parts), asked=_DRAWS)
+
+
+@st.cache_resource(max_entries=64 * _DRAWS // _AT_ONCE, show_spinner=False)
+def _noise(known: Known, first: int) -> Float64:
+    """The loops of the rotated clouds from the `first` one on."""
+    points = coordinates(known_cloud(known).distances[None])
+    draws = range(first, min(first + _AT_ONCE, _DRAWS))
+    return null_statistics([points], draws, known.seed)[:, 0]
 
 
 def toy(

@@ -23,7 +23,7 @@ from analysis.topology.store import fingerprint, load_analysis
 from analysis.training.metrics import FinetuneResult
 from app.cache.learn import Known, ring
 from app.charts.live import MODULE
-from app.components.learn.bet import bet_options
+from app.components.learn.bet import BETS, bet_options
 from tests.factories import choices_by_draw, circle, distances_of
 from tests.serving import PATIENCE
 
@@ -91,6 +91,16 @@ def opened(contexts: Callable[[bool], BrowserContext], address: str, query: str)
     page.set_viewport_size({"width": 1280, "height": 720})
     page.goto(f"{address}/learn?{query}")
     return page
+
+
+def fits(page: Page) -> bool:
+    """Whether all of the page is on the screen, once it is drawn."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    inside: bool = page.get_by_test_id("stMain").evaluate(
+        "main => main.scrollHeight <= main.clientHeight && main.scrollWidth <= main.clientWidth"
+    )
+    return inside
 
 
 def press(page: Page, button: str) -> None:
@@ -229,6 +239,47 @@ def test_the_steps_about_a_network(
     expect(bet.get_by_text(f"{share_text(most)} right", exact=True)).to_be_visible()
     expect(bet.get_by_text("Bets by name")).to_be_visible()
     bet.locator("[data-test-script-state=notRunning]").wait_for()
-    fits = "main => main.scrollHeight <= main.clientHeight"
-    assert bet.get_by_test_id("stMain").evaluate(fits)  # on one screen, with a table that scrolls
+    assert fits(bet)
     bet.close()
+
+
+def test_each_step_fits_a_projector(
+    address: str,
+    server_home: Path,
+    contexts: Callable[[bool], BrowserContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In large type no step scrolls, before its answer and after it."""
+    monkeypatch.setenv("BETTISCOPE_HOME", str(server_home))
+    store = RunStore()
+    for name in BETS:
+        for seed in (0, 1):
+            result = FinetuneResult(0.8, 1, 0.8, 0.8, None, 1.0)
+            ending = Outcome(Ending("done", result=result), 0.0)
+            store.keep(bet_options(name, seed, 0.24), ending, group="projector")
+    for number in range(12):
+        store.add_bet(Bet(f"Pupil {number}", "random", 0.24))
+    steps = {
+        1: ("loop", "1", ".live .small"),
+        2: ("Circle", "1", ".st-key-longest .main-svg"),
+        3: ("layers", "falls", ".st-key-learn_counts .main-svg"),
+        4: ("selection", "few", ".st-key-learn_scores .main-svg"),
+        5: ("bet", "Random", ".st-key-bet .main-svg"),
+    }
+    for step, (question, answer, last) in steps.items():
+        page = opened(contexts, address, f"step={step}&large=true&bet_rho=0.24")
+        radio = page.locator(f".st-key-guess_{question}").get_by_role("radio")
+        radio.first.wait_for()
+        assert fits(page), f"step {step} scrolls before its answer"
+        radio.and_(page.get_by_role("radio", name=answer, exact=True)).click()
+        page.get_by_test_id("stMetricValue").wait_for()
+        page.locator(last).first.wait_for()
+        if step == 4:
+            page.locator(".st-key-guess_trust").get_by_role("radio").last.click()
+            page.get_by_text("puts it to the test").wait_for()
+        assert fits(page), f"step {step} scrolls after its answer"
+        if step == 5:
+            page.get_by_role("tab", name="Bets by name").click()
+            page.get_by_role("button", name="Forget all bets").wait_for()
+            assert fits(page), "the table of bets scrolls the page"
+        page.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import mean
 
@@ -27,19 +27,19 @@ from app.components.learn.bets import (
     render_note,
     table_height,
 )
-from app.components.learn.frame import ask
+from app.components.learn.frame import ask, step_columns
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.polling import poll_until
 from app.components.shared.run_actions import attempt, render_action_error
 from app.components.shared.verdict import render_verdict
 from app.literal import sentence
-from app.state import appearance
+from app.state import appearance, is_large
 from app.theme import PALETTES, chart_config
 
 TITLE = "Bet, then train"
 TEXT = (
     "The claim is that layers with many loops for their size learn best. Bet on a choice of "
-    "layers, then let the computer train each choice on the same images."
+    "layers, then train."
 )
 BETS = ("adabet", "size", "random", "head")
 SEEDS = 10  # at most
@@ -59,11 +59,9 @@ def bet_options(strategy: str, seed: int, rho: float = RunOptions.rho) -> RunOpt
 
 def render_bet() -> None:
     """Draw the step."""
-    left, right = st.columns([3, 7], gap="medium")
     titles = [STRATEGIES[name].title for name in BETS]
     try:
-        with right:
-            share, start = st.columns([3, 2], vertical_alignment="bottom", gap="medium")
+        name, share, again = st.columns([3, 4, 3], vertical_alignment="bottom", gap="medium")
         rho = share.slider(
             "ρ · share of layers to train",
             0.02,
@@ -76,25 +74,21 @@ def render_bet() -> None:
         tried = _tried()
         runs = tried.get(rho, [])
         done = [run for run in runs if run.result is not None]
-        with left:
+        with name:
             render_name(rho)
-            question = "Which choice of layers will get most test images right?"
+        left, right = step_columns()
+        with left:
+            question = "Which gets the most test images right?"
             bet = ask("bet", question, titles, on_change=partial(enter_bet, rho))
             revealed = bet is not None and bool(done) and not any(run.active for run in runs)
             render_note(rho, revealed=revealed)
-            if bet is not None and revealed:
-                _render_answer(bet, done)
         with right:
-            if not revealed:
-                entries = {STRATEGIES[name].title: STRATEGIES[name].description for name in BETS}
-                st.markdown(bullet_list(entries))
             if bet is not None:
-                _render_training(bet, rho, runs, done, start)
-                by_rho, by_name = st.columns([2, 5], gap="medium")
-                with by_rho:
-                    _render_tried(tried)
-                with by_name:
-                    render_bets(tried)
+                _render_training(rho, runs, done, again if done else st.container())
+            aside = _render_views(bet, done if revealed else [], tried)
+        with left:
+            if bet is not None and revealed:
+                _render_answer(bet, done, aside)
     except AnalysisError as error:
         st.error(sentence(error))
 
@@ -122,9 +116,39 @@ def _missing(rho: float, done: Sequence[Run]) -> list[RunOptions]:
     return []
 
 
-def _render_training(
-    bet: str, rho: float, runs: list[Run], done: list[Run], start: DeltaGenerator
-) -> None:
+def _render_views(
+    bet: str | None, done: list[Run], tried: Mapping[float, list[Run]]
+) -> DeltaGenerator:
+    """Draw the choices, or what they reached, and behind tabs the tables, if they have rows.
+
+    Returns
+    -------
+    DeltaGenerator
+        The place below the results.
+    """
+    rows = _tried_rows(tried)
+    bets = run_queue().store.bets()
+    names = ["Results" if done else "Choices"]
+    if bet is not None:
+        names += ["Tried on this computer"] * (len(rows) > 1) + ["Bets by name"] * bool(bets)
+    tabs = dict(zip(names, st.tabs(names) if len(names) > 1 else [st.container()], strict=True))
+    first = tabs[names[0]]
+    with first:
+        if bet is not None and done:
+            _render_chart(bet, done)
+        else:
+            entries = {STRATEGIES[name].title: STRATEGIES[name].description for name in BETS}
+            st.markdown(bullet_list(entries))
+    if "Tried on this computer" in tabs:
+        with tabs["Tried on this computer"]:
+            _render_tried(rows)
+    if "Bets by name" in tabs:
+        with tabs["Bets by name"]:
+            render_bets(bets, tried)
+    return first
+
+
+def _render_training(rho: float, runs: list[Run], done: list[Run], place: DeltaGenerator) -> None:
     if any(run.active for run in runs):
 
         def draw() -> bool:
@@ -140,7 +164,7 @@ def _render_training(
         label = "Train again with other images" if done else f"Train all {len(BETS)}"
         if len(missing) < len(BETS):  # some failed, or were stopped
             label = "Train the rest"
-        start.button(
+        place.button(
             label,
             type="secondary" if done else "primary",
             icon=":material/play_arrow:",
@@ -150,8 +174,6 @@ def _render_training(
             help=f"{plural(_EPOCHS, 'epoch')} of {RunOptions.train_samples} images each, which "
             "takes seconds. The runs go on if you leave, and the page Runs lists them.",
         )
-    if done:
-        _render_chart(bet, done)
 
 
 def _render_chart(bet: str, done: list[Run]) -> None:
@@ -159,7 +181,13 @@ def _render_chart(bet: str, done: list[Run]) -> None:
     accuracies = {STRATEGIES[row.strategy].title: row.accuracies for row in table}
     elsewhere, text = _in_profile()
     st.plotly_chart(
-        bet_figure(accuracies, bet, elsewhere, palette=PALETTES[appearance()], height=188),
+        bet_figure(
+            accuracies,
+            bet,
+            elsewhere,
+            palette=PALETTES[appearance()],
+            height=150 if is_large() else 188,
+        ),
         key="bet",
         theme=None,
         config=chart_config("bettiscope-bet"),
@@ -192,7 +220,7 @@ def _in_profile() -> tuple[dict[str, float], str]:
     )
 
 
-def _render_answer(bet: str, done: list[Run]) -> None:
+def _render_answer(bet: str, done: list[Run], aside: DeltaGenerator) -> None:
     table, _ = standings(done)
     best = table[0]
     with st.container(key="answer", gap="small"):
@@ -203,12 +231,12 @@ def _render_answer(bet: str, done: list[Run]) -> None:
             delta_color="off",
             delta_arrow="off",
         )
-        render_verdict(done)
+        render_verdict(done, aside=aside)
 
 
-def _render_tried(tried: dict[float, list[Run]]) -> None:
-    """Draw what was tried on this computer, by ρ."""
-    lines = []
+def _tried_rows(tried: Mapping[float, list[Run]]) -> list[dict[str, object]]:
+    """What was tried on this computer, by ρ."""
+    lines: list[dict[str, object]] = []
     for rho, runs in sorted(tried.items()):
         table, _ = standings(runs)
         if table:
@@ -221,15 +249,17 @@ def _render_tried(tried: dict[float, list[Run]]) -> None:
                     "Seeds": len(best.seeds),
                 }
             )
-    if len(lines) > 1:
-        st.markdown("**Tried on this computer**")
-        st.dataframe(
-            pd.DataFrame(lines),
-            hide_index=True,
-            height=table_height(len(lines)),
-            column_config={"ρ": st.column_config.NumberColumn(format="%.2f")},
-            alt="The best choice of layers for each ρ that was tried",
-        )
+    return lines
+
+
+def _render_tried(rows: list[dict[str, object]]) -> None:
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        height=table_height(len(rows)),
+        column_config={"ρ": st.column_config.NumberColumn(format="%.2f")},
+        alt="The best choice of layers for each ρ that was tried",
+    )
 
 
 def _draw_progress(rho: float) -> bool:

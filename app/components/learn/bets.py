@@ -19,20 +19,20 @@ from app.literal import literal, sentence, visible
 
 _NAME, _NOTE, _SEEN = "bet_name", "bet_note", "bets_seen"
 _LONGEST = 40  # characters of a name
-_ROWS = 4  # of a table, before it scrolls: more would not fit a screen of 720 pixels
+_ROWS = 7  # of a table, before it scrolls: more would not fit a screen of 720 pixels
 
 
 def render_name(rho: float) -> None:
     """Draw the field for a name; with a name, `enter_bet` keeps the bet."""
     st.text_input(
-        "Your name, for the table of bets",
+        "Your name, for the table",
         key=_NAME,
         max_chars=_LONGEST,
         placeholder="optional",
         on_change=enter_bet,
         args=(rho,),
-        help="Type it before you bet. The table below shows every name with its bet, on this "
-        "computer only.",
+        help="Type it before you bet. A table shows every name with its bet, on this computer "
+        "only.",
     )
 
 
@@ -94,29 +94,21 @@ def bets_table(bets: Sequence[Bet], tried: Mapping[float, Sequence[Run]]) -> pd.
     return pd.DataFrame(lines)
 
 
-def render_bets(tried: Mapping[float, Sequence[Run]]) -> None:
-    """Draw the bets of all names, if there are any."""
-    store = run_queue().store
-    bets = store.bets()
-    if not bets:
-        return
-    with st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
-    ):
-        st.markdown("**Bets by name**", width="content")
-        st.button(
-            "Forget all bets",
-            type="tertiary",
-            on_click=attempt,
-            args=(store.forget_bets,),
-            help="Remove every name and bet from this computer. The runs stay.",
-        )
+def render_bets(bets: Sequence[Bet], tried: Mapping[float, Sequence[Run]]) -> None:
+    """Draw the bets of all names."""
     st.dataframe(
         bets_table(bets, tried),
         hide_index=True,
         height=table_height(len(bets)),
         column_config={"ρ": st.column_config.NumberColumn(format="%.2f")},
         alt="Who bet on which choice of layers, and what it reached",
+    )
+    st.button(
+        "Forget all bets",
+        type="tertiary",
+        on_click=attempt,
+        args=(run_queue().store.forget_bets,),
+        help="Remove every name and bet from this computer. The runs stay.",
     )
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.components.shared.glossary import glossary_list
+from app.state import is_large
 
 _KEYS = Path(__file__).resolve().parents[3] / "assets" / "learn_keys.js"
 _listen = st.components.v2.component("learn_keys", js=_KEYS.read_text("utf-8"))
@@ -27,6 +29,20 @@ h1 { padding: 0; font-size: 1.5rem; }
   [data-testid=stMainBlockContainer] { padding: 3.9rem 2rem 1rem; }
 }
 </style>"""
+# A screen of 720 pixels must hold a step in large type too, so what is between the lines is less.
+_LARGE_STYLE = """<style>
+@media (min-width: 641px) {
+  [data-testid=stMainBlockContainer] { padding-bottom: 0.4rem; }
+  [data-testid=stMainBlockContainer] [data-testid=stVerticalBlock] { gap: 0.35rem; }
+  [data-testid=stMainBlockContainer] [data-testid=stMarkdown] :is(p, li) { line-height: 1.35; }
+  .st-key-answer [data-testid=stMetricValue] { padding: 0; font-size: 2rem; line-height: 1.15; }
+  :is(.st-key-steps, .st-key-answer, .st-key-bet_train) [data-testid=stButton] button {
+    min-height: 2rem;
+  }
+  [data-testid=stMain] [role=tabpanel] { padding-top: 0.35rem; }
+  .st-key-guess_bet [role=radiogroup] button { padding: 0 0.4rem; }
+}
+</style>"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,8 @@ class Step:
 def render_frame(steps: Sequence[Step]) -> None:
     """Draw the step that the link or the buttons choose, with the way to the others."""
     st.html(_STYLE)
+    if is_large():
+        st.html(_LARGE_STYLE)
     names = [str(place) for place in range(1, len(steps) + 1)]
     with st.container(horizontal=True, vertical_alignment="center", key="steps", gap="small"):
         chosen = st.segmented_control(
@@ -65,9 +83,15 @@ def render_frame(steps: Sequence[Step]) -> None:
             help="Larger text on pages and in figures, for a projector, and a clock.",
         )
         with st.container(key="clock", width="content"):
-            _listen(key="learn_keys", data={"clock": bool(st.session_state.get("large"))})
+            _listen(key="learn_keys", data={"clock": is_large()})
     st.markdown(step.text)
     step.render()
+
+
+def step_columns() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """The column of the question and its answer, and that of what one looks at."""
+    left, right = st.columns([1, 2], gap="small")
+    return left, right
 
 
 def ask(
@@ -109,4 +133,4 @@ def _go(name: str) -> None:
 
 
 def _toggle_type() -> None:
-    st.session_state["large"] = not st.session_state.get("large", False)
+    st.session_state["large"] = not is_large()

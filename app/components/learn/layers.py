@@ -10,12 +10,12 @@ from app.cache import DrawnImages
 from app.cache.learn import neighbours
 from app.cache.live import live_cloud
 from app.charts.layer_bars import layer_bars_figure
-from app.components.learn.frame import ask
+from app.components.learn.frame import ask, step_columns
 from app.components.learn.lesson import images_of_lesson, obtain_lesson
 from app.components.shared.live_microscope import draw_live
 from app.literal import code, visible
 from app.pictures import mosaic
-from app.state import Shown, appearance
+from app.state import Shown, appearance, is_large
 from app.theme import PALETTES, chart_config
 
 TITLE = "Each layer is a cloud of images"
@@ -36,7 +36,7 @@ def render_layers() -> None:
 
 def _render(shown: Shown) -> None:
     report, images = shown.report, images_of_lesson(shown)
-    left, right = st.columns([3, 7], gap="medium")
+    left, right = step_columns()
     with right:
         layer, image = _choose(report)
     with left:
@@ -80,10 +80,9 @@ def _render_answer(guess: str, report: TopologyReport, layer: str) -> None:
     with st.container(key="answer", gap="small"):
         st.metric("b₁ of this layer", f"{report.layer(layer).b1:.1f}")
         st.markdown(
-            f"You said “{guess}”: b₁ is {counts[0]:.1f} in the first layer, at most "
-            f"**{most.b1:.1f}** (in {code(most.name)}), and {counts[-1]:.1f} in the last. It is "
-            f"the mean over {plural(len(report.clouds), 'draw')} of {report.clouds.shape[1]} "
-            "images; the map shows one."
+            f"You said “{guess}”: b₁ goes from {counts[0]:.1f} over at most **{most.b1:.1f}** "
+            f"(in {code(most.name)}) to {counts[-1]:.1f}. It is the mean over "
+            f"{plural(len(report.clouds), 'draw')} of {report.clouds.shape[1]} images."
         )
         figure = layer_bars_figure(
             report.names,
@@ -91,7 +90,7 @@ def _render_answer(guess: str, report: TopologyReport, layer: str) -> None:
             [name == layer for name in report.names],
             title="b₁",
             palette=PALETTES[appearance()],
-            height=120,
+            height=90 if is_large() else 120,
         )
         st.plotly_chart(
             figure,

@@ -8,15 +8,16 @@ from analysis.text import plural
 from analysis.topology.known_shapes import LEAST_RATIO, long_loops
 from app.cache.learn import Cloud, Points, plane_cloud, ring, toy
 from app.charts.live import FRAME, MOST_POINTS
-from app.components.learn.frame import ask
+from app.components.learn.frame import ask, step_columns
 from app.components.shared.live_microscope import draw_live, moved_points
 from app.state import appearance
 
 TITLE = "A loop is a way round a hole"
 TEXT = (
-    "Two points are joined when they are at most ε apart, and three joined points are filled. "
-    "Drag ε, drag the points, or click to add some."
+    "Points at most ε (epsilon) apart are joined, and three joined points are filled. Drag ε, "
+    "drag the points, or click to add some."
 )
+LONG = f"A loop counts as long if it dies at more than {LEAST_RATIO:g} times the ε of its birth."
 _KEY = "learn_loop"
 _ANY = 10**9  # answers all reports
 _START = 0.12  # of ε: before anything is joined
@@ -30,7 +31,7 @@ def render_loop() -> None:
 def _render() -> None:
     points = _points()
     cloud = plane_cloud(points)
-    left, right = st.columns([3, 7], gap="medium")
+    left, right = step_columns()
     with left:
         guess = ask("loop", "As ε grows, how many loops will live long?", ["0", "1", "2", "many"])
         if guess is not None:
@@ -54,10 +55,7 @@ def _render_answer(guess: str, cloud: Cloud) -> None:
     with st.container(key="answer", gap="small"):
         st.metric(f"Long loops (you said {guess})", count)
         st.markdown(_story(cloud))
-        st.markdown(
-            f"**Try it:** pull points out of the ring until no loop is left. Here a loop is long "
-            f"if it dies at more than {LEAST_RATIO:g} times the ε of its birth."
-        )
+        st.markdown(f"{LONG} **Try it:** pull points out of the ring until no long loop is left.")
 
 
 def _story(cloud: Cloud) -> str:

@@ -13,17 +13,17 @@ from analysis.selection.scores import NORMALIZATIONS
 from app.cache import layer_rows, selection_certainty
 from app.cache.learn import cloud_choices
 from app.charts.layer_bars import layer_bars_figure
-from app.components.learn.frame import ask
+from app.components.learn.frame import ask, step_columns
 from app.components.learn.lesson import obtain_lesson
 from app.components.shared.help_texts import bullet_list
 from app.literal import code
-from app.state import Choice, Shown, appearance
+from app.state import Choice, Shown, appearance, is_large
 from app.theme import PALETTES, chart_config
 
 TITLE = "From counts to a choice"
 TEXT = (
-    "AdaBet trains the layers that have the most loops for their size: it divides b₁ by the number "
-    "of activations, and takes the best share ρ. Move the controls, then draw other images."
+    "AdaBet trains the layers with the most loops for their size. Move the controls, then draw "
+    "other images."
 )
 _ANSWERS = ["all", "most", "few", "none"]
 
@@ -37,7 +37,7 @@ def render_selection() -> None:
 
 def _render(shown: Shown) -> None:
     report = shown.report
-    left, right = st.columns([3, 7], gap="medium")
+    left, right = step_columns()
     with right:
         choice, draw = _choose(report)
     rows = layer_rows(shown.key, choice, report)
@@ -53,7 +53,7 @@ def _render(shown: Shown) -> None:
         if guess is not None:
             _render_answer(guess, shown, choice, rows, shared)
     with right:
-        _render_choice(rows["layer"].tolist(), values, marked, draw)
+        _render_choice(rows["layer"].tolist(), values, marked, draw, choice.normalization)
 
 
 def _choose(report: TopologyReport) -> tuple[Choice, int]:
@@ -73,7 +73,7 @@ def _choose(report: TopologyReport) -> tuple[Choice, int]:
     )
     draws, size = report.clouds.shape
     draw = images.slider(
-        f"Draw of {size} images (0: the mean over all {draws})",
+        f"Draw of {size} images (0: all {draws})",
         0,
         draws,
         0,
@@ -83,7 +83,9 @@ def _choose(report: TopologyReport) -> tuple[Choice, int]:
     return Choice(rho, normalization, RunOptions.preset), draw
 
 
-def _render_choice(names: list[str], scores: Float64, marked: NDArray[np.bool_], draw: int) -> None:
+def _render_choice(
+    names: list[str], scores: Float64, marked: NDArray[np.bool_], draw: int, normalization: str
+) -> None:
     best = np.nanmax(scores, initial=0.0) or 1.0
     chosen = [code(name or "(model)") for name, one in zip(names, marked, strict=True) if one]
     by = f"Draw {draw} chooses" if draw else "The mean over all draws chooses"
@@ -94,7 +96,7 @@ def _render_choice(names: list[str], scores: Float64, marked: NDArray[np.bool_],
         marked,
         title="score, the best is 1",
         palette=PALETTES[appearance()],
-        height=340,
+        height=225 if is_large() else 340,
     )
     st.plotly_chart(
         figure,
@@ -103,6 +105,9 @@ def _render_choice(names: list[str], scores: Float64, marked: NDArray[np.bool_],
         config=chart_config("bettiscope-scores"),
         alt="The score of each layer, from the first to the last; chosen layers stand out",
     )
+    if normalization != "none":
+        plain = NORMALIZATIONS["none"].title
+        st.caption(f"This favours small layers. Count loops “{plain}” to see b₁ itself.")
 
 
 def _render_answer(
@@ -125,6 +130,6 @@ def _render_answer(
         trust = ask("trust", "What would you trust?", ["one draw", "the mean", "neither yet"])
         if trust is not None:
             st.markdown(
-                "A choice that luck changes is no reason to train a layer, and one that luck keeps "
-                "may still train badly. The page **Fine-tune** puts it to the test."
+                "A choice that luck changes is no reason to train a layer, and one that it keeps "
+                "may train badly. The next step puts it to the test."
             )

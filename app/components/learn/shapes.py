@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from analysis.text import p_value_text, plural
-from analysis.topology.known_shapes import LEAST_RATIO, SHAPES, long_loops
+from analysis.text import p_value_text
+from analysis.topology.known_shapes import SHAPES, long_loops
 from analysis.topology.rotation import RotationTest
 from app.cache.learn import Cloud, Known, known_cloud, known_test, toy
 from app.charts.longest import longest_figure
-from app.components.learn.frame import ask
+from app.components.learn.frame import ask, step_columns
+from app.components.learn.loop import LONG
 from app.components.shared.live_microscope import draw_live
-from app.state import appearance
+from app.state import appearance, is_large
 from app.theme import PALETTES, chart_config
 
 TITLE = "Shapes with known answers"
@@ -30,7 +34,7 @@ def render_shapes() -> None:
 
 
 def _render() -> None:
-    left, right = st.columns([3, 7], gap="medium")
+    left, right = step_columns()
     with right:
         known = _choose()
     cloud = known_cloud(known)
@@ -38,16 +42,12 @@ def _render() -> None:
         guess = ask(known.shape, f"{known.shape}: what is b₁?", _ANSWERS)
         if guess is not None:
             _render_answer(guess, known, cloud)
-        st.button(
-            "Other points",
-            icon=":material/refresh:",
-            key="again",
-            on_click=_draw_again,
-            help="Draw other points of the same shape.",
-        )
+        noise = st.empty()
     with right:
         data = toy(repr(known), cloud, appearance(), quiet=guess is None)
-        draw_live(data, key="learn_shape")
+        draw_live(data | {"short": is_large()}, key="learn_shape")
+    if guess is not None:  # last, since it may take seconds
+        _render_noise(noise, known)
 
 
 def _choose() -> Known:
@@ -73,16 +73,28 @@ def _render_answer(guess: str, known: Known, cloud: Cloud) -> None:
     shape = SHAPES[known.shape]
     found = long_loops(cloud.loops)
     with st.container(key="answer", gap="small"):
-        st.metric(f"Long loops found (you said {guess})", found)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.metric(f"Long loops (you said {guess})", found, help=LONG)
+            st.button(
+                "Other points",
+                icon=":material/refresh:",
+                key="again",
+                on_click=_draw_again,
+                help="Draw other points of the same shape.",
+            )
         st.markdown(f"By theory **b₁ = {shape.loops}**. {shape.why}")
-        st.markdown(
-            f"{plural(len(cloud.loops), 'loop')} in all. Long are those that die at "
-            f"more than {LEAST_RATIO:g} times the ε of their birth."
-        )
-        test = known_test(known)
+
+
+def _render_noise(place: DeltaGenerator, known: Known) -> None:
+    """Draw the test against pure noise, and until it is done how far it is."""
+    test = known_test(known, partial(place.progress, text="Comparing with pure noise"))
+    with place.container(gap="small"):
         st.markdown(_against_noise(test))
         figure = longest_figure(
-            float(test.observed[2]), test.null[:, 2], palette=PALETTES[appearance()], height=112
+            float(test.observed[2]),
+            test.null[:, 2],
+            palette=PALETTES[appearance()],
+            height=100 if is_large() else 112,
         )
         st.plotly_chart(
             figure,
@@ -100,8 +112,8 @@ def _against_noise(test: RotationTest) -> str:
     verdict = "More than noise" if p <= 0.05 else "Noise does that too"
     return (
         f"**{verdict}:** of {test.draws} clouds of pure noise, as wide in every direction, "
-        f"{as_long} have a loop as long (p {p_value_text(p)}). On average they have "
-        f"{np.mean(test.null[:, 0]):.0f} loops."
+        f"{as_long} have a loop as long (p {p_value_text(p)}). They have "
+        f"{np.mean(test.null[:, 0]):.0f} loops on average, these points {test.observed[0]:.0f}."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.runs.differences import LEVEL, Difference, Differences
 from analysis.runs.standings import Standing, comparison_key, standings
@@ -23,14 +24,20 @@ NULLS = ("size", "random")
 Hold = Callable[[Sequence[Standing]], Differences | None]
 
 
-def render_verdict(runs: Sequence[Run], before: str = "") -> None:
-    """Draw what the finished runs show, how sure that is, and what to bear in mind of b₁."""
+def render_verdict(
+    runs: Sequence[Run], before: str = "", aside: DeltaGenerator | None = None
+) -> None:
+    """Draw what the finished runs show, how sure that is, and what to bear in mind of b₁.
+
+    All but the first goes to `aside`, if it is given.
+    """
     sentence, evidence = verdict(runs)
     if not sentence:
         return
     st.markdown(before + sentence)
     uses_b1 = any(run.options.strategy == "adabet" and run.result is not None for run in runs)
-    st.caption(" ".join([*filter(None, [evidence]), *([CAVEAT] if uses_b1 else [])]))
+    caption = " ".join([*filter(None, [evidence]), *([CAVEAT] if uses_b1 else [])])
+    (aside or st).caption(caption)
 
 
 def verdict(runs: Sequence[Run], hold: Hold = run_differences) -> tuple[str, str]:
