@@ -80,8 +80,8 @@ def _render_answer(guess: str, report: TopologyReport, layer: str) -> None:
     with st.container(key="answer", gap="small"):
         st.metric("b₁ of this layer", f"{report.layer(layer).b1:.1f}")
         st.markdown(
-            f"You said “{guess}”: b₁ goes from {counts[0]:.1f} over at most **{most.b1:.1f}** "
-            f"(in {code(most.name)}) to {counts[-1]:.1f}. It is the mean over "
+            f"You said “{guess}”: b₁ starts at {counts[0]:.1f}, is at most **{most.b1:.1f}** "
+            f"(in {code(most.name)}) and ends at {counts[-1]:.1f}. It is the mean over "
             f"{plural(len(report.clouds), 'draw')} of {report.clouds.shape[1]} images."
         )
         figure = layer_bars_figure(
