@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,9 @@ class Worker:
         return total
 
 
+_LONGEST_WAIT = 3  # times the wait that was asked for
+
+
 class WorkerPool:
     """The idle workers of one server.
 
@@ -137,6 +141,7 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._timer: threading.Timer | None = None  # until a worker starts in advance
+        self._waits_since = 0.0  # of the monotonic clock, while there is a timer
         self._closed = False
         atexit.register(self.close)
 
@@ -146,14 +151,19 @@ class WorkerPool:
         Parameters
         ----------
         after : float, default=0.0
-            Seconds to wait first; a later call makes the wait begin anew.
+            Seconds to wait first. A later call makes the wait begin anew, but not for ever: where
+            a class turns pages all the time, predictions need a worker too.
         """
         with self._lock:
+            now = time.monotonic()
+            since = now if self._timer is None else self._waits_since
             self._forget_timer()
             if self._closed or any(worker.alive for worker in self._idle):
                 return
-            if after:
-                self._timer = threading.Timer(after, self.warm)
+            wait = min(after, since + _LONGEST_WAIT * after - now)
+            if wait > 0:
+                self._waits_since = since
+                self._timer = threading.Timer(wait, self.warm)
                 self._timer.daemon = True
                 self._timer.start()
             else:

@@ -333,6 +333,17 @@ def test_a_worker_starts_in_advance_some_seconds_after_the_last_call(jobs: Jobs)
     assert not jobs.warms_later
 
 
+def test_calls_do_not_postpone_a_worker_for_ever(jobs: Jobs) -> None:
+    jobs.warm(3600)
+    jobs._pool._waits_since -= 2 * 3600
+    jobs.warm(3600)
+    assert jobs.warms_later
+    jobs._pool._waits_since -= 3600
+    jobs.warm(3600)
+    assert not jobs.warms_later
+    assert workers()
+
+
 def test_a_worker_that_is_free_again_makes_another_needless(jobs: Jobs) -> None:
     worker = jobs._pool.take()
     jobs.warm(3600)
