@@ -106,8 +106,7 @@ class Profile:
     chosen_layer: str | None = None  # by hand or by a link; None: the best layer is open
     pinned_layers: list[str] = field(default_factory=list)
     unknown_layers: list[str] = field(default_factory=list)  # in a link, to be said once
-    figure_key: tuple[object, ...] | None = None  # what the figure was last built from
-    open_row: str = ""  # the layer that this figure shows as open
+    revision: int = 0  # raised when the browser is to forget which row was clicked
 
 
 @dataclass
@@ -236,9 +235,15 @@ def open_layer(model: str, names: list[str], best: str) -> str:
     if profile.chosen_layer not in names:
         profile.chosen_layer = None
     profile.pinned_layers = [name for name in profile.pinned_layers if name in names]
+    _put_into_link("pin", profile.pinned_layers)
+    return open_chosen_layer(best)
+
+
+def open_chosen_layer(best: str) -> str:
+    """The layer under the microscope in a part of the page: the chosen one, else the best."""
+    profile = session().profile
     st.session_state["layer"] = best if profile.chosen_layer is None else profile.chosen_layer
     _put_into_link("layer", [] if profile.chosen_layer is None else [profile.chosen_layer])
-    _put_into_link("pin", profile.pinned_layers)
     return str(st.session_state["layer"])
 
 

@@ -334,12 +334,12 @@ def profile(
     choice: Choice,
     columns: tuple[Column, ...],
     appearance: str,
-    opened: str | None,
+    revision: int,
     rows: pd.DataFrame,
     report: TopologyReport,
 ) -> DrawnFigure:
-    """The layer profile. Streamlit drops a chart's selection when its figure changes."""
-    drawn: DrawnFigure = _profile(key, _equal(choice, report), columns, appearance, opened, rows)
+    """The layer profile. With another `revision` the browser forgets which mark was clicked."""
+    drawn: DrawnFigure = _profile(key, _equal(choice, report), columns, appearance, revision, rows)
     return drawn
 
 
@@ -349,7 +349,7 @@ def _profile(
     choice: Choice,
     columns: tuple[Column, ...],
     appearance: str,
-    opened: str | None,
+    revision: int,
     _rows: pd.DataFrame,
 ) -> DrawnFigure:
     chosen = _rows.loc[_rows["selected"], "score"]
@@ -358,9 +358,8 @@ def _profile(
         _rows,
         threshold=None if chosen.empty else float(chosen.min()),
         palette=PALETTES[appearance],
-        opened=opened,
     )
-    return DrawnFigure(plain)
+    return DrawnFigure({**plain, "layout": {**plain["layout"], "selectionrevision": revision}})
 
 
 def profile_titles(

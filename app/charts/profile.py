@@ -55,7 +55,6 @@ def profile_figure(
     columns: tuple[Column, ...] = COLUMNS,
     palette: Palette,
     row_height: int = 15,
-    opened: str | None = None,
 ) -> go.Figure:
     """Draw the layers from top to bottom, in the order of `rows`.
 
@@ -75,9 +74,6 @@ def profile_figure(
     palette : Palette
     row_height : int, default=15
         Pixels.
-    opened : str, optional
-        The layer whose row is marked as open when the figure is first drawn. The browser marks
-        clicked cells itself, and a figure that changes loses Streamlit's selection.
 
     Returns
     -------
@@ -103,7 +99,7 @@ def profile_figure(
         _draw_threshold(
             sketch.layout, rows, threshold, panels[1 + columns.index("score")].axis, palette
         )
-    _draw_cells(sketch, rows, panels, opened)
+    _draw_cells(sketch, rows, panels)
     width = CHARACTER * max(map(len, labels), default=0)
     # Names extend past the left edge of their column, which is narrowest on the smallest screen.
     margin = max(8.0, (width + 12 - NAMES * NARROW.get(len(columns), 330)) / (1 - NAMES))
@@ -128,7 +124,6 @@ def profile_with_selection(
     *,
     threshold: float | None,
     palette: Palette,
-    opened: str | None = None,
 ) -> dict[str, Any]:
     """Patch a profile to show another selection of the same layers with the same scores.
 
@@ -136,7 +131,7 @@ def profile_with_selection(
     ----------
     drawn : dict
         What `to_dict` gives of a `profile_figure` without a threshold; it stays as it is.
-    rows, threshold, palette, opened
+    rows, threshold, palette
         As for `profile_figure`, whose figure this equals.
     """
     layout = dict(drawn["layout"])
@@ -152,9 +147,7 @@ def profile_with_selection(
         if old["name"] == "selected rows":
             trace |= _selected_rows(rows)
         if old["name"] == "cells":
-            names = [name for (name,) in old["customdata"]]
-            trace["hovertext"] = texts * (len(names) // max(1, len(texts)))
-            trace["selectedpoints"] = _cells_of(opened, names)
+            trace["hovertext"] = texts * (len(old["customdata"]) // max(1, len(texts)))
         traces.append(trace)
     layout = {name: value for name, value in layout.items() if value != []}  # as Plotly leaves out
     return {**drawn, "data": traces, "layout": layout}
@@ -213,9 +206,7 @@ def _draw_threshold(
     layout["annotations"].append({**text, "xanchor": "center"})
 
 
-def _draw_cells(
-    sketch: Sketch, rows: pd.DataFrame, panels: list[Panel], opened: str | None
-) -> None:
+def _draw_cells(sketch: Sketch, rows: pd.DataFrame, panels: list[Panel]) -> None:
     """Cover every row with transparent bars that react to the pointer, since a mark may be tiny.
 
     They share one subplot above all others, so that a click in one column replaces a click in
@@ -238,20 +229,19 @@ def _draw_cells(
         )
     )
     sketch.traces.append(
-        {
-            **shared,
-            "name": "cells",
-            "base": np.repeat(edges[:-1], count),
-            "x": np.repeat(np.diff(edges), count),
-            "y": np.tile(np.arange(count), cells),
-            "customdata": [[name] for name in names] * cells,
-            "hovertext": _hover_texts(rows) * cells,
-            "hovertemplate": "%{hovertext}<extra></extra>",
-            "marker": {"color": CLEAR, "line": {"width": 0}},
-            "selected": {"marker": {"opacity": 1, "color": translucent(sketch.palette.text, 0.14)}},
-            "unselected": {"marker": {"opacity": 1}},
-            "selectedpoints": _cells_of(opened, names * cells),
-        }
+        without_fading(
+            {
+                **shared,
+                "name": "cells",
+                "base": np.repeat(edges[:-1], count),
+                "x": np.repeat(np.diff(edges), count),
+                "y": np.tile(np.arange(count), cells),
+                "customdata": [[name] for name in names] * cells,
+                "hovertext": _hover_texts(rows) * cells,
+                "hovertemplate": "%{hovertext}<extra></extra>",
+                "marker": {"color": CLEAR, "line": {"width": 0}},
+            }
+        )
     )
     set_axis(sketch, whole, range=[0, 1], visible=False)
 
@@ -259,10 +249,6 @@ def _draw_cells(
 def _selected_rows(rows: pd.DataFrame) -> dict[str, list[int]]:
     selected = np.flatnonzero(rows["selected"].to_numpy(dtype=bool)).tolist()
     return {"x": [1] * len(selected), "y": selected}
-
-
-def _cells_of(opened: str | None, names: list[str]) -> list[int] | None:
-    return [i for i, name in enumerate(names) if name == opened] if opened else None
 
 
 def _hover_texts(rows: pd.DataFrame) -> list[str]:

@@ -34,7 +34,7 @@ if shown is not None:
     rows, report = layer_rows(shown.key, choice, shown.report), shown.report
     best = rows.loc[rows["rank"] == 1, "layer"]
     suggestion = report.names[0] if best.empty else best.iloc[0]
-    layer = open_layer(shown.options.model, report.names, suggestion)
+    open_layer(shown.options.model, report.names, suggestion)
     report_unknown_layers(shown.options.model)
 
     with overview:
@@ -46,14 +46,14 @@ if shown is not None:
             help=f"What the network sees of each image: {seen.text}" if seen else None,
         )
     with export:
-        render_export(shown, choice, layer)
+        render_export(shown, choice)
     with st.container(key="panes"):
         wide, close = st.columns([8, 5], gap="medium")
         # First: with another open row the profile is sent again, which takes the browser longer.
         with close, st.container(key="microscope", gap="xsmall"):
-            render_microscope(shown, rows, choice, layer)
+            render_microscope(shown, rows, choice, suggestion)
         with wide:
-            render_profile(shown, rows, choice, layer)
+            render_profile(shown, rows, choice)
     render_sentences_below(shown, rows, choice)
     render_pinned(shown, rows, choice)
     render_table(shown, choice)

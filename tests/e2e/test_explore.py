@@ -14,7 +14,7 @@ from analysis.results import TopologyReport
 from analysis.selection.ranking import ranking
 from analysis.text import plural
 from analysis.topology.pipeline import analyze_named
-from tests.e2e.pages import stop
+from tests.e2e.pages import choose, stop
 
 pytestmark = pytest.mark.e2e
 Visit = Callable[..., Page]
@@ -45,12 +45,6 @@ def move(page: Page, key: str, steps: int) -> None:
         page.keyboard.press("ArrowRight")
 
 
-def choose(page: Page, key: str, option: str) -> None:
-    page.locator(f".st-key-{key} input").click()
-    page.keyboard.type(option)
-    page.keyboard.press("Enter")
-
-
 def layer_name(page: Page) -> str:
     return page.locator(".st-key-layer input").input_value()
 
@@ -74,17 +68,33 @@ def drawn_scores(page: Page) -> list[float]:
     return scores
 
 
+PLACE = """(plot, row) => {
+    const box = plot.getBoundingClientRect(), layout = plot._fullLayout
+    return [box.left + layout._size.l + 0.42 * layout._size.w,
+            box.top + layout._size.t + layout.yaxis.c2p(row)]
+}"""
+BAND = """row => {
+    const plots = [...document.querySelectorAll('.st-key-profile_wide .js-plotly-plot')]
+    const plot = plots.find(plot => plot.offsetParent), layout = plot?._fullLayout
+    if (!layout) return false  // it is being replaced
+    const frame = plot.closest('[data-testid=stPlotlyChart]')
+    const band = getComputedStyle(frame, '::after'), height = parseFloat(band.height)
+    const middle = frame.getBoundingClientRect().top + parseFloat(band.top) + height / 2
+    const drawn = plot.getBoundingClientRect().top + layout._size.t + layout.yaxis.c2p(row)
+    const high = layout.yaxis.c2p(1) - layout.yaxis.c2p(0)
+    return Math.abs(middle - drawn) < 1 && Math.abs(height - high) < 1
+}"""
+
+
 def click_row(page: Page, row: int, *, kind: str = "wide") -> None:
     """Click where a row has no mark, between the score and its column's end."""
-    x, y = profile(page, kind).evaluate(
-        """(plot, row) => {
-            const box = plot.getBoundingClientRect(), layout = plot._fullLayout
-            return [box.left + layout._size.l + 0.42 * layout._size.w,
-                    box.top + layout._size.t + layout.yaxis.c2p(row)]
-        }""",
-        row,
-    )
-    page.mouse.click(x, y)
+    page.mouse.click(*profile(page, kind).evaluate(PLACE, row))
+
+
+def expect_open(page: Page, row: int, name: str) -> None:
+    """The layer is under the microscope, and a band lies over its row alone."""
+    expect(page.locator(".st-key-layer input")).to_have_value(name)
+    page.wait_for_function(BAND, arg=row)
 
 
 def test_the_default_dashboard(visit: Visit, report: TopologyReport, rows: pd.DataFrame) -> None:
@@ -128,23 +138,31 @@ def test_a_click_on_a_row_opens_its_layer(visit: Visit, rows: pd.DataFrame) -> N
     page = visit()
     name = rows["layer"][5]
     click_row(page, 5)
-    expect(page.locator(".st-key-layer input")).to_have_value(name)
+    expect_open(page, 5, name)
     expect(page).to_have_url(re.compile(f"layer={re.escape(name)}"))
     loops = f"b₁ = {plural(rows['b1'][5], 'loop')}"
     expect(page.get_by_text(loops).first).to_be_visible()
-    move(page, "rho", 1)  # the figure changes, and the layer stays open
-    expect(page).to_have_url(re.compile(r"rho=0\.11"))
-    assert layer_name(page) == name
-    page.wait_for_function(  # redrawn, with the whole row of the open layer marked
+    move(page, "rho", 10)  # the figure changes, and the layer stays open
+    expect(page).to_have_url(re.compile(r"rho=0\.2"))
+    page.wait_for_function(  # redrawn, with the rows that are selected now
         """() => {
             const plots = [...document.querySelectorAll('.st-key-profile_wide .js-plotly-plot')]
-            const cells = plots.find(plot => plot.offsetParent)?._fullData?.find(
-                trace => trace.name === 'cells')
-            return cells?.selectedpoints?.length === 6
+            const rows = plots.find(plot => plot.offsetParent)?._fullData?.find(
+                trace => trace.name === 'selected rows')
+            return rows?.y?.length === 8
         }"""
     )
+    expect_open(page, 5, name)
     click_row(page, 12)
-    expect(page.locator(".st-key-layer input")).to_have_value(rows["layer"][12])
+    expect_open(page, 12, rows["layer"][12])
+    choose(page, "layer", rows["layer"][20])
+    expect_open(page, 20, rows["layer"][20])
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('.st-key-profile_wide .js-plotly-plot')]
+            .find(plot => plot.offsetParent)?._fullLayout?.selectionrevision === 1"""
+    )
+    click_row(page, 12)  # which Plotly must not take for the same click once more
+    expect_open(page, 12, rows["layer"][12])
 
 
 def test_a_link_restores_the_view(visit: Visit) -> None:

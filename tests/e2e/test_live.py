@@ -20,6 +20,7 @@ from analysis.topology.cluster_curve import cluster_curve
 from analysis.topology.representatives import representative_cycles
 from analysis.topology.store import fingerprint, load_analysis
 from app.charts.live import MODULE, live_data
+from tests.e2e.pages import choose
 from tests.factories import blobs, circle, distances_of
 
 pytestmark = pytest.mark.e2e
@@ -165,9 +166,26 @@ def test_the_live_microscope(
 
     # The link opens the tab at its ε.
     expect(page).to_have_url(re.compile(r"[?&]loops=Live&(.*&)?scale=5\.25"))
+    received: list[int] = []
+    page.on(
+        "websocket",
+        lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))),
+    )
     page.reload()
     expect(scale).to_have_value("5.25")
     page.locator("[data-test-script-state=notRunning]").wait_for()
+
+    # Another layer is sent alone, without the profile of all layers.
+    expect(page.get_by_text("predicting …")).to_have_count(0)
+    received.clear()
+    choose(page, "layer", "layer2.0.conv1")
+    page.wait_for_function(
+        "live => live.microscope.cloud.id.includes(' layer2.0.conv1 ')",
+        arg=live.element_handle(),
+    )
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    assert 50_000 < sum(received) < 100_000
+    type_scale(page, 5.25)
 
     # The same on a page of its own, without a server, on a phone.
     with page.expect_download() as download:

@@ -53,6 +53,20 @@ _STYLE = """<style>
   margin: 1.74rem 0 -5.07rem; /* the room above the titles, and that with them */
 }
 [class*=st-key-titles_] { height: 3.33rem; overflow: hidden; }
+/* The open layer's row, over the figure: another one opens without a new figure. */
+[class*=st-key-profile_] [data-testid=stPlotlyChart] {
+  --rows: calc(100% - 5.07rem - 0.67rem); /* without the margins of the figure */
+  position: relative;
+}
+[class*=st-key-profile_] [data-testid=stPlotlyChart]::after {
+  content: "";
+  position: absolute;
+  inset-inline: 0;
+  top: calc(5.07rem + var(--rows) * (var(--open) + 0.8) / (var(--layers) + 0.8));
+  height: calc(var(--rows) / (var(--layers) + 0.8));
+  background: color-mix(in srgb, currentcolor 14%, transparent);
+  pointer-events: none;
+}
 /* On the full screen all rows share its height, and the names of two must not touch. */
 [class*=st-key-profile_]:has([aria-label="Close fullscreen"]) .textpoint text {
   font-size: min(0.6875rem, calc((100vh - 8rem) / var(--layers) * 0.85)) !important;
@@ -120,3 +134,8 @@ def set_layout() -> None:
 def set_layers(count: int) -> None:
     """Say to the page's style how many rows the profile has."""
     st.html(f"<style>:root {{ --layers: {count}; }}</style>")
+
+
+def set_open_row(row: int) -> None:
+    """Say to the page's style which row of the profile is open, from 0."""
+    st.html(f"<style>:root {{ --open: {row}; }}</style>")

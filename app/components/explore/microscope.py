@@ -29,6 +29,9 @@ from app.cache import (
 from app.charts.diagram import barcode_figure, betti_curve_figure, common_span
 from app.charts.subsets import subset_counts_figure
 from app.components.explore.groups import groups
+from app.components.explore.layer_parts import MICROSCOPE, redraw_layer_parts
+from app.components.explore.layout import set_open_row
+from app.components.explore.profile import forget_clicks
 from app.components.explore.saving import render_csv_button, settings_of, to_save
 from app.components.explore.thumbnails import render_thumbnails
 from app.components.shared.cloud_choice import (
@@ -46,8 +49,17 @@ from app.components.shared.live_microscope import (
     render_live_tour,
 )
 from app.components.shared.obtain import images_of
+from app.components.shared.polling import redraw_page
 from app.literal import literal, visible
-from app.state import MAX_PINNED, Choice, Shown, appearance, choose_layer, session
+from app.state import (
+    MAX_PINNED,
+    Choice,
+    Shown,
+    appearance,
+    choose_layer,
+    open_chosen_layer,
+    session,
+)
 from app.theme import PALETTES
 
 DIAGRAM_HELP = (
@@ -66,9 +78,14 @@ BARCODE_HELP = f"The same loops as bars, from {linked('birth and death', 'birth 
 CURVE_HELP = f"{linked('Betti curve')}: how many loops are alive at each distance."
 
 
-def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
-    """Draw the open layer with its controls."""
-    profile = session().profile
+def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, best: str) -> None:
+    """Draw the open layer with its controls; it is `best` unless another one is chosen."""
+    st.fragment(_render, key=MICROSCOPE)(shown, rows, choice, best)
+
+
+def _render(shown: Shown, rows: pd.DataFrame, choice: Choice, best: str) -> None:
+    profile, layer = session().profile, open_chosen_layer(best)
+    set_open_row(rows["layer"].tolist().index(layer))
     left, right = st.columns([5, 2], vertical_alignment="bottom")
     left.selectbox(
         "Layer under the microscope",
@@ -388,8 +405,9 @@ def _toggle_pin(name: str) -> None:
         pinned.remove(name)
     elif len(pinned) < MAX_PINNED:
         pinned.append(name)
+    redraw_page()
 
 
 def _choose_layer() -> None:
     choose_layer(st.session_state["layer"])
-    session().profile.figure_key = None  # the profile shows the open row when it is next drawn
+    redraw_layer_parts(*forget_clicks())

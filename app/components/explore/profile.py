@@ -7,16 +7,16 @@ import streamlit as st
 
 from app.cache import best_layer_tests, profile, profile_titles, with_null
 from app.charts.profile import COLUMNS, Column
+from app.components.explore.layer_parts import redraw_layer_parts
 from app.components.explore.layout import set_layers
 from app.components.explore.saving import to_save
-from app.components.shared.polling import redraw_page
 from app.components.shared.rho_parts import render_rho_part
 from app.state import Choice, Shown, appearance, choose_clicked, session
 
 KINDS: dict[str, tuple[Column, ...]] = {"wide": COLUMNS, "narrow": ("b1", "score")}
 
 
-def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
+def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     """Draw one row per layer; a click on a row opens it under the microscope."""
     set_layers(len(rows))
     key, rows = _with_null(shown, rows, choice)
@@ -29,13 +29,13 @@ def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str)
                     titles, key=f"titles_{kind}_chart", theme=None, config={"staticPlot": True}
                 )
             with st.container(key=f"profile_{kind}", border=False):
-                render_rho_part(f"profile_{kind}", _render_rows, shown, choice, kind, layer)
+                render_rho_part(f"profile_{kind}", _render_rows, shown, choice, kind)
 
 
-def _render_rows(shown: Shown, rows: pd.DataFrame, choice: Choice, kind: str, layer: str) -> None:
+def _render_rows(shown: Shown, rows: pd.DataFrame, choice: Choice, kind: str) -> None:
     key, rows = _with_null(shown, rows, choice)
-    open_row, chart = _open_row(key, choice, layer), f"rows_{kind}"
-    figure = profile(key, choice, KINDS[kind], appearance(), open_row, rows, shown.report)
+    chart, revision = f"rows_{kind}", session().profile.revision
+    figure = profile(key, choice, KINDS[kind], appearance(), revision, rows, shown.report)
     figure, config = to_save(figure, "profile", shown, choice)
     st.plotly_chart(
         figure,
@@ -57,18 +57,16 @@ def _with_null(shown: Shown, rows: pd.DataFrame, choice: Choice) -> tuple[str, p
     return f"{shown.key} {request.draws} {request.seed}", with_null(rows, request, tests)
 
 
-def _open_row(key: str, choice: Choice, layer: str) -> str:
-    """The row to draw as open. It changes only when the figure changes for another reason.
+def forget_clicks() -> list[str]:
+    """Make the browser forget the row that was clicked last; return the parts to draw for it.
 
-    The browser itself highlights a clicked row, and a new figure would lose the selection.
+    A click on that row would else take the click back, and not open the row.
     """
-    state = session().profile
-    figure_key = (key, choice, appearance())
-    if state.figure_key != figure_key:
-        state.figure_key, state.open_row = figure_key, layer
-    return state.open_row
+    clicked = [kind for kind in KINDS if st.session_state[f"rows_{kind}"].selection.points]
+    session().profile.revision += bool(clicked)
+    return [f"profile_{kind}" for kind in clicked]
 
 
 def _open(key: str) -> None:
     choose_clicked(key)
-    redraw_page()
+    redraw_layer_parts()

@@ -29,6 +29,7 @@ from app.charts.embedding import embedding_figure
 from app.charts.profile import COLUMNS
 from app.charts.saving import figures_page
 from app.components.explore.groups import groups
+from app.components.explore.layer_parts import EXPORT
 from app.components.shared.rho_parts import render_rho_part
 from app.components.shared.saving import figure_to_save, render_figure_choices
 from app.state import Choice, Shown, appearance, session
@@ -79,17 +80,17 @@ def render_csv_button(
     )
 
 
-def render_export(shown: Shown, choice: Choice, layer: str) -> None:
+def render_export(shown: Shown, choice: Choice) -> None:
     """Draw the choices of how to save, and the button that saves everything."""
     with st.popover("Export", icon=":material/download:"):
         render_figure_choices()
-        render_rho_part("export", _render_export_all, shown, choice, layer)
+        render_rho_part(EXPORT, _render_export_all, shown, choice)
 
 
-def _render_export_all(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
+def _render_export_all(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     known = settings_of(shown, choice)
     link = f"{st.context.url or ''}?{urlencode(st.query_params.to_dict(), doseq=True)}"
-    chosen = tuple(dict.fromkeys([layer, *session().profile.pinned_layers]))
+    chosen = tuple(dict.fromkeys([st.session_state["layer"], *session().profile.pinned_layers]))
     look = appearance()  # not known when the button is pressed
     st.download_button(
         "Export all",
@@ -164,7 +165,7 @@ def _clusters(report: TopologyReport) -> pd.DataFrame:
 def _figures(
     shown: Shown, rows: pd.DataFrame, choice: Choice, layers: tuple[str, ...], look: str
 ) -> dict[str, go.Figure]:
-    figures = {"profile": profile(shown.key, choice, COLUMNS, look, None, rows, shown.report)}
+    figures = {"profile": profile(shown.key, choice, COLUMNS, look, 0, rows, shown.report)}
     for layer in map(shown.report.layer, layers):
         if layer.clustering is not None:
             figures |= _figures_of(shown, choice, layer, look)

@@ -7,7 +7,8 @@ from functools import partial
 import streamlit as st
 
 from app.cache.live import MOST_IMAGES
-from app.state import Shown, choose_batch, chosen_batch
+from app.components.shared.polling import redraw_page
+from app.state import Shown, choose_batch, chosen_batch, session
 
 
 def chosen_cloud(shown: Shown) -> int | None:
@@ -49,6 +50,7 @@ def render_subset(shown: Shown) -> None:
         1,
         key="subset",
         bind="query-params",
+        on_change=_redraw_pinned,
         help="b₁ is the mean over all subsets; the figures show the loops of one. Step through "
         "them to see how far they differ"
         + ("." if least else ", or choose 0 for one cloud of all."),
@@ -71,11 +73,22 @@ def render_batch(shown: Shown, place: str) -> None:
         1,
         batches,
         key=key,
-        on_change=partial(choose_batch, key),
+        on_change=partial(_choose_batch, key),
         help="b₁ is the mean over all batches; a live view shows one. All live views show the "
         "same one.",
         width=150,
     )
+
+
+def _choose_batch(widget: str) -> None:
+    choose_batch(widget)
+    _redraw_pinned()
+
+
+def _redraw_pinned() -> None:
+    """Draw the page where pinned layers show the same cloud as the part with the choice of it."""
+    if session().profile.pinned_layers:
+        redraw_page()
 
 
 def _batches(shown: Shown) -> int:

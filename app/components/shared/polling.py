@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Protocol
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.jobs.jobs import Job
 from app.cache import jobs
@@ -41,7 +42,14 @@ def poll_until(draw: Callable[[], bool], *, pending: bool, every: float) -> None
 
 def redraw_page() -> None:
     """Draw the whole page, not only the part with the widget whose callback this is."""
-    st.rerun()
+    if draws_parts():
+        st.rerun()
+
+
+def draws_parts() -> bool:
+    """Whether only parts of the page are drawn; in a callback, whether only they would be."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
 
 
 class Waiting(Protocol):

@@ -12,9 +12,9 @@ from typing import Concatenate, ParamSpec
 
 import pandas as pd
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.cache import layer_rows
+from app.components.shared.polling import draws_parts
 from app.state import Choice, Shown, session
 
 SLIDER = "rho"
@@ -64,8 +64,7 @@ def render_rho_part(
 
 def redraw_rho_parts() -> None:
     """Draw the parts that depend on ρ, all in one run; to be called when the slider moved."""
-    context = get_script_run_ctx()
-    if context is None or not context.fragment_ids_this_run:
+    if not draws_parts():
         return  # something else has changed too, and the whole page is drawn
     parts = session().rho_parts
     st.rerun(parts if len(parts) > 1 else "app")

@@ -179,12 +179,6 @@ def test_streamlit_finds_no_falsy_dragmode_to_replace_and_plotly_none_it_knows(r
     assert sent["template"]["layout"]["dragmode"] is False
 
 
-def test_the_opened_layer_is_marked_in_every_column(rows):
-    cells = trace(draw(rows, opened="fc"), "cells")
-    assert [cells.customdata[i][0] for i in cells.selectedpoints] == ["fc"] * 6
-    assert trace(draw(rows), "cells").selectedpoints is None
-
-
 def test_hover_texts_have_words_and_units(rows):
     texts = trace(draw(rows), "cells").hovertext
     assert "<b>layer2.0.downsample.1</b> · BatchNorm2d" in texts[3]
@@ -347,17 +341,14 @@ def test_large_type_scales_every_label_and_the_room_for_it(rows) -> None:
 
 @pytest.mark.parametrize("look", ["light", "dark large"])
 def test_a_patched_profile_is_the_one_drawn_anew(rows, look) -> None:
-    """With another selection, threshold and open row."""
+    """With another selection and threshold."""
     palette = PALETTES[look]
     drawn = profile_figure(rows, threshold=None, palette=palette).to_dict()
     before = plotly.io.to_json(drawn, validate=False)
     other = rows.assign(selected=~rows["selected"] & ~rows["head"])
-    opened = rows["layer"].iloc[1]
     for threshold in (0.5 * rows["score"].max(), None):
-        anew = profile_figure(other, threshold=threshold, palette=palette, opened=opened)
-        patched = profile_with_selection(
-            drawn, other, threshold=threshold, palette=palette, opened=opened
-        )
+        anew = profile_figure(other, threshold=threshold, palette=palette)
+        patched = profile_with_selection(drawn, other, threshold=threshold, palette=palette)
         assert json.loads(plotly.io.to_json(patched, validate=False)) == json.loads(
             plotly.io.to_json(anew.to_dict(), validate=False)
         )
