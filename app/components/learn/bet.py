@@ -28,6 +28,7 @@ from app.components.learn.bets import (
     table_height,
 )
 from app.components.learn.frame import ask, step_columns
+from app.components.shared.glossary import linked
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.polling import poll_until
 from app.components.shared.run_actions import attempt, render_action_error
@@ -38,8 +39,9 @@ from app.theme import PALETTES, chart_config
 
 TITLE = "Bet, then train"
 TEXT = (
-    "The claim is that layers with many loops for their size learn best. Bet on a choice of "
-    "layers, then train."
+    f"The claim is that layers with many {linked('loop', 'loops')} for their "
+    f"{linked('normalisation', 'size')} learn best. Bet on a choice of layers, then "
+    f"{linked('fine-tune', 'train')}."
 )
 BETS = ("adabet", "size", "random", "head")
 SEEDS = 10  # at most
@@ -75,7 +77,7 @@ def render_bet() -> None:
         runs = tried.get(rho, [])
         done = [run for run in runs if run.result is not None]
         with name:
-            render_name(rho)
+            render_name()
         left, right = step_columns()
         with left:
             question = "Which gets the most test images right?"

@@ -18,28 +18,34 @@ from app.components.shared.run_actions import attempt
 from app.literal import literal, sentence, visible
 
 _NAME, _NOTE, _SEEN = "bet_name", "bet_note", "bets_seen"
+_GUESS = "guess_bet"
 _LONGEST = 40  # characters of a name
 _ROWS = 7  # of a table, before it scrolls: more would not fit a screen of 720 pixels
 
 
-def render_name(rho: float) -> None:
+def render_name() -> None:
     """Draw the field for a name; with a name, `enter_bet` keeps the bet."""
     st.text_input(
         "Your name, for the table",
         key=_NAME,
         max_chars=_LONGEST,
         placeholder="optional",
-        on_change=enter_bet,
-        args=(rho,),
+        on_change=_ask_again,
         help="Type it before you bet. A table shows every name with its bet, on this computer "
         "only.",
     )
 
 
+def _ask_again() -> None:
+    """Let a new name choose: the choice on the page may be that of the name before."""
+    if str(st.session_state[_NAME] or "").strip():
+        st.session_state[_GUESS] = None
+
+
 def enter_bet(rho: float) -> None:
     """Keep the answer under the name that was typed, if there are both."""
     who = " ".join(str(st.session_state.get(_NAME) or "").split())
-    title = st.session_state.get("guess_bet")
+    title = st.session_state.get(_GUESS)
     if not who or title is None:
         return
     st.session_state[_NAME] = ""  # for the next one

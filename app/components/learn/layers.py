@@ -12,6 +12,7 @@ from app.cache.live import live_cloud
 from app.charts.layer_bars import layer_bars_figure
 from app.components.learn.frame import ask, step_columns
 from app.components.learn.lesson import images_of_lesson, obtain_lesson
+from app.components.shared.glossary import linked
 from app.components.shared.live_microscope import draw_live
 from app.literal import code, visible
 from app.pictures import mosaic
@@ -21,7 +22,7 @@ from app.theme import PALETTES, chart_config
 TITLE = "Each layer is a cloud of images"
 TEXT = (
     "A layer turns every image into a list of numbers: one point. Images that the layer finds "
-    "alike lie close together, and their cloud has loops."
+    f"alike lie close together, and their {linked('cloud')} has {linked('loop', 'loops')}."
 )
 _ANSWERS = ["rises", "falls", "up and down"]
 _NEAREST = 5

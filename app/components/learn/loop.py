@@ -9,12 +9,14 @@ from analysis.topology.known_shapes import LEAST_RATIO, long_loops
 from app.cache.learn import Cloud, Points, plane_cloud, ring, toy
 from app.charts.live import FRAME, MOST_POINTS
 from app.components.learn.frame import ask, step_columns
+from app.components.shared.glossary import linked
 from app.components.shared.live_microscope import draw_live, moved_points
 from app.state import appearance
 
 TITLE = "A loop is a way round a hole"
 TEXT = (
-    "Points at most ε (epsilon) apart are joined, and three joined points are filled. Drag ε, "
+    f"Points at most {linked('ε', 'ε (epsilon)')} apart are joined, and three joined points are "
+    "filled. Drag ε, "
     "drag the points, or click to add some."
 )
 LONG = f"A loop counts as long if it dies at more than {LEAST_RATIO:g} times the ε of its birth."

@@ -15,6 +15,7 @@ from app.cache.learn import cloud_choices
 from app.charts.layer_bars import layer_bars_figure
 from app.components.learn.frame import ask, step_columns
 from app.components.learn.lesson import obtain_lesson
+from app.components.shared.glossary import linked
 from app.components.shared.help_texts import bullet_list
 from app.literal import code
 from app.state import Choice, Shown, appearance, is_large
@@ -22,8 +23,8 @@ from app.theme import PALETTES, chart_config
 
 TITLE = "From counts to a choice"
 TEXT = (
-    "AdaBet trains the layers with the most loops for their size. Move the controls, then draw "
-    "other images."
+    f"AdaBet trains the layers with the most {linked('loop', 'loops')} for their "
+    f"{linked('normalisation', 'size')}. Move the controls, then {linked('draw')} other images."
 )
 _ANSWERS = ["all", "most", "few", "none"]
 

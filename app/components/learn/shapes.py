@@ -15,14 +15,15 @@ from app.cache.learn import Cloud, Known, known_cloud, known_test, toy
 from app.charts.longest import longest_figure
 from app.components.learn.frame import ask, step_columns
 from app.components.learn.loop import LONG
+from app.components.shared.glossary import linked
 from app.components.shared.live_microscope import draw_live
 from app.state import appearance, is_large
 from app.theme import PALETTES, chart_config
 
 TITLE = "Shapes with known answers"
 TEXT = (
-    "b₁ counts the loops of a shape that nothing fills. Guess it, then see whether the points "
-    "show it, and when noise hides it."
+    f"{linked('b₁')} counts the {linked('loop', 'loops')} of a shape that nothing fills. Guess it, "
+    "then see whether the points show it, and when noise hides it."
 )
 _ANSWERS = ["0", "1", "2", "3 or more"]
 _DEFAULT = Known("Circle")

@@ -124,9 +124,14 @@ def test_bets_by_name_are_kept_before_the_result_is_seen(store: RunStore) -> Non
     assert store.bets() == []  # no bet yet
     page = guess(page, "bet", "Random")
     assert "Ann \\*B\\* bets on Random." in texts(page)
-    page.text_input(key="bet_name").set_value("Cem").run()  # bets on the same
+    page.text_input(key="bet_name").set_value("Cem").run()
+    assert len(store.bets()) == 1  # Ann's choice is not his
+    page = guess(page, "bet", "Head only")
+    assert Bet("Cem", "head", 0.2) in store.bets()
+    page = guess(page, "bet", "Random")  # which is nobody's
     page.slider(key="bet_rho").set_value(0.3).run()
     page.text_input(key="bet_name").set_value("Dan").run()
+    page = guess(page, "bet", "Random")
     assert "the bet of Dan was not entered" in texts(page)
     assert len(store.bets()) == 2
 
@@ -138,7 +143,7 @@ def test_bets_by_name_are_kept_before_the_result_is_seen(store: RunStore) -> Non
     assert later.dataframe[-1].value.to_numpy().tolist() == [
         ["Dan", "Size alone", "yes", 0.3, "90.0 %", "Size alone"],
         ["Eve", "Random", "no", 0.3, "50.0 %", "Size alone"],
-        ["Cem", "Random", "", 0.2, "not trained", ""],
+        ["Cem", "Head only", "", 0.2, "not trained", ""],
         ["Ann *B*", "Random", "", 0.2, "not trained", ""],
     ]
     button(later, "Forget all bets").click().run()
