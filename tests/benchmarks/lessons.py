@@ -1,0 +1,94 @@
+"""Learn as a whole: how long somebody waits on the way to a finished bet, and reads.
+
+Each step is opened by Next and its question is answered; the last one trains the four bets. Waiting
+is from a click until what it asks for is drawn. The folder has the analysis that `make app` makes.
+Reading counts the words of every step with its answer; what a visitor drags is left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, field
+
+from playwright.sync_api import Page
+
+from tests.benchmarks.process import run_python
+from tests.benchmarks.table import show_table, verdict
+from tests.serving import PATIENCE, chromium, serve
+
+WAITED_SECONDS, MINUTES = 15.0, 12.0
+WORDS_A_MINUTE = 130  # of somebody new to it; adults read 200 and more of an easy text
+DOING_SECONDS = 45  # of each step: to drag, think and answer
+# The answer of each step, and what appears with it.
+STEPS = (
+    ("loop", "1", ".live .small"),
+    ("Circle", "1", ".st-key-longest .main-svg"),
+    ("layers", "falls", ".st-key-learn_counts .main-svg"),
+    ("selection", "few", ".st-key-learn_scores .main-svg"),
+    ("bet", "Random", ".st-key-bet_train"),
+)
+TEXT = """() => [...document.querySelectorAll(
+    '[data-testid=stMain] :is([data-testid=stMarkdown], [data-testid=stCaptionContainer],' +
+    ' [data-testid=stMetric], [data-testid=stHeading], [data-testid=stWidgetLabel])')]
+    .filter(part => part.offsetParent).map(part => part.innerText).join(' ')"""
+IDLE = "[data-test-script-state=notRunning]"
+
+
+@dataclass(frozen=True)
+class Walk:
+    waited: dict[str, float] = field(default_factory=dict)  # seconds, by what was waited for
+    words: list[int] = field(default_factory=list)  # on each step with its answer
+
+    @property
+    def minutes(self) -> float:
+        return sum(self.words) / WORDS_A_MINUTE + len(self.words) * DOING_SECONDS / 60
+
+
+def measure() -> Walk:
+    """Walk once, on a fresh server and in a fresh browser."""
+    with tempfile.TemporaryDirectory() as home:
+        run_python("-m", "analysis", "analyze", environment={"BETTISCOPE_HOME": home})
+        with serve(home) as server, chromium() as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 720})
+            page.set_default_timeout(1000 * PATIENCE)
+            return _walk(page, f"{server.url}/learn")
+
+
+def show(result: Walk) -> None:
+    waited, minutes = sum(result.waited.values()), result.minutes
+    rows = [[what, f"{seconds:.1f}", "", ""] for what, seconds in result.waited.items()]
+    met = verdict(waited <= WAITED_SECONDS)
+    rows.append(["all of it", f"{waited:.1f}", f"≤ {WAITED_SECONDS:g}", met])
+    show_table(["waited for, s", "", "target", ""], rows)
+    print(
+        f"\n{sum(result.words)} words at {WORDS_A_MINUTE} a minute, and {DOING_SECONDS} s of doing "
+        f"a step: {minutes:.1f} minutes (≤ {MINUTES:g}: {verdict(minutes <= MINUTES)})"
+    )
+
+
+def _walk(page: Page, address: str) -> Walk:
+    walk, start = Walk(), time.perf_counter()
+    page.goto(address)
+    for number, (question, answer, last) in enumerate(STEPS, start=1):
+        if number > 1:
+            start = time.perf_counter()
+            page.get_by_role("button", name="Next").click()
+        radios = page.locator(f".st-key-guess_{question}").get_by_role("radio")
+        radios.first.wait_for()
+        page.locator(IDLE).wait_for()
+        walk.waited[f"step {number}"] = time.perf_counter() - start
+        start = time.perf_counter()
+        radios.and_(page.get_by_role("radio", name=answer, exact=True)).click()
+        page.locator(last).first.wait_for()
+        page.locator(IDLE).wait_for()
+        walk.waited[f"answer {number}"] = time.perf_counter() - start
+        if number < len(STEPS):
+            walk.words.append(len(page.evaluate(TEXT).split()))
+    start = time.perf_counter()
+    page.get_by_role("button", name="Train all 4").click()
+    page.locator(".st-key-answer [data-testid=stMetricValue]").wait_for()
+    page.locator(".st-key-bet .main-svg").first.wait_for()
+    walk.waited["the training"] = time.perf_counter() - start
+    walk.words.append(len(page.evaluate(TEXT).split()))
+    return walk
