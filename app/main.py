@@ -62,7 +62,9 @@ page = st.navigation(
     ],
     position="top",  # which leaves the sidebar to the controls
 )
-jobs().warm(WARM_AFTER)  # once the page is drawn: the start of a worker takes a core for seconds
+# Once the page is drawn: the start of a worker takes a core for seconds. Fine-tune is drawn soon,
+# and its Start may be clicked soon.
+jobs().warm(WARM_AFTER / 5 if page.url_path == "finetune" else WARM_AFTER)
 drop_infinite_numbers()
 keep_figure_choices()
 st.session_state["controls"] = render_sidebar()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,7 @@ class WorkerPool:
         self._most = idle
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
+        self._lent: list[Worker] = []  # of which most come back
         self._timer: threading.Timer | None = None  # until a worker starts in advance
         self._waits_since = 0.0  # of the monotonic clock, while there is a timer
         self._closed = False
@@ -152,21 +154,28 @@ class WorkerPool:
         ----------
         after : float, default=0.0
             Seconds to wait first. A later call makes the wait begin anew, but not for ever: where
-            a class turns pages all the time, predictions need a worker too.
+            a class turns pages all the time, predictions need a worker too. None starts if one is
+            at work by then, as it comes back: another would only slow it down.
         """
         with self._lock:
             now = time.monotonic()
             since = now if self._timer is None else self._waits_since
             self._forget_timer()
-            if self._closed or any(worker.alive for worker in self._idle):
-                return
             wait = min(after, since + _LONGEST_WAIT * after - now)
-            if wait > 0:
+            if wait > 0 and not self._closed and not _any_alive(self._idle):
                 self._waits_since = since
-                self._timer = threading.Timer(wait, self.warm)
+                self._timer = threading.Timer(wait, self._start, [True])
                 self._timer.daemon = True
                 self._timer.start()
-            else:
+        if wait <= 0:
+            self._start(unless_lent=after > 0)
+
+    def _start(self, unless_lent: bool) -> None:
+        """Start an idle worker if there is none."""
+        with self._lock:
+            self._forget_timer()
+            there = [*self._idle, *self._lent] if unless_lent else self._idle
+            if not self._closed and not _any_alive(there):
                 self._idle = [Worker()]
 
     @property
@@ -182,15 +191,17 @@ class WorkerPool:
     def take(self) -> Worker:
         """Return an idle worker if there is one, else a new one. The caller then owns it."""
         with self._lock:
-            while self._idle:
-                if (worker := self._idle.pop()).alive:
-                    return worker
-        return Worker()
+            self._idle = [worker for worker in self._idle if worker.alive]
+            self._lent = [worker for worker in self._lent if worker.alive]
+            worker = self._idle.pop() if self._idle else Worker()
+            self._lent.append(worker)
+            return worker
 
     def give_back(self, worker: Worker) -> None:
         """Take back a worker: it waits for the next request, or ends if enough others wait."""
         with self._lock:
             self._idle = [other for other in self._idle if other.alive]
+            self._lent = [other for other in self._lent if other is not worker]
             keep = not self._closed and worker.alive and len(self._idle) < self._most
             if keep:
                 self._idle.append(worker)
@@ -206,3 +217,7 @@ class WorkerPool:
             idle, self._idle = self._idle, []
         for worker in idle:
             worker.kill()
+
+
+def _any_alive(workers: Iterable[Worker]) -> bool:
+    return any(worker.alive for worker in workers)

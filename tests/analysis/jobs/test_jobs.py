@@ -351,6 +351,21 @@ def test_a_worker_that_is_free_again_makes_another_needless(jobs: Jobs) -> None:
     assert not jobs.warms_later
 
 
+def test_none_starts_later_beside_a_worker_that_comes_back(jobs: Jobs) -> None:
+    worker = jobs._pool.take()
+    jobs.warm(0.01)
+    wait_until(lambda: not jobs.warms_later)
+    jobs.warm(3600)
+    assert jobs.warms_later
+    jobs._pool._waits_since -= 3 * 3600  # as if pages were turned all that time
+    jobs.warm(3600)
+    assert not jobs.warms_later
+    assert [process.pid for process in workers()] == [worker.process.pid]
+    worker.kill()
+    jobs.warm(0.01)
+    wait_until(workers)
+
+
 def test_a_closed_pool_starts_no_worker_later() -> None:
     pool = WorkerPool()
     pool.warm(3600)

@@ -14,6 +14,7 @@ from PIL import Image
 import app.cache
 from analysis.costs.training_memory import MemoryRequest, estimate
 from analysis.datasets import import_archive, remove_dataset
+from analysis.jobs.jobs import Jobs
 from analysis.options import AnalysisOptions
 from analysis.runs.store import Run
 from analysis.selection.ranking import ranking
@@ -57,6 +58,18 @@ def adabet_layers() -> tuple[str, ...]:
 def predicted_peak(scope: str, layers: tuple[str, ...] = ()) -> int:
     names = tuple(analyze_named(AnalysisOptions()).names)
     return estimate(MemoryRequest("pocket-resnet20", 10, scope, layers, names)).peak.total  # type: ignore[arg-type]
+
+
+def test_a_worker_starts_sooner_on_the_page_that_starts_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(app.cache, "WARM_AFTER", 10.0)
+    monkeypatch.setattr(Jobs, "warm", lambda _, after: waits.append(after))
+    opened("runs")
+    opened("finetune")
+    assert waits[0] == 10.0
+    assert waits[-1] == 2.0
 
 
 @pytest.mark.usefixtures("real_predictions")
