@@ -80,6 +80,12 @@ def best_first(ranks: pd.Series) -> list[str]:
     return list(ranks.dropna().sort_values(kind="stable").index)
 
 
+def best_layer(rows: pd.DataFrame) -> str:
+    """The layer of rank 1 in a `ranking`, or the first layer if none has a rank."""
+    best = rows.loc[rows["rank"] == 1, "layer"]
+    return str((rows["layer"] if best.empty else best).iloc[0])
+
+
 def border_ties(ranks: pd.Series, count: int) -> tuple[int, int]:
     """How many layers share the rank of the last of `count` places, and how many of them get one.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.options import AnalysisOptions
+from analysis.selection.ranking import best_layer
 from app.cache import layer_rows
 from app.components.compare.alike import render_alike
 from app.components.compare.clusters import render_clusters
@@ -38,12 +39,10 @@ shown = render_obtained(options)
 if shown is not None:
     shown = summarised(shown, choice)
     rows = layer_rows(shown.key, choice, shown.report)
-    best = rows.loc[rows["rank"] == 1, "layer"]
-    names = shown.report.names
-    layer = open_layer(shown.options.model, names, names[0] if best.empty else best.iloc[0])
+    layer = open_layer(shown.options.model, shown.report.names, best_layer(rows))
     st.caption(f"{describe(shown.options)}; ρ = {choice.rho:.2f}. {shown.stored}")
     with st.container(horizontal=True, vertical_alignment="bottom", key="sections"):
         section = choose_section(SECTIONS)
-        show_layer_choice(rows)
+        show_layer_choice(shown, choice)
     st.subheader(section.question, anchor=False)
     section.render(shown, rows, choice, layer)

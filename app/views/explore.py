@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.options import AnalysisOptions
+from analysis.selection.ranking import best_layer
 from app.cache import layer_rows
 from app.components.explore.layout import set_layout
 from app.components.explore.microscope import render_microscope, render_pinned
@@ -32,9 +33,8 @@ with overview:
 if shown is not None:
     shown = summarised(shown, choice)
     rows, report = layer_rows(shown.key, choice, shown.report), shown.report
-    best = rows.loc[rows["rank"] == 1, "layer"]
-    suggestion = report.names[0] if best.empty else best.iloc[0]
-    open_layer(shown.options.model, report.names, suggestion)
+    best = best_layer(rows)
+    open_layer(shown.options.model, report.names, best)
     report_unknown_layers(shown.options.model)
 
     with overview:
@@ -51,7 +51,7 @@ if shown is not None:
         wide, close = st.columns([8, 5], gap="medium")
         # First: with another open row the profile is sent again, which takes the browser longer.
         with close, st.container(key="microscope", gap="xsmall"):
-            render_microscope(shown, rows, choice, suggestion)
+            render_microscope(shown, rows, choice, best)
         with wide:
             render_profile(shown, rows, choice)
     render_sentences_below(shown, rows, choice)

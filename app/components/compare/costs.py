@@ -20,8 +20,11 @@ from app.state import Shown
 POLL_EVERY = 1.0  # seconds; each poll takes the browser tens of milliseconds
 
 
-def render_costs(shown: Shown, rankings: Mapping[str, pd.DataFrame]) -> None:
-    """Draw one row per normalisation; the memory appears once it is predicted."""
+def render_costs(shown: Shown, rankings: Mapping[str, pd.DataFrame], normalization: str) -> None:
+    """Draw one row per normalisation; the memory appears once it is predicted.
+
+    `normalization` is the one that the page shows as chosen.
+    """
     full = memory_request(shown, "everything")
     trained = {name: _trained(rows) for name, rows in rankings.items()}
     requests = {
@@ -33,7 +36,6 @@ def render_costs(shown: Shown, rankings: Mapping[str, pd.DataFrame]) -> None:
     wanted = list(dict.fromkeys([full, *requests.values()]))
     pending = any(_answer(request, ask=False) is None for request in wanted)
     asks = False
-    normalization = st.session_state.get("normalization")  # before a poll may carry another
 
     def draw() -> bool:
         nonlocal asks

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.cache import selection
+from app.cache import layer_rows, selection
 from app.cache.compare import (
     agreement_figures,
     places,
@@ -22,7 +22,9 @@ from app.cache.compare import (
 )
 from app.components.compare.costs import render_costs
 from app.components.compare.dominance import dominance_sentence, render_dominance
-from app.components.compare.powers import render_powers
+from app.components.compare.powers import current_choice, render_powers
+from app.components.shared.polling import redraw_page
+from app.components.shared.power_parts import RANKINGS
 from app.literal import code
 from app.state import Choice, Shown, appearance, choose_clicked
 from app.theme import chart_config
@@ -43,7 +45,14 @@ COSTS = "What the selection of each score would need while it trains."
 
 
 def render_normalisations(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str) -> None:
-    """Draw the section."""
+    """Draw the section, which a moved power draws again without the rest of the page."""
+    with st.container():  # for the reason given in `poll_until`
+        st.fragment(_render, key=RANKINGS)(shown, choice)
+
+
+def _render(shown: Shown, choice: Choice) -> None:
+    choice, layer = current_choice(choice), st.session_state["layer"]
+    rows = layer_rows(shown.key, choice, shown.report)
     render_powers(choice)
     _render_selection(shown, rows, choice)
     rankings = rankings_of(shown.key, choice, shown.report)
@@ -66,7 +75,7 @@ def render_normalisations(shown: Shown, rows: pd.DataFrame, choice: Choice, laye
             )
     st.markdown("**What each selection costs**")
     st.caption(COSTS)
-    render_costs(shown, rankings)
+    render_costs(shown, rankings, choice.normalization)
     render_dominance(
         {
             name: size_dominance(shown.key, replace(choice, normalization=name), table)
@@ -89,6 +98,11 @@ def _render_selection(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
         st.warning(" ".join(decided.sentences(**how)))
 
 
+def _choose(chart: str) -> None:
+    choose_clicked(chart)
+    redraw_page()
+
+
 def _render_chart(title: str, text: str, figure: go.Figure, key: str) -> None:
     with st.container(gap="xsmall"):
         st.markdown(f"**{title}**")
@@ -96,7 +110,7 @@ def _render_chart(title: str, text: str, figure: go.Figure, key: str) -> None:
     st.plotly_chart(
         figure,
         key=key,
-        on_select=lambda: choose_clicked(key),
+        on_select=lambda: _choose(key),
         selection_mode="points",
         theme=None,
         config=chart_config(f"bettiscope-{key}"),

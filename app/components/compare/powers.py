@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from analysis.selection.scores import (
@@ -9,6 +11,8 @@ from analysis.selection.scores import (
     normalization_of,
 )
 from analysis.selection.sizes import SIZES
+from app.components.shared.polling import draws_parts
+from app.components.shared.power_parts import redraw_power_parts
 from app.state import Choice, session
 
 HELP = (
@@ -21,10 +25,10 @@ _SPAN, _STEP = 2.0, 0.25
 
 def render_powers(choice: Choice) -> None:
     """Draw a slider for each power; they show the sidebar's normalisation, and set it."""
-    powers = normalization_of(choice.normalization).powers
+    powers = _powers(choice.normalization)
     st.caption(HELP)
     for column, (name, size) in zip(st.columns(len(SIZES)), SIZES.items(), strict=True):
-        value = float(powers.get(name, 0.0))
+        value = powers[name]
         # Only where it differs: what is set is sent to the browser, and takes back a later move.
         if st.session_state.get(_key(name)) != value:
             st.session_state[_key(name)] = value
@@ -40,8 +44,21 @@ def render_powers(choice: Choice) -> None:
         )
 
 
-def no_power_moves(normalization: str | None) -> bool:
-    """Whether a poll may draw the whole page, which was last drawn with this normalisation.
+def current_choice(choice: Choice) -> Choice:
+    """The choice of the page, with the normalisation of the sliders if one has moved since.
+
+    The controls of the sidebar may be behind: see `no_power_moves`.
+    """
+    if draws_parts():
+        shown, powers = session().powers_of, _moved()
+        name = shown if powers == _powers(shown) else normalization_name(powers)
+        choice = replace(choice, normalization=name)
+    session().powers_of = choice.normalization
+    return choice
+
+
+def no_power_moves(normalization: str) -> bool:
+    """Whether a poll may draw the whole page, whose rankings show this normalisation as chosen.
 
     Until the browser knows what a slider has set, its polls carry the normalisation from before,
     and the page would take back the move.
@@ -54,11 +71,20 @@ def _key(name: str) -> str:
     return f"power_{name}"
 
 
+def _powers(normalization: str) -> dict[str, float]:
+    powers = normalization_of(normalization).powers
+    return {name: float(powers.get(name, 0.0)) for name in SIZES}
+
+
+def _moved() -> dict[str, float]:
+    """The powers as the sliders have them now."""
+    return {name: float(st.session_state[_key(name)]) for name in SIZES}
+
+
 def _apply() -> None:
     """Make the sliders the sidebar's normalisation, which links and runs carry.
 
-    A poll may carry the move first, and draws no sidebar. The browser then asks for the page with
-    the new power and the old normalisation, so this one is set no earlier than the page is drawn.
+    A poll may carry the move first. The browser then asks for the rankings with the new power and
+    the old normalisation, which is why they are drawn by the powers.
     """
-    powers = {name: float(st.session_state[_key(name)]) for name in SIZES}
-    session().uploads.choose("normalization", normalization_name(powers))
+    redraw_power_parts(normalization_name(_moved()))

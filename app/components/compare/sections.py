@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
 
+from analysis.selection.ranking import best_layer
+from app.cache import layer_rows
+from app.components.shared.polling import draws_parts, redraw_page
+from app.components.shared.power_parts import LAYER
 from app.literal import visible
-from app.state import Choice, Shown, choose_layer
+from app.state import Choice, Shown, choose_layer, open_chosen_layer
 
 _STYLE = """<style>
 @media (min-width: 641px) {
   [data-testid=stMainBlockContainer] { padding: 4.2rem 2.5rem 2.5rem; }
   h1 { padding-top: 0; }
-  .st-key-sections .st-key-layer { margin-left: auto; }
+  [data-testid=stLayoutWrapper]:has(> .st-key-layer_choice) { margin-left: auto; }
 }
 </style>"""
 
@@ -51,14 +55,28 @@ def choose_section(sections: Mapping[str, Section]) -> Section:
     return sections[name or names[0]]
 
 
-def show_layer_choice(rows: pd.DataFrame) -> None:
+def show_layer_choice(shown: Shown, choice: Choice) -> None:
     """Draw the choice of the layer that all charts of the page mark."""
+    with st.container(width="content", key=LAYER):
+        st.fragment(_render_layer_choice, key=LAYER)(shown, choice)
+
+
+def _render_layer_choice(shown: Shown, choice: Choice) -> None:
+    if draws_parts():  # a power has moved
+        choice = replace(choice, normalization=st.session_state["normalization"])
+    rows = layer_rows(shown.key, choice, shown.report)
+    open_chosen_layer(best_layer(rows))
     st.selectbox(
         "Layer to mark in all charts",
         rows["layer"].tolist(),
         key="layer",
-        on_change=lambda: choose_layer(st.session_state["layer"]),
+        on_change=_choose_layer,
         format_func=lambda name: visible(name) or "(model)",
         help="Choose a layer here, or click it in a chart. Explore opens the same layer.",
         width=340,
     )
+
+
+def _choose_layer() -> None:
+    choose_layer(st.session_state["layer"])
+    redraw_page()

@@ -16,6 +16,8 @@ from analysis.selection.scores import (
 from analysis.topology.summaries import SUMMARIES
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.option_inputs import help_of, number_settings
+from app.components.shared.polling import draws_parts
+from app.components.shared.power_parts import NORMALIZATION, take_moved_power
 from app.components.shared.rho_parts import SLIDER, redraw_rho_parts, start_rho_parts
 from app.state import Choice
 
@@ -26,15 +28,8 @@ _QUANTILE, _DISTANCE = "quantile", "distance"
 def render_choice() -> Choice:
     """Draw the controls. Moving any of them computes no topology."""
     rho = start_rho_parts(_render_rho)
-    normalization = st.selectbox(
-        "Normalisation",
-        _normalizations(),
-        key="normalization",
-        bind="query-params",
-        help=help_of(RunOptions, "normalization")
-        + bullet_list({n: f"{e.title}. {e.help}" for n, e in NORMALIZATIONS.items()}),
-    )
-    st.caption(normalization_of(normalization).help)
+    with st.container():  # for the reason given in `poll_until`
+        normalization = st.fragment(_render_normalization, key=NORMALIZATION)()
     preset = st.selectbox(
         "Preset",
         list(PRESETS),
@@ -45,6 +40,21 @@ def render_choice() -> Choice:
     )
     with st.expander("More"):
         return _render_more(rho, plain_normalization(normalization), preset)
+
+
+def _render_normalization() -> str:
+    if draws_parts() and not take_moved_power():
+        st.rerun()  # another one was chosen here, and the whole page depends on it
+    normalization = st.selectbox(
+        "Normalisation",
+        _normalizations(),
+        key="normalization",
+        bind="query-params",
+        help=help_of(RunOptions, "normalization")
+        + bullet_list({n: f"{e.title}. {e.help}" for n, e in NORMALIZATIONS.items()}),
+    )
+    st.caption(normalization_of(normalization).help)
+    return normalization
 
 
 def _normalizations() -> list[str]:
