@@ -12,7 +12,7 @@ from tests.serving import PATIENCE, serve
 
 pytestmark = pytest.mark.e2e
 SOON = 3000 * PATIENCE  # milliseconds; five pages at once are slow on a busy machine
-VISITS, AT_ONCE = 20, 5
+VISITS, AT_ONCE = 8, 4
 LINK = "finetune?model=pocket-vgg&strategies=adabet&train_batch="
 
 
