@@ -76,8 +76,8 @@ class _Training:
 
     @property
     def keeps_worker(self) -> bool:
-        """Whether its worker trains, or saves what it has trained."""
-        return not self.waits and not self.waits_for_request and self.worker.alive
+        """Whether its worker trains, saves what it has trained, or is about to train the next."""
+        return not self.waits and self.worker.alive
 
     def has_ended(self) -> bool:
         """Whether its worker has ended or waits, and its messages have been read."""

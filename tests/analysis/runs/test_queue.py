@@ -199,6 +199,24 @@ def test_a_worker_whose_run_went_well_trains_the_next_one(
     wait_until(lambda: fifth not in [str(process.pid) for process in workers()])
 
 
+def test_a_worker_that_is_free_right_after_a_look_trains_the_next_run(
+    queue: RunQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, missed = RunQueue._watch, []
+
+    def miss(queue: RunQueue, training: Any) -> None:
+        if training.waits_for_request and training.run_id not in missed:
+            missed.append(training.run_id)  # as if that came a moment later
+        else:
+            watch(queue, training)
+
+    monkeypatch.setattr(RunQueue, "_watch", miss)
+    first, second = queue.start([run_of_kind("quick"), run_of_kind("quick")])
+    wait_until(has_ended(queue, second))
+    assert first in missed
+    assert worker_of(queue, first) == worker_of(queue, second)
+
+
 def test_a_failure_is_a_sentence_and_the_queue_goes_on(queue: RunQueue) -> None:
     with queue.store._database.write() as db:
         db.execute(
