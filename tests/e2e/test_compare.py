@@ -97,9 +97,9 @@ def test_a_click_on_the_surface_moves_the_live_view(
         members = report.clouds[0]
         near = layer.distances[np.ix_(members, members)] <= scale
         expect(live.locator("[data-n=pieces]")).to_have_text(str(connected_components(near)[0]))
-    for part in (f"layer={re.escape(name)}", "height=0", "scale="):
-        expect(page).to_have_url(re.compile(f"[?&]{part}"))
     typed = live.get_by_role("spinbutton", name="Scale ε").input_value()
+    for part in (f"layer={re.escape(name)}", "height=0", f"scale={re.escape(typed)}"):
+        expect(page).to_have_url(re.compile(f"[?&]{part}"))  # where ε rests, the link follows
     page.reload()
     expect(mark).to_have_text(f"{100 * share:.1f} %")
     expect(live.get_by_role("spinbutton", name="Scale ε")).to_have_value(typed)
