@@ -35,6 +35,8 @@ _IDLE_POLL = 0.7  # seconds between two checks for runs that another process que
 _STOP_GRACE = 1.3  # seconds for a worker to stop by itself
 _SAVE_GRACE = 30.0  # seconds for a worker whose run has ended to save the weights
 _PATIENCE = 0.3  # seconds to wait for another writer before turning to other runs
+_SHORT = 5.0  # seconds; a run that ends sooner is not slowed down by the start of another worker
+_DRAWN = 1.0  # seconds in which a browser draws how a run ended
 _SILENCE = 3.0  # seconds without a heartbeat before a worker counts as dead
 _PURGE_POLL = 3600.0  # seconds between two removals of what was deleted long ago
 _HUNG = 30.0  # seconds without a heartbeat after which a worker without a server is ended
@@ -51,6 +53,7 @@ class _Training:
         self.worker = worker
         self.identity = identity
         self.unsaved: Unsaved | None = None
+        self.begun = time.monotonic()
         self.stop_seen: float | None = None  # when Stop was first seen; seconds, monotonic
         self.end_seen: float | None = None  # when the store first said that it ended
         self.waits = False  # until the disk has space for its weights
@@ -286,7 +289,8 @@ class RunQueue:
             training.end_seen = training.end_seen or now
         if lease is not None and lease.stop_requested:
             training.stop_seen = training.stop_seen or now
-        if not training.warmed and self._own_store.epochs_done(training.run_id):
+        long = now - training.begun > _SHORT
+        if long and not training.warmed and self._own_store.epochs_done(training.run_id):
             training.warmed = True
             if not self._own_store.has_queued():  # else the worker trains the next run
                 self._warm()
@@ -318,7 +322,7 @@ class RunQueue:
                 self._unwritten[training.run_id] = (training.identity, unsaved)
         self._write_endings()
         if not self._closed:
-            self._warm()
+            self._warm(_DRAWN)
 
     def _may_train_again(self, training: _Training) -> bool:
         with self._faults.catch("lease", training.run_id):
@@ -330,9 +334,9 @@ class RunQueue:
             )
         return False
 
-    def _warm(self) -> None:
+    def _warm(self, after: float = 0.0) -> None:
         with self._faults.catch("warm"):
-            self._pool.warm()
+            self._pool.warm(after)
 
     def _write_endings(self) -> None:
         for run_id in list(self._unwritten):

@@ -179,6 +179,21 @@ def test_the_next_worker_starts_only_after_the_first_epoch(
     assert len(workers()) == 1
 
 
+def test_no_worker_starts_beside_a_short_run_nor_while_its_end_is_drawn(
+    checks: list[str], queue: RunQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis.runs.queue, "_SHORT", 3600.0)
+    monkeypatch.setattr(analysis.runs.queue, "_DRAWN", 3600.0)
+    (run_id,) = queue.start([run_of_kind("long")])
+    wait_until(lambda: queue.store.epochs_done(run_id) > 0)
+    before = len(checks)
+    wait_until(lambda: len(checks) >= before + 2)
+    assert [process.pid for process in workers()] == [worker_of(queue, run_id).pid]
+    queue.stop(run_id)
+    wait_until(lambda: not workers())
+    wait_until(lambda: queue._pool.warms_later)
+
+
 def test_a_worker_whose_run_went_well_trains_the_next_one(
     checks: list[str], queue: RunQueue, home: Path
 ) -> None:
