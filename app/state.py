@@ -201,7 +201,7 @@ class Session:
     tests: LoopTests = field(default_factory=LoopTests)
     work: dict[str, Work] = field(default_factory=dict)  # by its name on the page
     uploads: Uploads = field(default_factory=Uploads)
-    powers_of: str = ""  # the normalisation whose powers the sliders on Compare show
+    powers_of: str = ""  # the normalisation whose powers sliders on the page show, if any
     rho_parts: list[str] = field(default_factory=list)  # on the page, with the slider of ρ first
     figures: Figures = field(default_factory=Figures)
     link: dict[str, list[str]] = field(  # with which the session began, until it has been read

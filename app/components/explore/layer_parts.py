@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
-from app.components.shared.polling import draws_parts
+from app.components.shared.polling import redraw_parts
 
 MICROSCOPE, EXPORT = "microscope", "export"
 
 
 def redraw_layer_parts(*others: str) -> None:
     """Draw what shows the open layer, and other parts after it; for the end of a callback."""
-    if draws_parts():
-        st.rerun([MICROSCOPE, EXPORT, *others])
+    redraw_parts(MICROSCOPE, EXPORT, *others)

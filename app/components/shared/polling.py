@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Protocol
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.jobs.jobs import Job
@@ -44,6 +46,14 @@ def redraw_page() -> None:
     """Draw the whole page, not only the part with the widget whose callback this is."""
     if draws_parts():
         st.rerun()
+
+
+def redraw_parts(*keys: str) -> None:
+    """Draw these parts of the page alone, in this order; for the end of a callback."""
+    if draws_parts():
+        # A late poll may carry the controls of a page that was left, which has other parts.
+        with suppress(StreamlitAPIException):
+            st.rerun([*keys])
 
 
 def draws_parts() -> bool:

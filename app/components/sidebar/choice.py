@@ -17,7 +17,7 @@ from analysis.topology.summaries import SUMMARIES
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.option_inputs import help_of, number_settings
 from app.components.shared.polling import draws_parts
-from app.components.shared.power_parts import NORMALIZATION, take_moved_power
+from app.components.shared.power_parts import start_power_parts, take_moved_power
 from app.components.shared.rho_parts import SLIDER, redraw_rho_parts, start_rho_parts
 from app.state import Choice
 
@@ -28,8 +28,7 @@ _QUANTILE, _DISTANCE = "quantile", "distance"
 def render_choice() -> Choice:
     """Draw the controls. Moving any of them computes no topology."""
     rho = start_rho_parts(_render_rho)
-    with st.container():  # for the reason given in `poll_until`
-        normalization = st.fragment(_render_normalization, key=NORMALIZATION)()
+    normalization = start_power_parts(_render_normalization)
     preset = st.selectbox(
         "Preset",
         list(PRESETS),
