@@ -243,9 +243,15 @@ def open_layer(model: str, names: list[str], best: str) -> str:
 def open_chosen_layer(best: str) -> str:
     """The layer under the microscope in a part of the page: the chosen one, else the best."""
     profile = session().profile
-    st.session_state["layer"] = best if profile.chosen_layer is None else profile.chosen_layer
+    st.session_state["layer"] = chosen_or(best)
     _put_into_link("layer", [] if profile.chosen_layer is None else [profile.chosen_layer])
     return str(st.session_state["layer"])
+
+
+def chosen_or(best: str) -> str:
+    """The layer chosen by hand or by a link, else the best."""
+    chosen = session().profile.chosen_layer
+    return best if chosen is None else chosen
 
 
 def choose_layer(name: str) -> None:

@@ -10,10 +10,11 @@ import streamlit as st
 
 from analysis.selection.ranking import best_layer
 from app.cache import layer_rows
+from app.components.shared.layer_control import open_in_part, take_choice
 from app.components.shared.polling import draws_parts, redraw_page
 from app.components.shared.power_parts import LAYER
 from app.literal import visible
-from app.state import Choice, Shown, choose_layer, open_chosen_layer
+from app.state import Choice, Shown
 
 _STYLE = """<style>
 @media (min-width: 641px) {
@@ -65,7 +66,7 @@ def _render_layer_choice(shown: Shown, choice: Choice) -> None:
     if draws_parts():  # a power has moved
         choice = replace(choice, normalization=st.session_state["normalization"])
     rows = layer_rows(shown.key, choice, shown.report)
-    open_chosen_layer(best_layer(rows))
+    open_in_part(LAYER, best_layer(rows))
     st.selectbox(
         "Layer to mark in all charts",
         rows["layer"].tolist(),
@@ -78,5 +79,5 @@ def _render_layer_choice(shown: Shown, choice: Choice) -> None:
 
 
 def _choose_layer() -> None:
-    choose_layer(st.session_state["layer"])
-    redraw_page()
+    if take_choice(LAYER):
+        redraw_page()

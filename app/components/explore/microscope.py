@@ -43,6 +43,7 @@ from app.components.shared.cloud_choice import (
 )
 from app.components.shared.cluster_curve import render_cluster_curve
 from app.components.shared.glossary import linked
+from app.components.shared.layer_control import open_in_part, take_choice
 from app.components.shared.live_microscope import (
     render_live_layers,
     render_live_microscope,
@@ -56,8 +57,6 @@ from app.state import (
     Choice,
     Shown,
     appearance,
-    choose_layer,
-    open_chosen_layer,
     session,
 )
 from app.theme import PALETTES
@@ -84,7 +83,7 @@ def render_microscope(shown: Shown, rows: pd.DataFrame, choice: Choice, best: st
 
 
 def _render(shown: Shown, rows: pd.DataFrame, choice: Choice, best: str) -> None:
-    profile, layer = session().profile, open_chosen_layer(best)
+    profile, layer = session().profile, open_in_part(MICROSCOPE, best)
     set_open_row(rows["layer"].tolist().index(layer))
     left, right = st.columns([5, 2], vertical_alignment="bottom")
     left.selectbox(
@@ -409,5 +408,5 @@ def _toggle_pin(name: str) -> None:
 
 
 def _choose_layer() -> None:
-    choose_layer(st.session_state["layer"])
-    redraw_layer_parts(*forget_clicks())
+    if take_choice(MICROSCOPE):
+        redraw_layer_parts(*forget_clicks())

@@ -62,7 +62,8 @@ def forget_clicks() -> list[str]:
 
     A click on that row would else take the click back, and not open the row.
     """
-    clicked = [kind for kind in KINDS if st.session_state[f"rows_{kind}"].selection.points]
+    charts = {kind: st.session_state.get(f"rows_{kind}") for kind in KINDS}
+    clicked = [kind for kind, chart in charts.items() if chart and chart.selection.points]
     session().profile.revision += bool(clicked)
     return [f"profile_{kind}" for kind in clicked]
 

@@ -56,6 +56,18 @@ def redraw_parts(*keys: str) -> None:
             st.rerun([*keys])
 
 
+def is_asked_by(part: str) -> bool:
+    """Whether a control of this part alone asks for the run, or the whole page is drawn."""
+    context = get_script_run_ctx()
+    if context is None or not context.fragment_ids_this_run:
+        return True
+    try:
+        own = context.fragment_storage.resolve_target(part)
+    except StreamlitAPIException:  # there is no such part
+        return False
+    return own == context.fragment_ids_this_run
+
+
 def draws_parts() -> bool:
     """Whether only parts of the page are drawn; in a callback, whether only they would be."""
     context = get_script_run_ctx()
