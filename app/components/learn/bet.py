@@ -45,17 +45,18 @@ TEXT = (
 )
 BETS = ("adabet", "size", "random", "head")
 SEEDS = 10  # at most
-_EPOCHS = 3
+_EPOCHS, _IMAGES = 3, 300
 _POLL = 0.5  # seconds
 
 
 def bet_options(strategy: str, seed: int, rho: float = RunOptions.rho) -> RunOptions:
-    """A short fine-tune."""
+    """A short fine-tune, which a class waits for."""
     return RunOptions(
         analysis=AnalysisOptions(seed=seed),
         strategy=strategy,
         rho=rho,
-        recipe=Recipe(epochs=_EPOCHS, seed=seed),
+        train_samples=_IMAGES,
+        recipe=Recipe(epochs=_EPOCHS, seed=seed, follow_topology=False),
     )
 
 
@@ -173,7 +174,7 @@ def _render_training(rho: float, runs: list[Run], done: list[Run], place: DeltaG
             key="bet_train",
             on_click=attempt,
             args=(run_queue().start, missing),
-            help=f"{plural(_EPOCHS, 'epoch')} of {RunOptions.train_samples} images each, which "
+            help=f"{plural(_EPOCHS, 'epoch')} of {_IMAGES} images each, which "
             "takes seconds. The runs go on if you leave, and the page Runs lists them.",
         )
 
