@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -16,7 +15,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.test_moved_rho import receive_run
-from tests.serving import serve
+from tests.serving import Server, serve
 
 pytestmark = pytest.mark.e2e
 OLD, NEW = "layer1.0.conv1", "layer2.0.conv1"
@@ -64,17 +63,23 @@ class Explore:
         return messages[-1].script_finished
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("home")
+    with serve(home, script="tests/e2e/quick_server.py") as server:
+        yield server
+
+
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Explore]:
-    with serve(tmp_path / "home", script="tests/e2e/quick_server.py") as server:
-        address = f"{server.url.replace('http', 'ws')}/_stcore/stream"
-        with connect(address, origin=server.url) as socket:
-            page = Explore(socket)
-            for layer in (OLD, NEW):
-                page.ask(layer, page.microscope)
-                page.draw(layer)
-            page.shown.clear()
-            yield page
+def page(server: Server) -> Iterator[Explore]:
+    address = f"{server.url.replace('http', 'ws')}/_stcore/stream"
+    with connect(address, origin=server.url) as socket:
+        page = Explore(socket)
+        for layer in (OLD, NEW):
+            page.ask(layer, page.microscope)
+            page.draw(layer)
+        page.shown.clear()
+        yield page
 
 
 def test_a_poll_with_the_layer_from_before_does_not_take_back_the_choice(page: Explore) -> None:
