@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.selection.ranking import best_layer
 from app.cache import layer_rows, selection
 from app.cache.compare import (
     agreement_figures,
@@ -26,7 +27,7 @@ from app.components.compare.powers import current_choice, render_powers
 from app.components.shared.polling import redraw_page
 from app.components.shared.power_parts import RANKINGS
 from app.literal import code
-from app.state import Choice, Shown, appearance, choose_clicked
+from app.state import Choice, Shown, appearance, choose_clicked, chosen_or
 from app.theme import chart_config
 
 RANKS = (
@@ -51,8 +52,9 @@ def render_normalisations(shown: Shown, rows: pd.DataFrame, choice: Choice, laye
 
 
 def _render(shown: Shown, choice: Choice) -> None:
-    choice, layer = current_choice(choice), st.session_state["layer"]
+    choice = current_choice(choice)
     rows = layer_rows(shown.key, choice, shown.report)
+    layer = chosen_or(best_layer(rows))
     render_powers(choice)
     _render_selection(shown, rows, choice)
     rankings = rankings_of(shown.key, choice, shown.report)

@@ -55,7 +55,7 @@ _STYLE = """<style>
 [class*=st-key-titles_] { height: 3.33rem; overflow: hidden; }
 /* The open layer's row, over the figure: another one opens without a new figure. */
 [class*=st-key-profile_] [data-testid=stPlotlyChart] {
-  --rows: calc(100% - 5.07rem - 0.67rem); /* without the margins of the figure */
+  --rows: calc(100% - 5.07rem - 0.67rem); /* without the margins of `profile_figure` */
   position: relative;
 }
 [class*=st-key-profile_] [data-testid=stPlotlyChart]::after {

@@ -22,6 +22,7 @@ from analysis.selection.export import (
     settings,
     with_settings,
 )
+from analysis.selection.ranking import best_layer
 from analysis.topology.summaries import betti_curve, long_intervals
 from app.cache import embedding, profile, selection_certainty
 from app.charts.diagram import barcode_figure, betti_curve_figure, diagram_figure
@@ -32,7 +33,7 @@ from app.components.explore.groups import groups
 from app.components.explore.layer_parts import EXPORT
 from app.components.shared.rho_parts import render_rho_part
 from app.components.shared.saving import figure_to_save, render_figure_choices
-from app.state import Choice, Shown, appearance, session
+from app.state import Choice, Shown, appearance, chosen_or, session
 from app.theme import PALETTES
 
 
@@ -90,7 +91,9 @@ def render_export(shown: Shown, choice: Choice) -> None:
 def _render_export_all(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
     known = settings_of(shown, choice)
     link = f"{st.context.url or ''}?{urlencode(st.query_params.to_dict(), doseq=True)}"
-    chosen = tuple(dict.fromkeys([st.session_state["layer"], *session().profile.pinned_layers]))
+    # Not by the control, which a poll may have set back: see `layer_control`.
+    layer = chosen_or(best_layer(rows))
+    chosen = tuple(dict.fromkeys([layer, *session().profile.pinned_layers]))
     look = appearance()  # not known when the button is pressed
     st.download_button(
         "Export all",
