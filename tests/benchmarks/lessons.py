@@ -1,8 +1,10 @@
 """Learn as a whole: how long somebody waits on the way to a finished bet, and reads.
 
 Each step is opened by Next and its question is answered; the last one trains the four bets. Waiting
-is from a click until what it asks for is drawn. The folder has the analysis that `make app` makes.
-Reading counts the words of every step with its answer; what a visitor drags is left out.
+is from a click until what it asks for is drawn. Between two clicks the visitor reads for some
+seconds, in which the noise of step 2 is drawn and a worker starts. The folder has the analysis that
+`make app` makes. Reading counts the words of every step with its answer; what a visitor drags is
+left out.
 """
 
 from __future__ import annotations
@@ -13,21 +15,21 @@ from dataclasses import dataclass, field
 
 from playwright.sync_api import Page
 
-from tests.benchmarks.click import wait_until_idle
 from tests.benchmarks.process import run_python
 from tests.benchmarks.table import show_table, verdict
-from tests.serving import PATIENCE, Server, chromium, serve
+from tests.serving import PATIENCE, chromium, serve
 
 WAITED_SECONDS, MINUTES = 15.0, 12.0
 WORDS_A_MINUTE = 130  # of somebody new to it; adults read 200 and more of an easy text
 DOING_SECONDS = 45  # of each step: to drag, think and answer
-# The answer of each step, and what appears with it.
+READ_MILLISECONDS = 8000  # before each click; a fifth of what a step takes to read
+# Of each step: what it shows beside the question, the answer, and what appears with that.
 STEPS = (
-    ("loop", "1", ".live .small"),
-    ("Circle", "1", ".st-key-longest .main-svg"),
-    ("layers", "falls", ".st-key-learn_counts .main-svg"),
-    ("selection", "few", ".st-key-learn_scores .main-svg"),
-    ("bet", "Random", ".st-key-bet_train"),
+    ("loop", ".live canvas", "1", ".live .small"),
+    ("Circle", ".live canvas", "1", ".st-key-longest .scatterlayer .trace"),
+    ("layers", ".live canvas", "falls", ".st-key-learn_counts .main-svg"),
+    ("selection", ".st-key-learn_draw", "few", ".st-key-learn_scores .main-svg"),
+    ("bet", ".st-key-bet_rho", "Random", ".st-key-bet_train"),
 )
 TEXT = """() => [...document.querySelectorAll(
     '[data-testid=stMain] :is([data-testid=stMarkdown], [data-testid=stCaptionContainer],' +
@@ -53,7 +55,7 @@ def measure() -> Walk:
         with serve(home) as server, chromium() as browser:
             page = browser.new_page(viewport={"width": 1280, "height": 720})
             page.set_default_timeout(1000 * PATIENCE)
-            return _walk(page, server)
+            return _walk(page, server.url)
 
 
 def show(result: Walk) -> None:
@@ -68,17 +70,19 @@ def show(result: Walk) -> None:
     )
 
 
-def _walk(page: Page, server: Server) -> Walk:
+def _walk(page: Page, url: str) -> Walk:
     walk, start = Walk(), time.perf_counter()
-    page.goto(f"{server.url}/learn")
-    for number, (question, answer, last) in enumerate(STEPS, start=1):
+    page.goto(f"{url}/learn")
+    for number, (question, first, answer, last) in enumerate(STEPS, start=1):
         if number > 1:
+            page.wait_for_timeout(READ_MILLISECONDS)
             start = time.perf_counter()
             page.get_by_role("button", name="Next").click()
         radios = page.locator(f".st-key-guess_{question}").get_by_role("radio")
         radios.first.wait_for()
-        page.locator(IDLE).wait_for()
+        page.locator(first).first.wait_for()
         walk.waited[f"step {number}"] = time.perf_counter() - start
+        page.wait_for_timeout(READ_MILLISECONDS)
         start = time.perf_counter()
         radios.and_(page.get_by_role("radio", name=answer, exact=True)).click()
         page.locator(last).first.wait_for()
@@ -86,7 +90,7 @@ def _walk(page: Page, server: Server) -> Walk:
         walk.waited[f"answer {number}"] = time.perf_counter() - start
         if number < len(STEPS):
             walk.words.append(len(page.evaluate(TEXT).split()))
-    wait_until_idle(server)  # who has read so far has left it the time to start a worker
+    page.wait_for_timeout(READ_MILLISECONDS)
     start = time.perf_counter()
     page.get_by_role("button", name="Train all 4").click()
     page.locator(".st-key-answer [data-testid=stMetricValue]").wait_for()

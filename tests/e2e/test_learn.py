@@ -163,10 +163,13 @@ def test_learn(address: str, contexts: Callable[[bool], BrowserContext]) -> None
     page.wait_for_url(re.compile("step=2"))
     usual = Known("Circle")
     shown = shape_points("Circle", usual.points, noise=usual.noise, dimension=usual.dimension)
+    expect(page.get_by_text("Pure noise has loops too.")).to_be_visible()
+    assert page.locator(".st-key-longest .scatterlayer .trace").count() == 0
     answer(page, "Circle", "0")
     expect(found).to_have_text(long(shown))
     expect(page.get_by_text(f"By theory b₁ = {SHAPES['Circle'].loops}.")).to_be_visible()
     expect(page.get_by_text("More than noise")).to_be_visible()
+    expect(page.locator(".st-key-longest .scatterlayer .trace")).to_have_count(1)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()

@@ -45,8 +45,8 @@ TEXT = (
 )
 BETS = ("adabet", "size", "random", "head")
 SEEDS = 10  # at most
-_EPOCHS, _IMAGES = 3, 300
-_POLL = 0.5  # seconds
+_EPOCHS, _IMAGES = 3, 250
+_POLL = 1.0  # seconds
 
 
 def bet_options(strategy: str, seed: int, rho: float = RunOptions.rho) -> RunOptions:

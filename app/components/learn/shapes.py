@@ -27,6 +27,10 @@ TEXT = (
 )
 _ANSWERS = ["0", "1", "2", "3 or more"]
 _DEFAULT = Known("Circle")
+_BEFORE = (
+    "**Pure noise has loops too.** Here is the longest one of each of {} clouds of noise, as wide "
+    "in every direction as these points. Do these points have a longer one?"
+)
 
 
 def render_shapes() -> None:
@@ -47,8 +51,7 @@ def _render() -> None:
     with right:
         data = toy(repr(known), cloud, appearance(), quiet=guess is None)
         draw_live(data | {"short": is_large()}, key="learn_shape")
-    if guess is not None:  # last, since it may take seconds
-        _render_noise(noise, known)
+    _render_noise(noise, known, revealed=guess is not None)  # last, since it may take seconds
 
 
 def _choose() -> Known:
@@ -86,13 +89,13 @@ def _render_answer(guess: str, known: Known, cloud: Cloud) -> None:
         st.markdown(f"By theory **b₁ = {shape.loops}**. {shape.why}")
 
 
-def _render_noise(place: DeltaGenerator, known: Known) -> None:
-    """Draw the test against pure noise, and until it is done how far it is."""
+def _render_noise(place: DeltaGenerator, known: Known, *, revealed: bool) -> None:
+    """Draw the loops of pure noise, and how far they are; once revealed, the test against them."""
     test = known_test(known, partial(place.progress, text="Comparing with pure noise"))
     with place.container(gap="small"):
-        st.markdown(_against_noise(test))
+        st.markdown(_against_noise(test) if revealed else _BEFORE.format(test.draws))
         figure = longest_figure(
-            float(test.observed[2]),
+            float(test.observed[2]) if revealed else None,
             test.null[:, 2],
             palette=PALETTES[appearance()],
             height=100 if is_large() else 112,
@@ -102,7 +105,7 @@ def _render_noise(place: DeltaGenerator, known: Known) -> None:
             key="longest",
             theme=None,
             config=chart_config("bettiscope-longest-loop"),
-            alt="The longest loop against those of pure noise",
+            alt="The longest loops of pure noise, and once you have guessed that of these points",
         )
 
 
