@@ -32,7 +32,8 @@ def embed(distances: Float32) -> Float64:
 def embed_together(distances: Sequence[Float32]) -> Float32:
     """Classical multidimensional scaling of several distance matrices of the same size.
 
-    Far quicker than `embed` of each, and loads no scikit-learn.
+    Far quicker than `embed` of each, and loads no scikit-learn. By torch, for use beside a
+    training: NumPy's threads go on spinning, which takes the cores from the steps that follow.
 
     Parameters
     ----------
@@ -43,10 +44,12 @@ def embed_together(distances: Sequence[Float32]) -> Float32:
     ndarray (clouds, N, 2) of float32
         As by `embed`, but for the signs of the axes, which are any.
     """
-    gram = -0.5 * np.square(np.asarray(distances, dtype=np.float64))
+    import torch  # late: the dashboard's server embeds without it
+
+    gram = -0.5 * torch.from_numpy(np.asarray(distances, dtype=np.float64)).square()
     for axis in (1, 2):
-        gram -= gram.mean(axis=axis, keepdims=True)
-    values, vectors = np.linalg.eigh(gram)
-    longest = np.sqrt(np.maximum(values[:, :-3:-1], 0.0))
-    points: Float32 = (vectors[:, :, :-3:-1] * longest[:, None, :]).astype(np.float32)
+        gram -= gram.mean(dim=axis, keepdim=True)
+    values, vectors = torch.linalg.eigh(gram)
+    longest = values[:, -2:].clamp(min=0).sqrt()
+    points: Float32 = (vectors[:, :, -2:] * longest[:, None, :]).flip(2).numpy().astype(np.float32)
     return points

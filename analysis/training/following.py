@@ -66,7 +66,7 @@ class Follower:
         self._followed = FollowedTopology(min(IMAGES, len(validation.labels)))
         self._wanted = set(np.linspace(0, recipe.epochs, MOST_EPOCHS + 1).round().astype(int))
         # On the CPU other programs may take turns, whose time is no cost of following.
-        self._clock = time.process_time if self._device.type == "cpu" else time.perf_counter
+        self._clock = time.thread_time if self._device.type == "cpu" else time.perf_counter
         self._part: _Part | None = None
         began = self._clock()
         with self._timed():

@@ -19,6 +19,7 @@ from tests.benchmarks import (
     cut,
     findings,
     first_view,
+    following,
     forward,
     laboratory,
     large,
@@ -50,6 +51,7 @@ class Part:
 
 
 PARTS = {
+    "following": Part(lambda _: following.measure(), following.show),
     "forward": Part(
         lambda options: forward.measure(options.models, options.variants, options.repeats, _say),
         forward.show,

@@ -155,7 +155,7 @@ def test_epochs_are_left_out_so_that_the_last_is_measured() -> None:
 
     model = network()
     recipe = Recipe(epochs=8, batch_size=8, follow_topology=None)
-    with patch.object(following.time, "process_time", lambda: now[0]), \
+    with patch.object(following.time, "thread_time", lambda: now[0]), \
          patch.object(following._Part, "measure", measure):  # fmt: skip
         follower = following.Follower(model, SPLITS[1], model, recipe)
         found = []
