@@ -17,9 +17,10 @@ from playwright.sync_api import Page
 from analysis.options import RunOptions
 from analysis.runs.queue import RunQueue
 from analysis.training.fine_tune import Training
+from tests.benchmarks.click import wait_until_idle
 from tests.benchmarks.process import run_module
 from tests.benchmarks.table import show_table, verdict
-from tests.serving import DESKTOP, PATIENCE, chromium, serve
+from tests.serving import DESKTOP, PATIENCE, Server, chromium, serve
 
 PAIRS = 7
 SHARE = 0.10  # of the training's time, at most
@@ -48,7 +49,7 @@ def measure() -> Following:
         os.environ["BETTISCOPE_HOME"] = home
         _make_run()
         with serve(home) as server, chromium() as browser:
-            opened = _open(browser.new_page(viewport=DESKTOP), server.url)
+            opened = _open(browser.new_page(viewport=DESKTOP), server)
     return Following(followed, plain, opened)
 
 
@@ -74,14 +75,14 @@ def _make_run() -> None:
     queue.close()
 
 
-def _open(page: Page, url: str) -> list[float]:
+def _open(page: Page, server: Server) -> list[float]:
     page.set_default_timeout(1000 * PATIENCE)
     seconds = []
     for _ in range(OPENINGS):
-        page.goto(f"{url}/runs")
+        page.goto(f"{server.url}/runs")
         point = page.locator(".st-key-chart_runs_tradeoff_0 .scatterlayer .point")
         point.first.wait_for()
-        page.locator("[data-test-script-state=notRunning]").wait_for()
+        wait_until_idle(server)
         point.first.hover(force=True)  # Plotly takes a click only where it has seen the pointer
         start = time.perf_counter()
         page.mouse.down()

@@ -52,7 +52,7 @@ def render_comparison(runs: Sequence[Run]) -> None:
         )
     with right:
         _render_settings(runs, names)
-    _render_export(runs, names)
+    st.fragment(_render_export, key="export")(runs, names)
 
 
 def settings_frame(runs: Sequence[Run], *, all_of_them: bool = False) -> pd.DataFrame:
@@ -111,8 +111,11 @@ def _render_export(runs: Sequence[Run], names: dict[str, str]) -> None:
         st.caption("This run saved no weights.")
     if chosen.selection is None:
         st.caption("This run ended before it chose its layers.")
-    else:
-        st.code(snippet(chosen.options, chosen.selection), language="python", height=360)
+        return
+    # Only once it is opened: the browser takes a quarter of a second to colour it.
+    with st.expander("PyTorch code", key="export_code", on_change="rerun") as code:
+        if code.open:
+            st.code(snippet(chosen.options, chosen.selection), language="python", height=360)
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -123,7 +123,9 @@ def test_a_link_restores_the_compared_runs(three: list[Run]) -> None:
     differing = page.dataframe[1].value.set_index("setting")
     assert differing.index.tolist() == ["strategy", "layers"]
     assert differing.loc["strategy"].tolist() == ["adabet", "head"]
-    (code,) = page.code
+    assert not page.code
+    page.session_state["export_code"] = True
+    (code,) = page.run().code
     ast.parse(code.value)
     assert '"layer3.2.bn2"' in code.value
 
