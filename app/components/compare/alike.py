@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.results import Float64, LayerTopology
 from analysis.selection.resemblance import MEASURES, ResemblanceRequest
 from app.cache.alike import alike_images, pair_charts, pairs_chart, surface_chart
+from app.charts.once import drawn_once
 from app.components.shared.cloud_choice import chosen_cloud
 from app.components.shared.help_texts import bullet_list
 from app.components.shared.live_microscope import render_live_microscope
@@ -176,7 +177,7 @@ def _render_pair(shown: Shown, pair: tuple[str, str], known: dict[str, Float64 |
         with columns[side]:
             st.markdown(literal(name or "(model)"))
             st.plotly_chart(
-                figure,
+                drawn_once(figure),
                 key=f"pair_{side}",
                 theme=None,
                 config=chart_config(f"bettiscope-diagram-{name}"),

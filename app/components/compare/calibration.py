@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.text import plural
 from app.cache.compare import CALIBRATION_BLOCK, CALIBRATION_CLOUDS, calibration_chart, calibrations
+from app.charts.once import drawn_once
 from app.state import appearance, session
 from app.theme import chart_config
 
@@ -57,7 +58,7 @@ def _draw() -> None:
     found = calibrations(state.calibrated)
     wrong = sum(one.asymptotic for one in found) / len(found)
     st.plotly_chart(
-        calibration_chart(len(found), appearance()),
+        drawn_once(calibration_chart(len(found), appearance())),
         key="calibration",
         theme=None,
         config=chart_config("bettiscope-calibration"),

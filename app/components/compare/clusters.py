@@ -16,6 +16,7 @@ from analysis.topology.cluster_grid import EPS_QUANTILES, MIN_SAMPLES
 from app.cache import drawn_images, layer_clusters
 from app.cache.compare import cluster_claim, cluster_purity
 from app.charts.heatmap import heat_map_figure
+from app.charts.once import drawn_once
 from app.components.shared.cluster_curve import render_cluster_curve
 from app.literal import literal, sentence
 from app.state import Choice, Shown, appearance
@@ -75,7 +76,7 @@ def render_clusters(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: str
         palette=PALETTES[appearance()],
     )
     st.plotly_chart(
-        figure,
+        drawn_once(figure),
         key="cluster_claim",
         theme=None,
         config=chart_config("bettiscope-clusters-and-loops"),
@@ -108,14 +109,16 @@ def _render_layer(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
         return
     count = _COUNTS[str(name)]
     st.plotly_chart(
-        heat_map_figure(
-            values,
-            rows=_ROWS,
-            columns=_COLUMNS,
-            titles=(_START, _RADIUS, count.title),
-            span=count.span,
-            digits=count.digits,
-            palette=look,
+        drawn_once(
+            heat_map_figure(
+                values,
+                rows=_ROWS,
+                columns=_COLUMNS,
+                titles=(_START, _RADIUS, count.title),
+                span=count.span,
+                digits=count.digits,
+                palette=look,
+            )
         ),
         key="cluster_grid",
         theme=None,

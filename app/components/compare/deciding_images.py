@@ -14,6 +14,7 @@ from analysis.topology.removal_store import RemovalRequest
 from analysis.topology.summaries import SUMMARIES
 from app.cache import DrawnImages, drawn_images, ranked_rows
 from app.cache.luck import influence_chart, influence_of, report_without
+from app.charts.once import drawn_once
 from app.components.shared.work import render_work, result_of_work
 from app.literal import code, literal, sentence, visible
 from app.state import Choice, Shown, appearance
@@ -99,7 +100,7 @@ def _render_chart(
     influence: Influence, names: list[str], what: str, shown: Shown, choice: Choice
 ) -> None:
     st.plotly_chart(
-        influence_chart(shown.key, choice, what, appearance(), influence, names),
+        drawn_once(influence_chart(shown.key, choice, what, appearance(), influence, names)),
         key=f"influence_{what}",
         theme=None,
         config=chart_config(f"bettiscope-influence-{what}"),

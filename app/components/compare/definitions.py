@@ -16,6 +16,7 @@ from app.cache.compare import (
     over_title,
     rankings_agreement,
 )
+from app.charts.once import drawn_once
 from app.components.shared.help_texts import bullet_list
 from app.state import Choice, Shown, appearance, choose_clicked
 from app.theme import chart_config
@@ -70,7 +71,7 @@ def render_definitions(shown: Shown, rows: pd.DataFrame, choice: Choice, layer: 
     heads = {DEFINITIONS[name]: text for name, text in helps.items()}
     st.caption(ORDERS, help="What the columns count:" + bullet_list(heads))
     st.plotly_chart(
-        orders,
+        drawn_once(orders),
         key="definition_orders",
         theme=None,
         config=chart_config("bettiscope-definition-orders"),

@@ -12,6 +12,7 @@ from analysis.topology.mixtures import STEPS, MixtureRequest
 from analysis.topology.shift_series import ShiftRequest, ShiftSeries
 from app.cache import jobs
 from app.cache.shift import mixture_chart, mixture_series, series_drift
+from app.charts.once import drawn_once
 from app.components.shared.cost import render_cost
 from app.components.shared.work import render_work
 from app.literal import sentence
@@ -53,7 +54,7 @@ def render_mixture(
     of_mixtures = f"{key} mixed {severity}"
     st.markdown(sentence(series_drift(of_mixtures, choice, mixed).sentence(step)))
     st.plotly_chart(
-        mixture_chart(of_mixtures, choice, step, appearance(), mixed),
+        drawn_once(mixture_chart(of_mixtures, choice, step, appearance(), mixed)),
         key="mixture",
         theme=None,
         config=chart_config("bettiscope-mixture"),

@@ -11,6 +11,7 @@ from analysis.topology.part_clouds import BATCH, SIZE, PartClouds
 from analysis.topology.part_store import PartsRequest
 from app.cache import selection_certainty
 from app.cache.luck import overlap_chart, parts_of_images, parts_table
+from app.charts.once import drawn_once
 from app.charts.overlap import Line
 from app.components.shared.work import render_work, result_of_work
 from app.literal import sentence
@@ -81,7 +82,7 @@ def _render_charts(
         with column:
             st.caption(TEXTS[name].format(size=size))
             st.plotly_chart(
-                overlap_chart(lines, title, appearance()),
+                drawn_once(overlap_chart(lines, title, appearance())),
                 key=f"overlap_{name}",
                 theme=None,
                 config=chart_config(f"bettiscope-overlap-{name}"),

@@ -21,6 +21,7 @@ from app.cache.compare import (
     ranks,
     size_dominance,
 )
+from app.charts.once import drawn_once
 from app.components.compare.costs import render_costs
 from app.components.compare.dominance import dominance_sentence, render_dominance
 from app.components.compare.powers import current_choice, render_powers
@@ -73,7 +74,11 @@ def _render(shown: Shown, choice: Choice) -> None:
         with column:
             st.caption(text)
             st.plotly_chart(
-                figure, key=key, theme=None, config=chart_config(f"bettiscope-{key}"), alt=text
+                drawn_once(figure),
+                key=key,
+                theme=None,
+                config=chart_config(f"bettiscope-{key}"),
+                alt=text,
             )
     st.markdown("**What each selection costs**")
     st.caption(COSTS)

@@ -13,6 +13,7 @@ from analysis.text import plural
 from analysis.topology.shift_series import ShiftRequest, ShiftSeries
 from app.cache import jobs
 from app.cache.shift import drift_figures, missing_analyses, saved_series, series_drift
+from app.charts.once import drawn_once
 from app.components.compare.mixture import render_mixture
 from app.components.compare.proof import render_proof
 from app.components.shared.cost import render_cost
@@ -126,7 +127,7 @@ def _render_drift(
         st.markdown("**How much of the selection is kept**", help=SIZE_HELP)
         st.caption(OVERLAP)
         st.plotly_chart(
-            overlap,
+            drawn_once(overlap),
             key="drift_overlap",
             theme=None,
             config=chart_config("bettiscope-shift"),

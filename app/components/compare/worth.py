@@ -33,6 +33,7 @@ from app.cache.worth import (
     layers_table,
     stored_profile,
 )
+from app.charts.once import drawn_once
 from app.components.shared.memory_tile import classes_of
 from app.components.shared.time_left import time_left_text
 from app.components.shared.work import render_work
@@ -174,7 +175,7 @@ def _render_criteria(profile: LayerProfile, judgement: Judgement, layer: str) ->
         several = len(profile.seeds) > 1
         st.caption(CRITERIA.format(drawn="seeds and layers" if several else "the layers"))
         st.plotly_chart(
-            criteria_chart(judgement, against, criterion, appearance()),
+            drawn_once(criteria_chart(judgement, against, criterion, appearance())),
             key="worth_criteria",
             theme=None,
             config=chart_config("bettiscope-criteria"),

@@ -27,6 +27,7 @@ from app.cache import (
     passing_loops,
 )
 from app.charts.diagram import barcode_figure, betti_curve_figure, common_span
+from app.charts.once import drawn_once
 from app.charts.subsets import subset_counts_figure
 from app.components.explore.groups import groups
 from app.components.explore.layer_parts import MICROSCOPE, redraw_layer_parts
@@ -219,7 +220,7 @@ def _render_diagram(
     )
     figure, config = to_save(plain, "diagram", shown, choice, layer.name)
     st.plotly_chart(
-        figure,
+        drawn_once(figure),
         key=key,
         theme=None,
         config=config,
@@ -235,14 +236,14 @@ def _render_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
     alive = counts / batches
     figure = betti_curve_figure(scales, alive, palette=PALETTES[appearance()], height=300)
     figure, config = to_save(figure, "betti-curve", shown, choice, layer.name)
-    st.plotly_chart(figure, key="curve", theme=None, config=config)
+    st.plotly_chart(drawn_once(figure), key="curve", theme=None, config=config)
     table = pd.DataFrame({"distance": scales, "loops": alive})
     _offer(table, "curve", shown, choice, layer)
     if (number := chosen_subset(shown)) is not None:
         loops = cloud_values(layer, "b1", shown.report.shortest_loop(layer))
         st.caption(f"b₁ of each subset; the dashed line is their mean, {layer.b1:.4g}")
         counts = subset_counts_figure(loops, shown=number, palette=PALETTES[appearance()])
-        st.plotly_chart(counts, key="subset_counts", theme=None)
+        st.plotly_chart(drawn_once(counts), key="subset_counts", theme=None)
     render_cluster_curve(shown, layer, choice)
     shortest = shown.report.shortest_loop(layer)
     values = [average(layer.diagrams, name, shortest) for name in SUMMARIES]
@@ -262,7 +263,7 @@ def _render_barcode(shown: Shown, layer: LayerTopology, choice: Choice) -> None:
         height=300,
     )
     figure, config = to_save(figure, "barcode", shown, choice, layer.name)
-    st.plotly_chart(figure, key="barcode", theme=None, config=config)
+    st.plotly_chart(drawn_once(figure), key="barcode", theme=None, config=config)
     _offer(_intervals(layer), "loops", shown, choice, layer)
 
 
@@ -358,7 +359,7 @@ def _render_map(
     )
     figure, config = to_save(drawn, "map", shown, choice, layer.name)
     st.plotly_chart(
-        figure,
+        drawn_once(figure),
         key=key,
         theme=None,
         config=config,

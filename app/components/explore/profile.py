@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.cache import best_layer_tests, profile, profile_titles, with_null
+from app.charts.once import drawn_once
 from app.charts.profile import COLUMNS, Column
 from app.components.explore.layer_parts import redraw_layer_parts
 from app.components.explore.layout import set_layers
@@ -26,7 +27,10 @@ def render_profile(shown: Shown, rows: pd.DataFrame, choice: Choice) -> None:
             # A copy of the profile's own titles, which lies over them until the page scrolls.
             with st.container(key=f"titles_{kind}"):
                 st.plotly_chart(
-                    titles, key=f"titles_{kind}_chart", theme=None, config={"staticPlot": True}
+                    drawn_once(titles),
+                    key=f"titles_{kind}_chart",
+                    theme=None,
+                    config={"staticPlot": True},
                 )
             with st.container(key=f"profile_{kind}", border=False):
                 render_rho_part(f"profile_{kind}", _render_rows, shown, choice, kind)

@@ -20,6 +20,7 @@ from analysis.topology.store import fingerprint
 from app.cache import run_queue
 from app.cache.worth import stored_profile
 from app.charts.bet import bet_figure
+from app.charts.once import drawn_once
 from app.components.learn.bets import (
     enter_bet,
     render_bets,
@@ -184,12 +185,14 @@ def _render_chart(bet: str, done: list[Run]) -> None:
     accuracies = {STRATEGIES[row.strategy].title: row.accuracies for row in table}
     elsewhere, text = _in_profile()
     st.plotly_chart(
-        bet_figure(
-            accuracies,
-            bet,
-            elsewhere,
-            palette=PALETTES[appearance()],
-            height=150 if is_large() else 188,
+        drawn_once(
+            bet_figure(
+                accuracies,
+                bet,
+                elsewhere,
+                palette=PALETTES[appearance()],
+                height=150 if is_large() else 188,
+            )
         ),
         key="bet",
         theme=None,

@@ -10,6 +10,7 @@ from app.cache import DrawnImages
 from app.cache.learn import neighbours
 from app.cache.live import live_cloud
 from app.charts.layer_bars import layer_bars_figure
+from app.charts.once import drawn_once
 from app.components.learn.frame import ask, step_columns
 from app.components.learn.lesson import images_of_lesson, obtain_lesson
 from app.components.shared.glossary import linked
@@ -94,7 +95,7 @@ def _render_answer(guess: str, report: TopologyReport, layer: str) -> None:
             height=90 if is_large() else 120,
         )
         st.plotly_chart(
-            figure,
+            drawn_once(figure),
             key="learn_counts",
             theme=None,
             config=chart_config("bettiscope-loops-by-layer"),

@@ -13,6 +13,7 @@ from analysis.selection.scores import NORMALIZATIONS
 from app.cache import layer_rows, selection_certainty
 from app.cache.learn import cloud_choices
 from app.charts.layer_bars import layer_bars_figure
+from app.charts.once import drawn_once
 from app.components.learn.frame import ask, step_columns
 from app.components.learn.lesson import obtain_lesson
 from app.components.shared.glossary import linked
@@ -100,7 +101,7 @@ def _render_choice(
         height=225 if is_large() else 340,
     )
     st.plotly_chart(
-        figure,
+        drawn_once(figure),
         key="learn_scores",
         theme=None,
         config=chart_config("bettiscope-scores"),

@@ -13,6 +13,7 @@ from analysis.topology.known_shapes import SHAPES, long_loops
 from analysis.topology.rotation import RotationTest
 from app.cache.learn import Cloud, Known, known_cloud, known_test, toy
 from app.charts.longest import longest_figure
+from app.charts.once import drawn_once
 from app.components.learn.frame import ask, step_columns
 from app.components.learn.loop import LONG
 from app.components.shared.glossary import linked
@@ -101,7 +102,7 @@ def _render_noise(place: DeltaGenerator, known: Known, *, revealed: bool) -> Non
             height=100 if is_large() else 112,
         )
         st.plotly_chart(
-            figure,
+            drawn_once(figure),
             key="longest",
             theme=None,
             config=chart_config("bettiscope-longest-loop"),

@@ -8,6 +8,7 @@ from analysis.results import LayerTopology
 from analysis.text import plural
 from app.cache import layer_clusters
 from app.charts.clusters import cluster_curve_figure
+from app.charts.once import drawn_once
 from app.state import Choice, Shown, appearance
 from app.theme import PALETTES, chart_config
 
@@ -28,8 +29,10 @@ def render_cluster_curve(shown: Shown, layer: LayerTopology, choice: Choice) -> 
         help=_HELP,
     )
     st.plotly_chart(
-        cluster_curve_figure(
-            curve.eps, curve.counts, chosen=used.eps, palette=PALETTES[appearance()]
+        drawn_once(
+            cluster_curve_figure(
+                curve.eps, curve.counts, chosen=used.eps, palette=PALETTES[appearance()]
+            )
         ),
         key="cluster_curve",
         theme=None,

@@ -12,6 +12,7 @@ import streamlit as st
 from analysis.runs.standings import comparison_key
 from analysis.runs.store import Run
 from analysis.text import size_unit
+from app.charts.once import drawn_once
 from app.charts.tradeoff import RunPoint, tradeoff_figure
 from app.charts.training import accuracy_figure, loss_figure
 from app.components.shared.run_groups import RunGroup, chosen_groups, curve_of, spread
@@ -146,4 +147,4 @@ def draw_chart(figure: go.Figure, name: str, alt: str, runs: Sequence[Run]) -> N
         elif trace.showlegend is not False:
             names.add(trace.name)
     figure, config = figure_to_save(figure, name.replace("_", "-"), *settings_of_runs(runs))
-    st.plotly_chart(figure, key=f"chart_{name}", theme=None, config=config, alt=alt)
+    st.plotly_chart(drawn_once(figure), key=f"chart_{name}", theme=None, config=config, alt=alt)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Hashable
 from dataclasses import replace
@@ -151,10 +150,8 @@ def test_a_pair_has_the_loops_of_the_subset_that_is_chosen() -> None:
         for name, figure in zip(names, figures, strict=True):
             layer = report.layer(name)
             loops = layer.diagrams[number - 1] if number else persistence(layer.distances)[1]
-            births = np.concatenate([
-                np.frombuffer(base64.b64decode(dots["x"]["bdata"]), dots["x"]["dtype"])
-                for dots in json.loads(figure.proto.spec)["data"]
-            ])  # fmt: skip
+            traces = json.loads(figure.proto.spec)["data"]
+            births = np.concatenate([dots["x"] for dots in traces])
             expected = 100 * np.sort(loops[:, 0]) / layer.diameter
             np.testing.assert_allclose(np.sort(births), expected, rtol=1e-6)
 
