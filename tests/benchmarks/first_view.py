@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
+from tests.benchmarks.drawn import wait_until_drawn
 from tests.benchmarks.process import run_python
 from tests.benchmarks.table import show_table, verdict
 from tests.serving import DESKTOP, PATIENCE, chromium, serve
@@ -18,9 +19,9 @@ from tests.serving import DESKTOP, PATIENCE, chromium, serve
 TARGET_SECONDS = 5.0
 DRAWN = (
     "[data-testid=stDataFrame] canvas",
-    ".st-key-profile_wide .js-plotly-plot .main-svg:visible",
-    ".st-key-diagram .js-plotly-plot .main-svg:visible",
-    ".st-key-map .js-plotly-plot .main-svg:visible",
+    ".st-key-profile_wide .js-plotly-plot .main-svg",
+    ".st-key-diagram .js-plotly-plot .main-svg",
+    ".st-key-map .js-plotly-plot .main-svg",
 )
 
 
@@ -66,8 +67,9 @@ def _visit(*, saved: bool) -> tuple[float, float]:
 def _draw(url: str) -> float:
     with chromium() as browser:
         page = browser.new_page(viewport=DESKTOP)
+        page.set_default_timeout(1000 * PATIENCE)
         start = time.perf_counter()
         page.goto(url)
         for selector in DRAWN:
-            page.locator(selector).first.wait_for(timeout=1000 * PATIENCE)
+            wait_until_drawn(page, selector)
         return time.perf_counter() - start

@@ -18,6 +18,7 @@ from analysis.options import RunOptions
 from analysis.runs.queue import RunQueue
 from analysis.training.fine_tune import Training
 from tests.benchmarks.click import wait_until_idle
+from tests.benchmarks.drawn import wait_until_drawn
 from tests.benchmarks.process import run_module
 from tests.benchmarks.table import show_table, verdict
 from tests.serving import DESKTOP, PATIENCE, Server, chromium, serve
@@ -87,7 +88,7 @@ def _open(page: Page, server: Server) -> list[float]:
         start = time.perf_counter()
         page.mouse.down()
         page.mouse.up()
-        page.locator(SURFACE).wait_for()
+        wait_until_drawn(page, SURFACE)
         seconds.append(time.perf_counter() - start)
     return seconds
 

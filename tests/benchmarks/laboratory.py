@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from statistics import median
 from urllib.parse import urlencode
 
+from tests.benchmarks.drawn import wait_until_drawn
 from tests.benchmarks.process import run_module
 from tests.benchmarks.table import show_table, verdict
 from tests.serving import DESKTOP, PATIENCE, chromium, serve
@@ -124,7 +125,7 @@ def _browse(home: str) -> tuple[float, list[float]]:
         start = time.perf_counter()
         page.get_by_role("link", name="Compare", exact=True).click()
         for key in ("ranks", "places", "orders", "choices"):
-            page.locator(f".st-key-{key} .js-plotly-plot .main-svg:visible").first.wait_for()
+            wait_until_drawn(page, f".st-key-{key} .js-plotly-plot .main-svg")
         drawn = time.perf_counter() - start
         _wait_until_done(page)
         handle = page.locator(".st-key-power_parameters input[type=range]")

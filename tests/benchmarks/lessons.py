@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from playwright.sync_api import Page
 
+from tests.benchmarks.drawn import IDLE, wait_until_drawn
 from tests.benchmarks.process import run_python
 from tests.benchmarks.table import show_table, verdict
 from tests.serving import PATIENCE, chromium, serve
@@ -35,7 +36,6 @@ TEXT = """() => [...document.querySelectorAll(
     '[data-testid=stMain] :is([data-testid=stMarkdown], [data-testid=stCaptionContainer],' +
     ' [data-testid=stMetric], [data-testid=stHeading], [data-testid=stWidgetLabel])')]
     .filter(part => part.offsetParent).map(part => part.innerText).join(' ')"""
-IDLE = "[data-test-script-state=notRunning]"
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def _walk(page: Page, url: str) -> Walk:
             start = time.perf_counter()
             page.get_by_role("button", name="Next").click()
         radios = page.locator(f".st-key-guess_{question}").get_by_role("radio")
-        radios.first.wait_for()
-        page.locator(first).first.wait_for()
+        wait_until_drawn(page, f".st-key-guess_{question} button")
+        wait_until_drawn(page, first)
         walk.waited[f"step {number}"] = time.perf_counter() - start
         page.wait_for_timeout(READ_MILLISECONDS)
         start = time.perf_counter()
         radios.and_(page.get_by_role("radio", name=answer, exact=True)).click()
-        page.locator(last).first.wait_for()
+        wait_until_drawn(page, last)
         page.locator(IDLE).wait_for()
         walk.waited[f"answer {number}"] = time.perf_counter() - start
         if number < len(STEPS):
@@ -93,8 +93,8 @@ def _walk(page: Page, url: str) -> Walk:
     page.wait_for_timeout(READ_MILLISECONDS)
     start = time.perf_counter()
     page.get_by_role("button", name="Train all 4").click()
-    page.locator(".st-key-answer [data-testid=stMetricValue]").wait_for()
-    page.locator(".st-key-bet .main-svg").first.wait_for()
+    wait_until_drawn(page, ".st-key-answer [data-testid=stMetricValue]")
+    wait_until_drawn(page, ".st-key-bet .main-svg")
     walk.waited["the training"] = time.perf_counter() - start
     walk.words.append(len(page.evaluate(TEXT).split()))
     return walk
