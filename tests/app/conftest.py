@@ -37,7 +37,8 @@ def home(analysed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         patch.setenv("BETTISCOPE_HOME", str(folder))
         # The start of a worker takes longer than what most tests ask of it.
         patch.setattr(app.cache, "WorkerPool", partial(WorkerPool, idle=3))
-        patch.setattr(app.cache, "WARM_AFTER", 0.0)  # no browser draws the page
+        # Most files ask nothing of a worker, and its start takes seconds of a core.
+        patch.setattr(WorkerPool, "warm", lambda *_: None)
         yield folder
     app.cache.run_queue().close()
     app.cache.jobs().close()
