@@ -38,6 +38,7 @@ from analysis.results import SavedAnalysis, TopologyReport
 from analysis.runs.recorder import Trained, TrainingRequest, train
 from analysis.selection.resemblance import ResemblanceRequest, requested_distances
 from analysis.sweeps.profiling import ProfileRequest, answer_profile
+from analysis.system.imports import slow_imports
 from analysis.system.processes import Failure, end_group
 from analysis.topology.layer_test_store import RotationRequest, saved_tests
 from analysis.topology.mixtures import MixtureRequest, save_mixtures
@@ -218,16 +219,12 @@ def main() -> None:
     send = _Sender(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     inbox = _Inbox()
-    # What is imported stays: looking through it for garbage would take a third of the time, and
-    # later some tenths of a second each time.
-    gc.disable()
-    for name in (*_SLOW, _COMPILER):
-        if name == _COMPILER and not inbox.requests.empty():  # which may do without
-            break
-        with suppress(Exception):  # the error is raised again when it is needed
-            importlib.import_module(name)
-    gc.freeze()
-    gc.enable()
+    with slow_imports():
+        for name in (*_SLOW, _COMPILER):
+            if name == _COMPILER and not inbox.requests.empty():  # which may do without
+                break
+            with suppress(Exception):  # the error is raised again when it is needed
+                importlib.import_module(name)
     while True:
         request = inbox.requests.get()
         if isinstance(request, TrainingRequest):

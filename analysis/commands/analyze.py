@@ -39,6 +39,7 @@ from analysis.options import (
     RunOptions,
     options_of,
 )
+from analysis.system.imports import slow_imports
 from analysis.system.output import output_to_stderr
 from analysis.system.paths import pasted_path
 from analysis.text import duration_text, gigabytes
@@ -206,7 +207,8 @@ def _report(options: AnalysisOptions, key: str) -> TopologyReport:
     except StoreError as error:
         print(f"note: {error}", file=sys.stderr)
 
-    from analysis.topology.pipeline import analyze_named
+    with slow_imports():
+        from analysis.topology.pipeline import analyze_named
 
     with output_to_stderr():  # what the network prints
         return analyze_named(options, key=key, progress=print_progress)

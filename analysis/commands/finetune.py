@@ -38,6 +38,7 @@ from analysis.options import (
 )
 from analysis.runs.records import TrainingLog
 from analysis.selection.strategies import REVERSED, STRATEGIES, reversed_name
+from analysis.system.imports import slow_imports
 from analysis.system.output import output_to_stderr
 from analysis.system.paths import pasted_path
 from analysis.text import plural
@@ -94,8 +95,9 @@ def _finetune(arguments: argparse.Namespace) -> None:
     # Before the slow imports.
     fetch_weights(options.analysis.model, options.analysis.weights, print_progress)
 
-    from analysis.topology.inputs import format_of
-    from analysis.training.fine_tune import Training
+    with slow_imports():
+        from analysis.topology.inputs import format_of
+        from analysis.training.fine_tune import Training
 
     images = format_of(options.analysis)
     if images.remark:
