@@ -33,9 +33,8 @@ def drawn_once(figure: go.Figure) -> DrawnFigure:
     plain = figure.to_dict()
     layout = dict(plain["layout"])
     shared = layout.pop("template")["layout"]
-    axes = {"xaxis", "yaxis"} | {key for key in layout if _AXIS.fullmatch(key)}
-    own = {key: _over(shared[key[:5]], layout.get(key, {})) for key in axes}
-    parts = {"data": plain["data"], "layout": _over(_over(shared, layout), own)}
+    axes = {key: _over(shared[key[:5]], own) for key, own in layout.items() if _AXIS.fullmatch(key)}
+    parts = {"data": plain["data"], "layout": _over(_over(shared, layout), axes)}
     lists: dict[str, Any] = _listed(parts)
     revision = zlib.crc32(plotly.io.to_json(lists, validate=False).encode())
     return DrawnFigure({**lists, "layout": {**lists["layout"], "datarevision": revision}})
